@@ -1,0 +1,14 @@
+"""${message}
+
+Created ${create_date.strftime("%Y-%m-%d %H:%M")}.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+${imports}
+revision: str = ${repr(up_revision).replace("'", '"')}
+down_revision: str | None = ${repr(down_revision).replace("'", '"')}
+
+
+def upgrade() -> None:
+    ${upgrades or "pass"}

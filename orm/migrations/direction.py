@@ -1,0 +1,38 @@
+"""What an Alembic command does to the database, and which ones are refused: history goes forward.
+
+Alembic does not tell ``env.py`` which command runs, but it hands the context a function that is
+local to that command: its qualified name is ``upgrade.<locals>.upgrade``, for instance.
+"""
+
+from typing import Final
+
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
+
+__all__ = ["command_name", "is_read_only", "refuse_backward"]
+
+_READ_ONLY: Final = frozenset({"check", "current", "edit", "history", "merge", "revision", "show"})
+
+
+def command_name(migration: MigrationContext) -> str:
+    """The Alembic command that the context was configured for, such as ``upgrade``."""
+    return str(getattr(migration.opts.get("fn"), "__qualname__", "")).partition(".")[0]
+
+
+def is_read_only(migration: MigrationContext) -> bool:
+    """Whether the command has no business writing to the database."""
+    return command_name(migration) in _READ_ONLY
+
+
+def refuse_backward(migration: MigrationContext) -> None:
+    """Refuse a command that leads backwards.
+
+    Raises:
+        CommandError: the command is ``downgrade``.
+    """
+    if command_name(migration) == "downgrade":
+        raise CommandError(
+            "migrations only go forward, nothing was changed. To undo a change of the schema, "
+            "write a new revision that makes the opposite change; to get back data, restore a "
+            "backup."
+        )

@@ -1,0 +1,69 @@
+"""Which database a target stands for. No URL of a server is ever kept in the repository."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from orm.exceptions import ConfigurationError
+
+__all__ = ["target_url"]
+
+_DEFAULT_LOCAL: Final = "sqlite+aiosqlite:///app.db"
+_REMOTE_VARIABLE: Final = "ORM_REMOTE_URL"
+
+
+def target_url(target: str, pyproject: Path = Path("pyproject.toml")) -> URL:
+    """The URL of a target.
+
+    Args:
+        target: ``"local"``, the embedded database of the checkout: ``local`` under ``[tool.orm]``,
+            or ``sqlite+aiosqlite:///app.db``. ``"remote"``: the environment variable
+            ``ORM_REMOTE_URL``.
+        pyproject: the file that ``[tool.orm]`` is read from; it need not exist.
+
+    Returns:
+        The URL. A relative SQLite path in it is relative to the working directory.
+
+    Raises:
+        ConfigurationError: the target is unknown, or names no database.
+    """
+    match target:
+        case "local":
+            source = f"[tool.orm] local in {pyproject}"
+            value = _settings(pyproject).get("local", _DEFAULT_LOCAL)
+        case "remote":
+            source = _REMOTE_VARIABLE
+            value = os.environ.get(_REMOTE_VARIABLE)
+            if not value:
+                raise ConfigurationError(
+                    f"the environment variable {_REMOTE_VARIABLE} is not set: it names the remote "
+                    "database, as in postgresql+asyncpg://user@host/name"
+                )
+        case _:
+            raise ConfigurationError(
+                f"there is no target {target!r}: choose local (the embedded database of the "
+                f"checkout) or remote (the database that {_REMOTE_VARIABLE} names)"
+            )
+    try:
+        return make_url(value)
+    except (ArgumentError, ValueError):
+        # The cause may quote the value, and with it a password.
+        raise ConfigurationError(
+            f"{source} is not a database URL, such as sqlite+aiosqlite:///app.db"
+        ) from None
+
+
+def _settings(pyproject: Path) -> dict[str, Any]:
+    """The table ``[tool.orm]``."""
+    try:
+        document = tomllib.loads(pyproject.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{pyproject} cannot be read: {error}") from error
+    settings: dict[str, Any] = document.get("tool", {}).get("orm", {})
+    return settings

@@ -1,0 +1,75 @@
+"""An application to migrate."""
+
+import io
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic.config import CommandLine, Config
+
+
+@dataclass
+class Project:
+    """An application of its own in a folder of its own, migrated by the real Alembic."""
+
+    folder: Path
+    attributes: dict[str, Any]
+
+    def alembic(self, *arguments: str) -> str:
+        """Run an Alembic command as its command line would; what it printed."""
+        line = CommandLine()
+        options = line.parser.parse_args(["--raiseerr", *arguments])
+        out = io.StringIO()
+        config = Config(
+            toml_file=self.folder / "pyproject.toml",
+            cmd_opts=options,
+            stdout=out,
+            output_buffer=out,
+            attributes=self.attributes,
+        )
+        line.run_cmd(config, options)
+        return out.getvalue()
+
+    def models(self, code: str) -> None:
+        """Make `code` the models; it finds all of SQLAlchemy, and a `metadata` to add tables to."""
+        (self.folder / "alembic" / "env.py").write_text(
+            "from sqlalchemy import *\nfrom orm import migrations\nfrom orm.model import Base\n"
+            "metadata = MetaData(\n    naming_convention=Base.metadata.naming_convention,\n"
+            "    info=Base.metadata.info.copy(),\n)\n"
+            f"{code}\nmigrations.run(metadata)\n"
+        )
+
+    def revision(self, number: int, *lines: str) -> None:
+        """Write a revision by hand; its lines find `op` and `sa`."""
+        body = "\n    ".join(lines)
+        follows = f'"{number - 1:04d}"' if number > 1 else "None"
+        (self.folder / "alembic" / "versions" / f"{number:04d}_by_hand.py").write_text(
+            "import sqlalchemy as sa\nfrom alembic import op\n\n"
+            f'revision = "{number:04d}"\ndown_revision = {follows}\n\n\n'
+            f"def upgrade():\n    {body}\n"
+        )
+
+    @property
+    def revisions(self) -> list[str]:
+        """The names of the revision files."""
+        return sorted(file.name for file in (self.folder / "alembic" / "versions").glob("*.py"))
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "app.db"
+
+    def query(self, sql: str, *parameters: Any) -> list[Any]:
+        """Ask, or change, the database past the library."""
+        with closing(sqlite3.connect(self.database)) as connection, connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    @property
+    def tables(self) -> set[str]:
+        rows = self.query("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {name for (name,) in rows if not name.startswith("sqlite_")}
+
+    @property
+    def applied(self) -> list[str]:
+        return [number for (number,) in self.query("SELECT version_num FROM alembic_version")]
