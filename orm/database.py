@@ -1,0 +1,271 @@
+"""`Database`: the servers of one database, for as long as an application runs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, Literal, Self
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import async_sessionmaker
+
+from orm.backends import backend_for
+from orm.cluster import Cluster
+from orm.connection import BookmarkConnection
+from orm.constraint import Constraint
+from orm.exceptions import ConfigurationError, DatabaseClosed, ReplicaUnavailable
+from orm.replication import Replicator
+from orm.session import BookmarkSession
+from orm.status import ServerStatus, ask
+from orm.watcher import Server, Watcher
+
+__all__ = ["Database"]
+
+
+class Database:
+    """A primary, its replicas, and the sessions over them.
+
+    Use it in ``async with``, once, in one event loop::
+
+        async with Database("sqlite+aiosqlite:///app.db", replicas=2) as db:
+            async with db.session() as session: ...
+
+    Args:
+        primary: the primary's URL, with an async driver.
+        replicas: the replicas' URLs; or how many to keep beside the primary's file, where the
+            engine is embedded (SQLite).
+        max_wait: seconds that a read may wait for a replica to catch up before the primary
+            serves it; 0 never waits.
+        fallback: whether the primary serves the reads that no replica can serve in time. If not,
+            they raise `NotCaughtUp`.
+        bookmark_keys: secret keys that sign bookmarks: the first one signs, all are accepted.
+        stray_bookmarks: what a session does that is started from a bookmark of another database,
+            or ahead of the primary: ``"primary"`` reads from the primary and starts anew,
+            ``"error"`` raises `ForeignBookmark` or `WriteLost`. A signed bookmark ahead of the
+            primary always raises: the signature proves that the write was there.
+        engine_options: passed on to `create_async_engine` for the engines that serve sessions.
+
+    Raises:
+        ConfigurationError: it cannot work like that; the message says what to change.
+    """
+
+    def __init__(
+        self,
+        primary: str | URL,
+        *,
+        replicas: int | Sequence[str | URL] = 0,
+        max_wait: float = 0.05,
+        fallback: bool = True,
+        bookmark_keys: Sequence[str | bytes] = (),
+        stray_bookmarks: Literal["primary", "error"] = "primary",
+        engine_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        url = _url(primary)
+        backend = backend_for(url)
+        options = dict(engine_options or {})
+        if max_wait < 0:
+            raise ConfigurationError("max_wait is a number of seconds, 0 or more")
+        if stray_bookmarks not in ("primary", "error"):
+            raise ConfigurationError("stray_bookmarks is 'primary' or 'error'")
+        self._replicators: list[Replicator] = []
+        if isinstance(replicas, int):
+            if replicas < 0:
+                raise ConfigurationError("replicas is a number, 0 or more, or a list of URLs")
+            copies = backend.file_copies(url, replicas) if replicas else []
+            urls = [copy.url for copy in copies]
+            self._replicators = [
+                Replicator(copy.source, copy.replica, landed=partial(self._landed, number))
+                for number, copy in enumerate(copies)
+            ]
+        else:
+            urls = [_url(replica) for replica in replicas]
+        for replica in urls:
+            if replica.get_backend_name() != url.get_backend_name():
+                raise ConfigurationError("the primary and its replicas are of one engine family")
+        writer = backend.writer_engine(url, **options)
+        primary_server = Server("primary", "primary", url, backend, **options)
+        replica_servers = [
+            Server(
+                f"replica-{number + 1}",
+                "replica",
+                replica,
+                backend,
+                partial(self._damaged, number),
+                **options,
+            )
+            for number, replica in enumerate(urls)
+        ]
+        self._cluster = Cluster(
+            backend=backend,
+            writer=writer,
+            primary=primary_server,
+            replicas=replica_servers,
+            watcher=Watcher([primary_server, *replica_servers]),
+            max_wait=max_wait,
+            fallback=fallback,
+            keys=tuple(k.encode() if isinstance(k, str) else k for k in bookmark_keys),
+            stray_bookmarks=stray_bookmarks,
+            committed=self._committed,
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = False
+
+    @property
+    def cluster(self) -> Cluster:
+        """What sessions are made of."""
+        return self._cluster
+
+    @property
+    def replicators(self) -> Sequence[Replicator]:
+        """What keeps the embedded replicas up to date; empty where the engine does it itself."""
+        return self._replicators
+
+    async def start(self) -> Self:
+        """Open the primary and the replicas. ``async with`` does it.
+
+        Raises:
+            DatabaseClosed: it was started before.
+            ReplicaUnavailable: a replica could not be opened.
+            ConfigurationError: a replica is a copy of another database.
+            sqlalchemy.exc.DBAPIError: the primary could not be opened.
+        """
+        if self._started:
+            raise DatabaseClosed("a Database is started once: make a new one")
+        self._started = True
+        try:
+            await self._open()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def _open(self) -> None:
+        cluster = self._cluster
+        self._loop = asyncio.get_running_loop()
+        async with cluster.writer.begin() as connection:
+            await connection.run_sync(cluster.backend.prepare)
+        async with cluster.primary.engine.connect() as connection:
+            await connection.run_sync(cluster.primary.ask)
+        floor = cluster.primary.knowledge.at
+        assert floor is not None, "prepare() gives the primary a position"
+        await self._replicate()
+        await asyncio.gather(*(replica.probe() for replica in cluster.replicas))
+        for replica in cluster.replicas:
+            known = replica.knowledge
+            who = f"{replica.name} ({replica.url.render_as_string()})"
+            if known.error is not None:
+                raise ReplicaUnavailable(f"{who} cannot be opened: {known.error}")
+            ours = known.at is None or known.at.history == floor.history
+            if not ours and not self._replicators:
+                raise ConfigurationError(
+                    f"{who} is a copy of another database than the primary: check the two URLs"
+                )
+        cluster.floor = floor
+        cluster.watcher.start()
+
+    async def _replicate(self) -> None:
+        starting = asyncio.gather(
+            *(asyncio.to_thread(replicator.start) for replicator in self._replicators),
+            return_exceptions=True,
+        )
+        try:
+            outcomes = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await starting  # a thread cannot be cancelled, and only what has started can be stopped
+            raise
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+
+    async def close(self) -> None:
+        """Stop all that runs in the background and close all idle connections. Idempotent.
+
+        Sessions that are still open can be closed after it, but not used.
+        """
+        self._started = self._cluster.closed = True
+        async with AsyncExitStack() as stack:  # whatever fails, the rest is closed too
+            stack.push_async_callback(self._cluster.writer.dispose)
+            for server in (self._cluster.primary, *self._cluster.replicas):
+                stack.push_async_callback(server.dispose)
+            for replicator in self._replicators:
+                stack.push_async_callback(asyncio.to_thread, replicator.stop)
+            stack.push_async_callback(self._cluster.watcher.stop)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    def session(self, constraint: Constraint = None, **options: Any) -> BookmarkSession:
+        """A new session.
+
+        Args:
+            constraint: ``"first-primary"``, ``"first-unconstrained"`` (the default), a bookmark
+                that an earlier session handed out, or several, which are merged.
+            options: all that `AsyncSession` takes, such as ``expire_on_commit``.
+
+        Raises:
+            DatabaseClosed: the database is not started, or closed.
+            InvalidBookmark: the constraint is none of the words, nor a bookmark.
+            ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``.
+        """
+        return BookmarkSession(database=self, constraint=constraint, **options)
+
+    def sessionmaker(self, **options: Any) -> async_sessionmaker[BookmarkSession]:
+        """A factory of sessions for code that expects SQLAlchemy's.
+
+        Args:
+            options: all that `session` takes, by keyword.
+        """
+        return async_sessionmaker(class_=BookmarkSession, database=self, **options)
+
+    @asynccontextmanager
+    async def begin(
+        self, constraint: Constraint = None, **options: Any
+    ) -> AsyncIterator[BookmarkSession]:
+        """One transaction that may write, on the primary: committed at the end of the block.
+
+        Args and raises: as `session`.
+        """
+        async with self.session(constraint, **options) as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def connect(self, constraint: Constraint = None) -> AsyncIterator[BookmarkConnection]:
+        """A connection without the ORM, under the same rules. Not committed unless asked.
+
+        Args and raises: as `session`.
+        """
+        async with self.session(constraint) as session:
+            yield BookmarkConnection(session)
+
+    async def status(self) -> list[ServerStatus]:
+        """Every server, asked now: the primary first.
+
+        Raises:
+            DatabaseClosed: the database is not started, or closed.
+        """
+        self._cluster.require_open()
+        return await ask(self._cluster.primary, self._cluster.replicas)
+
+    def _committed(self) -> None:
+        for replicator in self._replicators:
+            replicator.wake()
+
+    def _landed(self, number: int) -> None:
+        """A replica has moved; called in its replicator's thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._cluster.replicas[number].nudge)
+
+    def _damaged(self, number: int) -> None:
+        if self._replicators:
+            self._replicators[number].rebuild()
+
+
+def _url(given: str | URL) -> URL:
+    try:
+        return make_url(given)
+    except ArgumentError as error:
+        raise ConfigurationError(f"not a database URL: {error}") from error

@@ -1,0 +1,92 @@
+"""Where a read goes: one pure function of what is known, without I/O.
+
+It answers with the server to use, or with what has to happen before one can be named.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from orm.bookmark import Bookmark
+from orm.watcher import Role, Server
+
+__all__ = ["Reason", "Route", "choose", "describe"]
+
+
+class Reason(StrEnum):
+    """Why a transaction runs where it runs."""
+
+    CAUGHT_UP = "the replica has caught up"
+    WAITED = "the replica caught up while the read waited"
+    FIRST_PRIMARY = "the session starts on the primary"
+    MAY_WRITE = "the transaction may write"
+    ASKED = "the statement asked for the primary"
+    FALLBACK = "no replica has caught up"
+    NO_REPLICAS = "there are no replicas"
+    STRAY_BOOKMARK = "the bookmark is not of this database's history"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who served the latest transaction, and why.
+
+    Attributes:
+        server: its name, such as ``"replica-1"``.
+        role: ``"primary"`` or ``"replica"``.
+        at: a position that the server was known to have reached; None while it was unknown.
+        waited: seconds that the first read waited for a replica to catch up.
+        reason: why this server.
+    """
+
+    server: str
+    role: Role
+    at: Bookmark | None
+    waited: float
+    reason: Reason
+
+
+def choose(
+    need: Bookmark,
+    replicas: Sequence[Server],
+    *,
+    last: Server | None,
+    failed: Collection[Server],
+    turn: int,
+    may_wait: bool,
+) -> Server | Literal["wait", "primary"]:
+    """The replica for a read at `need`, or what to do instead.
+
+    Args:
+        need: what the server must have.
+        replicas: all replicas.
+        last: the server that the session read from last; staying there costs nothing.
+        failed: those that failed this very transaction.
+        turn: a counter; replicas that will do equally take turns.
+        may_wait: whether any waiting time is left.
+    """
+    able = [server for server in replicas if server.covers(need) and server not in failed]
+    if last in able:
+        return last
+    if able:
+        return able[turn % len(able)]
+    if may_wait and any(server.worth_waiting_for and server not in failed for server in replicas):
+        return "wait"
+    return "primary"
+
+
+def describe(need: Bookmark, replicas: Sequence[Server]) -> str:
+    """What keeps each replica from serving a read at `need`, for an error message."""
+    return (
+        "; ".join(f"{server.name} {_state(need, server)}" for server in replicas) or "no replicas"
+    )
+
+
+def _state(need: Bookmark, server: Server) -> str:
+    known = server.knowledge
+    if known.error is not None:
+        return f"serves nobody ({known.error})"
+    if known.at is None:
+        return "has no known position"
+    behind = known.at.behind(need)
+    return "is of another history" if behind is None else f"is {behind} behind"

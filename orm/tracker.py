@@ -1,0 +1,50 @@
+"""What one session has seen and written, as a bookmark that only moves forward."""
+
+from orm.bookmark import Bookmark
+from orm.watcher import Server
+
+__all__ = ["Tracker"]
+
+
+class Tracker:
+    """The memory of a session.
+
+    Args:
+        start: the least state that the session may see.
+        first_primary: whether its first transaction reads from the primary.
+        proven: whether `start` is known not to lie ahead of the primary.
+        stray: whether the session was started from a bookmark that could not be used.
+    """
+
+    def __init__(
+        self, start: Bookmark, *, first_primary: bool, proven: bool, stray: bool = False
+    ) -> None:
+        self.bookmark = start
+        self.first_primary = first_primary
+        self.proven = proven
+        self.stray = stray
+        self.uncertain = False
+        """Whether a COMMIT was sent whose outcome, or position, is not known."""
+        self.unsampled: Server | None = None
+        """The server last read from, while the position of what was read there is not known.
+
+        As long as the session stays on this incarnation of it, nothing there can go back in time.
+        """
+        self.incarnation = ""
+
+    def reads(self, server: Server, incarnation: str) -> None:
+        """The session is about to see what `server` shows."""
+        self.unsampled, self.incarnation = server, incarnation
+
+    def saw(self, at: Bookmark) -> None:
+        """All that was seen and written so far lies at or before `at`."""
+        # A new history (the database was replaced while we ran) leaves nothing to compare with.
+        same = at.history == self.bookmark.history
+        self.bookmark = self.bookmark.merge(at) if same else at
+        self.unsampled = None
+        self.uncertain = False
+
+    def start_over(self, at: Bookmark) -> None:
+        """The bookmark that the session started from is not believed: `at` is all there is."""
+        self.bookmark = at
+        self.proven = self.stray = self.first_primary = True

@@ -1,0 +1,223 @@
+"""What is known of each server, and how it is learnt.
+
+Knowledge is a lower bound, and belongs to one incarnation of a server: one physical server since
+one start only moves forward, so "it was at X" stays a proof that it has X. Nothing known means
+not caught up.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final, Literal
+
+from sqlalchemy import URL, Connection
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from orm.backends import Backend
+from orm.bookmark import Bookmark
+
+__all__ = ["Knowledge", "Role", "Server", "Watcher"]
+
+Role = Literal["primary", "replica"]
+
+_log = logging.getLogger(__name__)
+
+_HEARTBEAT: Final = 1.0  # seconds between probes that nobody waits for
+_SHORTEST: Final = 0.001  # the first pause between probes that somebody waits for …
+_LONGEST: Final = 0.02  # … doubling up to this
+_FIRST_RETRY: Final = 0.1  # the first pause after a failed probe …
+_LAST_RETRY: Final = 5.0  # … doubling up to this
+_NOT_ASKED: Final = "not asked yet"
+_TIMEOUT: Final = 5.0  # a probe that takes longer has failed
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What is known of a server.
+
+    Attributes:
+        incarnation: the physical server, since its last start, that the rest is about.
+        at: everything up to here is visible there; None while unknown.
+        error: why it serves nobody at present; None when it answered last time.
+    """
+
+    incarnation: str | None = None
+    at: Bookmark | None = None
+    error: str | None = _NOT_ASKED
+
+
+class Server:
+    """A server as sessions see it: a name, a read-only engine, and what is known.
+
+    Args:
+        name: for people.
+        role: what it was configured as.
+        url: where it is.
+        backend: what its engine family can do.
+        damaged: called when it turns out to be unreadable.
+        options: for the engine that serves sessions.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        role: Role,
+        url: URL,
+        backend: Backend,
+        damaged: Callable[[], None] = lambda: None,
+        **options: Any,
+    ) -> None:
+        engine = backend.reader_engine(url, **options)
+        self.name = name
+        self.role: Role = role
+        self.url = url
+        self.engine = engine
+        self.snapshots = backend.snapshot_engine(engine)
+        self.knowledge = Knowledge()
+        self._backend = backend
+        # A pool of its own, so that a crowded server can still be asked where it is.
+        self._probes = backend.reader_engine(url, pool_size=1, max_overflow=0)
+        self._damaged = damaged
+        self._stalled: Bookmark | None = None
+        self._nudged = asyncio.Event()
+        self.changed: Callable[[], None] = lambda: None
+        """Called whenever something new is known."""
+
+    def covers(self, need: Bookmark) -> bool:
+        """Whether this server is known to have everything up to `need`."""
+        known = self.knowledge
+        return known.error is None and known.at is not None and known.at.covers(need)
+
+    @property
+    def worth_waiting_for(self) -> bool:
+        """Whether it may catch up soon: it answers, and moved since somebody last waited in vain.
+
+        Without this every read of a session would wait for as long as a replica stands still.
+        """
+        known = self.knowledge
+        return known.error is None and known.at is not None and known.at != self._stalled
+
+    def learn(self, incarnation: str, at: Bookmark | None) -> None:
+        """An answer: this incarnation shows everything up to `at`."""
+        old = self.knowledge
+        self.knowledge = Knowledge(incarnation, at, None)
+        if old.error not in (None, _NOT_ASKED):
+            _log.info("%s serves again", self.name)
+        if old != self.knowledge:
+            self.changed()
+
+    def advance(self, at: Bookmark) -> None:
+        """A proof that the known incarnation has moved on (its own commit, say)."""
+        known = self.knowledge
+        if known.at is None or not known.at.covers(at):
+            self.knowledge = Knowledge(known.incarnation, at, known.error)
+
+    def fail(self, error: Exception) -> None:
+        """It could not serve: nobody is sent there until it answers a probe again."""
+        reason = str(getattr(error, "orig", None) or error) or type(error).__name__
+        if self.knowledge.error is None:
+            _log.warning("%s serves nobody until it answers again: %s", self.name, reason)
+        self.knowledge = Knowledge(None, None, reason)
+        if isinstance(error, DBAPIError) and self._backend.is_damaged(error):
+            self._damaged()
+
+    def nudge(self) -> None:
+        """Have it probed now."""
+        self._nudged.set()
+
+    def gave_up(self) -> None:
+        """Somebody waited for it in vain."""
+        self._stalled = self.knowledge.at
+
+    async def probe(self) -> None:
+        """Ask it where it is; failure is knowledge too."""
+        try:
+            async with asyncio.timeout(_TIMEOUT), self._probes.connect() as connection:
+                await connection.run_sync(self.ask)
+        except (SQLAlchemyError, OSError) as error:  # a TimeoutError is an OSError
+            self.fail(error)
+
+    def ask(self, connection: Connection) -> None:
+        """Learn from a connection in hand; a round trip, before any read that rests on it."""
+        self.learn(self._backend.incarnation(connection), self._backend.position(connection))
+
+    async def watch(self, waited_for: "Watcher") -> None:
+        """Probe for ever: often while somebody waits, seldom otherwise, less while it fails."""
+        pause = _SHORTEST
+        while True:
+            self._nudged.clear()
+            await self.probe()
+            if self.knowledge.error is not None:
+                pause = min(max(2 * pause, _FIRST_RETRY), _LAST_RETRY)
+            elif waited_for.waiting:
+                pause = min(2 * pause, _LONGEST)
+            else:
+                pause = _HEARTBEAT
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._nudged.wait()
+            if self.knowledge.error is None and (pause == _HEARTBEAT or self._nudged.is_set()):
+                pause = _SHORTEST
+
+    async def dispose(self) -> None:
+        await self.engine.dispose()
+        await self._probes.dispose()
+
+
+class Watcher:
+    """Keeps the knowledge of all servers fresh: one task and one probe at a time for each."""
+
+    def __init__(self, servers: Sequence[Server]) -> None:
+        self._servers = servers
+        self._news = asyncio.Event()
+        for server in servers:
+            server.changed = self._spread
+        self._tasks: list[asyncio.Task[None]] = []
+        self.waiting = 0
+        """How many sessions wait at this moment."""
+
+    def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(server.watch(self), name=f"orm watches {server.name}")
+            for server in self._servers
+        ]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+
+    def _spread(self) -> None:
+        """Wake all who wait, to look for themselves."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def wait(self, need: Bookmark, servers: Sequence[Server], seconds: float) -> float:
+        """Wait until one of the servers covers `need`, but at most for `seconds`.
+
+        However many sessions wait, each server is asked by its one task only.
+
+        Returns:
+            The seconds waited.
+        """
+        started = monotonic()
+        self.waiting += 1
+        try:
+            if self.waiting == 1:
+                for server in servers:
+                    server.nudge()
+            async with asyncio.timeout(seconds):
+                while not any(server.covers(need) for server in servers):
+                    await self._news.wait()
+        except TimeoutError:
+            for server in servers:
+                server.gave_up()
+        finally:
+            self.waiting -= 1
+        return monotonic() - started

@@ -1,0 +1,95 @@
+"""Real databases for the tests: one harness a backend, the same suite over all of them."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from models import Base
+from orm import Database
+
+
+class SQLite:
+    """The embedded default: a primary file and two replica files in a folder of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"sqlite+aiosqlite:///{folder}/app.db"
+        self.replica_urls = [f"sqlite+aiosqlite:///{folder}/app.replica-{n}.db" for n in (1, 2)]
+        self.folder = folder
+
+    def database(self, **options: Any) -> Database:
+        """The primary with two replicas that this process keeps up to date."""
+        return Database(self.url, **{"replicas": 2} | options)
+
+    def elsewhere(self, **options: Any) -> Database:
+        """The same servers as another process sees them: it reads the replicas, no more."""
+        return Database(self.url, replicas=self.replica_urls, **options)
+
+    @asynccontextmanager
+    async def migrated(self, **options: Any) -> AsyncIterator[Database]:
+        async with Database(self.url) as db, db.connect() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+            await connection.commit()
+        async with self.database(**options) as db:
+            yield db
+
+
+@pytest.fixture(params=[SQLite])
+def servers(request: pytest.FixtureRequest, tmp_path: Path) -> SQLite:
+    """The servers of one backend, not started."""
+    harness: SQLite = request.param(tmp_path)
+    return harness
+
+
+@pytest.fixture
+async def db(servers: SQLite) -> AsyncIterator[Database]:
+    """A database with the models' tables and two replicas that have them too."""
+    async with servers.migrated() as db:
+        yield db
+        assert checked_out(db) == 0, "a connection has leaked"
+
+
+def checked_out(db: Database) -> int:
+    """Connections of the database's pools that somebody holds."""
+    cluster = db.cluster
+    engines = [cluster.writer, *(s.engine for s in (cluster.primary, *cluster.replicas))]
+    return sum(engine.pool.checkedout() for engine in engines)  # type: ignore[attr-defined]
+
+
+class Statements(list[str]):
+    """Every statement that reaches a driver through SQLAlchemy, but for the watcher's own."""
+
+    probes = 0
+    """How many statements the watcher sent."""
+
+
+@pytest.fixture
+def statements() -> Iterator[Statements]:
+    seen = Statements()
+
+    def record(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        task = asyncio.current_task()
+        if task is not None and task.get_name().startswith("orm watches"):
+            seen.probes += 1
+        else:
+            seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", record)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", record)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """Whatever a test started in the background has ended with it."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        if not thread.name.startswith("asyncio_"):  # the loop's own executor
+            thread.join(5)
+            assert not thread.is_alive(), f"{thread.name} is still running"

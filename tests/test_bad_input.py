@@ -1,0 +1,207 @@
+"""What is wrong is refused by an error of ours that says so, and nothing hangs or leaks."""
+
+import pytest
+from sqlalchemy import insert, select, text
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from models import User
+from orm import Bookmark, BookmarkSession, Database, InvalidBookmark, OrmError, Reason, WriteLost
+from orm.exceptions import (
+    ConfigurationError,
+    DatabaseClosed,
+    ForeignBookmark,
+    ReplicaUnavailable,
+)
+from orm.testing import paused
+
+
+async def head(db: Database) -> Bookmark:
+    async with db.session("first-primary") as session:
+        await session.scalars(select(User))
+        return Bookmark.decode(await session.bookmark())
+
+
+@pytest.mark.parametrize(
+    "constraint", ["", "first-replica", "x" * 5000, "v1.AAAA", 5, ["v1."], b"v1."]
+)
+async def test_garbage_is_no_constraint_and_touches_no_database(db, constraint, statements) -> None:
+    statements.clear()
+    with pytest.raises(InvalidBookmark, match="first-primary"):
+        db.session(constraint)
+    assert statements == []
+
+
+async def test_forged_signature_is_refused(servers) -> None:
+    async with servers.migrated(bookmark_keys=["secret"]) as db:
+        async with db.session() as session:
+            token = await session.bookmark()
+        db.session(token)
+        with pytest.raises(InvalidBookmark, match="signature"):
+            db.session(token[:-4] + "AAAA")
+
+
+async def test_foreign_bookmark_reads_from_the_primary(db: Database) -> None:
+    async with paused(db):
+        async with db.begin() as writer:
+            writer.add(User(email="new"))
+        async with db.session(Bookmark.at("elsewhere", 10**9)) as session:
+            assert await session.scalar(select(User.email)) == "new"
+            assert session.last_route and session.last_route.reason is Reason.STRAY_BOOKMARK
+            await session.rollback()
+            assert await session.scalar(select(User.email)) == "new"
+            assert Bookmark.decode(await session.bookmark()) == await head(db)
+
+
+async def test_foreign_bookmark_is_refused_if_so_wished(servers) -> None:
+    async with servers.migrated(stray_bookmarks="error") as db:
+        with pytest.raises(ForeignBookmark):
+            db.session(Bookmark.at("elsewhere", 1))
+
+
+async def test_bookmarks_of_two_databases_do_not_merge(db: Database) -> None:
+    with pytest.raises(ForeignBookmark):
+        db.session([await head(db), Bookmark.at("elsewhere", 1)])
+
+
+async def future(db: Database) -> Bookmark:
+    now = await head(db)
+    return Bookmark.at(now.history, now.position[0][1] + 1000)
+
+
+async def test_bookmark_from_the_future_neither_hangs_nor_is_believed(servers) -> None:
+    async with servers.migrated(max_wait=3600) as db:
+        async with db.session(await future(db)) as session:
+            await session.scalars(select(User))
+            assert session.last_route and session.last_route.reason is Reason.STRAY_BOOKMARK
+            assert Bookmark.decode(await session.bookmark()) == await head(db)
+
+
+async def test_write_under_a_bookmark_from_the_future_hands_out_what_it_wrote(db) -> None:
+    async with db.session(await future(db)) as session:
+        session.add(User(email="a"))
+        await session.commit()
+        assert Bookmark.decode(await session.bookmark()) == await head(db)
+
+
+async def test_bookmark_from_the_future_is_a_lost_write_if_so_wished(servers) -> None:
+    async with servers.migrated(stray_bookmarks="error") as db:
+        async with db.session(await future(db)) as session:
+            with pytest.raises(WriteLost):
+                await session.scalars(select(User))
+        async with db.session(await future(db)) as session:
+            with pytest.raises(WriteLost):
+                await session.execute(insert(User).values(email="a"))
+
+
+async def test_signed_bookmark_from_the_future_is_a_lost_write(servers) -> None:
+    key = b"secret"
+    async with servers.migrated() as db:
+        token = (await future(db)).encode([key])
+    async with servers.database(bookmark_keys=[key]) as db, db.session(token) as session:
+        with pytest.raises(WriteLost):
+            await session.scalars(select(User))
+
+
+async def test_write_lost_is_said_before_anything_is_written(servers) -> None:
+    async with servers.migrated(stray_bookmarks="error") as db:
+        async with db.session(await future(db)) as session:
+            session.add(User(email="a"))
+            with pytest.raises(WriteLost):
+                await session.commit()
+        async with db.session("first-primary") as session:
+            assert await session.scalar(select(User.id)) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "says"),
+    [
+        ("not a url", {}, "not a database URL"),
+        ("sqlite:///app.db", {}, "aiosqlite"),
+        ("sqlite+aiosqlite://", {}, "plain path"),
+        ("sqlite+aiosqlite:///:memory:", {"replicas": 1}, "plain path"),
+        ("nosuch+driver:///x", {}, "no backend"),
+        ("sqlite+aiosqlite:////nosuch/folder/app.db", {}, "folder"),
+        ("sqlite+aiosqlite:///app.db", {"max_wait": -1}, "max_wait"),
+        ("sqlite+aiosqlite:///app.db", {"replicas": -1}, "replicas"),
+        ("sqlite+aiosqlite:///app.db", {"replicas": ["postgresql+asyncpg://h/d"]}, "family"),
+        ("sqlite+aiosqlite:///app.db", {"stray_bookmarks": "ignore"}, "stray_bookmarks"),
+    ],
+)
+def test_impossible_database_is_refused(url: str, options, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        Database(url, **options)
+
+
+async def test_replica_that_cannot_be_opened_is_refused(servers) -> None:
+    missing = f"sqlite+aiosqlite:///{servers.folder}/missing.db"
+    with pytest.raises(ReplicaUnavailable, match=r"replica-1 .*missing\.db.*unable to open"):
+        await Database(servers.url, replicas=[missing]).start()
+
+
+async def test_replica_that_is_no_database_is_refused(servers) -> None:
+    (servers.folder / "text.db").write_text("no database at all " * 100)
+    url = f"sqlite+aiosqlite:///{servers.folder}/text.db"
+    with pytest.raises(ReplicaUnavailable, match="not a database"):
+        await Database(servers.url, replicas=[url]).start()
+
+
+async def test_replica_of_another_database_is_refused(servers, tmp_path_factory) -> None:
+    other = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('other')}/app.db"
+    async with Database(other):
+        with pytest.raises(ConfigurationError, match="another database"):
+            await Database(servers.url, replicas=[other]).start()
+
+
+async def test_primary_that_cannot_be_opened_is_sqlalchemys_error(servers) -> None:
+    (servers.folder / "app.db").write_text("no database at all " * 100)
+    with pytest.raises(DatabaseError, match="file is not a database"):
+        await servers.database().start()
+
+
+async def test_database_that_is_not_migrated_says_what_to_do(servers) -> None:
+    async with servers.database() as db, db.session() as session:
+        with pytest.raises(OperationalError, match="no such table: users") as caught:
+            await session.scalars(select(User))
+        assert "alembic upgrade head" in "\n".join(caught.value.__notes__)
+
+
+async def test_database_is_used_between_start_and_close(servers) -> None:
+    db = servers.database()
+    with pytest.raises(DatabaseClosed, match="async with"):
+        db.session()
+    async with db:
+        session = db.session()
+        with pytest.raises(DatabaseClosed, match="once"):
+            await db.start()
+    with pytest.raises(DatabaseClosed, match="closed"):
+        db.session()
+    with pytest.raises(DatabaseClosed, match="closed"):
+        await session.scalars(select(User))
+    with pytest.raises(DatabaseClosed, match="closed"):
+        await db.status()
+    with pytest.raises(DatabaseClosed, match="once"):
+        await db.start()
+    await session.close()
+    await db.close()
+
+
+async def test_route_is_read_or_primary(db: Database) -> None:
+    async with db.session() as session:
+        with pytest.raises(ConfigurationError, match="route"):
+            await session.execute(select(User), execution_options={"route": "replica"})
+
+
+async def test_statement_wrongly_marked_as_a_read_is_refused_by_the_server(db: Database) -> None:
+    async with db.session() as session:
+        with pytest.raises(OrmError, match="read-only server"):
+            await session.execute(text("DELETE FROM users"), execution_options={"route": "read"})
+
+
+async def test_session_without_a_database_has_no_bookmark(db: Database) -> None:
+    async with BookmarkSession(db.cluster.writer) as session:
+        with pytest.raises(OrmError, match="no Database"):
+            await session.bookmark()
+    with pytest.raises(ConfigurationError):
+        BookmarkSession(db.cluster.writer, database=db)
+    with pytest.raises(ConfigurationError):
+        BookmarkSession(constraint="first-primary")

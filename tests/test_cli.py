@@ -1,0 +1,65 @@
+"""`orm …` as a person or a script calls it."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from models import User
+from orm.cli import main
+from orm.testing import paused
+
+
+def orm(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, prog_name="orm")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ORM_REMOTE_URL", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("targets", [[], ["--local", "--remote"]])
+def test_status_takes_exactly_one_target(checkout: Path, targets: list[str]) -> None:
+    result = orm("status", *targets)
+    assert result.exit_code == 2
+    assert "exactly one of --local" in result.output
+
+
+def test_status_of_a_remote_that_nobody_named(checkout: Path) -> None:
+    result = orm("status", "--remote")
+    assert result.exit_code == 1
+    assert "ORM_REMOTE_URL" in result.output
+
+
+def test_status_of_a_database_that_is_not_there(checkout: Path) -> None:
+    result = orm("status", "--local")
+    assert result.exit_code == 1
+    assert "unable to open database file" in result.output
+    assert list(checkout.iterdir()) == []
+
+
+def test_status_of_what_is_no_url(checkout: Path) -> None:
+    result = orm("status", "--local", "--replica", "nonsense")
+    assert result.exit_code == 1
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Error:" in result.output
+
+
+async def test_status_shows_who_is_behind(servers, checkout: Path) -> None:
+    async with servers.migrated() as db, paused(db):
+        async with db.begin() as session:
+            session.add(User(email="a"))
+        shown = await asyncio.to_thread(orm, "status", "--local")
+        answered = await asyncio.to_thread(orm, "status", "--local", "--json")
+    assert [line.split()[:3] for line in shown.output.splitlines()] == [
+        ["primary", "up", "to"],
+        ["replica-1", "1", "behind"],
+        ["replica-2", "1", "behind"],
+    ]
+    assert [server["behind"] for server in json.loads(answered.output)] == [0, 1, 1]
+    assert shown.exit_code == answered.exit_code == 0

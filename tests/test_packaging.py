@@ -1,0 +1,57 @@
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import distribution, entry_points
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def test_every_entry_point_leads_somewhere() -> None:
+    ours = distribution("bookmark-orm").entry_points
+    assert {(entry.group, entry.name) for entry in ours} >= {
+        ("console_scripts", "orm"),
+        ("orm.backends", "sqlite"),
+    }
+    for entry in ours:
+        assert callable(entry.load())
+
+
+def test_backends_are_found_by_the_name_in_a_url() -> None:
+    assert "sqlite" in entry_points(group="orm.backends").names
+
+
+def test_the_changelog_knows_the_version() -> None:
+    assert f"## [{PROJECT['version']}]" in (REPOSITORY / "CHANGELOG.md").read_text("utf-8")
+
+
+# dev.py, in a folder of its own ------------------------------------------------------------
+
+
+def dev(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    for name in ("dev.py", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, folder)
+    return subprocess.run(
+        [sys.executable, str(folder / "dev.py"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_dev_explains_itself(tmp_path: Path) -> None:
+    for arguments in ([], ["tset"], ["lint", "orm"]):
+        said = dev(tmp_path, *arguments)
+        assert said.returncode == 2
+        assert "python3 dev.py test" in said.stdout
+
+
+def test_dev_leaves_an_environment_of_somebody_else_alone(tmp_path: Path) -> None:
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "precious").touch()
+    said = dev(tmp_path, "test")
+    assert said.returncode == 1
+    assert "was not made by dev.py" in said.stderr
+    assert (tmp_path / ".venv" / "precious").exists()

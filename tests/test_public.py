@@ -1,0 +1,34 @@
+"""The public surface, name by name: it grows on purpose only."""
+
+import orm
+import orm.exceptions
+import orm.testing
+
+
+def test_names_of_the_package() -> None:
+    assert sorted(orm.__all__) == [
+        "Base",
+        "Bookmark",
+        "BookmarkConnection",
+        "BookmarkSession",
+        "Database",
+        "InvalidBookmark",
+        "NotCaughtUp",
+        "OrmError",
+        "ReadOnlyError",
+        "Reason",
+        "Route",
+        "ServerStatus",
+        "WriteLost",
+    ]
+    assert all(hasattr(orm, name) for name in orm.__all__)
+
+
+def test_every_error_of_ours_is_an_orm_error_and_drawn_in_the_tree() -> None:
+    for name in orm.exceptions.__all__:
+        assert issubclass(getattr(orm.exceptions, name), orm.OrmError)
+        assert name in (orm.exceptions.__doc__ or "")
+
+
+def test_names_for_tests() -> None:
+    assert sorted(orm.testing.__all__) == ["ReplicaControl", "caught_up", "paused", "replicas"]

@@ -1,0 +1,127 @@
+"""Replicas that die, are damaged or come back, under sessions that go on reading."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from models import User
+from orm import Database
+from orm.testing import caught_up, paused, replicas
+
+MANY = 300
+
+
+def elsewhere(code: str, *arguments: object) -> None:
+    """Run code in another process: closing a file that SQLite has open would drop its locks."""
+    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True)
+
+
+def delete(file: Path) -> None:
+    file.unlink()
+
+
+def delete_the_data(file: Path) -> None:
+    file.resolve().unlink()
+
+
+def truncate(file: Path) -> None:
+    elsewhere("import os, sys; os.truncate(sys.argv[1], 3000)", file)
+
+
+def overwrite(file: Path) -> None:
+    elsewhere("import sys; open(sys.argv[1], 'r+b').write(b'garbage ' * 4096)", file)
+
+
+@pytest.fixture
+async def full(db: Database) -> Database:
+    async with db.begin() as session:
+        session.add_all(User(email=f"{n}{'x' * 300}") for n in range(MANY))
+    await caught_up(db)
+    return db
+
+
+async def count(db: Database) -> int:
+    async with db.session() as session:
+        return await session.scalar(select(func.count(func.length(User.email)))) or 0
+
+
+@pytest.mark.parametrize("harm", [delete, delete_the_data, truncate, overwrite])
+async def test_reads_go_on_while_a_replica_is_damaged_and_rebuilt(full: Database, harm) -> None:
+    one, _ = replicas(full)
+    inode = one.file.stat().st_ino
+    harm(one.file)
+    async with asyncio.timeout(20):
+        while not one.file.exists() or one.file.stat().st_ino == inode:
+            assert await count(full) == MANY
+    await caught_up(full)
+    assert await count(full) == MANY
+    assert {s.error for s in await full.status()} == {None}
+
+
+async def test_both_replicas_gone_leave_the_primary(full: Database) -> None:
+    async with paused(full) as both:
+        for replica in both:
+            replica.file.unlink()
+        assert await count(full) == MANY
+        assert await count(full) == MANY
+        assert {s.error for s in await full.status() if s.role == "replica"} != {None}
+
+
+async def test_status_tells_who_is_behind(db: Database) -> None:
+    async with paused(db) as (one, _):
+        for email in "abc":
+            async with db.begin() as session:
+                session.add(User(email=email))
+        await one.resume()
+        await one.caught_up()
+        status = await db.status()
+        assert [(s.name, s.role, s.behind, s.error) for s in status] == [
+            ("primary", "primary", 0, None),
+            ("replica-1", "replica", 0, None),
+            ("replica-2", "replica", 3, None),
+        ]
+
+
+async def test_writer_from_outside_is_replicated(db: Database, servers) -> None:
+    with sqlite3.connect(servers.folder / "app.db") as outsider:
+        outsider.execute("INSERT INTO users (email) VALUES ('outside')")
+    outsider.close()
+    async with db.begin() as session:  # its position comes after the outsider's commit
+        session.add(User(email="inside"))
+    await caught_up(db)
+    async with db.session() as session:
+        assert set(await session.scalars(select(User.email))) == {"inside", "outside"}
+        assert session.last_route and session.last_route.role == "replica"
+
+
+async def test_replica_rebuilt_from_the_primary_is_caught_up_at_once(servers) -> None:
+    async with servers.migrated() as db:
+        async with db.begin() as session:
+            session.add(User(email="a"))
+    for file in servers.folder.glob("app.replica-*"):
+        file.unlink()
+    async with servers.database() as db, db.session() as session:
+        assert await session.scalar(select(User.email)) == "a"
+        assert session.last_route and session.last_route.role == "replica"
+
+
+async def test_lag_can_be_set_and_is_what_readers_see(db: Database) -> None:
+    one, two = replicas(db)
+    two.lag = 3600
+    async with db.session() as session:
+        session.add(User(email="a"))
+        await session.commit()
+        token = await session.bookmark()
+    await one.caught_up()
+    async with db.session(token) as session:
+        assert await session.scalar(select(User.email)) == "a"
+        assert session.last_route and session.last_route.server == "replica-1"
+    with pytest.raises(TimeoutError, match="replica-2"):
+        await two.caught_up(within=0.05)
+    two.lag = 0
+    await two.caught_up()

@@ -1,0 +1,513 @@
+"""What a session guarantees: where it starts, where it reads, what it never does."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from sqlalchemy import ForeignKey, func, insert, select, text, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncAttrs
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from models import Post, User
+from orm import BookmarkSession, Database, NotCaughtUp, Reason
+from orm.testing import caught_up, paused, replicas
+
+
+async def add_user(session: BookmarkSession, email: str) -> None:
+    session.add(User(email=email))
+    await session.commit()
+
+
+async def emails(session: BookmarkSession) -> set[str]:
+    found = set(await session.scalars(select(User.email)))
+    await session.rollback()
+    return found
+
+
+def served_by(session: BookmarkSession) -> str:
+    assert session.last_route is not None
+    return session.last_route.role
+
+
+# Starts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("constraint", [None, "first-unconstrained", []])
+async def test_unconstrained_session_starts_on_a_replica(db: Database, constraint: object) -> None:
+    async with paused(db), db.begin() as session:
+        session.add(User(email="new"))
+    async with paused(db), db.session(constraint) as session:
+        await emails(session)
+        assert served_by(session) == "replica"
+
+
+async def test_unconstrained_session_may_read_the_past(db: Database) -> None:
+    async with paused(db):
+        async with db.begin() as writer:
+            writer.add(User(email="new"))
+        async with db.session() as session:
+            assert await emails(session) == set()
+
+
+async def test_first_primary_session_reads_the_present(db: Database) -> None:
+    async with paused(db):
+        async with db.begin() as writer:
+            writer.add(User(email="new"))
+        async with db.session("first-primary") as session:
+            assert await emails(session) == {"new"}
+            assert session.last_route and session.last_route.reason is Reason.FIRST_PRIMARY
+
+
+async def test_first_primary_is_about_the_first_transaction_only(db: Database) -> None:
+    async with db.session("first-primary") as session:
+        await emails(session)
+        await emails(session)
+        assert served_by(session) == "replica"
+
+
+async def test_session_from_a_bookmark_sees_what_the_first_one_wrote(db: Database) -> None:
+    async with paused(db):
+        async with db.session() as first:
+            await add_user(first, "new")
+            token = await first.bookmark()
+        async with db.session(token) as second:
+            assert await emails(second) == {"new"}
+
+
+async def test_session_from_a_bookmark_is_served_by_a_replica_that_has_it(db: Database) -> None:
+    async with db.session() as first:
+        await add_user(first, "new")
+        token = await first.bookmark()
+    await caught_up(db)
+    async with db.session(token) as second:
+        assert await emails(second) == {"new"}
+        assert served_by(second) == "replica"
+
+
+async def test_session_from_several_bookmarks_sees_all_of_them(db: Database) -> None:
+    async with paused(db):
+        tokens = []
+        for email in ("one", "two"):
+            async with db.session() as writer:
+                await add_user(writer, email)
+                tokens.append(await writer.bookmark())
+        async with db.session(reversed(tokens)) as session:
+            assert await emails(session) == {"one", "two"}
+
+
+async def test_bookmark_holds_in_another_process(servers, db: Database) -> None:
+    async with paused(db):
+        async with servers.elsewhere() as other:
+            async with db.session() as first:
+                await add_user(first, "new")
+                token = await first.bookmark()
+            async with other.session() as unlinked, other.session(token) as linked:
+                assert await emails(unlinked) == set()
+                assert await emails(linked) == {"new"}
+
+
+async def test_database_started_after_a_write_never_reads_from_before_it(servers, db) -> None:
+    async with paused(db):
+        async with db.begin() as writer:
+            await writer.execute(text("ALTER TABLE users ADD COLUMN nickname TEXT"))
+        async with servers.elsewhere() as other, other.session() as session:
+            nickname = select(text("nickname")).select_from(User)
+            await session.scalars(nickname, execution_options={"route": "read"})
+            assert served_by(session) == "primary"
+
+
+# One transaction, one server ---------------------------------------------------------------
+
+
+async def test_session_reads_its_own_write(db: Database) -> None:
+    async with paused(db), db.session() as session:
+        await add_user(session, "mine")
+        assert await emails(session) == {"mine"}
+        assert session.last_route and session.last_route.reason is Reason.FALLBACK
+
+
+async def test_replicas_take_turns_between_sessions(db: Database) -> None:
+    seen = set()
+    for _ in range(2):
+        async with db.session() as session:
+            await emails(session)
+            assert session.last_route
+            seen.add(session.last_route.server)
+    assert seen == {"replica-1", "replica-2"}
+
+
+async def test_transaction_stays_on_its_replica(db: Database) -> None:
+    async with db.session() as session:
+        await session.scalars(select(User))
+        first = session.last_route
+        for _ in range(3):
+            await session.scalars(select(Post))
+            assert session.last_route is first
+
+
+async def test_session_stays_on_its_replica_between_transactions(db: Database) -> None:
+    async with db.session() as session:
+        servers = set()
+        for _ in range(4):
+            await emails(session)
+            assert session.last_route
+            servers.add(session.last_route.server)
+        assert len(servers) == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        insert(User).values(email="x"),
+        update(User).values(email="x").where(User.id < 0),
+        select(User).with_for_update(),
+        select(insert(User).values(email="x").returning(User.id).cte()),
+        text("SELECT 1"),
+        select(func.randomblob(1)),
+        select(User.id).where(text("1")),
+    ],
+    ids=["insert", "update", "for update", "dml cte", "text", "function", "text inside"],
+)
+async def test_what_may_write_goes_to_the_primary(db: Database, statement) -> None:
+    async with db.session() as session:
+        with suppress(OperationalError):  # SQLite knows no DML in a CTE
+            await session.execute(statement)
+        assert served_by(session) == "primary"
+        await session.rollback()
+
+
+async def test_transaction_moves_to_the_primary_when_it_writes_and_stays(db: Database) -> None:
+    async with paused(db), db.session() as session:
+        assert list(await session.scalars(select(User))) == []
+        assert served_by(session) == "replica"
+        session.add(User(email="mine"))
+        assert await session.scalar(select(User.email)) == "mine"  # after the autoflush
+        assert served_by(session) == "primary"
+        assert await session.scalar(select(func.count(User.id))) == 1
+        assert served_by(session) == "primary"
+
+
+async def test_explicit_begin_is_on_the_primary(db: Database) -> None:
+    async with paused(db), db.session() as session, session.begin():
+        await session.scalars(select(User))
+        assert served_by(session) == "primary"
+
+
+async def test_savepoint_is_on_the_primary(db: Database) -> None:
+    async with db.session() as session:
+        await session.scalars(select(User))
+        async with session.begin_nested():
+            await session.scalars(select(User))
+            assert served_by(session) == "primary"
+
+
+async def test_merge_decides_on_the_primary(db: Database) -> None:
+    async with db.begin() as writer:
+        writer.add(User(id=1, email="old"))
+    await caught_up(db)
+    async with paused(db), db.session() as session:
+        async with db.begin() as writer:
+            await writer.execute(update(User).values(email="new"))
+            writer.add(Post(user_id=1, title="t", body="b"))
+        merged = await session.merge(User(id=1))
+        assert merged.email == "new"
+        assert served_by(session) == "primary"
+
+
+async def test_delete_decides_on_the_primary(db: Database) -> None:
+    class Local(AsyncAttrs, DeclarativeBase):
+        """Without passive_deletes: the children are loaded to be deleted one by one."""
+
+    class Parent(Local):
+        __tablename__ = "parents"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        children: Mapped[list["Child"]] = relationship(cascade="all, delete-orphan")
+
+    class Child(Local):
+        __tablename__ = "children"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        parent_id: Mapped[int] = mapped_column(ForeignKey("parents.id"))
+
+    Local.registry.configure()
+    async with db.connect() as connection:
+        await connection.run_sync(Local.metadata.create_all)
+        await connection.execute(insert(Parent).values(id=1))
+        await connection.commit()
+    await caught_up(db)
+    async with paused(db), db.session() as session:
+        parent = await session.get_one(Parent, 1)
+        async with db.begin() as other:
+            other.add(Child(parent_id=1))
+        await session.delete(parent)
+        assert served_by(session) == "primary"
+        await session.commit()
+
+
+async def test_rows_that_an_update_looks_for_first_are_looked_for_on_the_primary(db) -> None:
+    class Local(AsyncAttrs, DeclarativeBase):
+        """Without RETURNING, `synchronize_session="fetch"` sends a SELECT before the UPDATE."""
+
+    class Item(Local):
+        __tablename__ = "items"
+        __table_args__ = {"implicit_returning": False}
+        id: Mapped[int] = mapped_column(primary_key=True)
+        state: Mapped[str]
+
+    async with db.begin() as writer:
+        await (await writer.connection()).run_sync(Local.metadata.create_all)
+        writer.add(Item(id=1, state="old"))
+    await caught_up(db)
+    async with paused(db), db.session() as session:
+        item = await session.get_one(Item, 1)
+        await session.rollback()
+        async with db.begin() as writer:
+            await writer.execute(update(Item).values(state="new"))
+        await session.refresh(item)
+        assert item.state == "old"
+        await session.rollback()
+        newest = update(Item).where(Item.state == "new").values(state="newest")
+        await session.execute(newest, execution_options={"synchronize_session": "fetch"})
+        assert await item.awaitable_attrs.state == "newest"
+
+
+@pytest.mark.parametrize("how", ["statement", "call", "session"])
+async def test_route_can_be_said(db: Database, how: str) -> None:
+    async def route(wish: str, statement) -> str:
+        options = {"route": wish}
+        async with db.session(execution_options=options if how == "session" else {}) as session:
+            if how == "statement":
+                statement = statement.execution_options(**options)
+            await session.execute(statement, execution_options=options if how == "call" else {})
+            return served_by(session)
+
+    assert await route("read", text("SELECT 1")) == "replica"
+    assert await route("primary", select(User)) == "primary"
+
+
+# Bookmarks ---------------------------------------------------------------------------------
+
+
+async def test_commit_moves_the_bookmark(db: Database) -> None:
+    async with db.session() as session:
+        before = await session.bookmark()
+        await add_user(session, "a")
+        assert await session.bookmark() != before
+
+
+async def test_ddl_moves_the_bookmark(db: Database) -> None:
+    async with db.session() as session:
+        before = await session.bookmark()
+        await session.execute(text("CREATE TABLE extra (id INTEGER)"))
+        await session.commit()
+        assert await session.bookmark() != before
+
+
+async def test_session_starts_with_the_bookmark_it_was_given(db: Database) -> None:
+    async with db.session() as session:
+        await add_user(session, "a")
+        token = await session.bookmark()
+    async with db.session(token) as session:
+        assert await session.bookmark() == token
+
+
+async def test_what_changes_nothing_moves_nothing(db: Database) -> None:
+    async with paused(db), db.session("first-primary") as session:
+        before = await session.bookmark()
+        await session.execute(insert(User).values(email="undone"))
+        await session.rollback()
+        assert await session.bookmark() == before
+        await session.execute(text("SELECT 1"))
+        await session.commit()
+        assert await session.bookmark() == before
+
+
+async def test_release_of_a_savepoint_is_no_commit(db: Database) -> None:
+    async with db.session() as session:
+        before = await session.bookmark()
+        async with session.begin_nested():
+            session.add(User(email="a"))
+        assert await session.bookmark() == before
+        await session.rollback()
+        assert await session.bookmark() == before
+        async with session.begin_nested():
+            session.add(User(email="a"))
+        await session.commit()
+        assert await session.bookmark() != before
+
+
+async def test_failed_commit_moves_nothing_and_is_not_replayed(db: Database) -> None:
+    async with db.session() as session:
+        await add_user(session, "a")
+        before = await session.bookmark()
+        session.add(User(email="a"))
+        with pytest.raises(Exception, match="UNIQUE"):
+            await session.commit()
+        await session.rollback()
+        assert await session.bookmark() == before
+
+
+async def test_reading_moves_the_bookmark_to_what_was_seen(db: Database) -> None:
+    async with db.session() as reader:
+        before = await reader.bookmark()
+        async with db.session() as writer:
+            await add_user(writer, "a")
+            wrote = await writer.bookmark()
+        await caught_up(db)
+        assert await emails(reader) == {"a"}
+        assert await reader.bookmark() == wrote != before
+
+
+async def test_bookmark_of_an_open_transaction_covers_what_it_has_read(db: Database) -> None:
+    async with db.session() as writer:
+        await add_user(writer, "a")
+        wrote = await writer.bookmark()
+    for constraint in ("first-primary", "first-unconstrained"):
+        await caught_up(db)
+        async with db.session(constraint) as reader:
+            assert await reader.scalar(select(User.email)) == "a"
+            assert await reader.bookmark() == wrote
+
+
+async def test_bookmark_during_a_write_does_not_cover_it(db: Database) -> None:
+    async with db.session() as session:
+        before = await session.bookmark()
+        session.add(User(email="a"))
+        await session.flush()
+        assert await session.bookmark() == before
+
+
+# Waiting and falling back ------------------------------------------------------------------
+
+
+async def test_read_waits_for_a_replica_that_catches_up(servers) -> None:
+    async with servers.migrated(max_wait=10) as db, db.session() as session:
+        for replica in replicas(db):
+            replica.lag = 0.1
+        await add_user(session, "a")
+        assert await emails(session) == {"a"}
+        route = session.last_route
+        assert route and route.role == "replica" and route.reason is Reason.WAITED
+        assert 0 < route.waited < 10
+
+
+async def test_wait_is_bounded_and_then_the_primary_serves(servers) -> None:
+    async with servers.migrated(max_wait=0.05) as db, paused(db), db.session() as session:
+        await add_user(session, "a")
+        assert await emails(session) == {"a"}
+        route = session.last_route
+        assert route and route.role == "primary"
+        assert 0.05 <= route.waited < 5
+
+
+async def test_replica_that_stands_still_is_waited_for_once(servers) -> None:
+    async with servers.migrated(max_wait=0.05) as db, paused(db), db.session() as session:
+        await add_user(session, "a")
+        await emails(session)
+        await emails(session)
+        assert session.last_route and session.last_route.waited == 0
+        assert served_by(session) == "primary"
+
+
+async def test_max_wait_0_does_not_wait(servers) -> None:
+    async with servers.migrated(max_wait=0) as db, paused(db), db.session() as session:
+        await add_user(session, "a")
+        await emails(session)
+        assert session.last_route and session.last_route.waited == 0
+
+
+async def test_waiting_readers_share_their_probes(servers, statements) -> None:
+    async with servers.migrated(max_wait=0.2) as db, paused(db):
+        async with db.session() as session:
+            await add_user(session, "a")
+            token = await session.bookmark()
+
+        async def read() -> set[str]:
+            async with db.session(token) as session:
+                return await emails(session)
+
+        before = statements.probes
+        assert await asyncio.gather(*(read() for _ in range(100))) == [{"a"}] * 100
+        assert statements.probes - before <= 2 * 20  # two replicas
+
+
+async def test_without_fallback_the_error_says_who_is_how_far_behind(servers) -> None:
+    async with servers.migrated(fallback=False) as db, paused(db), db.session() as session:
+        await add_user(session, "a")
+        with pytest.raises(NotCaughtUp, match=r"replica-1 is 1 behind; replica-2 is 1 behind"):
+            await emails(session)
+
+
+async def test_session_that_leaves_a_replica_never_goes_back_in_time(db: Database) -> None:
+    one, two = replicas(db)
+    await two.pause()
+    async with db.begin() as writer:
+        writer.add(User(email="a"))
+    await one.caught_up()
+    async with db.session() as session:
+        while served_by_name(session) != one.name:  # the two take turns
+            await session.close()
+            session = db.session()
+            await emails(session)
+        assert await emails(session) == {"a"}
+        await one.pause()
+        one.file.unlink()
+        assert await emails(session) == {"a"}
+        await session.close()
+    await one.resume()
+    await two.resume()
+
+
+def served_by_name(session: BookmarkSession) -> str | None:
+    return session.last_route.server if session.last_route else None
+
+
+async def test_read_on_the_primary_counts_as_seen(db: Database) -> None:
+    async with paused(db), db.session("first-primary") as session:
+        async with db.begin() as writer:
+            writer.add(User(email="a"))
+        assert await emails(session) == {"a"}
+        assert await emails(session) == {"a"}
+        assert served_by(session) == "primary"
+
+
+async def test_read_in_a_rolled_back_write_counts_as_seen(db: Database) -> None:
+    async with paused(db), db.session() as session:
+        async with db.begin() as writer:
+            writer.add(User(email="a"))
+        async with session.begin() as transaction:
+            assert await session.scalar(select(User.email)) == "a"
+            await transaction.rollback()
+        assert await emails(session) == {"a"}
+
+
+# What it costs -----------------------------------------------------------------------------
+
+
+async def test_caught_up_read_takes_no_extra_round_trip(db: Database, statements) -> None:
+    async with db.session() as session:
+        await add_user(session, "a")
+        token = await session.bookmark()
+    await caught_up(db)
+    statements.clear()
+    async with db.session(token) as session:
+        await session.scalars(select(User))
+    assert len(statements) == 1
+
+
+async def test_bookmark_after_a_commit_takes_no_round_trip(db: Database, statements) -> None:
+    async with db.session() as session:
+        await add_user(session, "a")
+        statements.clear()
+        await session.bookmark()
+        await session.bookmark()
+        assert statements == []
+
+
+async def test_bookmark_after_a_read_takes_one_round_trip_once(db: Database, statements) -> None:
+    async with db.session() as session:
+        await session.scalars(select(User))
+        statements.clear()
+        await session.bookmark()
+        await session.bookmark()
+        assert len(statements) == 1
