@@ -21,7 +21,7 @@ from orm.cluster import Cluster
 from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, NotCaughtUp, OrmError, ReadOnlyError, WriteLost
 from orm.routing import Reason, Route, choose, describe
-from orm.statements import Kind, classify
+from orm.statements import is_plain_read
 from orm.tracker import Tracker
 from orm.watcher import Server
 
@@ -139,10 +139,7 @@ class RoutedSession(Session):
         if not in_greenlet():  # asked from outside any statement: no I/O can be done here
             return self._cluster.writer.sync_engine
         unit = self._unit
-        if unit.read_only:
-            if clause is not None and classify(clause) is Kind.WRITE:
-                raise ReadOnlyError(_READ_ONLY)
-        elif unit.writes or not self._is_read(clause, route):
+        if not unit.read_only and (unit.writes or not self._is_read(clause, route)):
             return self._write(unit)
         return unit.connection or self._open_reader(unit)
 
@@ -155,7 +152,7 @@ class RoutedSession(Session):
         said: Mapping[str, Any] = getattr(clause, "get_execution_options", dict)()
         route = route or said.get("route") or self.execution_options.get("route")
         if route is None:
-            return clause is not None and classify(clause) is Kind.READ
+            return clause is not None and is_plain_read(clause)
         if route not in ("read", "primary"):
             raise ConfigurationError(f"route={route!r}: it is 'read' or 'primary'")
         return bool(route == "read")
@@ -175,8 +172,6 @@ class RoutedSession(Session):
         waited = 0.0
         waiting = cluster.max_wait > 0
         turn = next(cluster.turns)
-        if tracker.uncertain:
-            self.settle()
         while not tracker.first_primary:
             chosen = choose(
                 tracker.bookmark,
@@ -307,7 +302,7 @@ class RoutedSession(Session):
         """Learn the position of all that was seen so far; a round trip, if one is needed at all."""
         _, tracker = self._routing()
         server = tracker.unsampled
-        if tracker.uncertain or (server is not None and not self._settle_at(server)):
+        if server is not None and not self._settle_at(server):
             self._settle_at_primary()
         return tracker.bookmark
 
@@ -318,9 +313,13 @@ class RoutedSession(Session):
             if server.role == "primary":
                 raise
             return False  # it is gone; whatever a replica showed, the primary had before
-        if at is not None:
-            self._routing()[1].saw(at)
-        return at is not None
+        if at is None:
+            return False
+        cluster, tracker = self._routing()
+        tracker.saw(at)
+        if self._unit.writes:
+            tracker.reads(cluster.primary, "")  # the transaction's COMMIT is still to come
+        return True
 
     def _settle_at_primary(self) -> None:
         cluster, _ = self._routing()
@@ -377,16 +376,11 @@ class RoutedSession(Session):
         if self._cluster is not None and connection.engine is self._cluster.writer.sync_engine:
             self._unit.writer = connection
 
-    def committing(self) -> None:
-        if self._cluster is not None and not self.in_nested_transaction():
-            self._tracker.uncertain = True
-
     def committed(self) -> None:
         if self._cluster is None or self.in_nested_transaction():
             return
         cluster, tracker = self._routing()
         at = cluster.backend.committed(self._unit.writer) if self._unit.writer else None
-        tracker.uncertain = False
         if at is not None:
             tracker.saw(at)
             cluster.primary.advance(at)
@@ -431,11 +425,6 @@ def _after_begin(session: RoutedSession, _: SessionTransaction, connection: Conn
 @event.listens_for(RoutedSession, "before_flush")
 def _before_flush(session: RoutedSession, *_: Any) -> None:
     session._may_write()
-
-
-@event.listens_for(RoutedSession, "before_commit")
-def _before_commit(session: RoutedSession) -> None:
-    session.committing()
 
 
 @event.listens_for(RoutedSession, "after_commit")

@@ -7,7 +7,6 @@ plain; replicas are read-only by their own means, so that such a mistake is an e
 never a lost write.
 """
 
-from enum import Enum
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -19,13 +18,11 @@ from sqlalchemy import (
     Cast,
     ColumnClause,
     CompoundSelect,
-    Delete,
     Exists,
     Extract,
     FromGrouping,
     FunctionFilter,
     Grouping,
-    Insert,
     Join,
     Label,
     Lateral,
@@ -38,12 +35,10 @@ from sqlalchemy import (
     Tuple,
     TypeCoerce,
     UnaryExpression,
-    Update,
     Values,
     WithinGroup,
 )
 from sqlalchemy.sql import visitors
-from sqlalchemy.sql.ddl import ExecutableDDLElement
 from sqlalchemy.sql.elements import (
     BooleanClauseList,
     ClauseElement,
@@ -57,26 +52,13 @@ from sqlalchemy.sql.elements import (
 from sqlalchemy.sql.functions import Function, FunctionElement, ScalarFunctionColumn
 from sqlalchemy.sql.operators import custom_op
 from sqlalchemy.sql.selectable import (
-    ForUpdateArg,
     SelectStatementGrouping,
     TableValuedAlias,
 )
 
-__all__ = ["Kind", "classify"]
+__all__ = ["is_plain_read"]
 
 
-class Kind(Enum):
-    """What a statement may do."""
-
-    READ = "read"
-    """Provably a plain read: may go to a replica."""
-    WRITE = "write"
-    """A write, or a lock: DML or DDL at any depth, FOR UPDATE."""
-    UNKNOWN = "unknown"
-    """Text, or a function that may do anything."""
-
-
-_WRITES: Final = (Insert, Update, Delete, ExecutableDDLElement, ForUpdateArg)
 _PLAIN: Final = (
     Alias,
     BinaryExpression,
@@ -135,33 +117,27 @@ _TEXT_AROUND: Final = ("_prefixes", "_suffixes", "_hints", "_statement_hints")
 # order_by("name"): a name that the compiler looks up among the labels, never text.
 _LABELS: Final = frozenset({"label_reference", "textual_label_reference"})
 _MEMO_SIZE: Final = 2_000
-_memo: dict[Any, Kind] = {}
+_memo: dict[Any, bool] = {}
 
 
-def classify(statement: ClauseElement) -> Kind:
-    """What a statement may do, judged from its structure alone."""
+def is_plain_read(statement: ClauseElement) -> bool:
+    """Whether a statement is provably a plain read, judged from its structure alone."""
     # The key under which SQLAlchemy caches the compiled statement. It is private and is used here
     # only to look up an earlier answer: SQLAlchemy memoises it on the statement and needs it right
     # afterwards, so asking costs a microsecond where a walk costs twenty.
     cached = statement._generate_cache_key()
     if cached is None:
         return _walk(statement)
-    kind = _memo.get(cached.key)
-    if kind is None:
+    plain = _memo.get(cached.key)
+    if plain is None:
         if len(_memo) >= _MEMO_SIZE:
             _memo.clear()
-        kind = _memo[cached.key] = _walk(statement)
-    return kind
+        plain = _memo[cached.key] = _walk(statement)
+    return plain
 
 
-def _walk(statement: ClauseElement) -> Kind:
-    kind = Kind.READ if isinstance(statement, _QUERIES) else Kind.UNKNOWN
-    for element in visitors.iterate(statement):
-        if isinstance(element, _WRITES):
-            return Kind.WRITE
-        if not _is_plain(element):
-            kind = Kind.UNKNOWN
-    return kind
+def _walk(statement: ClauseElement) -> bool:
+    return isinstance(statement, _QUERIES) and all(map(_is_plain, visitors.iterate(statement)))
 
 
 def _is_plain(element: visitors.ExternallyTraversible) -> bool:

@@ -23,8 +23,6 @@ class Tracker:
         self.first_primary = first_primary
         self.proven = proven
         self.stray = stray
-        self.uncertain = False
-        """Whether a COMMIT was sent whose outcome, or position, is not known."""
         self.unsampled: Server | None = None
         """The server last read from, while the position of what was read there is not known.
 
@@ -42,7 +40,6 @@ class Tracker:
         same = at.history == self.bookmark.history
         self.bookmark = self.bookmark.merge(at) if same else at
         self.unsampled = None
-        self.uncertain = False
 
     def start_over(self, at: Bookmark) -> None:
         """The bookmark that the session started from is not believed: `at` is all there is."""

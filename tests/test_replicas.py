@@ -1,6 +1,7 @@
 """Replicas that die, are damaged or come back, under sessions that go on reading."""
 
 import asyncio
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from models import User
-from orm import Database
+from orm import Database, Reason
 from orm.testing import caught_up, paused, replicas
 
 MANY = 300
@@ -125,3 +126,27 @@ async def test_lag_can_be_set_and_is_what_readers_see(db: Database) -> None:
         await two.caught_up(within=0.05)
     two.lag = 0
     await two.caught_up()
+
+
+async def test_copy_of_a_database_has_a_history_of_its_own(servers) -> None:
+    async with servers.migrated() as db:
+        async with db.session() as session:
+            session.add(User(email="a"))
+            await session.commit()
+            token = await session.bookmark()
+    backup = servers.folder / "backup.db"
+    shutil.copyfile(servers.folder / "app.db", backup)  # as it was, at this bookmark
+    async with servers.database() as db, db.session() as session:
+        session.add(User(email="lost"))
+        await session.commit()
+        lost = await session.bookmark()
+    backup.rename(servers.folder / "app.db")
+    async with servers.database() as db:
+        for n in range(3):  # counts past the lost commit
+            async with db.begin() as session:
+                session.add(User(email=f"other {n}"))
+        await caught_up(db)
+        for bookmark in (token, lost):
+            async with db.session(bookmark) as session:
+                assert "other 2" in set(await session.scalars(select(User.email)))
+                assert session.last_route and session.last_route.reason is Reason.STRAY_BOOKMARK

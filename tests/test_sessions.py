@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import ForeignKey, func, insert, select, text, update
+from sqlalchemy import ForeignKey, func, insert, select, text, union_all, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncAttrs
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -177,6 +177,23 @@ async def test_what_may_write_goes_to_the_primary(db: Database, statement) -> No
         await session.rollback()
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        select(User),
+        select(User.id).where(User.posts.any()),
+        union_all(select(User), select(User)),
+        select(func.count()).select_from(User),
+        User.__table__.select(),
+    ],
+    ids=["entity", "columns", "union of entities", "count", "core"],
+)
+async def test_plain_read_goes_to_a_replica(db: Database, statement) -> None:
+    async with db.session() as session:
+        await session.execute(statement)
+        assert served_by(session) == "replica"
+
+
 async def test_transaction_moves_to_the_primary_when_it_writes_and_stays(db: Database) -> None:
     async with paused(db), db.session() as session:
         assert list(await session.scalars(select(User))) == []
@@ -265,7 +282,6 @@ async def test_rows_that_an_update_looks_for_first_are_looked_for_on_the_primary
             await writer.execute(update(Item).values(state="new"))
         await session.refresh(item)
         assert item.state == "old"
-        await session.rollback()
         newest = update(Item).where(Item.state == "new").values(state="newest")
         await session.execute(newest, execution_options={"synchronize_session": "fetch"})
         assert await item.awaitable_attrs.state == "newest"

@@ -30,7 +30,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 from sqlalchemy.types import String
 
 from models import Post, User
-from orm.statements import Kind, classify
+from orm.statements import is_plain_read
 
 users = User.__table__
 numbers = values(Column("n", Integer), name="numbers").data([(1,)])
@@ -99,23 +99,19 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize(
-    ("statement", "kind"),
+    ("statement", "plain"),
     [
-        pytest.param(statement, kind, id=name)
-        for kind, statements in (
-            (Kind.READ, READS),
-            (Kind.WRITE, WRITES),
-            (Kind.UNKNOWN, UNKNOWN),
-        )
+        pytest.param(statement, plain, id=name)
+        for plain, statements in ((True, READS), (False, WRITES), (False, UNKNOWN))
         for name, statement in statements.items()
     ],
 )
-def test_kind(statement, kind: Kind) -> None:
-    assert classify(statement) is kind
-    assert classify(statement) is kind, "the remembered answer is the same"
+def test_plain_reads(statement, plain: bool) -> None:
+    assert is_plain_read(statement) is plain
+    assert is_plain_read(statement) is plain, "the remembered answer is the same"
 
 
 def test_a_lock_is_not_mistaken_for_the_read_that_it_resembles() -> None:
-    assert classify(select(User).where(User.id == 1)) is Kind.READ
-    assert classify(select(User).where(User.id == 1).with_for_update()) is Kind.WRITE
-    assert classify(select(User).where(User.id == 2)) is Kind.READ
+    assert is_plain_read(select(User).where(User.id == 1))
+    assert not is_plain_read(select(User).where(User.id == 1).with_for_update())
+    assert is_plain_read(select(User).where(User.id == 2))

@@ -31,13 +31,18 @@ __all__ = ["SQLiteBackend"]
 _CREATE: Final = """\
 CREATE TABLE IF NOT EXISTS orm_position (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    file VARCHAR(64) NOT NULL,
     history VARCHAR(32) NOT NULL,
     sequence INTEGER NOT NULL,
     schema_version INTEGER NOT NULL
 )"""
 _FIRST_ROW: Final = """\
-INSERT INTO orm_position (id, history, sequence, schema_version)
-SELECT 1, lower(hex(randomblob(16))), 0, -1 WHERE NOT EXISTS (SELECT 1 FROM orm_position)"""
+INSERT INTO orm_position (id, file, history, sequence, schema_version)
+SELECT 1, '', '', 0, -1 WHERE NOT EXISTS (SELECT 1 FROM orm_position)"""
+# A copy or a restored backup is another file, which counts on from where it was copied: without a
+# history of its own its later commits would be taken for those that the copy does not have.
+_NEW_HISTORY: Final = """\
+UPDATE orm_position SET file = :file, history = lower(hex(randomblob(16))) WHERE file <> :file"""
 _POSITION: Final = "SELECT history, sequence FROM orm_position"
 # sqlite3_total_changes() does not count DDL; the schema cookie does (SQLite "PRAGMA
 # schema_version"), and kept in the row it also finds DDL that another program committed before.
@@ -108,6 +113,7 @@ class SQLiteBackend:
     def prepare(self, connection: Connection) -> None:
         connection.execute(text(_CREATE))
         connection.execute(text(_FIRST_ROW))
+        connection.execute(text(_NEW_HISTORY), {"file": _inode(_file(connection.engine.url))})
 
     def verify(self, connection: Connection) -> None:
         dangling = connection.execute(text("PRAGMA foreign_key_check")).all()

@@ -1,0 +1,125 @@
+"""What the library is for, in a few seconds: one write, and four reads that look for it.
+
+A primary and two replicas that follow it with a delay, as real files in a temporary folder. Run it
+with `python3 dev.py demo`.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, select
+
+from models import Post, User
+from orm import BookmarkSession, Database
+from orm.backends import backend_for
+from orm.testing import caught_up, replicas
+
+ROOT = Path(__file__).parents[1]
+LAGS = (0.5, 1.5)  # seconds by which each replica follows the primary
+FIND = select(Post.id).where(Post.title == "Second thoughts")
+
+
+def create_tables(url: URL) -> None:
+    """Apply the revisions in alembic/versions, as `alembic upgrade head` does.
+
+    Where an event loop runs: `await asyncio.to_thread(create_tables, url)`.
+    """
+    config = Config(toml_file=ROOT / "pyproject.toml")
+    config.attributes["connection"] = backend_for(url).migration_engine(url)
+    command.upgrade(config, "head")
+
+
+async def story(url: URL) -> None:
+    """One write, four reads."""
+    async with Database(url, replicas=len(LAGS)) as db:
+        async with db.begin() as session:
+            session.add(User(id=1, email="ada@example.org"))
+        await caught_up(db)
+        for _ in LAGS:  # open a connection to each replica: that is not part of the story
+            async with db.session() as session:
+                await session.scalar(FIND)
+        for replica, lag in zip(replicas(db), LAGS, strict=True):
+            replica.lag = lag
+        print_head()
+
+        async with db.session() as writer:
+            writer.add(Post(user_id=1, title="Second thoughts", body="They are often better."))
+            await writer.commit()
+            written = perf_counter()
+
+            async with db.session() as stranger:
+                await look(db, stranger, "1 An unlinked session")
+                explain("Nothing links it to the write: a replica that lags may serve it.")
+
+            await look(db, writer, "2 The one that wrote it")
+            explain("It waits a moment for a replica that has its write, then asks the primary.")
+
+            token = await writer.bookmark()
+            explain(f"Its bookmark: {style(token, BOLD)}")
+
+        async with db.session(token) as follower:
+            await look(db, follower, "3 One from its bookmark")
+            explain("That string alone links it to the write: it may be in another process.")
+
+        await replicas(db)[0].caught_up()
+        async with db.session(token) as follower:
+            await look(db, follower, f"4 One {perf_counter() - written:.1f} s later")
+            explain("The replica that has the write serves it; the other one is left out.")
+
+
+async def look(db: Database, session: BookmarkSession, who: str) -> None:
+    """Look for the post in a session; print the outcome, and what it took."""
+    began = perf_counter()
+    found = await session.scalar(FIND)
+    took = perf_counter() - began
+
+    route = session.last_route
+    assert route is not None  # it has just served a read
+    behind = [server.behind for server in await db.status() if server.role == "replica"]
+    print(
+        style(f"\n{who:<25}", BOLD),
+        style(f"{'missing':<8}", RED) if found is None else style(f"{'found':<8}", GREEN),
+        f"{route.server:<9} {took * 1000:6.1f} {route.waited * 1000:7.1f}",
+        *(f"{commits:9}" for commits in behind),
+    )
+    explain(style(f"{route.server}: {route.reason}", DIM))
+
+
+# The terminal ------------------------------------------------------------------------------
+
+RED, GREEN, BOLD, DIM = "31", "32", "1", "2"
+
+
+def print_head() -> None:
+    fast, slow = LAGS
+    print(f"\nA primary, and two replicas that follow it by {fast} and {slow} seconds. A post is")
+    print("written to the primary; then four sessions look for it.\n")
+    print(f"{'ms':>51} {'ms':>7}   behind by commits")
+    head = f"{'Who looks':<25} {'Post':<8} {'Served by':<9} {'took':>6} {'waited':>7}"
+    print(style(f"{head} replica-1 replica-2", BOLD))
+
+
+def explain(sentence: str) -> None:
+    print(f"  {sentence}")
+
+
+def style(text: str, code: str) -> str:
+    """The text in a colour or weight, where the terminal has any and the user wants them."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain or not sys.stdout.isatty() else f"\x1b[{code}m{text}\x1b[0m"
+
+
+if __name__ == "__main__":
+    try:
+        with TemporaryDirectory(prefix="bookmark-orm-demo-") as folder:
+            url = URL.create("sqlite+aiosqlite", database=f"{folder}/app.db")
+            create_tables(url)
+            asyncio.run(story(url))
+    except KeyboardInterrupt:
+        sys.exit(130)
