@@ -15,6 +15,7 @@ LAYERS = (
     "connection",
     "session",
     "statements",
+    "router",
     "cluster",
     "status",
     "routing",

@@ -44,11 +44,9 @@ class Remarks:
         _logger.info("the replica %s is kept up to date again", self._replica)
         self._failure = ""
 
-    def damaged(self) -> None:
-        """The files are not what the last pass left, or cannot be read."""
-        _logger.warning(
-            "the replica %s was changed or damaged from outside: making a new one", self._replica
-        )
+    def damaged(self, how: str) -> None:
+        """The replica cannot go on in the file that it has."""
+        _logger.warning("making a new file for the replica %s: %s", self._replica, how)
 
     def copied(self, seconds: float) -> None:
         """A copy took so long."""

@@ -75,7 +75,9 @@ class Replicator:
             ReplicationError: There is no replica and none can be made; nothing runs then.
         """
         if self._thread is not None:
-            return
+            if not self._state.stopping:
+                return
+            self.stop()  # one that the callback ended is waited for
         if os.name != "posix":
             raise ReplicationError(
                 "embedded replicas need a POSIX system, since SQLite on others does not follow "

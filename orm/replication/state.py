@@ -25,8 +25,6 @@ class State:
         self.lag = 0.0
         self.woken = False
         self.damaged: str | None = None
-        """The incarnation that a reader found damaged."""
-
         self.ready = False
         """Whether there is a replica that can be read."""
         self.leading = False
@@ -68,6 +66,12 @@ class State:
             with self.changed:
                 self.woken = True
                 self.changed.notify_all()
+
+    def take_damaged(self) -> str | None:
+        """The incarnation that a reader found damaged; told once."""
+        with self.changed:
+            damaged, self.damaged = self.damaged, None
+            return damaged
 
     def fail(self, error: BaseException) -> None:
         """The last pass did not work."""

@@ -137,7 +137,7 @@ class Worker:
         self._close_target()
         state = self._state
         name = incarnation(self._replica)
-        damaged, state.damaged = state.damaged, None
+        damaged = state.take_damaged()
         if name is not None and damaged == name:
             # It looks at the time of the last change, to find what did not come from itself.
             os.utime(self._replica)
@@ -170,6 +170,7 @@ class Worker:
             self._sweep()
             return self._pace.rest(settle=target.tidy())
         if target is not None and target.overgrown():
+            state.set(ready=True)
             raise ReplicationError(
                 f"the replica {self._replica} waits for a reader that holds on to an old state of "
                 "it, and so to all that was written since: end that reader's transaction"
@@ -184,7 +185,7 @@ class Worker:
                 target = self._seed(source)
             else:
                 self._hold(source, target)
-                self._copy(source, target, position)
+                target = self._copy(source, target, position)
             self._copied = version
         self._works()
         self._tell()
@@ -204,14 +205,13 @@ class Worker:
 
     def _open_target(self) -> Target | None:
         """The file to go on with, or `None` for a new one."""
-        state = self._state
         if self._target is None and not self._distrust:
             self._target = adopt(self._replica)
             self._next_sweep = 0.0
-        damaged, state.damaged = state.damaged, None
+        damaged = self._state.take_damaged()
         target = self._target
         if target is not None and (damaged == target.file.name or not target.intact()):
-            self._remarks.damaged()
+            self._remarks.damaged("it was changed, or is damaged")
             self._close_target()
             self._distrust = True
         return self._target
@@ -229,18 +229,16 @@ class Worker:
                 raise GivenUpError
         self._remarks.held(state.lag, source.wal_bytes())
 
-    def _copy(self, source: Source, target: Target, position: Position | None) -> None:
+    def _copy(self, source: Source, target: Target, position: Position | None) -> Target:
         began = time.monotonic()
         try:
-            with explained(f"the replica {self._replica} cannot be brought up to date"):
-                target.copy(source, position, self._state.progress)
-        except GivenUpError:
-            raise
-        except BaseException:
-            self._close_target()
+            target.copy(source, position, self._state.progress)
+        except (sqlite3.Error, ReplicationError) as error:
+            self._remarks.damaged(str(error))
             self._distrust = True
-            raise
+            return self._seed(source)
         self._remarks.copied(time.monotonic() - began)
+        return target
 
     def _seed(self, source: Source) -> Target:
         began = time.monotonic()
@@ -256,7 +254,9 @@ class Worker:
     def _sweep(self) -> None:
         now = time.monotonic()
         if self._next_sweep is not None and now >= self._next_sweep:
-            self._next_sweep = None if sweep(self._replica) else now + _SWEEP
+            self._next_sweep = now + _SWEEP
+            if sweep(self._replica):
+                self._next_sweep = None
 
     def _tell(self) -> None:
         if self._landed is not None:

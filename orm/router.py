@@ -1,0 +1,309 @@
+"""Where the transactions of one session run.
+
+A `Router` finds the connection that a transaction reads from, and keeps what the session has seen
+up to date. All of it runs inside SQLAlchemy's greenlet.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+
+from orm._greenlet import await_
+from orm.bookmark import Bookmark
+from orm.cluster import Cluster
+from orm.exceptions import ConfigurationError, NotCaughtUp, ReadOnlyError, WriteLost
+from orm.routing import Reason, Route, choose, describe
+from orm.tracker import Tracker
+from orm.watcher import Server
+
+__all__ = ["Router"]
+
+_NO_POSITION: Final = "the primary has lost its position: start the Database anew"
+
+
+@dataclass(slots=True)
+class _Unit:
+    """One transaction, from its first statement until it ends."""
+
+    writes: bool = False
+    read_only: bool = False
+    server: Server | None = None
+    connection: Connection | None = None
+    """What reads go to while the transaction does not write; to `server`."""
+    writer: Connection | None = None
+    answered: bool = False
+    failed: set[Server] = field(default_factory=set)
+    held: list[Connection] = field(default_factory=list)
+
+
+class Router:
+    """The servers of a cluster, as one session uses them.
+
+    Args:
+        cluster: the servers, and the rules.
+        tracker: what the session has seen.
+    """
+
+    def __init__(self, cluster: Cluster, tracker: Tracker) -> None:
+        self.cluster = cluster
+        self.last_route: Route | None = None
+        self._tracker = tracker
+        self._unit = _Unit()
+
+    @property
+    def writes(self) -> bool:
+        """Whether the transaction may write, and so is on the primary."""
+        return self._unit.writes
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the transaction was begun read-only."""
+        return self._unit.read_only
+
+    def may_write(self) -> None:
+        """From here on the transaction may write.
+
+        Raises:
+            ReadOnlyError: it was begun read-only.
+        """
+        if self._unit.read_only:
+            raise ReadOnlyError("this transaction was begun read-only: write in another one")
+        self._unit.writes = True
+
+    def begin_read_only(self) -> None:
+        """The transaction that has just begun will not write."""
+        self._unit.read_only = True
+
+    # Writes ----------------------------------------------------------------------------------
+
+    def writer(self) -> Engine:
+        """The engine for a transaction that may write."""
+        unit, primary = self._unit, self.cluster.primary
+        unit.writes = True
+        if unit.writer is None:
+            if not self._tracker.proven:
+                self._prove()
+            self._tracker.reads(primary, "")
+            self.last_route = Route(
+                primary.name, primary.role, primary.knowledge.at, 0.0, Reason.MAY_WRITE
+            )
+        return self.cluster.writer.sync_engine
+
+    def began(self, connection: Connection) -> None:
+        """The transaction has a new connection."""
+        if connection.engine is self.cluster.writer.sync_engine:
+            self._unit.writer = connection
+
+    def committed(self) -> None:
+        """COMMIT has just succeeded, and the connection is still at hand."""
+        writer = self._unit.writer
+        at = self.cluster.backend.committed(writer) if writer is not None else None
+        if at is not None:
+            self._tracker.saw(at)
+            self.cluster.primary.advance(at)
+            self.cluster.committed()
+
+    def ended(self) -> None:
+        """The transaction is over: give back its reading connections, forget where it ran."""
+        unit, self._unit = self._unit, _Unit()
+        if unit.connection is not None or unit.writer is not None:
+            self._tracker.first_primary = False
+        for connection in unit.held:
+            if self.cluster.closed:
+                connection.invalidate()  # its pool is gone, and would never close it
+            connection.close()
+
+    # Reads -----------------------------------------------------------------------------------
+
+    def reader(self) -> Connection:
+        """The connection that the transaction reads from; it stays the same until it ends.
+
+        Raises:
+            NotCaughtUp: no server has all that the session must see.
+            WriteLost: what it must see is not in the database any more.
+        """
+        return self._unit.connection or self._open()
+
+    def _open(self) -> Connection:
+        cluster, tracker = self.cluster, self._tracker
+        waited = 0.0
+        may_wait = cluster.max_wait > 0
+        turn = next(cluster.turns)
+        while not tracker.first_primary:
+            chosen = choose(
+                tracker.bookmark,
+                cluster.replicas,
+                last=tracker.unsampled,
+                failed=self._unit.failed,
+                turn=turn,
+                may_wait=may_wait,
+            )
+            if isinstance(chosen, Server):
+                if tracker.unsampled not in (None, chosen):
+                    self.settle()  # moving: now it matters what was seen at the last server
+                elif connection := self._connect(chosen):
+                    reason = Reason.WAITED if waited else Reason.CAUGHT_UP
+                    return self._pin(chosen, connection, waited, reason)
+            elif not tracker.proven and self._prove():
+                continue
+            elif chosen == "wait":
+                wait = cluster.watcher.wait(tracker.bookmark, cluster.replicas, cluster.max_wait)
+                waited += await_(wait)
+                may_wait = False
+            else:
+                break
+        return self._open_primary(waited)
+
+    def _connect(self, server: Server) -> Connection | None:
+        """Connect to a replica; None if it turns out not to have what is needed."""
+        backend, tracker, unit = self.cluster.backend, self._tracker, self._unit
+        engine = server.snapshots if unit.read_only else server.engine.sync_engine
+        with ExitStack() as opened:
+            try:
+                connection = opened.enter_context(engine.connect())
+                incarnation = backend.incarnation(connection)
+                if incarnation != server.knowledge.incarnation:
+                    server.ask(connection)  # what is known is of another incarnation
+                    connection.rollback()  # so that the read's snapshot is a later one
+                connection.begin()
+            except (DBAPIError, InvalidRequestError) as error:
+                unit.failed.add(server)
+                server.fail(error)
+                return None
+            if tracker.unsampled is server and tracker.incarnation != incarnation:
+                self._settle_at_primary()  # what we read from is gone; its successor may be older
+            if not server.covers(tracker.bookmark):
+                unit.failed.add(server)
+                return None
+            tracker.proven = True
+            tracker.reads(server, incarnation)
+            opened.pop_all()
+        return connection
+
+    def _open_primary(self, waited: float) -> Connection:
+        cluster, tracker, primary = self.cluster, self._tracker, self.cluster.primary
+        if tracker.first_primary:
+            reason = Reason.STRAY_BOOKMARK if tracker.stray else Reason.FIRST_PRIMARY
+        elif not cluster.replicas:
+            reason = Reason.NO_REPLICAS
+        elif cluster.fallback:
+            reason = Reason.FALLBACK
+        else:
+            raise self._not_caught_up("the primary is not asked (fallback=False)")
+        engine = primary.snapshots if self._unit.read_only else primary.engine.sync_engine
+        with ExitStack() as opened:
+            try:
+                connection = opened.enter_context(engine.connect())
+            except DBAPIError as error:
+                if reason is not Reason.FALLBACK:
+                    raise
+                raise self._not_caught_up(f"the primary: {error.orig}") from error
+            connection.begin()
+            tracker.reads(primary, cluster.backend.incarnation(connection))
+            opened.pop_all()
+        return self._pin(primary, connection, waited, reason)
+
+    def _pin(
+        self, server: Server, connection: Connection, waited: float, reason: Reason
+    ) -> Connection:
+        unit = self._unit
+        unit.server, unit.connection = server, connection
+        unit.held.append(connection)
+        self.last_route = Route(server.name, server.role, server.knowledge.at, waited, reason)
+        return connection
+
+    def _not_caught_up(self, primary: str) -> NotCaughtUp:
+        replicas = describe(self._tracker.bookmark, self.cluster.replicas)
+        return NotCaughtUp(f"no server can serve this read: {replicas}; {primary}")
+
+    def answered(self) -> None:
+        """A statement of the transaction has succeeded."""
+        self._unit.answered = True
+
+    def serve_elsewhere(self, error: DBAPIError) -> bool:
+        """Whether a statement that failed may be sent again, to another server.
+
+        Raises:
+            ReadOnlyError: it has tried to write on a read-only server.
+        """
+        backend, unit = self.cluster.backend, self._unit
+        if unit.connection is None or unit.server is None or unit.writes:
+            return False
+        if backend.is_read_only(error):
+            raise ReadOnlyError(
+                "the statement writes, and was sent to a read-only server "
+                "because its unit is read-only or it is marked route='read'"
+            ) from error
+        if unit.server.role == "primary" or not backend.is_unavailable(error):
+            return False
+        if unit.read_only and unit.answered:
+            return False  # its snapshot is gone, and no other server has the same one
+        if not unit.connection.invalidated:
+            unit.connection.connection.invalidate(error, soft=True)
+        unit.failed.add(unit.server)
+        unit.server.fail(error)
+        unit.connection = unit.server = None
+        return True
+
+    # What was seen ---------------------------------------------------------------------------
+
+    def settle(self) -> Bookmark:
+        """Learn the position of all that was seen so far; a round trip, if one is needed at all."""
+        server = self._tracker.unsampled
+        if server is not None and not self._settle_at(server):
+            self._settle_at_primary()
+        return self._tracker.bookmark
+
+    def _settle_at_primary(self) -> None:
+        if not self._settle_at(self.cluster.primary):
+            raise ConfigurationError(_NO_POSITION)
+
+    def _settle_at(self, server: Server) -> bool:
+        try:
+            at = self._sample(server)
+        except DBAPIError:
+            if server.role == "primary":
+                raise
+            return False  # it is gone; whatever a replica showed, the primary had before
+        if at is None:
+            return False
+        self._tracker.saw(at)
+        if self._unit.writes:
+            self._tracker.reads(self.cluster.primary, "")  # its COMMIT is still to come
+        return True
+
+    def _sample(self, server: Server) -> Bookmark | None:
+        """An upper bound of what was read on a server, or None if that incarnation is gone."""
+        backend, unit = self.cluster.backend, self._unit
+        if unit.server is server and unit.connection is not None:
+            return backend.seen(unit.connection)  # a second one of its pool might never come
+        with server.engine.sync_engine.connect() as connection:
+            gone = backend.incarnation(connection) != self._tracker.incarnation
+            return None if gone and server.role == "replica" else backend.seen(connection)
+
+    def _prove(self) -> bool:
+        """See that the bookmark is not ahead of the primary; True if it was, and is dropped."""
+        tracker, primary = self._tracker, self.cluster.primary
+        if not primary.covers(tracker.bookmark):
+            try:
+                with primary.engine.sync_engine.connect() as connection:
+                    primary.ask(connection)
+            except DBAPIError as error:
+                primary.fail(error)
+                return False  # whoever needs the primary will hear of it; a replica may still do
+        head = primary.knowledge.at
+        if head is None:
+            raise ConfigurationError(_NO_POSITION)
+        tracker.proven = True
+        if head.covers(tracker.bookmark):
+            return False
+        if self.cluster.keys or self.cluster.stray_bookmarks == "error":
+            raise WriteLost(
+                "the bookmark names writes that the primary does not have: it was restored to an "
+                "earlier state, or the bookmark was not handed out by it"
+            )
+        tracker.start_over(head)
+        return True
