@@ -219,20 +219,24 @@ async def test_savepoint_is_on_the_primary(db: Database) -> None:
             assert served_by(session) == "primary"
 
 
-async def test_merge_decides_on_the_primary(db: Database) -> None:
+@pytest.mark.parametrize("several", [False, True])
+async def test_merge_decides_on_the_primary(db: Database, several: bool) -> None:
     async with db.begin() as writer:
         writer.add(User(id=1, email="old"))
     await caught_up(db)
     async with paused(db), db.session() as session:
         async with db.begin() as writer:
             await writer.execute(update(User).values(email="new"))
-            writer.add(Post(user_id=1, title="t", body="b"))
-        merged = await session.merge(User(id=1))
+        if several:
+            (merged,) = await session.merge_all([User(id=1)])
+        else:
+            merged = await session.merge(User(id=1))
         assert merged.email == "new"
         assert served_by(session) == "primary"
 
 
-async def test_delete_decides_on_the_primary(db: Database) -> None:
+@pytest.mark.parametrize("several", [False, True])
+async def test_delete_decides_on_the_primary(db: Database, several: bool) -> None:
     class Local(AsyncAttrs, DeclarativeBase):
         """Without passive_deletes: the children are loaded to be deleted one by one."""
 
@@ -256,7 +260,10 @@ async def test_delete_decides_on_the_primary(db: Database) -> None:
         parent = await session.get_one(Parent, 1)
         async with db.begin() as other:
             other.add(Child(parent_id=1))
-        await session.delete(parent)
+        if several:
+            await session.delete_all([parent])
+        else:
+            await session.delete(parent)
         assert served_by(session) == "primary"
         await session.commit()
 
@@ -287,18 +294,68 @@ async def test_rows_that_an_update_looks_for_first_are_looked_for_on_the_primary
         assert await item.awaitable_attrs.state == "newest"
 
 
-@pytest.mark.parametrize("how", ["statement", "call", "session"])
+@pytest.mark.parametrize("how", ["statement", "call", "scalar", "scalars", "session"])
 async def test_route_can_be_said(db: Database, how: str) -> None:
     async def route(wish: str, statement) -> str:
         options = {"route": wish}
         async with db.session(execution_options=options if how == "session" else {}) as session:
-            if how == "statement":
-                statement = statement.execution_options(**options)
-            await session.execute(statement, execution_options=options if how == "call" else {})
+            match how:
+                case "call":
+                    await session.execute(statement, execution_options=options)
+                case "scalar":
+                    await session.scalar(statement, execution_options=options)
+                case "scalars":
+                    await session.run_sync(
+                        lambda s: s.scalars(statement, execution_options=options)
+                    )
+                case "statement":
+                    await session.execute(statement.execution_options(**options))
+                case "session":
+                    await session.execute(statement)
             return served_by(session)
 
     assert await route("read", text("SELECT 1")) == "replica"
     assert await route("primary", select(User)) == "primary"
+
+
+async def test_session_that_binds_something_itself_is_left_alone(db: Database) -> None:
+    engine = db.cluster.primary.engine.sync_engine
+    async with paused(db):
+        async with db.begin() as writer:
+            writer.add(User(email="a"))
+        async with db.session() as session:
+            found = await session.scalar(select(User.email), bind_arguments={"bind": engine})
+            assert (found, session.last_route) == ("a", None)
+        async with db.session() as session:
+            session.sync_session.bind_mapper(User, engine)
+            assert await session.scalar(select(User.email)) == "a"
+            assert session.last_route is None
+
+
+async def test_bind_asked_for_outside_any_statement_is_the_primary(db: Database) -> None:
+    async with db.session() as session:
+        assert session.get_bind(clause=select(User)) is db.cluster.writer.sync_engine
+        assert session.get_async_bind() is db.cluster.writer
+
+
+async def test_two_phase_session_is_on_the_primary(db: Database) -> None:
+    async with db.session(twophase=True) as session:
+        with pytest.raises(NotImplementedError):  # SQLite has none
+            await session.scalars(select(User))
+        assert served_by(session) == "primary"
+
+
+async def test_closed_session_starts_afresh(db: Database) -> None:
+    async with db.begin() as writer:
+        writer.add(User(id=1, email="a"))
+    async with db.session("first-primary") as session:
+        user = await session.get_one(User, 1)
+        await session.rollback()
+        await session.delete(user)  # may write from here on
+        await session.close()
+        await caught_up(db)
+        assert await session.scalar(select(User.email)) == "a"
+        assert served_by(session) == "replica"
 
 
 # Bookmarks ---------------------------------------------------------------------------------
