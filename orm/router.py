@@ -81,15 +81,14 @@ class Router:
 
     def writer(self) -> Engine:
         """The engine for a transaction that may write."""
-        unit, primary = self._unit, self.cluster.primary
-        unit.writes = True
-        if unit.writer is None:
-            if not self._tracker.proven:
-                self._prove()
-            self._tracker.reads(primary, "")
-            self.last_route = Route(
-                primary.name, primary.role, primary.knowledge.at, 0.0, Reason.MAY_WRITE
-            )
+        primary = self.cluster.primary
+        if not self._tracker.proven:
+            self._prove()
+        self._unit.writes = True
+        self._tracker.reads(primary, "")
+        self.last_route = Route(
+            primary.name, primary.role, primary.knowledge.at, 0.0, Reason.MAY_WRITE
+        )
         return self.cluster.writer.sync_engine
 
     def began(self, connection: Connection) -> None:

@@ -205,6 +205,12 @@ async def test_transaction_moves_to_the_primary_when_it_writes_and_stays(db: Dat
         assert served_by(session) == "primary"
 
 
+async def test_transaction_that_wrote_by_text_reads_its_write(db: Database) -> None:
+    async with db.session() as session:
+        await session.execute(text("INSERT INTO users (email) VALUES ('mine')"))
+        assert await session.scalar(select(User.email)) == "mine"
+
+
 async def test_explicit_begin_is_on_the_primary(db: Database) -> None:
     async with paused(db), db.session() as session, session.begin():
         await session.scalars(select(User))
@@ -409,6 +415,19 @@ async def test_release_of_a_savepoint_is_no_commit(db: Database) -> None:
         assert await session.bookmark() != before
 
 
+async def test_backend_is_asked_for_a_position_after_a_commit_only(db, monkeypatch) -> None:
+    asked = []
+    backend = type(db.cluster.backend)
+    committed = backend.committed
+    monkeypatch.setattr(backend, "committed", lambda *a: asked.append(a) or committed(*a))
+    async with db.session() as session:
+        async with session.begin_nested():
+            session.add(User(email="a"))
+        assert asked == []
+        await session.commit()
+        assert len(asked) == 1
+
+
 async def test_failed_commit_moves_nothing_and_is_not_replayed(db: Database) -> None:
     async with db.session() as session:
         await add_user(session, "a")
@@ -584,3 +603,13 @@ async def test_bookmark_after_a_read_takes_one_round_trip_once(db: Database, sta
         await session.bookmark()
         await session.bookmark()
         assert len(statements) == 1
+
+
+async def test_write_from_a_bookmark_of_this_process_takes_no_round_trip(db, statements) -> None:
+    async with db.session() as session:
+        await add_user(session, "a")
+        token = await session.bookmark()
+    statements.clear()
+    async with db.session(token) as session:
+        await add_user(session, "b")
+    assert [statement.split()[0] for statement in statements] == ["INSERT"]
