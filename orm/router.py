@@ -111,8 +111,6 @@ class Router:
         if unit.connection is not None or unit.writer is not None:
             self._tracker.first_primary = False
         for connection in unit.held:
-            if self.cluster.closed:
-                connection.invalidate()  # its pool is gone, and would never close it
             connection.close()
 
     # Reads -----------------------------------------------------------------------------------
@@ -129,7 +127,6 @@ class Router:
     def _open(self) -> Connection:
         cluster, tracker = self.cluster, self._tracker
         waited = 0.0
-        may_wait = cluster.max_wait > 0
         turn = next(cluster.turns)
         while not tracker.first_primary:
             chosen = choose(
@@ -138,7 +135,7 @@ class Router:
                 last=tracker.unsampled,
                 failed=self._unit.failed,
                 turn=turn,
-                may_wait=may_wait,
+                may_wait=waited < cluster.max_wait,
             )
             if isinstance(chosen, Server):
                 if tracker.unsampled not in (None, chosen):
@@ -149,9 +146,8 @@ class Router:
             elif not tracker.proven and self._prove():
                 continue
             elif chosen == "wait":
-                wait = cluster.watcher.wait(tracker.bookmark, cluster.replicas, cluster.max_wait)
-                waited += await_(wait)
-                may_wait = False
+                left = cluster.max_wait - waited
+                waited += await_(cluster.watcher.wait(tracker.bookmark, cluster.replicas, left))
             else:
                 break
         return self._open_primary(waited)

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import func, select
 
 from models import User
 from orm import Database, Reason
+from orm.replication import Replicator
 from orm.testing import caught_up, paused, replicas
 
 MANY = 300
@@ -126,6 +128,45 @@ async def test_lag_can_be_set_and_is_what_readers_see(db: Database) -> None:
         await two.caught_up(within=0.05)
     two.lag = 0
     await two.caught_up()
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("old", [False, True])
+async def test_what_is_known_of_a_file_is_not_believed_of_another(db, servers, old, read_only):
+    def copy_of(file: Path) -> Path:
+        copy = servers.folder / "copy.db"
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        return copy
+
+    one, _ = replicas(db)
+    copy = copy_of(one.file)
+    async with db.session() as session:
+        session.add(User(email="a"))
+        await session.commit()
+        token = await session.bookmark()
+    await caught_up(db)
+    async with paused(db):
+        if not old:
+            copy = copy_of(one.file)
+        copy.replace(one.file)
+        servers_seen = set()
+        for _ in range(2):  # the two take turns
+            async with db.session(token) as session:
+                begin = session.begin(read_only=True) if read_only else nullcontext()
+                async with begin:
+                    assert await session.scalar(select(User.email)) == "a"
+                assert session.last_route
+                servers_seen.add(session.last_route.server)
+        assert ("replica-1" in servers_seen) is not old
+
+
+async def test_commit_is_announced_to_the_replicators(db, monkeypatch) -> None:
+    woken = []
+    monkeypatch.setattr(Replicator, "wake", lambda self: woken.append(self))
+    async with db.begin() as session:
+        session.add(User(email="a"))
+    assert woken == list(db.replicators)
 
 
 async def test_copy_of_a_database_has_a_history_of_its_own(servers) -> None:

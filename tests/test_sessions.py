@@ -66,6 +66,13 @@ async def test_first_primary_is_about_the_first_transaction_only(db: Database) -
         assert served_by(session) == "replica"
 
 
+async def test_empty_transaction_is_not_the_first_one(db: Database) -> None:
+    async with db.session("first-primary") as session:
+        await session.commit()
+        await emails(session)
+        assert served_by(session) == "primary"
+
+
 async def test_session_from_a_bookmark_sees_what_the_first_one_wrote(db: Database) -> None:
     async with paused(db):
         async with db.session() as first:
