@@ -7,6 +7,7 @@
     ├── DatabaseClosed          a Database that is not started yet, or already closed
     ├── ReadOnlyError           a write in a read-only unit, or on a read-only server
     ├── ReplicaUnavailable      a configured replica could not be opened at start
+    │   └── ReplicationError    an embedded one cannot be kept (in `orm.replication`)
     ├── NotCaughtUp             no server could serve the read; says who was how far behind
     ├── MigrationError          a migration that must not be committed
     └── BookmarkError

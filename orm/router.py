@@ -35,6 +35,7 @@ class _Unit:
     """What reads go to while the transaction does not write; to `server`."""
     writer: Connection | None = None
     answered: bool = False
+    streams: bool = False
     failed: set[Server] = field(default_factory=set)
     held: list[Connection] = field(default_factory=list)
 
@@ -111,6 +112,8 @@ class Router:
         if unit.connection is not None or unit.writer is not None:
             self._tracker.first_primary = False
         for connection in unit.held:
+            if unit.streams:
+                connection.invalidate()
             connection.close()
 
     # Reads -----------------------------------------------------------------------------------
@@ -214,9 +217,18 @@ class Router:
         replicas = describe(self._tracker.bookmark, self.cluster.replicas)
         return NotCaughtUp(f"no server can serve this read: {replicas}; {primary}")
 
-    def answered(self) -> None:
-        """A statement of the transaction has succeeded."""
-        self._unit.answered = True
+    def answered(self, *, streams: bool) -> None:
+        """A statement of the transaction has succeeded.
+
+        Args:
+            streams: its rows are still to be fetched. A cursor that is left half read would keep
+                its connection in the past, so that none is used again after it.
+        """
+        unit = self._unit
+        unit.answered = True
+        unit.streams |= streams
+        if streams and unit.writer is not None:
+            unit.writer.connection.invalidate(soft=True)
 
     def serve_elsewhere(self, error: DBAPIError) -> bool:
         """Whether a statement that failed may be sent again, to another server.

@@ -82,22 +82,27 @@ class RoutedSession(Session):
         router = self.router
         if router is None:
             return call(statement, *args, **kw)
-        kw["bind_arguments"] = {
-            "clause": statement,
-            "route": (kw.get("execution_options") or {}).get("route"),
-            **(kw.get("bind_arguments") or {}),
-        }
+        options: Mapping[str, Any] = kw.get("execution_options") or {}
+        arguments = {"clause": statement} | (kw.get("bind_arguments") or {})
+        if "route" in options:
+            arguments["route"] = options["route"]
+        kw["bind_arguments"] = arguments
         if getattr(statement, "is_dml", False):
             router.may_write()  # before the SELECT that synchronize_session="fetch" may send first
-        while True:
-            try:
-                result = call(statement, *args, **kw)
-            except DBAPIError as error:
-                if not router.serve_elsewhere(error):
-                    raise
-            else:
-                router.answered()
-                return result
+        try:
+            while True:
+                try:
+                    result = call(statement, *args, **kw)
+                except DBAPIError as error:
+                    if not router.serve_elsewhere(error):
+                        raise
+                else:
+                    router.answered(streams=bool(options.get("stream_results")))
+                    return result
+        except BaseException:
+            if not self.in_transaction():
+                router.ended()  # else the end of the transaction does it
+            raise
 
     def get_bind(
         self,
@@ -127,6 +132,8 @@ class RoutedSession(Session):
             return False  # an explicit begin() says "may write"
         if self.twophase or self.in_nested_transaction():
             return False
+        if "isolation_level" in self.execution_options:
+            return False  # replicas are read in autocommit
         said: Mapping[str, Any] = getattr(clause, "get_execution_options", dict)()
         route = route or said.get("route") or self.execution_options.get("route")
         if route is None:

@@ -9,10 +9,11 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.exc import OperationalError
 
 from models import User
-from orm import Database, Reason
+from orm import Database, NotCaughtUp, Reason
 from orm.replication import Replicator
 from orm.testing import caught_up, paused, replicas
 
@@ -130,15 +131,65 @@ async def test_lag_can_be_set_and_is_what_readers_see(db: Database) -> None:
     await two.caught_up()
 
 
+def copy_of(file: Path) -> Path:
+    copy = file.with_name("copy.db")
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return copy
+
+
+async def test_session_never_goes_back_in_time_with_a_file_that_does(db: Database) -> None:
+    one, _ = replicas(db)
+    old = copy_of(one.file)  # has all that a new session must see
+    async with db.begin() as writer:
+        writer.add(User(email="a"))
+    await caught_up(db)
+    async with paused(db):
+        for _ in range(2):  # the two take turns
+            session = db.session()
+            assert await session.scalar(select(User.email)) == "a"
+            assert session.last_route
+            if session.last_route.server == one.name:
+                break
+            await session.close()
+        await session.rollback()
+        old.replace(one.file)
+        assert await session.scalar(select(User.email)) == "a"
+        await session.close()
+
+
+async def test_primary_that_is_away_is_said_with_the_state_of_the_replicas(db, servers) -> None:
+    async with paused(db):
+        async with db.session() as session:
+            session.add(User(email="a"))
+            await session.commit()
+            (servers.folder / "app.db").unlink()
+            with pytest.raises(
+                NotCaughtUp, match=r"replica-1 is 1 behind.*primary: unable to open"
+            ):
+                await session.scalar(select(User.email))
+        async with db.session("first-primary") as session:
+            with pytest.raises(OperationalError, match="unable to open"):
+                await session.scalar(select(User.email))
+        async with db.session() as session:
+            assert await session.scalar(select(User.email)) is None
+
+
+async def test_write_that_fails_is_not_sent_again(db: Database, servers) -> None:
+    async with db.session() as session:
+        await session.execute(text("PRAGMA busy_timeout = 1"))  # the writer has one connection
+        await session.commit()
+        assert await session.scalar(select(User.email)) is None
+        with closing(sqlite3.connect(servers.folder / "app.db")) as outsider:
+            outsider.execute("BEGIN IMMEDIATE")
+            with pytest.raises(OperationalError, match="locked"):
+                await session.execute(insert(User).values(email="a"))
+        assert {status.error for status in await db.status()} == {None}
+
+
 @pytest.mark.parametrize("read_only", [False, True])
 @pytest.mark.parametrize("old", [False, True])
-async def test_what_is_known_of_a_file_is_not_believed_of_another(db, servers, old, read_only):
-    def copy_of(file: Path) -> Path:
-        copy = servers.folder / "copy.db"
-        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
-        return copy
-
+async def test_what_is_known_of_a_file_is_not_believed_of_another(db, old, read_only):
     one, _ = replicas(db)
     copy = copy_of(one.file)
     async with db.session() as session:

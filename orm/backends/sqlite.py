@@ -31,7 +31,7 @@ __all__ = ["SQLiteBackend"]
 _CREATE: Final = """\
 CREATE TABLE IF NOT EXISTS orm_position (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
-    file VARCHAR(64) NOT NULL,
+    file VARCHAR NOT NULL,
     history VARCHAR(32) NOT NULL,
     sequence INTEGER NOT NULL,
     schema_version INTEGER NOT NULL
@@ -94,12 +94,14 @@ class SQLiteBackend:
                 database=f"file:{quote(str(file))}", query=query | {"mode": "ro", "uri": "true"}
             ),
             skip_autocommit_rollback=True,
+            pool_reset_on_return=None,
             **_in_our_hands(options),
         )
         sync, setup = engine.sync_engine, _READER_SETUP.format("ON")
         event.listen(sync, "do_connect", partial(_before_open, file))
         event.listen(sync, "connect", lambda connection, _: _run_script(connection, setup))
         event.listen(sync, "checkout", partial(_check_file, file))
+        event.listen(sync, "reset", _reset)
         event.listen(sync, "invalidate", _let_go)
         event.listen(sync, "handle_error", _explain)
         return engine
@@ -113,7 +115,7 @@ class SQLiteBackend:
     def prepare(self, connection: Connection) -> None:
         connection.execute(text(_CREATE))
         connection.execute(text(_FIRST_ROW))
-        connection.execute(text(_NEW_HISTORY), {"file": _inode(_file(connection.engine.url))})
+        connection.execute(text(_NEW_HISTORY), {"file": _identity(_file(connection.engine.url))})
 
     def verify(self, connection: Connection) -> None:
         dangling = connection.execute(text("PRAGMA foreign_key_check")).all()
@@ -190,6 +192,13 @@ def _run_script(connection: DBAPIConnection, script: str) -> None:
     connection.run_async(lambda driver: driver.executescript(script))
 
 
+def _reset(connection: Any, record: ConnectionPoolEntry, state: Any) -> None:
+    # The pool's own reset visits the driver's thread even when there is nothing to roll back, or
+    # never does, on a connection that it takes to be in autocommit: a savepoint may be open.
+    if state.asyncio_safe and connection.driver_connection.in_transaction:
+        connection.rollback()
+
+
 def _let_go(connection: DBAPIConnection, *_: Any) -> None:
     """End the transaction of a connection that is about to be closed, as after a cancellation.
 
@@ -258,12 +267,6 @@ def _in_one_hop(connection: Connection, sql: str, parameters: tuple[Any, ...] = 
         raise
 
 
-def _reset(connection: Any, record: ConnectionPoolEntry, state: Any) -> None:
-    # The pool's own reset visits the driver's thread even when there is nothing to roll back.
-    if state.asyncio_safe and connection.driver_connection.in_transaction:
-        connection.rollback()
-
-
 def _refuse_autocommit(_: Any, options: dict[str, Any]) -> None:
     if str(options.get("isolation_level", "")).upper() == "AUTOCOMMIT":
         raise ConfigurationError(
@@ -275,18 +278,24 @@ def _refuse_autocommit(_: Any, options: dict[str, Any]) -> None:
 # Readers -----------------------------------------------------------------------------------
 
 
-def _inode(file: Path) -> str | None:
+def _identity(file: Path) -> str | None:
+    """Which file a path leads to; None if to none.
+
+    An embedded replica is a link to files whose names are never used again, where an inode's
+    number would be.
+    """
     # Only ever stat: opening and closing a database file drops this process's POSIX locks on it
     # (SQLite "How To Corrupt An SQLite Database File", 2.2).
     try:
         status = os.stat(file)
+        link = os.readlink(file) if os.path.islink(file) else ""
     except FileNotFoundError:
         return None
-    return f"{status.st_dev}-{status.st_ino}"
+    return f"{status.st_dev}-{status.st_ino}-{link}"
 
 
 def _before_open(file: Path, _dialect: Any, record: ConnectionPoolEntry, *_: Any) -> None:
-    record.info[_INCARNATION] = _inode(file)
+    record.info[_INCARNATION] = _identity(file)
     if record.info[_INCARNATION] is None:  # SQLite would not say which file
         error = sqlite3.OperationalError(f"unable to open database file: {file} does not exist")
         error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
@@ -295,7 +304,7 @@ def _before_open(file: Path, _dialect: Any, record: ConnectionPoolEntry, *_: Any
 
 def _check_file(file: Path, _c: DBAPIConnection, record: ConnectionPoolEntry, _p: Any) -> None:
     """Drop a connection whose file was deleted or replaced: it would never move again."""
-    if record.info[_INCARNATION] != _inode(file):
+    if record.info[_INCARNATION] != _identity(file):
         raise DisconnectionError(f"{file.name} was replaced")
 
 

@@ -53,7 +53,7 @@ class Lock:
         try:
             connection.execute("PRAGMA journal_mode = OFF")
             connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             connection.close()
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
                 return False

@@ -59,7 +59,6 @@ class Target:
                 "cache_size = -16384",  # spares small databases reading what is overwritten
             ):
                 self._connection.execute(f"PRAGMA {pragma}").fetchall()
-            (self.page_size,) = self._connection.execute("PRAGMA page_size").fetchone()
             self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             self.position: Position | None = read_position(self._connection)
             # Whoever may be in the way from now on is not to be waited for.

@@ -177,11 +177,7 @@ class Worker:
             )
         with source.snapshot() as version:
             position = source.position()
-            if (
-                target is None
-                or target.page_size != source.page_size
-                or goes_back(target.position, position)
-            ):
+            if target is None or goes_back(target.position, position):
                 target = self._seed(source)
             else:
                 self._hold(source, target)
