@@ -10,6 +10,8 @@ _logger = logging.getLogger("orm.replication")
 
 _SLOW: Final = 0.25
 """Seconds that a copy may take without a remark."""
+_LARGE: Final = 10_000_000
+"""Bytes of a database; a smaller one is slow for a reason that is not its size."""
 _PINNED: Final = 64 << 20
 """Bytes of the source's WAL that a lag may hold back without a remark."""
 
@@ -50,12 +52,13 @@ class Remarks:
 
     def copied(self, seconds: float) -> None:
         """A copy took so long."""
-        if seconds >= _SLOW and self._first("slow"):
+        size = self._source.stat().st_size
+        if seconds >= _SLOW and size >= _LARGE and self._first("slow"):
             _logger.warning(
                 "copying %s (%.0f MB) to %s took %.2f s, and every commit asks for a copy of the "
                 "whole: past this size, move to PostgreSQL and its streaming replicas",
                 self._source,
-                self._source.stat().st_size / 1e6,
+                size / 1e6,
                 self._replica,
                 seconds,
             )

@@ -138,6 +138,7 @@ def test_slow_copies_are_worth_one_remark(
     landings.until(lambda: look(replica) == 1)
     assert caplog.records == []
     monkeypatch.setattr(remarks, "_SLOW", 0.0)
+    monkeypatch.setattr(remarks, "_LARGE", 0)
     for number in (2, 3):
         ledger.commit()
         landings.until(lambda number=number: look(replica) == number)
