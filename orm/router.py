@@ -36,7 +36,6 @@ class _Unit:
     writer: Connection | None = None
     answered: bool = False
     streams: bool = False
-    failed: set[Server] = field(default_factory=set)
     held: list[Connection] = field(default_factory=list)
 
 
@@ -136,7 +135,6 @@ class Router:
                 tracker.bookmark,
                 cluster.replicas,
                 last=tracker.unsampled,
-                failed=self._unit.failed,
                 turn=turn,
                 may_wait=waited < cluster.max_wait,
             )
@@ -157,8 +155,8 @@ class Router:
 
     def _connect(self, server: Server) -> Connection | None:
         """Connect to a replica; None if it turns out not to have what is needed."""
-        backend, tracker, unit = self.cluster.backend, self._tracker, self._unit
-        engine = server.snapshots if unit.read_only else server.engine.sync_engine
+        backend, tracker = self.cluster.backend, self._tracker
+        engine = server.snapshots if self._unit.read_only else server.engine.sync_engine
         with ExitStack() as opened:
             try:
                 connection = opened.enter_context(engine.connect())
@@ -168,13 +166,11 @@ class Router:
                     connection.rollback()  # so that the read's snapshot is a later one
                 connection.begin()
             except (DBAPIError, InvalidRequestError) as error:
-                unit.failed.add(server)
                 server.fail(error)
                 return None
             if tracker.unsampled is server and tracker.incarnation != incarnation:
                 self._settle_at_primary()  # what we read from is gone; its successor may be older
             if not server.covers(tracker.bookmark):
-                unit.failed.add(server)
                 return None
             tracker.proven = True
             tracker.reads(server, incarnation)
@@ -250,7 +246,6 @@ class Router:
             return False  # its snapshot is gone, and no other server has the same one
         if not unit.connection.invalidated:
             unit.connection.connection.invalidate(error, soft=True)
-        unit.failed.add(unit.server)
         unit.server.fail(error)
         unit.connection = unit.server = None
         return True

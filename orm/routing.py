@@ -3,7 +3,7 @@
 It answers with the server to use, or with what has to happen before one can be named.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -51,7 +51,6 @@ def choose(
     replicas: Sequence[Server],
     *,
     last: Server | None,
-    failed: Collection[Server],
     turn: int,
     may_wait: bool,
 ) -> Server | Literal["wait", "primary"]:
@@ -61,16 +60,15 @@ def choose(
         need: what the server must have.
         replicas: all replicas.
         last: the server that the session read from last; staying there costs nothing.
-        failed: those that failed this very transaction.
         turn: a counter; replicas that will do equally take turns.
         may_wait: whether any waiting time is left.
     """
-    able = [server for server in replicas if server.covers(need) and server not in failed]
+    able = [server for server in replicas if server.covers(need)]
     if last in able:
         return last
     if able:
         return able[turn % len(able)]
-    if may_wait and any(server.worth_waiting_for and server not in failed for server in replicas):
+    if may_wait and any(server.worth_waiting_for for server in replicas):
         return "wait"
     return "primary"
 

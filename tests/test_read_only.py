@@ -6,6 +6,7 @@ from sqlalchemy import func, insert, select, text
 from models import User
 from orm import Database, ReadOnlyError
 from orm.testing import caught_up, paused, replicas
+from tests.test_replicas import ruin
 
 
 async def test_read_only_unit_is_served_by_a_replica(db: Database) -> None:
@@ -94,21 +95,7 @@ async def test_replica_that_dies_ends_a_read_only_unit_that_has_answered(db: Dat
             async with session.begin(read_only=True):
                 await session.scalar(select(func.min(User.id)))
                 for replica in replicas(db):
-                    damage(replica.file)
+                    ruin(replica.file)
                 await session.scalar(select(func.sum(func.length(User.email))))
     for replica in replicas(db):
         await replica.resume()
-
-
-def damage(file) -> None:
-    """Overwrite a replica's files in another process: this one holds SQLite's locks on them."""
-    import subprocess
-    import sys
-
-    code = (
-        "import pathlib, sys\n"
-        "file = pathlib.Path(sys.argv[1]).resolve()\n"
-        "for part in (file, pathlib.Path(f'{file}-wal')):\n"
-        "    if part.exists(): part.write_bytes(b'garbage ' * (part.stat().st_size // 8))\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(file)], check=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from models import User
 from orm import Database, NotCaughtUp, Reason
@@ -35,6 +35,16 @@ def delete_the_data(file: Path) -> None:
 
 def truncate(file: Path) -> None:
     elsewhere("import os, sys; os.truncate(sys.argv[1], 3000)", file)
+
+
+def ruin(file: Path) -> None:
+    elsewhere(
+        "import pathlib, sys\n"
+        "file = pathlib.Path(sys.argv[1]).resolve()\n"
+        "for part in (file, pathlib.Path(f'{file}-wal')):\n"
+        "    if part.exists(): part.write_bytes(b'garbage ' * (part.stat().st_size // 8))",
+        file,
+    )
 
 
 def overwrite(file: Path) -> None:
@@ -138,7 +148,8 @@ def copy_of(file: Path) -> Path:
     return copy
 
 
-async def test_session_never_goes_back_in_time_with_a_file_that_does(db: Database) -> None:
+@pytest.mark.parametrize("asked", [False, True])
+async def test_session_never_goes_back_in_time_with_a_file_that_does(db, asked: bool) -> None:
     one, _ = replicas(db)
     old = copy_of(one.file)  # has all that a new session must see
     async with db.begin() as writer:
@@ -154,12 +165,46 @@ async def test_session_never_goes_back_in_time_with_a_file_that_does(db: Databas
             await session.close()
         await session.rollback()
         old.replace(one.file)
+        if asked:
+            token = await session.bookmark()
+            await session.close()
+            session = db.session(token)
         assert await session.scalar(select(User.email)) == "a"
         await session.close()
 
 
+async def test_read_that_fails_on_a_replica_is_sent_elsewhere(full: Database) -> None:
+    async with paused(full) as both, full.session() as session:
+        assert await session.scalar(select(func.min(User.id))) == 1
+        for replica in both:
+            ruin(replica.file)
+        assert await session.scalar(select(func.count(func.length(User.email)))) == MANY
+        assert session.last_route
+        assert session.last_route.role == "primary"
+
+
+async def test_read_that_fails_on_the_primary_is_an_error(full: Database, servers) -> None:
+    async with paused(full), full.session("first-primary") as session, asyncio.timeout(20):
+        assert await session.scalar(select(func.min(User.id))) == 1
+        ruin(servers.folder / "app.db")
+        with pytest.raises(DatabaseError):
+            await session.scalar(select(func.count(func.length(User.email))))
+
+
+async def test_bookmark_in_a_transaction_takes_no_second_connection(servers) -> None:
+    options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
+    async with servers.migrated(engine_options=options) as db:
+        for constraint in ("first-primary", "first-unconstrained"):
+            async with db.session(constraint) as session:
+                await session.scalars(select(User))
+                await session.bookmark()
+
+
 async def test_primary_that_is_away_is_said_with_the_state_of_the_replicas(db, servers) -> None:
     async with paused(db):
+        reader = db.session("first-primary")
+        await reader.scalars(select(User))
+        await reader.rollback()
         async with db.session() as session:
             session.add(User(email="a"))
             await session.commit()
@@ -168,6 +213,9 @@ async def test_primary_that_is_away_is_said_with_the_state_of_the_replicas(db, s
                 NotCaughtUp, match=r"replica-1 is 1 behind.*primary: unable to open"
             ):
                 await session.scalar(select(User.email))
+        with pytest.raises(OperationalError, match="unable to open"):
+            await reader.bookmark()
+        await reader.close()
         async with db.session("first-primary") as session:
             with pytest.raises(OperationalError, match="unable to open"):
                 await session.scalar(select(User.email))
