@@ -293,8 +293,7 @@ class Router:
             try:
                 with primary.engine.sync_engine.connect() as connection:
                     primary.ask(connection)
-            except DBAPIError as error:
-                primary.fail(error)
+            except DBAPIError:
                 return False  # whoever needs the primary will hear of it; a replica may still do
         head = primary.knowledge.at
         if head is None:

@@ -40,7 +40,7 @@ class Knowledge:
 
     Attributes:
         incarnation: the physical server, since its last start, that the rest is about.
-        at: everything up to here is visible there; None while unknown.
+        at: everything up to here is visible there; None while unknown, or while it serves nobody.
         error: why it serves nobody at present; None when it answered last time.
     """
 
@@ -88,8 +88,8 @@ class Server:
 
     def covers(self, need: Bookmark) -> bool:
         """Whether this server is known to have everything up to `need`."""
-        known = self.knowledge
-        return known.error is None and known.at is not None and known.at.covers(need)
+        at = self.knowledge.at
+        return at is not None and at.covers(need)
 
     @property
     def worth_waiting_for(self) -> bool:
@@ -97,8 +97,7 @@ class Server:
 
         Without this every read of a session would wait for as long as a replica stands still.
         """
-        known = self.knowledge
-        return known.error is None and known.at is not None and known.at != self._stalled
+        return self.knowledge.at not in (None, self._stalled)
 
     def learn(self, incarnation: str, at: Bookmark | None) -> None:
         """An answer: this incarnation shows everything up to `at`."""
