@@ -4,7 +4,6 @@ A `Router` finds the connection that a transaction reads from, and keeps what th
 up to date. All of it runs inside SQLAlchemy's greenlet.
 """
 
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -155,27 +154,40 @@ class Router:
 
     def _connect(self, server: Server) -> Connection | None:
         """Connect to a replica; None if it turns out not to have what is needed."""
-        backend, tracker = self.cluster.backend, self._tracker
         engine = server.snapshots if self._unit.read_only else server.engine.sync_engine
-        with ExitStack() as opened:
-            try:
-                connection = opened.enter_context(engine.connect())
-                incarnation = backend.incarnation(connection)
-                if incarnation != server.knowledge.incarnation:
-                    server.ask(connection)  # what is known is of another incarnation
-                    connection.rollback()  # so that the read's snapshot is a later one
-                connection.begin()
-            except (DBAPIError, InvalidRequestError) as error:
-                server.fail(error)
-                return None
-            if tracker.unsampled is server and tracker.incarnation != incarnation:
-                self._settle_at_primary()  # what we read from is gone; its successor may be older
-            if not server.covers(tracker.bookmark):
-                return None
-            tracker.proven = True
-            tracker.reads(server, incarnation)
-            opened.pop_all()
-        return connection
+        try:
+            connection = engine.connect()
+        except (DBAPIError, InvalidRequestError) as error:
+            server.fail(error)
+            return None
+        try:
+            if self._may_read(server, connection):
+                return connection
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        return None
+
+    def _may_read(self, server: Server, connection: Connection) -> bool:
+        """Whether a connection to a replica shows all that the session must see."""
+        tracker = self._tracker
+        incarnation = self.cluster.backend.incarnation(connection)
+        try:
+            if incarnation != server.knowledge.incarnation:
+                server.ask(connection)  # what is known is of another incarnation
+                connection.rollback()  # so that the read's snapshot is a later one
+            connection.begin()
+        except DBAPIError as error:
+            server.fail(error)
+            return False
+        if tracker.unsampled is server and tracker.incarnation != incarnation:
+            self._settle_at_primary()  # what we read from is gone; its successor may be older
+        if not server.covers(tracker.bookmark):
+            return False
+        tracker.proven = True
+        tracker.reads(server, incarnation)
+        return True
 
     def _open_primary(self, waited: float) -> Connection:
         cluster, tracker, primary = self.cluster, self._tracker, self.cluster.primary
@@ -188,16 +200,18 @@ class Router:
         else:
             raise self._not_caught_up("the primary is not asked (fallback=False)")
         engine = primary.snapshots if self._unit.read_only else primary.engine.sync_engine
-        with ExitStack() as opened:
-            try:
-                connection = opened.enter_context(engine.connect())
-            except DBAPIError as error:
-                if reason is not Reason.FALLBACK:
-                    raise
-                raise self._not_caught_up(f"the primary: {error.orig}") from error
+        try:
+            connection = engine.connect()
+        except DBAPIError as error:
+            if reason is not Reason.FALLBACK:
+                raise
+            raise self._not_caught_up(f"the primary: {error.orig}") from error
+        try:
             connection.begin()
-            tracker.reads(primary, cluster.backend.incarnation(connection))
-            opened.pop_all()
+        except BaseException:
+            connection.close()
+            raise
+        tracker.reads(primary, cluster.backend.incarnation(connection))
         return self._pin(primary, connection, waited, reason)
 
     def _pin(

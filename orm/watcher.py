@@ -102,6 +102,8 @@ class Server:
     def learn(self, incarnation: str, at: Bookmark | None) -> None:
         """An answer: this incarnation shows everything up to `at`."""
         old = self.knowledge
+        if at and old.at and old.incarnation == incarnation and old.at.covers(at):
+            at = old.at  # this answer was under way when a later one came
         self.knowledge = Knowledge(incarnation, at, None)
         if old.error not in (None, _NOT_ASKED):
             _log.info("%s serves again", self.name)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -59,6 +60,10 @@ _READER_SETUP: Final = "PRAGMA query_only = ON;" + _SETUP
 _CHANGES: Final = "orm.sqlite.changes"
 _COMMITTED: Final = "orm.sqlite.committed"
 _INCARNATION: Final = "orm.sqlite.incarnation"
+_LOOKED: Final = "orm.sqlite.looked"
+
+_LOOK: Final = 0.05
+"""Seconds between two looks at a connection's file: a system call may cost as much as a read."""
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTADB})
 _UNAVAILABLE: Final = _DAMAGED | {
@@ -279,23 +284,25 @@ def _refuse_autocommit(_: Any, options: dict[str, Any]) -> None:
 
 
 def _identity(file: Path) -> str | None:
-    """Which file a path leads to; None if to none.
+    """Which file a path leads to; None if there is none.
 
     An embedded replica is a link to files whose names are never used again, where an inode's
     number would be.
     """
-    # Only ever stat: opening and closing a database file drops this process's POSIX locks on it
+    # Only ever look: opening and closing a database file drops this process's POSIX locks on it
     # (SQLite "How To Corrupt An SQLite Database File", 2.2).
     try:
-        status = os.stat(file)
-        link = os.readlink(file) if os.path.islink(file) else ""
+        return os.readlink(file)
     except FileNotFoundError:
         return None
-    return f"{status.st_dev}-{status.st_ino}-{link}"
+    except OSError:  # no link
+        status = os.stat(file)
+        return f"{status.st_dev}-{status.st_ino}"
 
 
 def _before_open(file: Path, _dialect: Any, record: ConnectionPoolEntry, *_: Any) -> None:
     record.info[_INCARNATION] = _identity(file)
+    record.info[_LOOKED] = -_LOOK
     if record.info[_INCARNATION] is None:  # SQLite would not say which file
         error = sqlite3.OperationalError(f"unable to open database file: {file} does not exist")
         error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
@@ -303,9 +310,15 @@ def _before_open(file: Path, _dialect: Any, record: ConnectionPoolEntry, *_: Any
 
 
 def _check_file(file: Path, _c: DBAPIConnection, record: ConnectionPoolEntry, _p: Any) -> None:
-    """Drop a connection whose file was deleted or replaced: it would never move again."""
-    if record.info[_INCARNATION] != _identity(file):
-        raise DisconnectionError(f"{file.name} was replaced")
+    """Drop a connection whose file was deleted or replaced: it would never move again.
+
+    Until it is found out, what is read there is still what was known of that very file.
+    """
+    now = monotonic()
+    if now - record.info[_LOOKED] >= _LOOK:
+        record.info[_LOOKED] = now
+        if record.info[_INCARNATION] != _identity(file):
+            raise DisconnectionError(f"{file.name} was replaced")
 
 
 def _begin_snapshot(connection: Connection) -> None:
