@@ -31,6 +31,7 @@ _LONGEST: Final = 0.02  # … doubling up to this
 _FIRST_RETRY: Final = 0.1  # the first pause after a failed probe …
 _LAST_RETRY: Final = 5.0  # … doubling up to this
 _NOT_ASKED: Final = "not asked yet"
+_PATIENCE: Final = 1.0  # how long a probe may go on when the database closes
 _TIMEOUT: Final = 5.0  # a probe that takes longer has failed
 
 
@@ -146,9 +147,9 @@ class Server:
         self.learn(self._backend.incarnation(connection), self._backend.position(connection))
 
     async def watch(self, waited_for: "Watcher") -> None:
-        """Probe for ever: often while somebody waits, seldom otherwise, less while it fails."""
+        """Probe: often while somebody waits, seldom otherwise, ever less while it fails."""
         pause = _SHORTEST
-        while True:
+        while not waited_for.stopping:
             self._nudged.clear()
             await self.probe()
             if self.knowledge.error is not None:
@@ -177,6 +178,7 @@ class Watcher:
         for server in servers:
             server.changed = self._spread
         self._tasks: list[asyncio.Task[None]] = []
+        self.stopping = False
         self.waiting = 0
         """How many sessions wait at this moment."""
 
@@ -187,12 +189,20 @@ class Watcher:
         ]
 
     async def stop(self) -> None:
+        """End all probing. One that is under way may finish, unless it takes long."""
+        self.stopping = True
+        for server in self._servers:
+            server.nudge()
+        if self._tasks:
+            # A driver that is cut off while it connects may go on in a thread of its own.
+            await asyncio.wait(self._tasks, timeout=_PATIENCE)
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):  # not that it was cancelled
+                raise outcome
 
     def _spread(self) -> None:
         """Wake all who wait, to look for themselves."""
