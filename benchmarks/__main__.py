@@ -46,7 +46,7 @@ def main() -> int:
                 outcome = asyncio.run(kind.measure(case, Path(folder), quick=options.quick))
             met = None if case.aim is None else outcome.score <= case.aim
             verdict = "" if met is None else f"{case.aim:g} {'met' if met else 'MISSED'}"
-            say(f"{case.name:<30}{outcome}{verdict:>12}\n  {case.note}")
+            say(f"{case.name:<30}{outcome}{verdict:>12}".rstrip() + f"\n  {case.note}")
             about = {"name": case.name, "note": case.note, "aim": case.aim, "met": met}
             results.append(about | asdict(outcome))
     if options.json:

@@ -56,7 +56,7 @@ async def compare(
         plain: what to compare with.
         ours: what is compared.
         settle: returns when what `ours` has set off in the background is done; called before each
-            pair, and not measured.
+            operation, and not measured.
         rounds: how many.
         pairs: in each round.
     """
@@ -66,10 +66,10 @@ async def compare(
         """The medians, in microseconds, of so many pairs."""
         taken: list[list[float]] = [[], []]
         for _ in range(number):
-            if settle is not None:
-                await settle()
             order.reverse()
             for which in order:
+                if settle is not None:
+                    await settle()
                 began = perf_counter()
                 await operations[which]()
                 taken[which].append((perf_counter() - began) * 1e6)

@@ -147,7 +147,7 @@ async def measure(case: Case, folder: Path, *, quick: bool) -> Comparison:
                 lambda: case.operation(lambda: AsyncSession(engine)),
                 lambda: case.operation(db.session),
                 settle=partial(caught_up, db) if case.writes and case.replicas else None,
-                rounds=20 if quick else 100,
+                rounds=15 if quick else 60,
                 pairs=case.pairs,
             )
         finally:

@@ -60,7 +60,7 @@ async def measure(case: Case, folder: Path, *, quick: bool) -> Delay:
     delays = []
     async with Database(url_of(primary), replicas=1) as db:
         with closing(sqlite3.connect(f"file:{replica}?mode=ro", uri=True)) as reader:
-            for _ in range(20 if quick else 100):
+            for _ in range(15 if quick else 50):
                 post = Post(user_id=1, title="News", body="Is it there yet?")
                 async with db.session(expire_on_commit=False) as session:
                     session.add(post)

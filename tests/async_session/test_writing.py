@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, insert, inspect, select, text, update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import IntegrityError, InvalidRequestError, PendingRollbackError
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, make_transient
 
@@ -271,39 +271,3 @@ async def test_bulk_methods_of_the_sync_session_write(session: AsyncSession) -> 
     await session.run_sync(save)
     await session.commit()
     assert await emails(session) == ["countess", "ben", "new 1", "new 2"]
-
-
-# What goes wrong ---------------------------------------------------------------------------
-
-
-async def test_failed_flush_asks_for_a_rollback(session: AsyncSession) -> None:
-    session.add(User(email="ada"))
-    with pytest.raises(IntegrityError):
-        await session.flush()
-    with pytest.raises(PendingRollbackError):
-        await emails(session)
-    await session.rollback()
-    assert await emails(session) == ["ada", "ben"]
-
-
-async def test_failed_commit_writes_nothing(session: AsyncSession) -> None:
-    session.add_all([User(email="new"), User(email="ada")])
-    with pytest.raises(IntegrityError):
-        await session.commit()
-    await session.rollback()
-    assert await emails(session) == ["ada", "ben"]
-
-
-async def test_failed_statement_leaves_the_transaction_usable(session: AsyncSession) -> None:
-    session.add(User(email="new"))
-    await session.flush()
-    with pytest.raises(IntegrityError):
-        await session.execute(insert(User).values(email="ada"))
-    await session.commit()
-    assert await emails(session) == ["ada", "ben", "new"]
-
-
-async def test_foreign_keys_are_enforced(session: AsyncSession) -> None:
-    session.add(Post(user_id=99, title="", body=""))
-    with pytest.raises(IntegrityError):
-        await session.commit()
