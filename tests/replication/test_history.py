@@ -36,8 +36,8 @@ def test_a_restored_source_gets_a_new_file(
     backup = ledger.file.with_name("backup.db")
     with closing(connect(backup)) as to:
         ledger.connection.backup(to)
-    ledger.commit()
     ledger.keep_position("history", 2)
+    ledger.commit()  # the last, so that whoever has it has the position
     landings.until(lambda: look(replica) == 1)
     before = incarnation(replica)
     if not running:
