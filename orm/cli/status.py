@@ -1,35 +1,28 @@
-"""``orm``: the library from a terminal."""
+"""``orm status``: how the servers of a database are."""
 
 import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
+
+from orm.cli.target import target_options
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from orm.status import ServerStatus
 
-__all__ = ["main"]
-
-# What a command needs is imported when it runs: `orm --help` is there at once.
+__all__ = ["status"]
 
 
-@click.group()
-@click.version_option(package_name="bookmark-orm")
-def main() -> None:
-    """Sessions that read their own writes over a primary and its replicas."""
-
-
-@main.command()
-@click.option("--local", is_flag=True, help="The embedded database of this checkout.")
-@click.option("--remote", is_flag=True, help="The database that ORM_REMOTE_URL names.")
+@click.command()
+@target_options
 @click.option("--replica", "replicas", multiple=True, metavar="URL", help="A replica; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def status(local: bool, remote: bool, replicas: Sequence[str], as_json: bool) -> None:
+def status(target: Literal["local", "remote"], replicas: Sequence[str], as_json: bool) -> None:
     """Show the primary and its replicas, and how far each one is behind.
 
     The embedded replicas beside a local database are found by themselves. Exits with 1 if a
@@ -41,14 +34,11 @@ def status(local: bool, remote: bool, replicas: Sequence[str], as_json: bool) ->
     from orm.exceptions import OrmError
     from orm.migrations.target import target_url
 
-    if local == remote:
-        raise click.UsageError(
-            "give exactly one of --local (the embedded database of this checkout) "
-            "and --remote (the database that ORM_REMOTE_URL names)"
-        )
     try:
-        url = target_url("local" if local else "remote")
-        others = [make_url(replica) for replica in replicas] or (_embedded(url) if local else [])
+        url = target_url(target)
+        others = [make_url(replica) for replica in replicas] or (
+            _embedded(url) if target == "local" else []
+        )
         servers = asyncio.run(_status(url, others))
     except (OrmError, ArgumentError) as error:
         raise click.ClickException(str(error)) from error

@@ -1,0 +1,13 @@
+"""``orm …``: the library from a terminal."""
+
+import click
+
+from orm.cli.lazy import LazyGroup
+
+__all__ = ["main"]
+
+
+@click.group(cls=LazyGroup, commands_in={"status": "orm.cli.status:status"})
+@click.version_option(package_name="bookmark-orm")
+def main() -> None:
+    """Sessions that read their own writes over a primary and its replicas."""

@@ -1,0 +1,31 @@
+"""Command groups that import a command only when it runs: `orm --help` is there at once."""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+__all__ = ["LazyGroup"]
+
+
+class LazyGroup(click.Group):
+    """A group of commands that are named by where they are.
+
+    Args:
+        commands_in: where each command is, as ``"module:name"``, by the name it is called by.
+        options: all that `click.Group` takes.
+    """
+
+    def __init__(self, *args: Any, commands_in: dict[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._commands_in = commands_in
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._commands_in)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._commands_in:
+            return None
+        module, _, name = self._commands_in[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
