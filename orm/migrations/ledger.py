@@ -2,26 +2,24 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     Column,
     Connection,
     DateTime,
     Float,
-    Insert,
     MetaData,
     String,
     Table,
     Text,
-    func,
     inspect,
     select,
 )
 
 from orm.migrations.revisions import Revision
 
-__all__ = ["TABLE", "Applied", "create", "is_there", "read", "row_of"]
+__all__ = ["TABLE", "VERSION", "Applied", "create", "heads", "is_there", "read", "row"]
 
 TABLE: Final = Table(
     "orm_revisions",
@@ -34,6 +32,8 @@ TABLE: Final = Table(
     Column("bookmark", Text),
     Column("note", Text),
 )
+VERSION: Final = Table("alembic_version", MetaData(), Column("version_num", String(32)))
+"""Alembic's own table, as far as it is read here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +91,27 @@ def read(connection: Connection) -> list[Applied]:
     return sorted(applied, key=lambda row: (len(row.revision), row.revision))
 
 
-def row_of(
+def heads(connection: Connection) -> set[str]:
+    """The rows of Alembic's own table; writes nothing, and without the table there are none."""
+    if not inspect(connection).has_table(VERSION.name):
+        return set()
+    return set(connection.scalars(select(VERSION.c.version_num)))
+
+
+def row(
     revision: Revision,
     *,
     seconds: float | None = None,
     bookmark: str | None = None,
     note: str | None = None,
-) -> Insert:
-    """The statement that records a revision as applied now, for execution or for a script."""
-    return TABLE.insert().values(
-        revision=revision.id,
-        name=revision.name,
-        checksum=revision.checksum,
-        applied_at=func.current_timestamp() if seconds is None else datetime.now(UTC),
-        seconds=seconds,
-        bookmark=bookmark,
-        note=note,
-    )
+) -> dict[str, Any]:
+    """A row for `TABLE.insert()`: the revision is applied now."""
+    return {
+        "revision": revision.id,
+        "name": revision.name,
+        "checksum": revision.checksum,
+        "applied_at": datetime.now(UTC),
+        "seconds": seconds,
+        "bookmark": bookmark,
+        "note": note,
+    }

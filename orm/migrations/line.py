@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, TypeVar
 
+from orm.exceptions import MigrationError
 from orm.migrations.ledger import Applied
 from orm.migrations.revisions import Revision
 
-__all__ = ["Finding", "Kind", "findings", "findings_in_files", "pending"]
+__all__ = ["Finding", "Kind", "findings", "findings_in_files", "pending", "refuse"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -69,6 +70,16 @@ def pending(files: Sequence[Revision], applied: Iterable[Applied]) -> list[Revis
     return sorted(
         (file for file in files if file.id not in done), key=lambda file: (len(file.id), file.id)
     )
+
+
+def refuse(found: Sequence[Finding]) -> None:
+    """Stop before anything is touched.
+
+    Raises:
+        MigrationError: there are findings; their sentences.
+    """
+    if found:
+        raise MigrationError(".\n".join(finding.message for finding in found))
 
 
 # The files alone ---------------------------------------------------------------------------
