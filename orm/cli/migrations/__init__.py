@@ -1,0 +1,20 @@
+"""``orm migrations …``: forward-only migrations from a terminal."""
+
+import click
+
+from orm.cli.lazy import LazyGroup
+
+__all__ = ["migrations"]
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_in={
+        "list": "orm.cli.migrations.list:list_",
+        "apply": "orm.cli.migrations.apply:apply",
+        "baseline": "orm.cli.migrations.baseline:baseline",
+        "repair": "orm.cli.migrations.repair:repair",
+    },
+)
+def migrations() -> None:
+    """Revisions of the schema: numbered, in one line, forward only."""
