@@ -37,6 +37,7 @@ class Upgrade:
         self._connection = connection
         self._backend = backend
         self._ours = not connection.in_transaction()  # else the caller's, who commits it
+        self._line = files
         self._files = {file.id: file for file in files}
         self._at: str | None = None
         self._current: Revision | None = None
@@ -79,7 +80,7 @@ class Upgrade:
         applied, heads = ledger.read(self._connection), ledger.heads(self._connection)
         if self._ours:
             self._connection.rollback()  # what reading began
-        line.refuse(line.findings(list(self._files.values()), applied, heads))
+        line.refuse(line.findings(self._line, applied, heads))
         self._at = applied[-1].revision if applied else None
         context = self._environment.get_context()
         try:
