@@ -1,7 +1,8 @@
 """Why a revision failed, in one message: file, line, statement, cause, and what stays."""
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from orm.exceptions import MigrationError
 from orm.migrations.revisions import Revision
 
-__all__ = ["cannot_be_loaded", "cause_of", "failed", "where"]
+__all__ = ["cause_of", "failed", "loading", "where"]
 
 _LONGEST: Final = 1000
 """Characters of a statement that are shown."""
@@ -40,14 +41,22 @@ def failed(revision: Revision, error: Exception, *, at: str | None, ours: bool) 
     return MigrationError("\n".join(parts))
 
 
-def cannot_be_loaded(files: Iterable[Revision], error: Exception) -> MigrationError:
-    """What to raise in place of an error in the body of a revision file, outside its function."""
-    for file in files:
-        if _line_in(file.path, error) is not None:
-            return MigrationError(
-                f"{file.path} cannot be loaded{where(file.path, error)}: {cause_of(error)}"
-            )
-    return MigrationError(f"a revision file cannot be loaded: {cause_of(error)}")
+@contextmanager
+def loading(files: Iterable[Revision]) -> Iterator[None]:
+    """Name the file whose body, outside its function, raises an error within the block.
+
+    Raises:
+        MigrationError: in place of that error.
+    """
+    try:
+        yield
+    except Exception as error:
+        for file in files:
+            if _line_in(file.path, error) is not None:
+                raise MigrationError(
+                    f"{file.path} cannot be loaded{where(file.path, error)}: {cause_of(error)}"
+                ) from error
+        raise
 
 
 def cause_of(error: Exception) -> str:

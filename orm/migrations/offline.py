@@ -13,7 +13,7 @@ from sqlalchemy.schema import CreateTable
 
 from orm.exceptions import MigrationError
 from orm.migrations import ledger
-from orm.migrations.explain import cannot_be_loaded, cause_of, where
+from orm.migrations.explain import cause_of, loading, where
 from orm.migrations.revisions import Revision
 
 __all__ = ["run"]
@@ -62,10 +62,8 @@ class _Writer:
 
     def steps(self, heads: object, context: MigrationContext) -> Iterator[RevisionStep]:
         """What Alembic runs."""
-        try:
+        with loading(self._files.values()):
             steps = self._fn(heads, context)
-        except (ImportError, NameError) as error:
-            raise cannot_be_loaded(self._files.values(), error) from error
         for step in steps:
             file = self._files[step.revision.revision]
             step.migration_fn = _without_a_database(file, step.migration_fn)

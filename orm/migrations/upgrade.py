@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from orm.backends import Backend
 from orm.migrations import ledger, line
-from orm.migrations.explain import cannot_be_loaded, failed
+from orm.migrations.explain import failed, loading
 from orm.migrations.revisions import Revision
 from orm.migrations.steps import BEFORE_FIRST, Plan
 
@@ -83,10 +83,8 @@ class Upgrade:
         line.refuse(line.findings(self._line, applied, heads))
         self._at = applied[-1].revision if applied else None
         context = self._environment.get_context()
-        try:
+        with loading(self._line):
             steps: list[RevisionStep] = list(context.opts["fn"](tuple(heads), context))
-        except (ImportError, NameError) as error:
-            raise cannot_be_loaded(self._files.values(), error) from error
         plan = Plan(self._connection, self._backend, [self._file(step) for step in steps])
         if steps:
             for check in BEFORE_FIRST:
