@@ -17,7 +17,9 @@ _LONGEST: Final = 1000
 """Characters of a statement that are shown."""
 
 
-def failed(revision: Revision, error: Exception, *, at: str | None, ours: bool) -> MigrationError:
+def failed(
+    revision: Revision, error: Exception, *, at: str | None, ours: bool, may_split: bool
+) -> MigrationError:
     """What to raise in place of an error in a revision.
 
     Args:
@@ -25,11 +27,12 @@ def failed(revision: Revision, error: Exception, *, at: str | None, ours: bool) 
         error: what it failed with.
         at: the revision before it, which the database is at now.
         ours: whether the transaction is Alembic's, and was rolled back.
+        may_split: whether an ``autocommit_block`` commits what comes before it.
     """
     if not ours:
         stays = "the transaction is yours to roll back"
-    elif "autocommit_block" in revision.path.read_text("utf-8-sig"):
-        stays = "what it did up to the end of its last autocommit_block stays, the rest does not"
+    elif may_split and "autocommit_block" in revision.path.read_text("utf-8-sig"):
+        stays = "what it did up to its last autocommit_block may stay"
     else:
         stays = "nothing of it stays"
     parts = [f"{revision.name}.py failed{where(revision.path, error)}, {stays}: {cause_of(error)}"]

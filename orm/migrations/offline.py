@@ -11,8 +11,10 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionS
 from sqlalchemy import URL, func
 from sqlalchemy.schema import CreateTable
 
+from orm.backends import backend_for
 from orm.exceptions import MigrationError
 from orm.migrations import ledger
+from orm.migrations.direction import keep_whole
 from orm.migrations.explain import cause_of, loading, where
 from orm.migrations.revisions import Revision
 
@@ -47,6 +49,7 @@ def run(
         output_buffer=script,
         **options,
     )
+    keep_whole(environment.get_context(), backend_for(url))
     with environment.begin_transaction():
         environment.run_migrations()
     (environment.config.output_buffer or sys.stdout).write(script.getvalue())

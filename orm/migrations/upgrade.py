@@ -11,7 +11,9 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import Connection
 
 from orm.backends import Backend
+from orm.exceptions import MigrationError
 from orm.migrations import ledger, line
+from orm.migrations.direction import keep_whole
 from orm.migrations.explain import failed, loading
 from orm.migrations.revisions import Revision
 from orm.migrations.steps import BEFORE_FIRST, Plan
@@ -66,15 +68,21 @@ class Upgrade:
             on_version_apply=self._record,
             **options,
         )
+        keep_whole(self._environment.get_context(), self._backend)
         try:
             with self._environment.begin_transaction():
                 self._environment.run_migrations()
         except Exception as error:
             if self._current is None:
                 raise
-            raise failed(self._current, error, at=self._at, ours=self._ours) from error
+            raise self._failed(error) from error
         if self._ours:
             self._connection.commit()  # Alembic's version table, made outside of any revision
+
+    def _failed(self, error: Exception) -> MigrationError:
+        assert self._current is not None
+        split = not self._backend.all_ddl_is_transactional
+        return failed(self._current, error, at=self._at, ours=self._ours, may_split=split)
 
     def _plan(self) -> list[RevisionStep]:
         applied, heads = ledger.read(self._connection), ledger.heads(self._connection)
