@@ -1,5 +1,6 @@
 """The ledger: one row for each applied revision, written in the revision's own transaction."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -10,6 +11,7 @@ from sqlalchemy import (
     DateTime,
     Float,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -19,7 +21,18 @@ from sqlalchemy import (
 
 from orm.migrations.revisions import Revision
 
-__all__ = ["TABLE", "VERSION", "Applied", "create", "heads", "is_there", "read", "row"]
+__all__ = [
+    "TABLE",
+    "VERSION",
+    "Applied",
+    "create",
+    "heads",
+    "is_there",
+    "read",
+    "record",
+    "row",
+    "set_version",
+]
 
 TABLE: Final = Table(
     "orm_revisions",
@@ -32,8 +45,13 @@ TABLE: Final = Table(
     Column("bookmark", Text),
     Column("note", Text),
 )
-VERSION: Final = Table("alembic_version", MetaData(), Column("version_num", String(32)))
-"""Alembic's own table, as far as it is read here."""
+VERSION: Final = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Alembic's own table, as it makes it itself: one row, the last revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +84,9 @@ def is_there(connection: Connection) -> bool:
 
 
 def create(connection: Connection) -> None:
-    """Make the ledger, unless it is there."""
+    """Make the ledger, and Alembic's own table, unless they are there."""
     TABLE.create(connection, checkfirst=True)
+    VERSION.create(connection, checkfirst=True)
 
 
 def read(connection: Connection) -> list[Applied]:
@@ -115,3 +134,22 @@ def row(
         "bookmark": bookmark,
         "note": note,
     }
+
+
+def record(connection: Connection, row: Mapping[str, Any], *, after: str | None) -> None:
+    """Write a revision into the ledger and into Alembic's own table.
+
+    Args:
+        connection: in the revision's transaction.
+        row: the revision's.
+        after: the revision before it; None if it is the first one.
+    """
+    connection.execute(TABLE.insert(), row)
+    version = {"version_num": row["revision"]}
+    connection.execute(VERSION.insert() if after is None else VERSION.update(), version)
+
+
+def set_version(connection: Connection, revision: str) -> None:
+    """Have Alembic's own table, which may say anything now, name a revision."""
+    connection.execute(VERSION.delete())
+    connection.execute(VERSION.insert(), {"version_num": revision})
