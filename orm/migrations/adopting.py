@@ -9,8 +9,8 @@ from orm.backends import backend_for
 from orm.exceptions import MigrationError
 from orm.migrations import ledger, line
 from orm.migrations.application import Application
+from orm.migrations.applied import Applied
 from orm.migrations.connecting import on_a_connection
-from orm.migrations.ledger import Applied
 from orm.migrations.revisions import Revision, read
 from orm.migrations.state import State
 

@@ -1,7 +1,6 @@
 """The ledger: one row for each applied revision, written in the revision's own transaction."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from sqlalchemy import (
     select,
 )
 
+from orm.migrations.applied import Applied, in_order
 from orm.migrations.revisions import Revision
 
 __all__ = [
@@ -54,30 +54,6 @@ VERSION: Final = Table(
 """Alembic's own table, as it makes it itself: one row, the last revision."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A revision as it was applied.
-
-    Attributes:
-        revision: its id, such as ``"0002"``.
-        name: its file's name without ``.py``.
-        checksum: `orm.migrations.revisions.Revision.checksum` of the file that ran.
-        applied_at: when, in UTC.
-        seconds: how long it ran; None when it did not run here (a baseline, an offline script).
-        bookmark: where the database was before it, as `orm.Bookmark.encode` writes it; None if
-            that is not known.
-        note: the reasons of baselines and repairs, one a line; None if there were none.
-    """
-
-    revision: str
-    name: str
-    checksum: str
-    applied_at: datetime
-    seconds: float | None = None
-    bookmark: str | None = None
-    note: str | None = None
-
-
 def is_there(connection: Connection) -> bool:
     """Whether the database has a ledger."""
     return inspect(connection).has_table(TABLE.name)
@@ -93,21 +69,7 @@ def read(connection: Connection) -> list[Applied]:
     """What was applied, by number; writes nothing, and without a ledger there is nothing."""
     if not is_there(connection):
         return []
-    rows = connection.execute(select(TABLE)).all()
-    applied = (
-        Applied(
-            revision=row.revision,
-            name=row.name,
-            checksum=row.checksum,
-            # SQLite keeps no time zone.
-            applied_at=row.applied_at.replace(tzinfo=row.applied_at.tzinfo or UTC).astimezone(UTC),
-            seconds=row.seconds,
-            bookmark=row.bookmark,
-            note=row.note,
-        )
-        for row in rows
-    )
-    return sorted(applied, key=lambda row: (len(row.revision), row.revision))
+    return in_order(Applied.of(row._asdict()) for row in connection.execute(select(TABLE)))
 
 
 def heads(connection: Connection) -> set[str]:
