@@ -164,6 +164,7 @@ async def measure(case: Case, folder: Path, *, quick: bool) -> Comparison:
 
 def _measure(case: Case, folder: Path, rounds: int) -> Comparison:
     with _place(case, folder) as place, _quiet():
+        sys.dont_write_bytecode = False  # whatever this machine says: everybody keeps it
         both: list[Stock | Ours] = [Stock(place / "stock"), Ours(place / "ours")]
         for one in both:
             one.folder.mkdir()

@@ -137,7 +137,7 @@ class SQLiteBackend:
         connection.execute(text(_NEW_HISTORY), {"file": _identity(_file(connection.engine.url))})
 
     def verify(self, connection: Connection) -> None:
-        dangling = connection.execute(text("PRAGMA foreign_key_check")).all()
+        dangling = _in_one_hop(connection, "PRAGMA foreign_key_check")
         if dangling:
             rows = ", ".join(f"{row[0]} row {row[1]} -> {row[2]}" for row in dangling[:5])
             raise MigrationError(

@@ -12,6 +12,7 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import Connection
 
 from orm.backends import Backend
+from orm.bookmark import Bookmark
 from orm.migrations import ledger, line
 from orm.migrations.direction import keep_whole
 from orm.migrations.explain import failed, loading
@@ -43,6 +44,7 @@ class Upgrade:
         self._files = files
         self._ours = not connection.in_transaction()  # else the caller's, who commits it
         self._at: str | None = None
+        self._committed: Bookmark | None = None
 
     def run(self, options: dict[str, Any]) -> None:
         """Apply what was asked for.
@@ -101,7 +103,7 @@ class Upgrade:
         # for a fifth of the whole time. `_per_migration` is what it begins its transactions with;
         # only in one of those Alembic's autocommit_block works.
         with context.begin_transaction(_per_migration=True):
-            position = self._backend.position(self._connection)
+            position = self._committed or self._backend.position(self._connection)
             began = perf_counter()
             step.migration_fn()
             self._backend.verify(self._connection)
@@ -111,3 +113,5 @@ class Upgrade:
                 bookmark=position.encode() if position else None,
             )
             ledger.record(self._connection, row, after=self._at)
+        if self._ours:
+            self._committed = self._backend.committed(self._connection)
