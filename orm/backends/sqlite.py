@@ -100,7 +100,7 @@ class SQLiteBackend:
         return engine
 
     def migrating(self, connection: Connection) -> AbstractContextManager[None]:
-        return migrating(connection, _file(connection.engine.url))
+        return migrating(connection, _file_of(connection))
 
     def is_absent(self, url: URL) -> bool:
         return not _file(url).exists()
@@ -134,7 +134,7 @@ class SQLiteBackend:
     def prepare(self, connection: Connection) -> None:
         connection.execute(text(_CREATE))
         connection.execute(text(_FIRST_ROW))
-        connection.execute(text(_NEW_HISTORY), {"file": _identity(_file(connection.engine.url))})
+        connection.execute(text(_NEW_HISTORY), {"file": _identity(_file_of(connection))})
 
     def verify(self, connection: Connection) -> None:
         dangling = _in_one_hop(connection, "PRAGMA foreign_key_check")
@@ -183,7 +183,7 @@ class SQLiteBackend:
 
 def _file(url: URL) -> Path:
     """The database file, absolute."""
-    if url.drivername not in ("sqlite+aiosqlite", "sqlite"):  # the latter: `migration_engine`
+    if url.drivername != "sqlite+aiosqlite":
         raise ConfigurationError(
             f"{url.drivername!r} has no async driver: use sqlite+aiosqlite:///path/to/file"
         )
@@ -193,6 +193,11 @@ def _file(url: URL) -> Path:
             "give a plain path, as in sqlite+aiosqlite:///app.db"
         )
     return Path(url.database).absolute()
+
+
+def _file_of(connection: Connection) -> Path:
+    # Of `migration_engine`'s connections too, whose driver is another one.
+    return _file(connection.engine.url.set(drivername="sqlite+aiosqlite"))
 
 
 def _in_our_hands(options: dict[str, Any]) -> dict[str, Any]:
