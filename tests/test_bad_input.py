@@ -201,6 +201,9 @@ async def test_session_without_a_database_has_no_bookmark(db: Database) -> None:
     async with BookmarkSession(db.cluster.writer) as session:
         with pytest.raises(OrmError, match="no Database"):
             await session.bookmark()
+        with pytest.raises(OrmError, match="no Database"):
+            await session.begin(read_only=True)
+        assert session.last_route is None
     with pytest.raises(ConfigurationError):
         BookmarkSession(db.cluster.writer, database=db)
     with pytest.raises(ConfigurationError):

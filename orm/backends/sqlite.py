@@ -61,6 +61,7 @@ _CHANGES: Final = "orm.sqlite.changes"
 _COMMITTED: Final = "orm.sqlite.committed"
 _INCARNATION: Final = "orm.sqlite.incarnation"
 _LOOKED: Final = "orm.sqlite.looked"
+_STREAMS: Final = "orm.sqlite.streams"
 
 _LOOK: Final = 0.05
 """Seconds between two looks at a connection's file: a system call may cost as much as a read."""
@@ -106,6 +107,7 @@ class SQLiteBackend:
         event.listen(sync, "do_connect", partial(_before_open, file))
         event.listen(sync, "connect", lambda connection, _: _run_script(connection, setup))
         event.listen(sync, "checkout", partial(_check_file, file))
+        _end_streams(sync)
         event.listen(sync, "reset", _reset)
         event.listen(sync, "invalidate", _let_go)
         event.listen(sync, "handle_error", _explain)
@@ -204,6 +206,27 @@ def _reset(connection: Any, record: ConnectionPoolEntry, state: Any) -> None:
         connection.rollback()
 
 
+def _end_streams(engine: Engine) -> None:
+    """Have a connection close its half-read cursors before it goes back to the pool.
+
+    Each would keep the connection in the snapshot that it reads (SQLite "Isolation In SQLite"),
+    and with it all that is read there later.
+    """
+    event.listen(engine, "after_cursor_execute", _remember_stream)
+    event.listen(engine, "reset", _close_streams)
+
+
+def _remember_stream(connection: Connection, cursor: Any, *_: Any) -> None:
+    if cursor.server_side:
+        connection.info.setdefault(_STREAMS, []).append(cursor)
+
+
+def _close_streams(_: Any, record: ConnectionPoolEntry, state: Any) -> None:
+    for cursor in record.info.pop(_STREAMS, ()):
+        if state.asyncio_safe:  # else the connection is not used again
+            cursor.close()
+
+
 def _let_go(connection: DBAPIConnection, *_: Any) -> None:
     """End the transaction of a connection that is about to be closed, as after a cancellation.
 
@@ -236,6 +259,7 @@ def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
     event.listen(sync, "connect", lambda connection, _: _run_script(connection, setup))
     event.listen(sync, "begin", _begin_immediate)
     event.listen(sync, "commit", _raise_position)
+    _end_streams(sync)
     event.listen(sync, "reset", _reset)
     event.listen(sync, "invalidate", _let_go)
     event.listen(sync, "handle_error", _explain)
