@@ -116,6 +116,8 @@ class Router:
         unit, self._unit = self._unit, _Unit()
         if unit.connection is not None or unit.writer is not None:
             self._tracker.first_primary = False
+        if not unit.held and not unit.streams:
+            return
         with ExitStack() as stack:  # whatever fails or is cancelled, the rest is given back too
             for connection in unit.held:
                 stack.callback(connection.close)

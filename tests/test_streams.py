@@ -59,12 +59,13 @@ async def test_it_holds_no_writer_in_the_past(servers, db: Database) -> None:
                 another.add(User(email=f"{number}"))
 
 
+@pytest.mark.parametrize("route", ["read", "primary"])
 @pytest.mark.parametrize("end", ["commit", "rollback", "close"])
-async def test_it_ends_with_its_transaction(db: Database, end: str) -> None:
+async def test_it_ends_with_its_transaction(db: Database, end: str, route: str) -> None:
     async with db.begin() as writer:
         await writer.execute(insert(User), [{"email": str(n)} for n in range(200)])
     await caught_up(db)
-    async with db.session() as session:
+    async with db.session(execution_options={"route": route}) as session:
         stream = await session.stream_scalars(NEWEST_FIRST.execution_options(yield_per=1))
         await stream.fetchmany(1)
         await getattr(session, end)()
