@@ -13,9 +13,10 @@ NEWEST_FIRST = select(User.email).order_by(User.id.desc())
 
 async def half_read(session: BookmarkSession, how: str) -> tuple[object, object]:
     """A half-read result, and the first value in it."""
-    if how == "connection":
+    if how.startswith("connection"):
         connection = await session.connection(bind_arguments={"clause": NEWEST_FIRST})
-        stream = await connection.stream_scalars(NEWEST_FIRST)
+        options = {"no_parameters": True} if how.endswith("parameters") else {}
+        stream = await connection.stream_scalars(NEWEST_FIRST, execution_options=options)
         return stream, (await stream.fetchmany(1))[0]
     if how == "stream":
         stream = await session.stream_scalars(NEWEST_FIRST)
@@ -32,7 +33,9 @@ async def half_read(session: BookmarkSession, how: str) -> tuple[object, object]
 
 
 @pytest.mark.parametrize("constraint", ["first-primary", "first-unconstrained"])
-@pytest.mark.parametrize("how", ["stream", "statement", "session", "connection"])
+@pytest.mark.parametrize(
+    "how", ["stream", "statement", "session", "connection", "connection, no parameters"]
+)
 async def test_it_holds_nobody_in_the_past(db: Database, how: str, constraint: str) -> None:
     options = {"execution_options": {"stream_results": True}} if how == "session" else {}
     left = []

@@ -150,7 +150,7 @@ class SQLiteBackend:
         return committed
 
     def is_unavailable(self, error: DBAPIError) -> bool:
-        return error.connection_invalidated or _code(error) in _UNAVAILABLE
+        return _code(error) in _UNAVAILABLE
 
     def is_damaged(self, error: DBAPIError) -> bool:
         return _code(error) in _DAMAGED
