@@ -51,3 +51,18 @@ def test_server_that_failed_covers_nothing_until_it_answers(server: Server) -> N
     server.learn("one", OLDER)
     assert server.covers(OLDER) and not server.covers(NEWER)
     assert server.knowledge.error is None
+
+
+def test_log_says_once_that_a_server_is_gone_and_that_it_is_back(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="orm")
+    server.learn("one", OLDER)  # for the first time: no news
+    for _ in range(2):
+        server.fail(OSError("gone"))
+    for _ in range(2):
+        server.learn("one", NEWER)
+    assert [record.getMessage() for record in caplog.records] == [
+        "replica-1 serves nobody until it answers again: gone",
+        "replica-1 serves again",
+    ]
