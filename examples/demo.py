@@ -11,13 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import URL, select
 
 from models import Post, User
-from orm import BookmarkSession, Database
-from orm.backends import backend_for
+from orm import BookmarkSession, Database, migrations
 from orm.testing import caught_up, replicas
 
 ROOT = Path(__file__).parents[1]
@@ -26,13 +23,11 @@ FIND = select(Post.id).where(Post.title == "Second thoughts")
 
 
 def create_tables(url: URL) -> None:
-    """Apply the revisions in alembic/versions, as `alembic upgrade head` does.
+    """Apply the revisions in alembic/versions, as `orm migrations apply` does.
 
-    Where an event loop runs: `await asyncio.to_thread(create_tables, url)`.
+    Where an event loop runs: `await migrations.apply(url)`.
     """
-    config = Config(toml_file=ROOT / "pyproject.toml")
-    config.attributes["connection"] = backend_for(url).migration_engine(url)
-    command.upgrade(config, "head")
+    asyncio.run(migrations.apply(url, folder=ROOT))
 
 
 async def story(url: URL) -> None:

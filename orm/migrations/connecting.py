@@ -21,13 +21,13 @@ def on_a_connection(engine: Engine | AsyncEngine, work: Callable[[Connection], T
             thread already, that one stands still meanwhile.
         work: what to do.
     """
-    if isinstance(engine, Engine):
-        try:
-            with engine.connect() as connection:
-                return work(connection)
-        finally:
-            engine.dispose()
-    return _run(_on_an_async_connection(engine, work))
+    if isinstance(engine, AsyncEngine):
+        return _run(_on_an_async_connection(engine, work))
+    try:
+        with engine.connect() as connection:
+            return work(connection)
+    finally:
+        engine.dispose()
 
 
 async def _on_an_async_connection(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:

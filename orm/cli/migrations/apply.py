@@ -106,8 +106,12 @@ def _progress(
         yield lambda file: None
     elif sys.stdout.isatty():
         with click.progressbar(
-            length=len(pending), label="Applying", item_show_func=lambda name: name
+            length=len(pending), label="Applying", item_show_func=_shown_item
         ) as bar:
             yield lambda file: bar.update(1, file.name)
     else:
         yield lambda file: click.echo(f"applied {file.name}")
+
+
+def _shown_item(name: object) -> str | None:
+    return None if name is None else str(name)  # None: there was none yet
