@@ -1,5 +1,6 @@
 """A revision that fails: whole or not at all, and the message says where to look."""
 
+from orm.bookmark import Bookmark
 from tests.migrations.support import COMMAND_LINES, Project
 
 USERS = "op.create_table('users', sa.Column('id', sa.Integer, primary_key=True))"
@@ -63,15 +64,16 @@ def test_dangling_foreign_keys(project: Project, command_line: str) -> None:
 def test_the_ledger(project: Project, command_line: str) -> None:
     project.revision(1, USERS)
     project.revision(2, LATER)
+    project.revision(3, POSTS)
     project.upgrade(command_line)
-    first, second = project.query(
+    rows = project.query(
         "SELECT name, seconds, bookmark, note, length(checksum) FROM orm_revisions ORDER BY 1"
     )
-    assert (first[0], second[0]) == ("0001_by_hand", "0002_by_hand")
-    assert 0 < first[1] < 60
-    assert first[2] != second[2], "each has the position before it"
-    assert first[3] is None
-    assert first[4] == 64
+    assert [row[0] for row in rows] == ["0001_by_hand", "0002_by_hand", "0003_by_hand"]
+    assert all(0 < row[1] < 60 for row in rows)
+    positions = [Bookmark.decode(row[2]).position for row in rows]
+    assert positions == [(("", 1),), (("", 2),), (("", 3),)], "each has the position before it"
+    assert {row[3:] for row in rows} == {(None, 64)}
 
 
 @COMMAND_LINES
