@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -179,11 +179,17 @@ async def _live(
             for client in clients:
                 group.create_task(client.run(go_on))
         faults += nemesis.done
-        cluster = database.cluster
-        engines = [cluster.writer, *(s.engine for s in (cluster.primary, *cluster.replicas))]
-        leaked = sum(engine.pool.checkedout() for engine in engines)  # type: ignore[attr-defined]
+        leaked = {name: held for name, held in _held(database) if held}
         if leaked:
-            raise AssertionError(f"{leaked} connections were not given back")
+            raise AssertionError(f"connections were not given back: {leaked}")
+
+
+def _held(database: Database) -> Iterator[tuple[str, int]]:
+    """The connections of each pool that somebody holds."""
+    cluster = database.cluster
+    yield "writer", cluster.writer.pool.checkedout()  # type: ignore[attr-defined]
+    for server in (cluster.primary, *cluster.replicas):
+        yield server.name, server.engine.pool.checkedout()  # type: ignore[attr-defined]
 
 
 # Processes ---------------------------------------------------------------------------------
