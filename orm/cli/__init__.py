@@ -7,7 +7,10 @@ from orm.cli.lazy import LazyGroup
 __all__ = ["main"]
 
 
-@click.group(cls=LazyGroup, commands_in={"status": "orm.cli.status:status"})
+@click.group(
+    cls=LazyGroup,
+    commands_in={"status": "orm.cli.status:status", "verify": "orm.cli.verify:verify"},
+)
 @click.version_option(package_name="bookmark-orm")
 def main() -> None:
     """Sessions that read their own writes over a primary and its replicas."""

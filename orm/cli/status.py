@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from orm.cli.target import target_options
+from orm.cli.target import embedded_replicas, target_options
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -37,7 +37,7 @@ def status(target: Literal["local", "remote"], replicas: Sequence[str], as_json:
     try:
         url = target_url(target)
         others = [make_url(replica) for replica in replicas] or (
-            _embedded(url) if target == "local" else []
+            embedded_replicas(url) if target == "local" else []
         )
         servers = asyncio.run(_status(url, others))
     except (OrmError, ArgumentError) as error:
@@ -67,16 +67,6 @@ async def _status(url: "URL", replicas: "Sequence[URL]") -> "list[ServerStatus]"
     finally:
         for server in (primary, *others):
             await server.dispose()
-
-
-def _embedded(url: "URL") -> "list[URL]":
-    """The replicas that lie beside a local database."""
-    from orm.backends import backend_for
-
-    found: list[URL] = []
-    while (copy := backend_for(url).file_copies(url, len(found) + 1)[-1]).replica.exists():
-        found.append(copy.url)
-    return found
 
 
 def _line(server: "ServerStatus") -> str:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["target_options"]
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+__all__ = ["embedded_replicas", "target_options"]
 
 
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,3 +31,13 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, target="local" if local else "remote", **kw)
 
     return with_target
+
+
+def embedded_replicas(url: "URL") -> "list[URL]":
+    """The replicas that lie beside a local database."""
+    from orm.backends import backend_for
+
+    found: list[URL] = []
+    while (copy := backend_for(url).file_copies(url, len(found) + 1)[-1]).replica.exists():
+        found.append(copy.url)
+    return found
