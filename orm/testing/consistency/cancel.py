@@ -23,10 +23,10 @@ class _Cancelled(Generic[_T]):
         self.done = False
 
     def __await__(self) -> Generator[Any, Any, _T]:
-        send, value = self._work.send, None
+        thrown: BaseException | None = None
         while True:
             try:
-                waits_for = send(value)
+                waits_for = self._work.throw(thrown) if thrown else self._work.send(None)
             except StopIteration as end:
                 result: _T = end.value
                 return result
@@ -35,10 +35,11 @@ class _Cancelled(Generic[_T]):
                 task = asyncio.current_task()
                 assert task is not None
                 self.done = task.cancel()
+            thrown = None
             try:
-                send, value = self._work.send, (yield waits_for)
+                yield waits_for
             except BaseException as error:  # noqa: BLE001 - thrown where it is awaited
-                send, value = self._work.throw, error  # type: ignore[assignment]
+                thrown = error
 
 
 async def cancelled_at(

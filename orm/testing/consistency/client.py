@@ -239,7 +239,7 @@ class Client:
     async def _stream(self) -> None:
         """A stream that is read in part, and left in one way or another."""
 
-        async def work(_: str, notes: _Notes) -> None:
+        async def work(_id: str, notes: _Notes) -> None:
             result = await self._session.stream(_registers())
             for _ in range(self._chance.randint(0, self._habits.keys)):
                 row = await result.fetchone()

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -81,8 +81,8 @@ class Nemesis:
 
     async def _truncate(self, replica: ReplicaControl) -> None:
         for file in self._files(replica)[:1]:
-            size = file.stat().st_size
-            os.truncate(file, self._chance.randrange(0, size) if size else 0)
+            with suppress(FileNotFoundError):  # it has just been swept away
+                os.truncate(file, self._chance.randrange(file.stat().st_size or 1))
 
     def _files(self, replica: ReplicaControl) -> list[Path]:
         name = incarnation(replica.file)

@@ -18,6 +18,7 @@ from time import monotonic
 from typing import Any, Final, Literal, TypeAlias
 
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from orm.database import Database
 from orm.exceptions import ReplicaUnavailable
@@ -161,13 +162,13 @@ async def _run_here(trial: Plan, url: str, folder: Path) -> tuple[History, Count
 
 @asynccontextmanager
 async def _started(trial: Plan, url: str, faults: Counter[str]) -> AsyncIterator[Database]:
-    """A Database. Where others delete replicas, it may take more than one attempt."""
+    """A Database. Where others delete replicas, or lock files, it may take several attempts."""
     while True:
         database = Database(url, replicas=2, **trial.options)
         try:
             await database.start()
-        except ReplicaUnavailable:
-            if _REPLACES.isdisjoint(trial.faults):
+        except (ReplicaUnavailable, OperationalError):
+            if not trial.faults and not trial.processes:
                 raise
             faults["start refused"] += 1
         else:
