@@ -1,12 +1,12 @@
 """A client: a seeded task that reads and writes, session after session, and records it all."""
 
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -18,11 +18,9 @@ from orm.testing.consistency.board import Board, Handed
 from orm.testing.consistency.cancel import CutOff, cancelled_at
 from orm.testing.consistency.history import Kind, Operation, Seen
 from orm.testing.consistency.recorder import Recorder
-from orm.testing.consistency.tables import LOG, REGISTER
+from orm.testing.consistency.tables import LOG, REGISTER, registers, seen_in
 
-__all__ = ["Client", "Habits", "audit"]
-
-_Register: TypeAlias = "Select[int, int, str]"
+__all__ = ["Client", "Habits"]
 
 _FAR: Final = 1_000_000
 """Commits by which a forged bookmark lies ahead."""
@@ -240,11 +238,11 @@ class Client:
         """A stream that is read in part, and left in one way or another."""
 
         async def work(_id: str, notes: _Notes) -> None:
-            result = await self._session.stream(_registers())
+            result = await self._session.stream(registers())
             for _ in range(self._chance.randint(0, self._habits.keys)):
                 row = await result.fetchone()
                 if row is not None:
-                    notes.reads.append(_seen(row))
+                    notes.reads.append(seen_in(row))
             if self._chance.random() < 0.3:
                 await result.close()
 
@@ -263,16 +261,16 @@ class Client:
         match chance.randrange(4):
             case 0:
                 some = chance.sample(range(keys), k=min(2, keys))
-                rows = await self._session.execute(_registers(some))
-                notes.reads += map(_seen, rows)
+                rows = await self._session.execute(registers(some))
+                notes.reads += map(seen_in, rows)
             case 1:
-                rows = await self._session.execute(_registers())
-                notes.reads += map(_seen, rows)
+                rows = await self._session.execute(registers())
+                notes.reads += map(seen_in, rows)
             case 2:
                 await self._read_log(notes, chance.randrange(keys))
             case _:
-                row = (await self._session.execute(_registers([chance.randrange(keys)]))).one()
-                notes.reads.append(_seen(row))
+                row = (await self._session.execute(registers([chance.randrange(keys)]))).one()
+                notes.reads.append(seen_in(row))
 
     async def _read_log(self, notes: _Notes, key: int) -> None:
         log = select(LOG.c.key, LOG.c.version, LOG.c.writer).where(LOG.c.key == key)
@@ -281,7 +279,7 @@ class Client:
         if versions != list(range(1, len(versions) + 1)):
             missing = sorted(set(range(1, max(versions))) - set(versions))
             notes.torn = f"the log of key {key} has {len(versions)} entries, and lacks {missing}"
-        notes.reads.append(_seen(rows[-1]) if rows else Seen(key, 0, ""))
+        notes.reads.append(seen_in(rows[-1]) if rows else Seen(key, 0, ""))
 
     # Writing units ---------------------------------------------------------------------------
 
@@ -343,41 +341,6 @@ class Client:
             await self._session.execute(LOG.insert().values(entry))
             notes.writes.append(Seen(key, version, id_))
         if self._chance.random() < 0.3:
-            rows = await self._session.execute(_registers(some))
-            if sorted(map(_seen, rows)) != notes.writes:
+            rows = await self._session.execute(registers(some))
+            if sorted(map(seen_in, rows)) != notes.writes:
                 notes.torn = "the transaction did not see what it had just written"
-
-
-def _registers(keys: Sequence[int] | None = None) -> _Register:
-    statement = select(REGISTER.c.key, REGISTER.c.version, REGISTER.c.writer)
-    return statement if keys is None else statement.where(REGISTER.c.key.in_(keys))
-
-
-def _seen(row: Row[int, int, str]) -> Seen:
-    return Seen(*row)
-
-
-async def audit(database: Database, recorder: Recorder) -> None:
-    """Record all that is on the primary."""
-    start = monotonic()
-    async with database.session("first-primary") as session, session.begin(read_only=True):
-        log = (await session.execute(select(LOG.c.key, LOG.c.version, LOG.c.writer))).all()
-        registers = (await session.execute(_registers())).all()
-        tops = select(LOG.c.key, func.max(LOG.c.version), func.count()).group_by(LOG.c.key)
-        latest = {key: (top, count) for key, top, count in await session.execute(tops)}
-    torn = [
-        f"key {key} is at {version}, and its log has {latest.get(key, (0, 0))}"
-        for key, version, _ in registers
-        if latest.get(key, (0, 0)) != (version, version)
-    ]
-    operation = Operation(
-        id="audit",
-        session="audit",
-        kind="audit",
-        start=start,
-        end=monotonic(),
-        reads=tuple(map(_seen, log)),
-        torn="; ".join(torn),
-        server="primary",
-    )
-    recorder.write(operation)

@@ -1,8 +1,22 @@
 """What the workloads read and write: registers, and a log of all that was written to them."""
 
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table
+from collections.abc import Sequence
 
-__all__ = ["LOG", "REGISTER", "create", "drop"]
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Row,
+    Select,
+    String,
+    Table,
+    select,
+)
+
+from orm.testing.consistency.history import Seen
+
+__all__ = ["LOG", "REGISTER", "create", "drop", "registers", "seen_in"]
 
 _METADATA = MetaData()
 
@@ -37,3 +51,14 @@ def create(connection: Connection, keys: int) -> None:
 def drop(connection: Connection) -> None:
     """Remove the tables, if they are there."""
     _METADATA.drop_all(connection)
+
+
+def registers(keys: Sequence[int] | None = None) -> Select[int, int, str]:
+    """Read some registers, or all."""
+    statement = select(REGISTER.c.key, REGISTER.c.version, REGISTER.c.writer)
+    return statement if keys is None else statement.where(REGISTER.c.key.in_(keys))
+
+
+def seen_in(row: Row[int, int, str]) -> Seen:
+    """What a row of either table says."""
+    return Seen(*row)
