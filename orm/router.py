@@ -21,6 +21,9 @@ from orm.watcher import Server
 
 __all__ = ["Router"]
 
+_CANNOT_CONNECT: Final = (DBAPIError, InvalidRequestError)
+"""The pool raises the latter once it has dropped several connections in a row (`_checkout`)."""
+
 _NO_POSITION: Final = "the primary has lost its position: start the Database anew"
 
 
@@ -180,7 +183,7 @@ class Router:
         engine = server.snapshots if self._unit.read_only else server.engine.sync_engine
         try:
             connection = engine.connect()
-        except (DBAPIError, InvalidRequestError) as error:
+        except _CANNOT_CONNECT as error:
             server.fail(error)
             return None
         try:
@@ -196,9 +199,10 @@ class Router:
         """Whether a connection to a replica shows all that the session must see."""
         tracker = self._tracker
         incarnation = self.cluster.backend.incarnation(connection)
+        known = server.knowledge
         try:
-            if incarnation != server.knowledge.incarnation:
-                server.ask(connection)  # what is known is of another incarnation
+            if incarnation != known.incarnation:
+                known = server.ask(connection)  # what is known is of another incarnation
                 connection.rollback()  # so that the read's snapshot is a later one
             connection.begin()
         except DBAPIError as error:
@@ -206,7 +210,8 @@ class Router:
             return False
         if tracker.unsampled is server and tracker.incarnation != incarnation:
             self._settle_at_primary()  # what we read from is gone; its successor may be older
-        if not server.covers(tracker.bookmark):
+        # By now the server may be known as another incarnation than this connection leads to.
+        if known.at is None or not known.at.covers(tracker.bookmark):
             return False
         tracker.proven = True
         tracker.reads(server, incarnation)
@@ -301,7 +306,7 @@ class Router:
     def _settle_at(self, server: Server) -> bool:
         try:
             at = self._sample(server)
-        except DBAPIError:
+        except _CANNOT_CONNECT:
             if server.role == "primary":
                 raise
             return False  # it is gone; whatever a replica showed, the primary had before

@@ -100,8 +100,8 @@ class Server:
         """
         return self.knowledge.at not in (None, self._stalled)
 
-    def learn(self, incarnation: str, at: Bookmark | None) -> None:
-        """An answer: this incarnation shows everything up to `at`."""
+    def learn(self, incarnation: str, at: Bookmark | None) -> Knowledge:
+        """An answer: this incarnation shows everything up to `at`. What is known of it now."""
         old = self.knowledge
         if at and old.at and old.incarnation == incarnation and old.at.covers(at):
             at = old.at  # this answer was under way when a later one came
@@ -110,6 +110,7 @@ class Server:
             _log.info("%s serves again", self.name)
         if old != self.knowledge:
             self.changed()
+        return self.knowledge
 
     def advance(self, at: Bookmark) -> None:
         """A proof that the known incarnation has moved on (its own commit, say)."""
@@ -142,9 +143,9 @@ class Server:
         except (SQLAlchemyError, OSError) as error:  # a TimeoutError is an OSError
             self.fail(error)
 
-    def ask(self, connection: Connection) -> None:
+    def ask(self, connection: Connection) -> Knowledge:
         """Learn from a connection in hand; a round trip, before any read that rests on it."""
-        self.learn(self._backend.incarnation(connection), self._backend.position(connection))
+        return self.learn(self._backend.incarnation(connection), self._backend.position(connection))
 
     async def watch(self, waited_for: "Watcher") -> None:
         """Probe: often while somebody waits, seldom otherwise, ever less while it fails."""

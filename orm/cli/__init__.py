@@ -12,6 +12,7 @@ __all__ = ["main"]
     commands_in={
         "migrations": "orm.cli.migrations:migrations",
         "status": "orm.cli.status:status",
+        "verify": "orm.cli.verify:verify",
     },
 )
 @click.version_option(package_name="bookmark-orm")

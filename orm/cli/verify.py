@@ -1,0 +1,74 @@
+"""``orm verify``: whether sessions keep their promises on these very servers."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from orm.cli.servers import replicas_of
+from orm.cli.target import target_options
+
+if TYPE_CHECKING:
+    from orm.testing.consistency.verify import Report
+
+__all__ = ["verify"]
+
+
+@click.command()
+@target_options
+@click.option("--replica", "replicas", multiple=True, metavar="URL", help="A replica; repeatable.")
+@click.option("--duration", default=60.0, show_default=True, help="Seconds.")
+@click.option("--seed", default=1, show_default=True, help="Of all that the clients decide.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def verify(
+    target: Literal["local", "remote"],
+    replicas: Sequence[str],
+    duration: float,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Read and write through sessions, and check the guarantees against what was seen.
+
+    It works in two tables of its own, orm_verify_register and orm_verify_log, and removes them.
+    It disturbs no server; one verification at a time. Exits with 1 if a guarantee was broken.
+    The embedded replicas beside a local database are found by themselves.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from orm.exceptions import OrmError
+    from orm.migrations.target import target_url
+    from orm.testing.consistency.verify import verify
+
+    try:
+        url = target_url(target)
+        servers: int | Sequence[str] = replicas
+        if target == "local" and not replicas:
+            servers = len(replicas_of(url, (), embedded=True))
+        report = asyncio.run(verify(url, servers, seconds=duration, seed=seed))
+    except (OrmError, SQLAlchemyError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(json.dumps(report.as_json(), indent=2) if as_json else _text(report))
+    if report.violations:
+        raise click.exceptions.Exit(1)
+
+
+def _text(report: "Report") -> str:
+    from orm.testing.consistency.timeline import text
+
+    lines = [
+        f"{report.operations} operations in {report.seconds:.0f} s, "
+        f"{report.sessions} sessions, {report.linked} linked by bookmarks",
+        *(f"  {count:>8} by {server}" for server, count in report.served.items()),
+        *(f"  {count:>8} failed: {error}" for error, count in report.errors.items()),
+        "",
+    ]
+    if report.violations:
+        lines.append(f"BROKEN: {len(report.violations)} violations. The shortest histories:")
+        lines += [text(violation) for violation in report.violations[:3]]
+    else:
+        lines.append("No violation of:")
+        lines += [f"  {promise}" for promise in report.checked]
+    lines += ["", "Not shown by this run:", *(f"  {gap}" for gap in report.gaps)]
+    return "\n".join(lines)

@@ -1,0 +1,124 @@
+"""Lives in processes of their own, some of which are killed."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import threading
+from collections import Counter
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from sqlalchemy import event
+
+from orm.database import Database
+from orm.session import RoutedSession
+from orm.testing.consistency.client import Habits
+from orm.testing.consistency.history import History
+from orm.testing.consistency.life import Plan, fewer, live
+from orm.testing.consistency.recorder import Recorder, collect
+
+__all__ = ["run_processes"]
+
+_Death: TypeAlias = Literal["", "before COMMIT", "in COMMIT", "after COMMIT"]
+
+
+async def run_processes(trial: Plan, url: str, folder: Path) -> tuple[History, Counter[str]]:
+    """Divide a trial among processes, and collect what they wrote down and survived."""
+    chance = random.Random(f"{trial.seed}/kills")
+    faults: Counter[str] = Counter()
+    share = trial.operations // trial.processes
+    async with asyncio.TaskGroup() as group:
+        for number in range(trial.processes):
+            victim = trial.kills and number > 0
+            group.create_task(
+                _keep_alive(trial, url, folder, number, share, victim, chance, faults)
+            )
+    return await asyncio.to_thread(lambda: collect(folder.glob("*.history"))), faults
+
+
+async def _keep_alive(
+    trial: Plan,
+    url: str,
+    folder: Path,
+    number: int,
+    operations: int,
+    victim: bool,
+    chance: random.Random,
+    faults: Counter[str],
+) -> None:
+    """A process, and after its death another one, until their share of operations is done."""
+    done = life = 0
+    while done < operations:
+        life += 1
+        name = f"P{number}L{life}"
+        file = folder / f"{name}.history"
+        deaths: list[_Death] = ["before COMMIT", "in COMMIT", "after COMMIT"]
+        if life > 1:
+            deaths.append("")  # at any moment; the first life might be over by then
+        death = chance.choice(deaths) if victim else ""
+        order = asdict(trial) | {"faults": list(trial.faults), "operations": operations - done}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "orm.testing.consistency.processes", url, str(folder), name,
+            death, json.dumps(order),
+        )  # fmt: skip
+        try:
+            if victim and not death:
+                try:
+                    await asyncio.wait_for(process.wait(), chance.uniform(1.0, 4.0))
+                except TimeoutError:
+                    process.kill()
+            code = await process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        if code == -signal.SIGKILL and victim:
+            faults[f"kill {death}".strip()] += 1
+        elif code:
+            raise RuntimeError(f"the process {name} ended with {code}")
+        done += len(collect([file])) if file.exists() else 0
+
+
+def _die(database: Database, death: _Death, chance: random.Random) -> None:
+    """Have this process killed at one of its commits, if it is to die."""
+    if not death:
+        return
+    left = chance.randint(1, 8)
+
+    def at_commit(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            threading.Timer(
+                chance.uniform(0, 0.001) if death == "in COMMIT" else 0.0,
+                lambda: os.kill(os.getpid(), signal.SIGKILL),
+            ).start()
+            if death != "in COMMIT":
+                threading.Event().wait()  # nothing more happens in this thread
+
+    target: Any = database.cluster.writer.sync_engine
+    if death == "after COMMIT":
+        event.listen(RoutedSession, "after_commit", at_commit)
+    else:
+        event.listen(target, "commit", at_commit)
+
+
+async def _process(url: str, folder: Path, name: str, death: _Death, order: dict[str, Any]) -> None:
+    order["habits"] = Habits(**order["habits"])
+    trial = Plan(**order)
+    recorder = Recorder(folder / f"{name}.history")
+    dies = partial(_die, death=death, chance=random.Random(f"{trial.seed}/{name}/death"))
+    go_on = partial(fewer, recorder, trial.operations)
+    try:
+        await live(trial, url, folder, name, recorder, go_on, Counter(), dies)
+    finally:
+        recorder.close()
+
+
+if __name__ == "__main__":
+    _, url_, folder_, name_, death_, order_ = sys.argv
+    asyncio.run(_process(url_, Path(folder_), name_, death_, json.loads(order_)))  # type: ignore[arg-type]

@@ -1,0 +1,64 @@
+"""What the workloads read and write: registers, and a log of all that was written to them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Row,
+    Select,
+    String,
+    Table,
+    select,
+)
+
+from orm.testing.consistency.history import Seen
+
+__all__ = ["LOG", "REGISTER", "create", "drop", "registers", "seen_in"]
+
+_METADATA = MetaData()
+
+REGISTER = Table(
+    "orm_verify_register",
+    _METADATA,
+    Column("key", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    Column("writer", String(80), nullable=False),
+)
+"""The latest version of each key, and the operation that wrote it."""
+
+LOG = Table(
+    "orm_verify_log",
+    _METADATA,
+    Column("key", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("writer", String(80), primary_key=True),
+)
+"""Every version of each key, appended in the transaction that wrote it."""
+
+
+def create(connection: Connection, keys: int) -> None:
+    """Make the tables anew, with so many keys at version 0."""
+    drop(connection)
+    _METADATA.create_all(connection)
+    connection.execute(
+        REGISTER.insert(), [{"key": key, "version": 0, "writer": ""} for key in range(keys)]
+    )
+
+
+def drop(connection: Connection) -> None:
+    """Remove the tables, if they are there."""
+    _METADATA.drop_all(connection)
+
+
+def registers(keys: Sequence[int] | None = None) -> Select[int, int, str]:
+    """Read some registers, or all."""
+    statement = select(REGISTER.c.key, REGISTER.c.version, REGISTER.c.writer)
+    return statement if keys is None else statement.where(REGISTER.c.key.in_(keys))
+
+
+def seen_in(row: Row[int, int, str]) -> Seen:
+    """What a row of either table says."""
+    return Seen(*row)
