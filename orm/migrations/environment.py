@@ -17,6 +17,7 @@ from orm.exceptions import ConfigurationError, OrmError
 from orm.migrations.direction import is_read_only, refuse_backward
 from orm.migrations.filters import leave_out
 from orm.migrations.numbering import number
+from orm.migrations.shadow import Shadow
 from orm.migrations.target import target_url
 
 __all__ = ["run"]
@@ -60,6 +61,9 @@ def _run(metadata: MetaData) -> None:
         "transactional_ddl": True,
         "transaction_per_migration": True,
     }
+    if isinstance(shadow := context.config.attributes.get("shadow"), Shadow):
+        shadow.run(options)
+        return
     offline = context.is_offline_mode()
     # A context without a connection prints SQL; online it serves to learn which command runs,
     # before any database is touched.
