@@ -5,7 +5,7 @@ It is in memory, so that a new revision needs no server, and no local database t
 
 import io
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,28 +14,17 @@ from typing import Any
 from alembic import command, context
 from alembic.autogenerate import produce_migrations
 from alembic.config import Config
-from alembic.operations.ops import MigrationScript
+from alembic.operations import MigrateOperation
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, MetaData, StaticPool, create_engine, inspect
+from sqlalchemy import Connection, MetaData, StaticPool, create_engine
 
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.recorder import Recorded, recording
+from orm.migrations.schema import Schema, schema_of
 
-__all__ = ["Column", "Schema", "Shadow", "Step", "shadow"]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column as the database has it: its type as text, and whether it may be NULL."""
-
-    type: str
-    nullable: bool
-
-
-Schema = dict[str, dict[str, Column]]
-"""The columns of each table."""
+__all__ = ["Shadow", "Step", "shadow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +73,12 @@ class Shadow:
         with _naming_the_file(self.config):
             command.upgrade(self.config, revision)
 
-    def compare(self) -> MigrationScript:
-        """What the models have that the revisions do not make, as Alembic's operations."""
-        # As `alembic check`, whose hook is to let go on whatever is found.
-        options = self.options | {"process_revision_directives": None}
-        migration = MigrationContext.configure(self.connection, opts=options)
-        return produce_migrations(migration, self.metadata)
-
-    def schema(self) -> Schema:
-        """The tables as they are."""
-        return _schema(self.connection)
+    def compare(self) -> Sequence[MigrateOperation]:
+        """What would make the shadow what the models say."""
+        migration = MigrationContext.configure(self.connection, opts=self.options)
+        found = produce_migrations(migration, self.metadata).upgrade_ops
+        assert found is not None
+        return found.ops
 
     def run(self, options: dict[str, Any]) -> None:
         """Run the Alembic command that called ``env.py`` on the shadow.
@@ -103,12 +88,12 @@ class Shadow:
         """
         self.options, self.metadata = options, options["target_metadata"]
         records: list[Recorded] = []
-        before = self.schema() if self.watched else {}
+        before = schema_of(self.connection) if self.watched else {}
 
         def applied(step: MigrationInfo, **_: Any) -> None:
             nonlocal before
             if self.watched:
-                after = self.schema()
+                after = schema_of(self.connection)
                 self.steps.append(Step(str(step.up_revision_id), tuple(records), before, after))
                 before = after
             records.clear()
@@ -173,11 +158,3 @@ def _naming_the_file(config: Config) -> Iterator[None]:
             "if op.get_context().dialect.name == …"
         ) from error
 
-
-def _schema(connection: Connection) -> Schema:
-    return {
-        f"{schema}.{table}" if schema else table: {
-            column["name"]: Column(str(column["type"]), column["nullable"]) for column in columns
-        }
-        for (schema, table), columns in inspect(connection).get_multi_columns().items()
-    }

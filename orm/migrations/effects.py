@@ -1,0 +1,272 @@
+"""What operations do to rows that are there, and to a program that runs beside the migration."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from alembic.operations.ops import (
+    AddColumnOp,
+    AddConstraintOp,
+    AlterColumnOp,
+    CreateForeignKeyOp,
+    CreateIndexOp,
+    CreateTableOp,
+    DropColumnOp,
+    DropTableOp,
+    ExecuteSQLOp,
+    MigrateOperation,
+    ModifyTableOps,
+    RenameTableOp,
+)
+from sqlalchemy import Delete, TextClause
+
+from orm.migrations.recorder import Recorded, adds_required_column
+from orm.migrations.schema import Column, Schema
+
+__all__ = ["Effect", "Kind", "effects", "flat"]
+
+Kind = Literal[
+    "drop_table",
+    "drop_column",
+    "type",
+    "not_null",
+    "required_column",
+    "changing_default",
+    "rename",
+    "delete",
+    "constraint",
+    "index",
+]
+
+LOSING: Final[frozenset[Kind]] = frozenset({"drop_table", "drop_column", "type", "delete"})
+"""Rows, or what is in them, cannot be had back afterwards."""
+
+_EMPTIES: Final = re.compile(r"\s*(DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+[\"`]?(\w+)", re.IGNORECASE)
+_CONSTANT: Final = re.compile(r"[-+]?[\d.]+|'(?:[^']|'')*'|NULL|TRUE|FALSE", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Something that somebody should know before it happens.
+
+    Attributes:
+        kind: for programs.
+        table: the table, by the name that it has before all of it.
+        column: the column, likewise; None if it is about the whole table.
+        message: a sentence.
+    """
+
+    kind: Kind
+    table: str
+    column: str | None
+    message: str
+
+    @property
+    def loses_data(self) -> bool:
+        """Whether there is no way back to what was there."""
+        return self.kind in LOSING
+
+
+def flat(operations: Iterable[MigrateOperation], *, batch: bool = False) -> Iterator[Recorded]:
+    """What autogenerate found, as a revision would do it."""
+    for operation in operations:
+        if isinstance(operation, ModifyTableOps):
+            yield from flat(operation.ops, batch=True)
+        else:
+            yield Recorded(operation, batch)
+
+
+def effects(records: Iterable[Recorded], before: Schema, after: Schema | None = None) -> list[Effect]:
+    """What operations would do to tables that are there already.
+
+    Args:
+        records: the operations.
+        before: the tables that they meet.
+        after: the tables that they leave, if that is known: then also what vanishes by statements
+            that Alembic does not see through is found.
+    """
+    names = _Names(before)
+    found = [effect for record in records for effect in _of(record, names)]
+    if after is not None:
+        found.extend(_vanished(names, after))
+    return found
+
+
+@dataclass
+class _Names:
+    """Which table and column of before is which now."""
+
+    before: Schema
+    tables: dict[str, str] = field(init=False)
+    """Of each table of before that is still there, by its name of now."""
+    columns: dict[tuple[str, str], str] = field(init=False)
+    """Of each column, by the table's name of before and its own of now."""
+
+    def __post_init__(self) -> None:
+        self.tables = {table: table for table in self.before}
+        self.columns = {
+            (table, column): column for table, columns in self.before.items() for column in columns
+        }
+
+    def column(self, operation: AlterColumnOp | DropColumnOp) -> tuple[str, str, Column] | None:
+        """The column of an operation, as it was before; None if it was not there."""
+        table = self.tables.get(_table(operation))
+        if table is None or (table, operation.column_name) not in self.columns:
+            return None
+        column = self.columns[table, operation.column_name]
+        return table, column, self.before[table][column]
+
+
+def _table(operation: MigrateOperation) -> str:
+    """The name of an operation's table, with that of its schema if it has one."""
+    for name, schema in (("table_name", "schema"), ("source_table", "source_schema")):
+        if hasattr(operation, name):
+            table, schema = getattr(operation, name), getattr(operation, schema)
+            return f"{schema}.{table}" if schema else str(table)
+    return ""
+
+
+def _of(record: Recorded, names: _Names) -> Iterator[Effect]:
+    operation = record.operation
+    match operation:
+        case ExecuteSQLOp():
+            yield from _statement(operation, names)
+        case AlterColumnOp():
+            yield from _altered(operation, names)
+        case DropColumnOp():
+            if (was := names.column(operation)) is not None:
+                table, column, _ = was
+                del names.columns[table, operation.column_name]
+                yield Effect(
+                    "drop_column", table, column, f"drops {table}.{column} and all that is in it"
+                )
+        case CreateTableOp():
+            pass
+        case _ if (table := names.tables.get(_table(operation))) is not None:
+            yield from _of_table(record, table, names)
+
+
+def _of_table(record: Recorded, table: str, names: _Names) -> Iterator[Effect]:
+    operation = record.operation
+    match operation:
+        case DropTableOp():
+            del names.tables[_table(operation)]
+            yield Effect("drop_table", table, None, f"drops {table} with all its rows")
+        case RenameTableOp(new_table_name=new):
+            del names.tables[_table(operation)]
+            names.tables[f"{operation.schema}.{new}" if operation.schema else new] = table
+            yield Effect(
+                "rename",
+                table,
+                None,
+                f"renames {table} to {new}: a program that still asks for {table} fails. To change "
+                "over without a stop, add the new one, fill both, and drop the old one later",
+            )
+        case AddColumnOp(column=column):
+            if adds_required_column(operation):
+                yield Effect(
+                    "required_column",
+                    table,
+                    column.name,
+                    f"adds {table}.{column.name} NOT NULL without a default: rows that are there "
+                    "have no value for it, and SQLite refuses it altogether. Give it a "
+                    "server_default, or add it with NULL allowed, fill it, and set NOT NULL then",
+                )
+            elif not record.batch and _changes(operation):
+                yield Effect(
+                    "changing_default",
+                    table,
+                    column.name,
+                    f"adds {table}.{column.name} with a default that is not a constant: SQLite "
+                    "refuses it for a table with rows. Add it inside of op.batch_alter_table, "
+                    "which rebuilds the table",
+                )
+        case AddConstraintOp():
+            kind = "foreign key" if isinstance(operation, CreateForeignKeyOp) else "constraint"
+            yield Effect(
+                "constraint",
+                table,
+                None,
+                f"adds a {kind} to {table}: it fails if a row does not comply, and locks the table "
+                "while every row is looked at",
+            )
+        case CreateIndexOp(kw=options) if not options.get("postgresql_concurrently"):
+            yield Effect(
+                "index",
+                table,
+                None,
+                f"creates an index on {table}: nobody can write to it meanwhile. PostgreSQL can do "
+                "without that lock, by postgresql_concurrently=True in an autocommit_block",
+            )
+
+
+def _altered(operation: AlterColumnOp, names: _Names) -> Iterator[Effect]:
+    if (was := names.column(operation)) is None:
+        return
+    table, column, before = was
+    where = f"{table}.{column}"
+    if operation.modify_nullable is False and before.nullable:
+        yield Effect(
+            "not_null",
+            table,
+            column,
+            f"makes {where} NOT NULL: it fails if a row has none, and so does a program that "
+            "still writes none",
+        )
+    if operation.modify_type is not None:
+        yield Effect(
+            "type",
+            table,
+            column,
+            f"changes {where} from {before.type} to {operation.modify_type!r}: what does not fit "
+            "is cut off, changed or refused, and the table is locked while it is rewritten",
+        )
+    new = operation.modify_name
+    if new is not None and new != operation.column_name:
+        names.columns[table, new] = names.columns.pop((table, operation.column_name))
+        yield Effect(
+            "rename",
+            table,
+            column,
+            f"renames {where} to {new}: a program that still asks for {column} fails. To change "
+            "over without a stop, add the new one, fill both, and drop the old one later",
+        )
+
+
+def _statement(operation: ExecuteSQLOp, names: _Names) -> Iterator[Effect]:
+    statement = operation.sqltext
+    if isinstance(statement, Delete):
+        name = str(getattr(statement.table, "name", ""))
+    else:
+        text = statement.text if isinstance(statement, TextClause) else statement
+        found = _EMPTIES.match(text) if isinstance(text, str) else None
+        name = found[2] if found else ""
+    if (table := names.tables.get(name)) is not None:
+        yield Effect("delete", table, None, f"deletes rows of {table}")
+
+
+def _vanished(names: _Names, after: Schema) -> Iterator[Effect]:
+    """What no operation was seen to drop, and is gone."""
+    for now, table in names.tables.items():
+        if now not in after:
+            yield Effect(
+                "drop_table", table, None, f"drops {table} with all its rows, by SQL of its own"
+            )
+            continue
+        for (owner, column_now), column in names.columns.items():
+            if owner == table and column_now not in after[now]:
+                yield Effect(
+                    "drop_column",
+                    table,
+                    column,
+                    f"drops {table}.{column} and all that is in it, by SQL of its own",
+                )
+
+
+def _changes(operation: AddColumnOp) -> bool:
+    """Whether the column's default is not the same for every row."""
+    argument = getattr(operation.column.server_default, "arg", None)
+    if argument is None or isinstance(argument, str):
+        return False
+    return not (isinstance(argument, TextClause) and _CONSTANT.fullmatch(argument.text.strip()))
