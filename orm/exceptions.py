@@ -9,7 +9,7 @@
     ├── ReplicaUnavailable      a configured replica could not be opened at start
     │   └── ReplicationError    an embedded one cannot be kept (in `orm.replication`)
     ├── NotCaughtUp             no server could serve the read; says who was how far behind
-    ├── MigrationError          a migration that must not be committed
+    ├── MigrationError          a migration that must not be applied, or failed
     └── BookmarkError
         ├── InvalidBookmark     not a bookmark of ours: garbage, too long, wrong signature
         ├── ForeignBookmark     well formed, but of another database's history
@@ -58,7 +58,7 @@ class NotCaughtUp(OrmError):
 
 
 class MigrationError(OrmError):
-    """A migration that must not be committed, such as one that leaves dangling foreign keys."""
+    """A migration that must not be applied, or failed; the message names the file, and says why."""
 
 
 class BookmarkError(OrmError):

@@ -1,6 +1,7 @@
 """What the library asks of a database engine: one small protocol, one file per family."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,8 +47,26 @@ class Backend(Protocol):
         """Over the pool of a reader engine, one whose transactions are repeatable reads."""
         ...
 
-    def migration_engine(self, url: URL, **options: Any) -> AsyncEngine:
-        """The engine for schema changes: each transaction is atomic, DDL included."""
+    def migration_engine(self, url: URL, **options: Any) -> Engine | AsyncEngine:
+        """The engine for schema changes: each transaction is atomic, DDL included.
+
+        It need not be asynchronous: migrations are one statement after the other.
+        """
+        ...
+
+    def migrating(self, connection: Connection) -> AbstractContextManager[None]:
+        """For the length of the block nobody else migrates, and a table rebuild loses no rows.
+
+        Waits for whoever migrates now; what another process holds is freed when it dies. A
+        transaction that is open already is its owner's affair: nothing is waited for in it.
+
+        Raises:
+            ConfigurationError: the connection was handed in by somebody, and cannot be made fit.
+        """
+        ...
+
+    def is_absent(self, url: URL) -> bool:
+        """Whether the database is not there yet, and will be made by who first writes to it."""
         ...
 
     def prepare(self, connection: Connection) -> None:

@@ -8,14 +8,14 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
@@ -24,6 +24,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import in_greenlet
 from orm.backends.base import FileCopy
+from orm.backends.sqlite_migrating import migrating
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, MigrationError
 
@@ -55,6 +56,9 @@ RETURNING history, sequence"""
 
 _SETUP: Final = "PRAGMA busy_timeout = 5000; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = {};"
 _WRITER_SETUP: Final = "PRAGMA journal_mode = WAL;" + _SETUP
+# A table rebuild drops the old table, which would cascade into its children; `verify` makes up for
+# it before COMMIT.
+_MIGRATION_SETUP: Final = _WRITER_SETUP.format("OFF")
 _READER_SETUP: Final = "PRAGMA query_only = ON;" + _SETUP
 
 _CHANGES: Final = "orm.sqlite.changes"
@@ -85,11 +89,20 @@ class SQLiteBackend:
             options |= {"pool_size": 1, "max_overflow": 0}
         return _writer(url, _WRITER_SETUP.format("ON"), **options)
 
-    def migration_engine(self, url: URL, **options: Any) -> AsyncEngine:
-        # A table rebuild drops the old table, which would cascade into its children; the pragma
-        # does nothing inside a transaction (SQLite "PRAGMA foreign_keys"), so it is set here and
-        # `verify` makes up for it before COMMIT.
-        return _writer(url, _WRITER_SETUP.format("OFF"), **options)
+    def migration_engine(self, url: URL, **options: Any) -> Engine:
+        # The stdlib's driver itself: migrations are in nobody's event loop, and aiosqlite visits
+        # its thread four times for each statement.
+        engine = create_engine(_writable(url).set(drivername="sqlite"), **_in_our_hands(options))
+        event.listen(engine, "connect", lambda driver, _: driver.executescript(_MIGRATION_SETUP))
+        event.listen(engine, "begin", _begin_immediate)
+        event.listen(engine, "commit", _raise_position)
+        return engine
+
+    def migrating(self, connection: Connection) -> AbstractContextManager[None]:
+        return migrating(connection, _file(connection.engine.url))
+
+    def is_absent(self, url: URL) -> bool:
+        return not _file(url).exists()
 
     def reader_engine(self, url: URL, **options: Any) -> AsyncEngine:
         file = _file(url)
@@ -169,7 +182,7 @@ class SQLiteBackend:
 
 def _file(url: URL) -> Path:
     """The database file, absolute."""
-    if url.drivername != "sqlite+aiosqlite":
+    if url.drivername not in ("sqlite+aiosqlite", "sqlite"):  # the latter: `migration_engine`
         raise ConfigurationError(
             f"{url.drivername!r} has no async driver: use sqlite+aiosqlite:///path/to/file"
         )
@@ -225,12 +238,16 @@ def _explain(context: ExceptionContext) -> None:
 # Writers -----------------------------------------------------------------------------------
 
 
-def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
+def _writable(url: URL) -> URL:
     file = _file(url)
     if not file.parent.is_dir():
         raise ConfigurationError(f"the folder of the database does not exist: {file.parent}")
+    return url.set(database=str(file))
+
+
+def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
     engine = create_async_engine(
-        url.set(database=str(file)), pool_reset_on_return=None, **_in_our_hands(options)
+        _writable(url), pool_reset_on_return=None, **_in_our_hands(options)
     )
     sync = engine.sync_engine
     event.listen(sync, "connect", lambda connection, _: _run_script(connection, setup))
@@ -264,6 +281,8 @@ def _in_one_hop(connection: Connection, sql: str, parameters: tuple[Any, ...] = 
     """Execute in a single visit to the driver's thread, where a cursor takes four."""
     dbapi: Any = connection.connection.dbapi_connection
     try:
+        if isinstance(dbapi, sqlite3.Connection):  # `migration_engine`: there is no thread
+            return dbapi.execute(sql, parameters).fetchall()
         return dbapi.run_async(lambda driver: driver.execute_fetchall(sql, parameters))
     except sqlite3.Error as error:  # past SQLAlchemy's own wrapping
         raise OperationalError(sql, parameters, error) from error

@@ -11,7 +11,7 @@ from alembic.util import CommandError
 
 __all__ = ["command_name", "is_read_only", "refuse_backward"]
 
-_READ_ONLY: Final = frozenset({"check", "current", "edit", "history", "merge", "revision", "show"})
+_READ_ONLY: Final = frozenset({"check", "current", "edit", "history", "revision", "show"})
 
 
 def command_name(migration: MigrationContext) -> str:
@@ -24,15 +24,24 @@ def is_read_only(migration: MigrationContext) -> bool:
     return command_name(migration) in _READ_ONLY
 
 
+_REFUSED: Final = {
+    "downgrade": "migrations only go forward, nothing was changed. To undo a change of the schema, "
+    "write a new revision that makes the opposite change; to get back data, restore a backup.",
+    "stamp": "a stamp would have the database say what did not happen, nothing was changed. To "
+    "adopt a database whose schema is there already: orm migrations baseline. To accept an applied "
+    "file that has changed: orm migrations repair. To go back: write a new revision that makes the "
+    "opposite change.",
+    "merge": "history is one line, there is nothing to merge, nothing was changed. Let one branch "
+    "follow the other: orm migrations renumber.",
+}
+
+
 def refuse_backward(migration: MigrationContext) -> None:
-    """Refuse a command that leads backwards.
+    """Refuse a command that leads backwards, or out of the line.
 
     Raises:
-        CommandError: the command is ``downgrade``.
+        CommandError: the command is ``downgrade``, ``stamp`` or ``merge``.
     """
-    if command_name(migration) == "downgrade":
-        raise CommandError(
-            "migrations only go forward, nothing was changed. To undo a change of the schema, "
-            "write a new revision that makes the opposite change; to get back data, restore a "
-            "backup."
-        )
+    refusal = _REFUSED.get(command_name(migration))
+    if refusal is not None:
+        raise CommandError(refusal)

@@ -1,26 +1,33 @@
-"""What Alembic runs as ``env.py``: an async engine, one transaction a revision, forward only."""
+"""What Alembic runs as ``env.py``: one line of numbered revisions, each in a transaction."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from alembic import context
+from alembic.runtime.environment import EnvironmentContext
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, MetaData
+from sqlalchemy import URL, Connection, Engine, MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends import Backend, backend_for
 from orm.exceptions import ConfigurationError, OrmError
-from orm.migrations.direction import is_read_only, refuse_backward
+from orm.migrations import ledger, offline
+from orm.migrations.direction import command_name, is_read_only, refuse_backward
 from orm.migrations.filters import leave_out
+from orm.migrations.line import findings_in_files, refuse
 from orm.migrations.numbering import number
+from orm.migrations.revisions import Revision, read
 from orm.migrations.shadow import Shadow
 from orm.migrations.target import target_url
+from orm.migrations.upgrade import Upgrade
 
 __all__ = ["run"]
+
+Migrate = Callable[[Connection], None]
 
 
 def run(metadata: MetaData) -> None:
@@ -28,10 +35,11 @@ def run(metadata: MetaData) -> None:
 
     The database is the one in ``config.attributes["connection"]``, if that is set: a `Connection`,
     whose open transaction is left to its owner, or an `AsyncEngine`, which no other event loop may
-    be using, and whose pool is disposed of afterwards. Either has to bring what the backend's
-    `migration_engine` would: transactional DDL, and foreign keys that are not enforced during a
-    table rebuild. Otherwise it is the target that ``alembic -x target=local`` or
-    ``-x target=remote`` names, or else the local one.
+    be using, and whose pool is disposed of afterwards. Otherwise it is the target that
+    ``alembic -x target=local`` or ``-x target=remote`` names, or else the local one.
+
+    It works inside a running event loop too, which it keeps from doing anything else meanwhile;
+    `orm.migrations.apply` does not. Alembic can run one command at a time in a process.
 
     Args:
         metadata: the models, for ``alembic revision --autogenerate`` and ``alembic check``.
@@ -52,7 +60,7 @@ def _run(metadata: MetaData) -> None:
     backend = backend_for(url)
     options: dict[str, Any] = {
         "target_metadata": metadata,
-        "include_name": leave_out(backend.reserved_tables),
+        "include_name": leave_out(backend.reserved_tables | {ledger.TABLE.name}),
         "compare_server_default": True,
         "process_revision_directives": number,
         # One revision file serves every backend, so its operations are always written in the form
@@ -64,26 +72,31 @@ def _run(metadata: MetaData) -> None:
     if isinstance(shadow := context.config.attributes.get("shadow"), Shadow):
         shadow.run(options)
         return
-    offline = context.is_offline_mode()
     # A context without a connection prints SQL; online it serves to learn which command runs,
     # before any database is touched.
     context.configure(
-        url=url, literal_binds=offline, dialect_opts={"paramstyle": "named"}, **options
+        url=url,
+        literal_binds=context.is_offline_mode(),
+        dialect_opts={"paramstyle": "named"},
+        **options,
     )
     refuse_backward(context.get_context())
-    if offline:
-        with context.begin_transaction():
-            context.run_migrations()
+    # `alembic.context` is a global name for whatever command began last.
+    environment = context.get_context().environment_context
+    assert environment is not None
+    files = None
+    if command_name(environment.get_context()) == "upgrade":
+        files = read(Path(environment.script.versions))
+        refuse(findings_in_files(files))
+    if environment.is_offline_mode():
+        offline.run(environment, url, options, files)
         return
 
-    read_only = is_read_only(context.get_context())
-    migrate = partial(_migrate, backend=backend, read_only=read_only, options=options)
+    migrate = partial(_migrate, environment, files=files, backend=backend, options=options)
     if isinstance(given, Connection):
         migrate(given)
     else:
-        _refuse_running_loop()
-        engine = backend.migration_engine(url) if given is None else given
-        asyncio.run(_with_engine(engine, migrate))
+        _connect(backend.migration_engine(url) if given is None else given, migrate)
 
 
 def _url(given: object) -> URL:
@@ -97,6 +110,9 @@ def _url(given: object) -> URL:
             "config.attributes['connection'] must be a sqlalchemy.Connection or an AsyncEngine, "
             f"not {type(given).__name__}"
         )
+    asked: URL | None = context.config.attributes.get("url")
+    if asked is not None:
+        return asked
     arguments = context.get_x_argument(as_dictionary=True)
     target = arguments.pop("target", "local")
     if arguments:  # a slip such as `-x remote` must not end up in another database
@@ -107,20 +123,24 @@ def _url(given: object) -> URL:
     return target_url(target, Path(context.config.toml_file_name or "pyproject.toml"))
 
 
-def _refuse_running_loop() -> None:
+def _connect(engine: Engine | AsyncEngine, migrate: Migrate) -> None:
+    if isinstance(engine, Engine):
+        try:
+            with engine.connect() as connection:
+                migrate(connection)
+        finally:
+            engine.dispose()
+        return
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return
-    raise CommandError(
-        "migrations run an event loop of their own, and one is running in this thread: call "
-        "await asyncio.to_thread(alembic.command.upgrade, config, 'head'), or hand over a "
-        "connection: await connection.run_sync(...) with config.attributes['connection'] set to "
-        "the Connection it is given"
-    )
+        asyncio.run(_connect_async(engine, migrate))
+    else:  # a loop of its own, in a thread of its own
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(asyncio.run, _connect_async(engine, migrate)).result()
 
 
-async def _with_engine(engine: AsyncEngine, migrate: Callable[[Connection], None]) -> None:
+async def _connect_async(engine: AsyncEngine, migrate: Migrate) -> None:
     try:
         async with engine.connect() as connection:
             await connection.run_sync(migrate)
@@ -130,23 +150,26 @@ async def _with_engine(engine: AsyncEngine, migrate: Callable[[Connection], None
 
 
 def _migrate(
-    connection: Connection, backend: Backend, *, read_only: bool, options: dict[str, Any]
+    environment: EnvironmentContext,
+    connection: Connection,
+    *,
+    files: Sequence[Revision] | None,
+    backend: Backend,
+    options: dict[str, Any],
 ) -> None:
-    ours = not connection.in_transaction()  # else the caller's, who commits it
-    if not read_only:
-        # Alembic takes a transaction that is open when it is configured for the caller's, and
-        # would never commit it.
-        with connection.begin() if ours else nullcontext():
-            backend.prepare(connection)
+    if is_read_only(environment.get_context()):
+        environment.configure(connection=connection, dont_mutate=True, **options)
+        with environment.begin_transaction():
+            environment.run_migrations()
+        return
 
-    context.configure(
-        connection=connection,
-        dont_mutate=read_only,
-        # Called inside each revision's own transaction.
-        on_version_apply=lambda *_, **__: backend.verify(connection),
-        **options,
-    )
-    with context.begin_transaction():
-        context.run_migrations()
-    if ours and not read_only:
-        connection.commit()  # what Alembic wrote outside of any revision: its version table
+    with backend.migrating(connection):
+        if files is not None:
+            Upgrade(environment, connection, backend, files).run(options)
+            return
+        backend.prepare(connection)
+        connection.commit()
+        environment.configure(connection=connection, **options)
+        with environment.begin_transaction():
+            environment.run_migrations()
+        connection.commit()  # Alembic's version table, which it makes outside of any revision

@@ -1,0 +1,87 @@
+"""``apply`` from Python: one run at a time, whatever else the process does."""
+
+import asyncio
+import threading
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, make_url
+
+from orm.migrations.application import Application
+from orm.migrations.revisions import Revision
+from orm.migrations.target import target_url
+
+__all__ = ["apply", "apply_now", "config_of"]
+
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""`alembic.context` and `alembic.op` are global names of the process."""
+
+
+async def apply(
+    database: str | URL = "local", *, to: str = "head", folder: Path = Path()
+) -> list[str]:
+    """Apply the pending revisions, in a thread: the event loop goes on.
+
+    Runs from several tasks, threads or processes wait for each other; those that come later find
+    nothing left to do. To cancel the task does not stop a run that has begun.
+
+    Args:
+        database: ``"local"``, ``"remote"`` (`orm.migrations.target_url`), or a URL.
+        to: the last revision to apply.
+        folder: where the application's ``pyproject.toml`` is.
+
+    Returns:
+        The revisions that were applied.
+
+    Raises:
+        alembic.util.CommandError: why it is refused, or which revision failed; earlier ones stay.
+        ConfigurationError: there is no such target, or no application in the folder.
+    """
+    application = Application.at(folder)
+    if database in ("local", "remote"):
+        url = target_url(str(database), application.pyproject)
+    else:
+        url = make_url(database)
+    done = await asyncio.to_thread(apply_now, application, url, to=to)
+    return [revision.id for revision in done]
+
+
+def apply_now(
+    application: Application,
+    url: URL,
+    *,
+    to: str = "head",
+    applied: Callable[[Revision], None] | None = None,
+) -> list[Revision]:
+    """`apply`, in this thread.
+
+    Args:
+        application: whose revisions.
+        url: of the database.
+        to: the last revision to apply.
+        applied: called with each revision once it is committed.
+    """
+    done: list[Revision] = []
+
+    def note(revision: Revision) -> None:
+        done.append(revision)
+        if applied is not None:
+            applied(revision)
+
+    with _ONE_AT_A_TIME:
+        command.upgrade(config_of(application, url=url, applied=note), to)
+    return done
+
+
+def config_of(application: Application, **attributes: object) -> Config:
+    """Alembic's configuration of an application.
+
+    Args:
+        application: whose.
+        attributes: what `orm.migrations.run` shall find in ``config.attributes``.
+    """
+    return Config(toml_file=application.pyproject, cmd_opts=Namespace(), attributes=attributes)
