@@ -7,7 +7,13 @@ from orm.cli.lazy import LazyGroup
 __all__ = ["main"]
 
 
-@click.group(cls=LazyGroup, commands_in={"status": "orm.cli.status:status"})
+@click.group(
+    cls=LazyGroup,
+    commands_in={
+        "migrations": "orm.cli.migrations:migrations",
+        "status": "orm.cli.status:status",
+    },
+)
 @click.version_option(package_name="bookmark-orm")
 def main() -> None:
     """Sessions that read their own writes over a primary and its replicas."""

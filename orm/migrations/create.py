@@ -6,18 +6,18 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from alembic import command
-from alembic.config import Config
 from alembic.operations.ops import MigrateOperation, MigrationScript
-from alembic.script import Script, ScriptDirectory
+from alembic.script import Script
 from sqlalchemy import Dialect
 
 from orm.exceptions import ConfigurationError
 from orm.migrations import line, renames
+from orm.migrations.application import Application
 from orm.migrations.effects import Effect
 from orm.migrations.remarks import remark
 from orm.migrations.renames import Rename
@@ -47,12 +47,20 @@ class Created:
     path: Path
     effects: Sequence[Effect]
 
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "revision": self.revision,
+            "path": str(self.path),
+            "effects": [asdict(effect) for effect in self.effects],
+        }
 
-def create(config: Config, name: str, *, choose: Choose | None) -> Created | None:
+
+def create(application: Application, name: str, *, choose: Choose | None) -> Created | None:
     """Write the next revision. No database is needed, and none is touched.
 
     Args:
-        config: Alembic's configuration of the project.
+        application: whose next revision.
         name: what the revision is about, for people; its file's name is made from it.
         choose: tells the renames; None to leave the revision empty, to be written by hand.
 
@@ -64,10 +72,10 @@ def create(config: Config, name: str, *, choose: Choose | None) -> Created | Non
         MigrationError: the revisions are not one line, or one of them fails.
     """
     message, slug = _message(name), slug_of(name)
-    folder = Path(ScriptDirectory.from_config(config).versions)
-    with _alone(folder):
-        line.refuse(line.findings_in_files(read(folder)))
-        with shadow(config) as made:
+    with _alone(application.versions):
+        files = read(application.versions)
+        line.refuse(line.findings_in_files(files))
+        with shadow(application, files[-1].id if files else None) as made:
             before = schema_of(made.connection)
             first = choose(made.compare(), made.connection.dialect) if choose else []
             renames.apply(first, made.connection)

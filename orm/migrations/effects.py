@@ -42,7 +42,9 @@ Kind = Literal[
 LOSING: Final[frozenset[Kind]] = frozenset({"drop_table", "drop_column", "type", "delete"})
 """Rows, or what is in them, cannot be had back afterwards."""
 
-_EMPTIES: Final = re.compile(r"\s*(DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+[\"`]?(\w+)", re.IGNORECASE)
+_EMPTIES: Final = re.compile(
+    r"\s*(DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+[\"`]?(\w+)", re.IGNORECASE
+)
 _CONSTANT: Final = re.compile(r"[-+]?[\d.]+|'(?:[^']|'')*'|NULL|TRUE|FALSE", re.IGNORECASE)
 
 
@@ -77,7 +79,9 @@ def flat(operations: Iterable[MigrateOperation], *, batch: bool = False) -> Iter
             yield Recorded(operation, batch)
 
 
-def effects(records: Iterable[Recorded], before: Schema, after: Schema | None = None) -> list[Effect]:
+def effects(
+    records: Iterable[Recorded], before: Schema, after: Schema | None = None
+) -> list[Effect]:
     """What operations would do to tables that are there already.
 
     Args:
@@ -120,11 +124,9 @@ class _Names:
 
 def _table(operation: MigrateOperation) -> str:
     """The name of an operation's table, with that of its schema if it has one."""
-    for name, schema in (("table_name", "schema"), ("source_table", "source_schema")):
-        if hasattr(operation, name):
-            table, schema = getattr(operation, name), getattr(operation, schema)
-            return f"{schema}.{table}" if schema else str(table)
-    return ""
+    table = getattr(operation, "table_name", None) or getattr(operation, "source_table", None)
+    within = getattr(operation, "schema", None) or getattr(operation, "source_schema", None)
+    return f"{within}.{table}" if within else str(table)
 
 
 def _of(record: Recorded, names: _Names) -> Iterator[Effect]:

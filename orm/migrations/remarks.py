@@ -39,11 +39,10 @@ def remark(request: RevisionContext, script: MigrationScript, before: Schema) ->
     """
     assert script.upgrade_ops is not None
     found = [
-        effect
-        for effect in effects(flat(script.upgrade_ops.ops), before)
-        if effect.kind in _SAID
+        effect for effect in effects(flat(script.upgrade_ops.ops), before) if effect.kind in _SAID
     ]
-    request.template_args["remarks"] = in_words(found)
+    template: dict[str, object] = request.template_args  # type: ignore[assignment]
+    template["remarks"] = in_words(found)
     return found
 
 

@@ -1,8 +1,10 @@
-"""A column or table that is dropped beside one of the same kind that is added: renamed, probably."""
+"""What is dropped beside something alike that is added: it was renamed, probably."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
 from alembic.operations import Operations
 from alembic.operations.ops import (
     AddColumnOp,
@@ -15,8 +17,8 @@ from alembic.operations.ops import (
     RenameTableOp,
 )
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy import Column as SQLColumn
+from sqlalchemy import Connection, Dialect, Table
 
 from orm.exceptions import ConfigurationError
 
@@ -41,6 +43,11 @@ class Rename:
 
     def __str__(self) -> str:
         return f"{self.table}.{self.old}:{self.new}" if self.table else f"{self.old}:{self.new}"
+
+    @property
+    def what(self) -> str:
+        """What goes, in words."""
+        return f"column {self.table}.{self.old}" if self.table else f"table {self.old}"
 
     @property
     def names(self) -> set[tuple[str | None, str]]:
@@ -95,6 +102,12 @@ def apply(renames: Iterable[Rename], connection: Connection) -> None:
         else:
             with operations.batch_alter_table(rename.table) as batch:
                 batch.alter_column(rename.old, new_column_name=rename.new)
+
+
+@renderers.dispatch_for(RenameTableOp)
+def _render(_: AutogenContext, operation: RenameTableOp) -> str:
+    # Alembic can write all other operations; it never finds this one by itself.
+    return f"op.rename_table({operation.table_name!r}, {operation.new_table_name!r})"
 
 
 def _possible(

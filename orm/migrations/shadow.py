@@ -1,14 +1,13 @@
-"""A database that holds what the revisions make of it, and no rows: what the models are compared to.
+"""What the revisions make of an empty database: what the models are compared to.
 
 It is in memory, so that a new revision needs no server, and no local database that is up to date.
 """
 
 import io
-import traceback
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from alembic import command, context
@@ -16,12 +15,14 @@ from alembic.autogenerate import produce_migrations
 from alembic.config import Config
 from alembic.operations import MigrateOperation
 from alembic.runtime.migration import MigrationContext, MigrationInfo
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, StaticPool, create_engine
 
 from orm.exceptions import MigrationError, OrmError
+from orm.migrations.application import Application
+from orm.migrations.explain import cannot_be_loaded, cause_of, where
 from orm.migrations.recorder import Recorded, recording
+from orm.migrations.revisions import read
 from orm.migrations.schema import Schema, schema_of
 
 __all__ = ["Shadow", "Step", "shadow"]
@@ -46,9 +47,10 @@ class Step:
 
 @dataclass
 class Shadow:
-    """Revisions replayed through the project's own ``env.py``.
+    """Revisions replayed through the application's own ``env.py``.
 
     Attributes:
+        application: whose revisions and models.
         config: Alembic's, with which its commands work on the shadow.
         connection: to the shadow.
         metadata: the models.
@@ -57,6 +59,7 @@ class Shadow:
         steps: what each revision did that was replayed while watched.
     """
 
+    application: Application
     config: Config
     connection: Connection
     metadata: MetaData = field(default_factory=MetaData)
@@ -64,14 +67,21 @@ class Shadow:
     watched: bool = False
     steps: list[Step] = field(default_factory=list)
 
-    def upgrade(self, revision: str = "head") -> None:
-        """Replay the revisions up to one.
+    def upgrade(self, revision: str | None) -> None:
+        """Replay the revisions up to one; None for none of them.
 
         Raises:
-            MigrationError: one of them fails; names its file and line.
+            MigrationError: a revision cannot be loaded, or fails; names its file and line.
         """
-        with _naming_the_file(self.config):
-            command.upgrade(self.config, revision)
+        try:
+            if revision is None:
+                command.current(self.config)  # for the environment alone
+            else:
+                command.upgrade(self.config, revision)
+        except (CommandError, OrmError):
+            raise
+        except Exception as error:
+            raise self._explained(error) from error
 
     def compare(self) -> Sequence[MigrateOperation]:
         """What would make the shadow what the models say."""
@@ -90,7 +100,9 @@ class Shadow:
         records: list[Recorded] = []
         before = schema_of(self.connection) if self.watched else {}
 
-        def applied(step: MigrationInfo, **_: Any) -> None:
+        def applied(
+            ctx: MigrationContext, step: MigrationInfo, heads: object, run_args: object
+        ) -> None:
             nonlocal before
             if self.watched:
                 after = schema_of(self.connection)
@@ -98,63 +110,47 @@ class Shadow:
                 before = after
             records.clear()
 
-        context.configure(connection=self.connection, on_version_apply=lambda *_, **about: applied(**about), **options)
+        context.configure(connection=self.connection, on_version_apply=applied, **options)
         migration = context.get_context()
         with context.begin_transaction(), recording(migration, records):
             migration.run_migrations()
 
+    def _explained(self, error: Exception) -> MigrationError:
+        files = read(self.application.versions)
+        for file in files:
+            if line := where(file.path, error):
+                return MigrationError(
+                    f"{file.path} cannot be replayed in an empty SQLite database{line}: "
+                    f"{cause_of(error)}. What is for one engine only belongs under "
+                    'if op.get_context().dialect.name == "…"'
+                )
+        return cannot_be_loaded(files, error)
+
 
 @contextmanager
-def shadow(config: Config, revision: str = "head") -> Iterator[Shadow]:
-    """A shadow of the project, upgraded to a revision.
+def shadow(application: Application, revision: str | None = "head") -> Iterator[Shadow]:
+    """A shadow of an application's database, upgraded to a revision.
 
     Args:
-        config: Alembic's configuration of the project; it is not changed.
-        revision: how far to replay.
+        application: whose revisions and models.
+        revision: how far to replay; None for not at all.
 
     Raises:
-        MigrationError: a revision fails; names its file and line.
+        MigrationError: a revision cannot be loaded, or fails; names its file and line.
     """
     engine = create_engine("sqlite://", poolclass=StaticPool, isolation_level="AUTOCOMMIT")
+    # What Alembic says to a terminal is said better by who wants to know.
+    config = Config(
+        toml_file=application.pyproject,
+        cmd_opts=Namespace(quiet=True),
+        output_buffer=io.StringIO(),
+        stdout=io.StringIO(),
+    )
     try:
         with engine.connect() as connection:
-            made = Shadow(_config_for(config), connection)
-            made.config.attributes |= {"connection": connection, "shadow": made}
+            made = Shadow(application, config, connection)
+            config.attributes |= {"connection": connection, "shadow": made}
             made.upgrade(revision)
             yield made
     finally:
         engine.dispose()
-
-
-def _config_for(config: Config) -> Config:
-    """A configuration of the same project that prints nothing."""
-    return Config(
-        config.config_file_name,
-        toml_file=config.toml_file_name,
-        ini_section=config.config_ini_section,
-        output_buffer=io.StringIO(),
-        stdout=io.StringIO(),
-    )
-
-
-@contextmanager
-def _naming_the_file(config: Config) -> Iterator[None]:
-    try:
-        yield
-    except (CommandError, OrmError):
-        raise
-    except Exception as error:
-        folders = [Path(folder) for folder in ScriptDirectory.from_config(config).versions]
-        where = [
-            f"{frame.filename}, line {frame.lineno}"
-            for frame in traceback.extract_tb(error.__traceback__)
-            if Path(frame.filename).parent in folders
-        ]
-        if not where:
-            raise
-        raise MigrationError(
-            f"{where[-1]}: the revision cannot be replayed in an empty SQLite database "
-            f"({type(error).__name__}: {error}). What is for one engine only belongs under "
-            "if op.get_context().dialect.name == …"
-        ) from error
-
