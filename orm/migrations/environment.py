@@ -1,8 +1,6 @@
 """What Alembic runs as ``env.py``: one line of numbered revisions, each in a transaction."""
 
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,12 +8,13 @@ from typing import Any
 from alembic import context
 from alembic.runtime.environment import EnvironmentContext
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, MetaData
+from sqlalchemy import URL, Connection, MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends import Backend, backend_for
 from orm.exceptions import ConfigurationError, OrmError
 from orm.migrations import ledger, offline
+from orm.migrations.connecting import on_a_connection
 from orm.migrations.direction import command_name, is_read_only, refuse_backward
 from orm.migrations.filters import leave_out
 from orm.migrations.line import findings_in_files, refuse
@@ -26,8 +25,6 @@ from orm.migrations.target import target_url
 from orm.migrations.upgrade import Upgrade
 
 __all__ = ["run"]
-
-Migrate = Callable[[Connection], None]
 
 
 def run(metadata: MetaData) -> None:
@@ -96,7 +93,7 @@ def _run(metadata: MetaData) -> None:
     if isinstance(given, Connection):
         migrate(given)
     else:
-        _connect(backend.migration_engine(url) if given is None else given, migrate)
+        on_a_connection(backend.migration_engine(url) if given is None else given, migrate)
 
 
 def _url(given: object) -> URL:
@@ -121,32 +118,6 @@ def _url(given: object) -> URL:
             "-x target=remote"
         )
     return target_url(target, Path(context.config.toml_file_name or "pyproject.toml"))
-
-
-def _connect(engine: Engine | AsyncEngine, migrate: Migrate) -> None:
-    if isinstance(engine, Engine):
-        try:
-            with engine.connect() as connection:
-                migrate(connection)
-        finally:
-            engine.dispose()
-        return
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        asyncio.run(_connect_async(engine, migrate))
-    else:  # a loop of its own, in a thread of its own
-        with ThreadPoolExecutor(1) as executor:
-            executor.submit(asyncio.run, _connect_async(engine, migrate)).result()
-
-
-async def _connect_async(engine: AsyncEngine, migrate: Migrate) -> None:
-    try:
-        async with engine.connect() as connection:
-            await connection.run_sync(migrate)
-    finally:
-        # Pooled connections belong to the event loop, which ends here.
-        await engine.dispose()
 
 
 def _migrate(
