@@ -5,10 +5,10 @@ from importlib.metadata import entry_points
 
 from sqlalchemy import URL, make_url
 
-from orm.backends.base import Backend, FileCopy
+from orm.backends.base import Backend, FileCopy, Thing
 from orm.exceptions import ConfigurationError
 
-__all__ = ["Backend", "FileCopy", "backend_for"]
+__all__ = ["Backend", "FileCopy", "Thing", "backend_for"]
 
 
 def backend_for(url: str | URL) -> Backend:

@@ -7,7 +7,7 @@ exact in whatever snapshot a reader has of it, however the copy is made.
 import asyncio
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import in_greenlet
-from orm.backends.base import FileCopy
+from orm.backends.base import FileCopy, Thing
+from orm.backends.sqlite_definitions import definitions
 from orm.backends.sqlite_migrating import migrating
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, MigrationError
@@ -142,6 +143,9 @@ class SQLiteBackend:
             raise MigrationError(
                 f"{len(dangling)} foreign key(s) would be left without their parent row: {rows}"
             )
+
+    def definitions(self, connection: Connection) -> Mapping[Thing, str]:
+        return definitions(connection)
 
     def incarnation(self, connection: Connection) -> str:
         return str(connection.info[_INCARNATION])

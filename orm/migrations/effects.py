@@ -145,8 +145,8 @@ def _of(record: Recorded, names: _Names) -> Iterator[Effect]:
                 )
         case CreateTableOp():
             pass
-        case _ if (table := names.tables.get(_table(operation))) is not None:
-            yield from _of_table(record, table, names)
+        case _ if (of_before := names.tables.get(_table(operation))) is not None:
+            yield from _of_table(record, of_before, names)
 
 
 def _of_table(record: Recorded, table: str, names: _Names) -> Iterator[Effect]:
