@@ -107,6 +107,14 @@ class Backend(Protocol):
         """
         ...
 
+    def scratch(self, url: URL) -> AbstractContextManager[Connection]:
+        """An empty database of this engine, which is gone after the block.
+
+        Args:
+            url: where it may be made, if it cannot be made anywhere; what is there is not touched.
+        """
+        ...
+
     def incarnation(self, connection: Connection) -> str:
         """Which physical server, since which start, this connection leads to. No I/O."""
         ...

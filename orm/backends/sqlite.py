@@ -7,15 +7,15 @@ exact in whatever snapshot a reader has of it, however the copy is made.
 import asyncio
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
@@ -146,6 +146,15 @@ class SQLiteBackend:
 
     def definitions(self, connection: Connection) -> Mapping[Thing, str]:
         return definitions(connection)
+
+    @contextmanager
+    def scratch(self, url: URL) -> Iterator[Connection]:
+        engine = create_engine("sqlite://", poolclass=StaticPool, isolation_level="AUTOCOMMIT")
+        try:
+            with engine.connect() as connection:
+                yield connection
+        finally:
+            engine.dispose()
 
     def incarnation(self, connection: Connection) -> str:
         return str(connection.info[_INCARNATION])

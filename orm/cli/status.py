@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from orm.cli.servers import replicas_of, servers
 from orm.cli.target import target_options
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ def status(target: Literal["local", "remote"], replicas: Sequence[str], as_json:
     The embedded replicas beside a local database are found by themselves. Exits with 1 if a
     server cannot serve.
     """
-    from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
     from orm.exceptions import OrmError
@@ -36,47 +36,24 @@ def status(target: Literal["local", "remote"], replicas: Sequence[str], as_json:
 
     try:
         url = target_url(target)
-        others = [make_url(replica) for replica in replicas] or (
-            _embedded(url) if target == "local" else []
-        )
-        servers = asyncio.run(_status(url, others))
+        others = replicas_of(url, replicas, embedded=target == "local")
+        answers = asyncio.run(_status(url, others))
     except (OrmError, ArgumentError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(json.dumps([asdict(server) for server in servers], indent=2))
+        click.echo(json.dumps([asdict(server) for server in answers], indent=2))
     else:
-        for server in servers:
+        for server in answers:
             click.echo(_line(server))
-    if any(server.error is not None for server in servers):
+    if any(server.error is not None for server in answers):
         raise click.exceptions.Exit(1)
 
 
 async def _status(url: "URL", replicas: "Sequence[URL]") -> "list[ServerStatus]":
-    from orm.backends import backend_for
     from orm.status import ask
-    from orm.watcher import Server
 
-    backend = backend_for(url)
-    primary = Server("primary", "primary", url, backend)
-    others = [
-        Server(f"replica-{number}", "replica", replica, backend)
-        for number, replica in enumerate(replicas, start=1)
-    ]
-    try:
+    async with servers(url, replicas) as (primary, others):
         return await ask(primary, others)
-    finally:
-        for server in (primary, *others):
-            await server.dispose()
-
-
-def _embedded(url: "URL") -> "list[URL]":
-    """The replicas that lie beside a local database."""
-    from orm.backends import backend_for
-
-    found: list[URL] = []
-    while (copy := backend_for(url).file_copies(url, len(found) + 1)[-1]).replica.exists():
-        found.append(copy.url)
-    return found
 
 
 def _line(server: "ServerStatus") -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command both options; it gets ``target``, ``"local"`` or ``"remote"``.
 
     Raises:
-        click.UsageError: neither or both were given.
+        click.UsageError: neither or both were given; says what each would touch.
     """
 
     @click.option("--local", is_flag=True, help="The embedded database of this checkout.")
@@ -22,9 +23,21 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_target(*args: Any, local: bool, remote: bool, **kw: Any) -> Any:
         if local == remote:
             raise click.UsageError(
-                "give exactly one of --local (the embedded database of this checkout) "
-                "and --remote (the database that ORM_REMOTE_URL names)"
+                "give exactly one of --local and --remote.\n"
+                f"  --local:  {_what('local')} (from {Path.cwd()})\n"
+                f"  --remote: {_what('remote')}"
             )
         return command(*args, target="local" if local else "remote", **kw)
 
     return with_target
+
+
+def _what(target: str) -> str:
+    """The URL of a target, without its password; or why it has none."""
+    from orm.exceptions import OrmError
+    from orm.migrations.target import target_url
+
+    try:
+        return target_url(target).render_as_string(hide_password=True)
+    except OrmError as error:
+        return str(error)

@@ -3,19 +3,21 @@
 import asyncio
 import threading
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import URL, make_url
 
 from orm.migrations.application import Application
 from orm.migrations.revisions import Revision
 from orm.migrations.target import target_url
 
-__all__ = ["apply", "apply_now", "config_of"]
+__all__ = ["apply", "apply_now", "config_of", "script_of"]
 
 _ONE_AT_A_TIME: Final = threading.Lock()
 """`alembic.context` and `alembic.op` are global names of the process."""
@@ -75,6 +77,35 @@ def apply_now(
     with _ONE_AT_A_TIME:
         command.upgrade(config_of(application, url=url, applied=note), to)
     return done
+
+
+def script_of(
+    application: Application, url: URL, at: str | None, pending: Sequence[Revision]
+) -> str:
+    """The SQL of pending revisions, as far as it is known before they run.
+
+    Args:
+        application: whose revisions.
+        url: of the database that the SQL is for; it is not connected to.
+        at: the revision that the database is at.
+        pending: in their order.
+
+    Returns:
+        SQL; what has to ask the database while it runs is a comment that says so.
+    """
+    if not pending:
+        return ""
+    names = "".join(f"-- {file.name}\n" for file in pending)
+    out = StringIO()
+    config = config_of(application, url=url)
+    config.output_buffer = out
+    with _ONE_AT_A_TIME:
+        try:
+            command.upgrade(config, f"{at or 'base'}:{pending[-1].id}", sql=True)
+        except CommandError as error:
+            reason = " ".join(str(error).split())
+            return f"{names}-- There is no script of it: {reason}\n"
+    return out.getvalue()
 
 
 def config_of(application: Application, **attributes: object) -> Config:

@@ -16,7 +16,7 @@ from alembic.operations.ops import (
     DropTableOp,
     MigrateOperation,
 )
-from sqlalchemy import Connection, Inspector, MetaData, create_engine, inspect
+from sqlalchemy import Connection, Inspector, MetaData, inspect
 
 from orm.backends import Thing, backend_for
 from orm.migrations.effects import flat
@@ -102,15 +102,12 @@ def _or_none(default: object) -> str:
 
 def _checks(shadow: Shadow) -> Iterator[Difference]:
     """CHECK constraints, which Alembic does not compare: against what the models would make."""
-    definitions = backend_for(shadow.connection.engine.url).definitions
-    engine = create_engine("sqlite://")
-    try:
-        with engine.connect() as connection:
-            shadow.metadata.create_all(connection)
-            wanted = definitions(connection)
-    finally:
-        engine.dispose()
-    made = definitions(shadow.connection)
+    url = shadow.connection.engine.url
+    backend = backend_for(url)
+    with backend.scratch(url) as connection:
+        shadow.metadata.create_all(connection)
+        wanted = backend.definitions(connection)
+    made = backend.definitions(shadow.connection)
     tables = {thing for thing in wanted.keys() & made.keys() if thing.kind == "table"}
 
     def checks(definitions: Mapping[Thing, str]) -> dict[Thing, str]:

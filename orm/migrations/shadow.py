@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from alembic import command, context
 from alembic.autogenerate import produce_migrations
@@ -16,8 +16,9 @@ from alembic.config import Config
 from alembic.operations import MigrateOperation
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.util import CommandError
-from sqlalchemy import Connection, MetaData, StaticPool, create_engine
+from sqlalchemy import URL, Connection, MetaData, make_url
 
+from orm.backends import backend_for
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
 from orm.migrations.explain import cannot_be_loaded, cause_of, where
@@ -26,6 +27,9 @@ from orm.migrations.revisions import read
 from orm.migrations.schema import Schema, schema_of
 
 __all__ = ["Shadow", "Step", "shadow"]
+
+
+_IN_MEMORY: Final = make_url("sqlite://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,8 @@ class Shadow:
         for file in files:
             if line := where(file.path, error):
                 return MigrationError(
-                    f"{file.path} cannot be replayed in an empty SQLite database{line}: "
+                    f"{file.path} cannot be replayed in an empty {self.connection.dialect.name} "
+                    f"database{line}: "
                     f"{cause_of(error)}. What is for one engine only belongs under "
                     'if op.get_context().dialect.name == "…"'
                 )
@@ -128,17 +133,19 @@ class Shadow:
 
 
 @contextmanager
-def shadow(application: Application, revision: str | None = "head") -> Iterator[Shadow]:
+def shadow(
+    application: Application, revision: str | None = "head", *, url: URL = _IN_MEMORY
+) -> Iterator[Shadow]:
     """A shadow of an application's database, upgraded to a revision.
 
     Args:
         application: whose revisions and models.
         revision: how far to replay; None for not at all.
+        url: of a database whose engine the shadow shall have; what is there is not touched.
 
     Raises:
         MigrationError: a revision cannot be loaded, or fails; names its file and line.
     """
-    engine = create_engine("sqlite://", poolclass=StaticPool, isolation_level="AUTOCOMMIT")
     # What Alembic says to a terminal is said better by who wants to know.
     config = Config(
         toml_file=application.pyproject,
@@ -146,11 +153,8 @@ def shadow(application: Application, revision: str | None = "head") -> Iterator[
         output_buffer=io.StringIO(),
         stdout=io.StringIO(),
     )
-    try:
-        with engine.connect() as connection:
-            made = Shadow(application, config, connection)
-            config.attributes |= {"connection": connection, "shadow": made}
-            made.upgrade(revision)
-            yield made
-    finally:
-        engine.dispose()
+    with backend_for(url).scratch(url) as connection:
+        made = Shadow(application, config, connection)
+        config.attributes |= {"connection": connection, "shadow": made}
+        made.upgrade(revision)
+        yield made

@@ -1,4 +1,4 @@
-"""``orm migrations …``."""
+"""``orm migrations …``: forward-only migrations from a terminal."""
 
 import click
 
@@ -11,7 +11,14 @@ __all__ = ["migrations"]
     cls=LazyGroup,
     commands_in={
         "create": "orm.cli.migrations.create:create",
+        "list": "orm.cli.migrations.list:list_",
+        "apply": "orm.cli.migrations.apply:apply",
+        "check": "orm.cli.migrations.check:check",
+        "show": "orm.cli.migrations.show:show",
+        "renumber": "orm.cli.migrations.renumber:renumber",
+        "baseline": "orm.cli.migrations.baseline:baseline",
+        "repair": "orm.cli.migrations.repair:repair",
     },
 )
 def migrations() -> None:
-    """Changes of the schema, one revision after the other."""
+    """Revisions of the schema: numbered, in one line, forward only."""

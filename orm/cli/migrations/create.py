@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orm.cli.migrations.common import explained
+
 if TYPE_CHECKING:
     from alembic.operations import MigrateOperation
     from sqlalchemy import Dialect
@@ -38,17 +40,12 @@ def create(name: str, empty: bool, asked: Sequence[str], no_rename: bool, as_jso
     if empty and (asked or no_rename):
         raise click.UsageError("--empty writes nothing that could be renamed")
 
-    from alembic.util import CommandError
+    with explained():
+        from orm.migrations import create as creation
+        from orm.migrations.application import Application
 
-    from orm.exceptions import OrmError
-    from orm.migrations import create as creation
-    from orm.migrations.application import Application
-
-    choose = None if empty else partial(_choose, asked=asked, no_rename=no_rename)
-    try:
+        choose = None if empty else partial(_choose, asked=asked, no_rename=no_rename)
         made = creation.create(Application.at(), name, choose=choose)
-    except (CommandError, OrmError) as error:
-        raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps(None if made is None else made.as_dict(), indent=2))
     elif made is None:

@@ -1,0 +1,113 @@
+"""``orm migrations apply``: run what is pending."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from orm.cli.migrations.common import Target, ask, explained, shown
+from orm.cli.target import target_options
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from orm.migrations.revisions import Revision
+
+__all__ = ["apply"]
+
+
+@click.command()
+@target_options
+@click.option("--to", default="head", metavar="REVISION", help="The last one to apply.")
+@click.option("--dry-run", is_flag=True, help="Print the SQL; apply nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask about a remote database.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    is_flag=False,
+    flag_value=60.0,
+    metavar="[SECONDS]",
+    help="Return when every replica has replayed it; after so long (60 s), fail.",
+)
+@click.option("--replica", "replicas", multiple=True, metavar="URL", help="A replica; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def apply(
+    target: Target,
+    to: str,
+    dry_run: bool,
+    yes: bool,
+    wait: float | None,
+    replicas: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Apply the pending revisions, each one whole or not at all.
+
+    Earlier revisions stay when a later one fails; the next apply goes on from there.
+    """
+    with explained():
+        from orm.migrations.application import Application
+        from orm.migrations.applying import apply_now, script_of
+        from orm.migrations.line import refuse
+        from orm.migrations.state import look
+        from orm.migrations.target import target_url
+
+        application = Application.at()
+        url = target_url(target, application.pyproject)
+        state = look(application, url)
+        refuse(state.findings)
+        pending = state.pending(to)
+        if dry_run:
+            sql = script_of(application, url, state.at, pending)
+            _say_plan(url, pending, sql, as_json=as_json)
+            return
+        done: list[Revision] = []
+        if pending:
+            if target == "remote" and not yes:
+                _announce(url, pending)
+                ask("Apply?")
+            with _progress(pending, quiet=as_json) as advance:
+                done = apply_now(application, url, to=to, applied=advance)
+        if wait is not None:
+            from orm.cli.migrations.wait import wait_for
+
+            wait_for(url, replicas, embedded=target == "local", seconds=wait)
+    if as_json:
+        click.echo(json.dumps({"database": shown(url), "applied": [file.name for file in done]}))
+    elif pending and not done:
+        click.echo("Nothing left to apply: another run has just applied it.")
+    elif not done:
+        click.echo(f"Nothing to apply: {shown(url)} is at {state.at or 'no revision'}.")
+
+
+def _announce(url: "URL", pending: "Sequence[Revision]") -> None:
+    click.echo(f"{shown(url)}:", err=True)
+    for file in pending:
+        click.echo(f"  {file.name}", err=True)
+
+
+def _say_plan(url: "URL", pending: "Sequence[Revision]", sql: str, *, as_json: bool) -> None:
+    if as_json:
+        plan = {"database": shown(url), "pending": [file.name for file in pending], "sql": sql}
+        click.echo(json.dumps(plan, indent=2))
+        return
+    click.echo(f"-- {shown(url)}: {len(pending)} to apply")
+    click.echo(sql, nl=False)
+
+
+@contextmanager
+def _progress(
+    pending: "Sequence[Revision]", *, quiet: bool
+) -> "Iterator[Callable[[Revision], None]]":
+    """What to call with each revision once it is applied: a bar on a terminal, else lines."""
+    if quiet:
+        yield lambda file: None
+    elif sys.stdout.isatty():
+        with click.progressbar(
+            length=len(pending), label="Applying", item_show_func=lambda name: name
+        ) as bar:
+            yield lambda file: bar.update(1, file.name)
+    else:
+        yield lambda file: click.echo(f"applied {file.name}")

@@ -1,0 +1,37 @@
+"""``orm migrations baseline``: adopt a database that has its schema already."""
+
+import json
+
+import click
+
+from orm.cli.migrations.common import Target, ask, explained, shown
+from orm.cli.target import target_options
+
+__all__ = ["baseline"]
+
+
+@click.command()
+@click.argument("revision")
+@target_options
+@click.option("--reason", required=True, help="Why; it is kept in the ledger.")
+@click.option("--yes", is_flag=True, help="Do not ask about a remote database.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def baseline(revision: str, target: Target, reason: str, yes: bool, as_json: bool) -> None:
+    """Record the revisions up to REVISION as applied, without running them.
+
+    For a database that has their schema already.
+    """
+    with explained():
+        from orm.migrations import adopting
+        from orm.migrations.application import Application
+        from orm.migrations.target import target_url
+
+        application = Application.at()
+        url = target_url(target, application.pyproject)
+        if target == "remote" and not yes:
+            ask(f"Record {revision} and all before it as applied on {shown(url)}?")
+        recorded = adopting.baseline(application, url, revision, reason)
+    if as_json:
+        click.echo(json.dumps({"recorded": recorded}))
+    else:
+        click.echo(f"Recorded as applied, and not run: {', '.join(recorded) or 'nothing new'}")

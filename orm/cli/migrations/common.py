@@ -1,0 +1,51 @@
+"""What the commands have in common: their errors, and the question that they ask."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+__all__ = ["Target", "ask", "explained", "shown"]
+
+Target = Literal["local", "remote"]
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Errors as a sentence on standard error, and the exit code 1."""
+    from alembic.util import CommandError
+    from sqlalchemy.exc import DBAPIError
+
+    from orm.exceptions import OrmError
+
+    try:
+        yield
+    except DBAPIError as error:  # its own text adds the statement, and a link to the manual
+        raise click.ClickException(str(error.orig)) from error
+    except (CommandError, OrmError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def ask(question: str) -> None:
+    """Go on only after a yes.
+
+    Raises:
+        click.exceptions.Exit: the answer was no; exit code 1.
+        click.Abort: there was no answer, because the terminal or the input is closed.
+    """
+    try:
+        yes = click.confirm(question, err=True)
+    except RuntimeError as error:  # input() without a standard input at all
+        raise click.Abort from error
+    if not yes:
+        click.echo("Nothing was changed.", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def shown(url: "URL") -> str:
+    """A URL for people: without its password."""
+    return url.render_as_string(hide_password=True)

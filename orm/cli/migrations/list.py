@@ -1,0 +1,79 @@
+"""``orm migrations list``: what is applied, and what is pending."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orm.cli.migrations.common import Target, explained
+from orm.cli.target import target_options
+
+if TYPE_CHECKING:
+    from orm.migrations.state import State
+
+__all__ = ["list_"]
+
+
+@click.command("list")
+@target_options
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_(target: Target, as_json: bool) -> None:
+    """Show what is applied and what is pending; changes nothing.
+
+    Exits with 1 if files, ledger and database do not agree.
+    """
+    with explained():
+        from orm.migrations.application import Application
+        from orm.migrations.state import look
+        from orm.migrations.target import target_url
+
+        application = Application.at()
+        state = look(application, target_url(target, application.pyproject))
+    rows = _rows(state)
+    if as_json:
+        findings = [
+            {"kind": finding.kind, "revision": finding.revision, "message": finding.message}
+            for finding in state.findings
+        ]
+        click.echo(json.dumps({"revisions": rows, "findings": findings}, indent=2))
+    else:
+        width = max((len(row["name"]) for row in rows), default=0)
+        click.echo("".join(f"{_line(row, width)}\n" for row in rows) or "No revisions.\n", nl=False)
+        for finding in state.findings:
+            click.echo(f"! {finding.message}", err=True)
+    if state.findings:
+        raise click.exceptions.Exit(1)
+
+
+def _rows(state: "State") -> list[dict[str, Any]]:
+    """All revisions in order: as the ledger has them, then the pending ones."""
+    messages = {file.id: file.message for file in state.files}
+    applied = [
+        {
+            "revision": row.revision,
+            "name": row.name,
+            "message": messages.get(row.revision),
+            "state": "applied",
+            "applied_at": row.applied_at.isoformat(),
+            "seconds": row.seconds,
+            "bookmark": row.bookmark,
+            "note": row.note,
+        }
+        for row in state.applied
+    ]
+    pending = [
+        {"revision": file.id, "name": file.name, "message": file.message, "state": "pending"}
+        for file in state.pending()
+    ]
+    return applied + pending
+
+
+def _line(row: dict[str, Any], width: int) -> str:
+    if row["state"] == "pending":
+        return f"{row['name']:<{width}}  pending"
+    line = f"{row['name']:<{width}}  applied {row['applied_at'][:16].replace('T', ' ')} UTC"
+    if row["seconds"] is not None:
+        line += f", {row['seconds']:.2f} s"
+    if row["note"] is not None:
+        line += "".join(f"\n{'':{width}}  {note}" for note in row["note"].splitlines())
+    return line

@@ -1,0 +1,57 @@
+"""The servers that a command line names."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from orm.watcher import Server
+
+__all__ = ["replicas_of", "servers"]
+
+
+def replicas_of(primary: "URL", named: Sequence[str], *, embedded: bool) -> "list[URL]":
+    """The replicas that are named; if none is, the embedded ones beside the primary.
+
+    Args:
+        primary: where they would lie.
+        named: URLs.
+        embedded: whether to look for embedded ones.
+
+    Raises:
+        sqlalchemy.exc.ArgumentError: a URL is malformed.
+    """
+    from sqlalchemy import make_url
+
+    from orm.backends import backend_for
+
+    found = [make_url(url) for url in named]
+    if not found and embedded:
+        while (
+            copy := backend_for(primary).file_copies(primary, len(found) + 1)[-1]
+        ).replica.exists():
+            found.append(copy.url)
+    return found
+
+
+@asynccontextmanager
+async def servers(
+    url: "URL", replicas: "Sequence[URL]"
+) -> "AsyncIterator[tuple[Server, list[Server]]]":
+    """The primary and its replicas, not asked yet."""
+    from orm.backends import backend_for
+    from orm.watcher import Server
+
+    backend = backend_for(url)
+    primary = Server("primary", "primary", url, backend)
+    others = [
+        Server(f"replica-{number}", "replica", replica, backend)
+        for number, replica in enumerate(replicas, start=1)
+    ]
+    try:
+        yield primary, others
+    finally:
+        for server in (primary, *others):
+            await server.dispose()
