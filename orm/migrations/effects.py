@@ -24,7 +24,7 @@ from sqlalchemy import Delete, TextClause
 from orm.migrations.recorder import Recorded, adds_required_column
 from orm.migrations.schema import Column, Schema
 
-__all__ = ["Effect", "Kind", "effects", "flat"]
+__all__ = ["Effect", "Kind", "Tables", "flat"]
 
 Kind = Literal[
     "drop_table",
@@ -79,39 +79,38 @@ def flat(operations: Iterable[MigrateOperation], *, batch: bool = False) -> Iter
             yield Recorded(operation, batch)
 
 
-def effects(
-    records: Iterable[Recorded], before: Schema, after: Schema | None = None
-) -> list[Effect]:
-    """What operations would do to tables that are there already.
-
-    Args:
-        records: the operations.
-        before: the tables that they meet.
-        after: the tables that they leave, if that is known: then also what vanishes by statements
-            that Alembic does not see through is found.
-    """
-    names = _Names(before)
-    found = [effect for record in records for effect in _of(record, names)]
-    if after is not None:
-        found.extend(_vanished(names, after))
-    return found
-
-
 @dataclass
-class _Names:
-    """Which table and column of before is which now."""
+class Tables:
+    """Tables with rows, by the names that they had and those that they have after some operations.
+
+    Attributes:
+        before: as they were; what is made since holds no rows that could be lost.
+    """
 
     before: Schema
     tables: dict[str, str] = field(init=False)
-    """Of each table of before that is still there, by its name of now."""
+    """Of each one that is still there, the name it had, by the one it has."""
     columns: dict[tuple[str, str], str] = field(init=False)
-    """Of each column, by the table's name of before and its own of now."""
+    """Of each column likewise, by the name that its table had, and the one it has."""
 
     def __post_init__(self) -> None:
         self.tables = {table: table for table in self.before}
         self.columns = {
             (table, column): column for table, columns in self.before.items() for column in columns
         }
+
+    def affected_by(self, records: Iterable[Recorded], after: Schema | None = None) -> list[Effect]:
+        """What operations would do to them; they are taken to be done then.
+
+        Args:
+            records: the operations.
+            after: what they leave, if that is known: then also what vanishes by statements that
+                Alembic does not see through is found.
+        """
+        found = [effect for record in records for effect in _of(record, self)]
+        if after is not None:
+            found.extend(_vanished(self, after))
+        return found
 
     def column(self, operation: AlterColumnOp | DropColumnOp) -> tuple[str, str, Column] | None:
         """The column of an operation, as it was before; None if it was not there."""
@@ -129,35 +128,35 @@ def _table(operation: MigrateOperation) -> str:
     return f"{within}.{table}" if within else str(table)
 
 
-def _of(record: Recorded, names: _Names) -> Iterator[Effect]:
+def _of(record: Recorded, tables: Tables) -> Iterator[Effect]:
     operation = record.operation
     match operation:
         case ExecuteSQLOp():
-            yield from _statement(operation, names)
+            yield from _statement(operation, tables)
         case AlterColumnOp():
-            yield from _altered(operation, names)
+            yield from _altered(operation, tables)
         case DropColumnOp():
-            if (was := names.column(operation)) is not None:
+            if (was := tables.column(operation)) is not None:
                 table, column, _ = was
-                del names.columns[table, operation.column_name]
+                del tables.columns[table, operation.column_name]
                 yield Effect(
                     "drop_column", table, column, f"drops {table}.{column} and all that is in it"
                 )
         case CreateTableOp():
             pass
-        case _ if (of_before := names.tables.get(_table(operation))) is not None:
-            yield from _of_table(record, of_before, names)
+        case _ if (of_before := tables.tables.get(_table(operation))) is not None:
+            yield from _of_table(record, of_before, tables)
 
 
-def _of_table(record: Recorded, table: str, names: _Names) -> Iterator[Effect]:
+def _of_table(record: Recorded, table: str, tables: Tables) -> Iterator[Effect]:
     operation = record.operation
     match operation:
         case DropTableOp():
-            del names.tables[_table(operation)]
+            del tables.tables[_table(operation)]
             yield Effect("drop_table", table, None, f"drops {table} with all its rows")
         case RenameTableOp(new_table_name=new):
-            del names.tables[_table(operation)]
-            names.tables[f"{operation.schema}.{new}" if operation.schema else new] = table
+            del tables.tables[_table(operation)]
+            tables.tables[f"{operation.schema}.{new}" if operation.schema else new] = table
             yield Effect(
                 "rename",
                 table,
@@ -203,8 +202,8 @@ def _of_table(record: Recorded, table: str, names: _Names) -> Iterator[Effect]:
             )
 
 
-def _altered(operation: AlterColumnOp, names: _Names) -> Iterator[Effect]:
-    if (was := names.column(operation)) is None:
+def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
+    if (was := tables.column(operation)) is None:
         return
     table, column, before = was
     where = f"{table}.{column}"
@@ -226,7 +225,7 @@ def _altered(operation: AlterColumnOp, names: _Names) -> Iterator[Effect]:
         )
     new = operation.modify_name
     if new is not None and new != operation.column_name:
-        names.columns[table, new] = names.columns.pop((table, operation.column_name))
+        tables.columns[table, new] = tables.columns.pop((table, operation.column_name))
         yield Effect(
             "rename",
             table,
@@ -236,7 +235,7 @@ def _altered(operation: AlterColumnOp, names: _Names) -> Iterator[Effect]:
         )
 
 
-def _statement(operation: ExecuteSQLOp, names: _Names) -> Iterator[Effect]:
+def _statement(operation: ExecuteSQLOp, tables: Tables) -> Iterator[Effect]:
     statement = operation.sqltext
     if isinstance(statement, Delete):
         name = str(getattr(statement.table, "name", ""))
@@ -244,20 +243,22 @@ def _statement(operation: ExecuteSQLOp, names: _Names) -> Iterator[Effect]:
         text = statement.text if isinstance(statement, TextClause) else statement
         found = _EMPTIES.match(text) if isinstance(text, str) else None
         name = found[2] if found else ""
-    if (table := names.tables.get(name)) is not None:
+    if (table := tables.tables.get(name)) is not None:
         yield Effect("delete", table, None, f"deletes rows of {table}")
 
 
-def _vanished(names: _Names, after: Schema) -> Iterator[Effect]:
+def _vanished(tables: Tables, after: Schema) -> Iterator[Effect]:
     """What no operation was seen to drop, and is gone."""
-    for now, table in names.tables.items():
+    for now, table in list(tables.tables.items()):
         if now not in after:
+            del tables.tables[now]
             yield Effect(
                 "drop_table", table, None, f"drops {table} with all its rows, by SQL of its own"
             )
             continue
-        for (owner, column_now), column in names.columns.items():
+        for (owner, column_now), column in list(tables.columns.items()):
             if owner == table and column_now not in after[now]:
+                del tables.columns[owner, column_now]
                 yield Effect(
                     "drop_column",
                     table,

@@ -7,7 +7,7 @@ from typing import Final
 from alembic.autogenerate import RevisionContext
 from alembic.operations.ops import MigrationScript
 
-from orm.migrations.effects import Effect, Kind, effects, flat
+from orm.migrations.effects import Effect, Kind, Tables, flat
 from orm.migrations.schema import Schema
 
 __all__ = ["in_words", "remark"]
@@ -39,7 +39,9 @@ def remark(request: RevisionContext, script: MigrationScript, before: Schema) ->
     """
     assert script.upgrade_ops is not None
     found = [
-        effect for effect in effects(flat(script.upgrade_ops.ops), before) if effect.kind in _SAID
+        effect
+        for effect in Tables(before).affected_by(flat(script.upgrade_ops.ops))
+        if effect.kind in _SAID
     ]
     template: dict[str, object] = request.template_args  # type: ignore[assignment]
     template["remarks"] = in_words(found)

@@ -39,13 +39,11 @@ class Step:
     Attributes:
         revision: which one.
         records: its operations, in their order.
-        before: the tables that it met.
         after: the tables that it left.
     """
 
     revision: str
     records: tuple[Recorded, ...]
-    before: Schema
     after: Schema
 
 
@@ -102,16 +100,13 @@ class Shadow:
         """
         self.options, self.metadata = options, options["target_metadata"]
         records: list[Recorded] = []
-        before = schema_of(self.connection) if self.watched else {}
 
         def applied(
             ctx: MigrationContext, step: MigrationInfo, heads: object, run_args: object
         ) -> None:
-            nonlocal before
             if self.watched:
                 after = schema_of(self.connection)
-                self.steps.append(Step(str(step.up_revision_id), tuple(records), before, after))
-                before = after
+                self.steps.append(Step(str(step.up_revision_id), tuple(records), after))
             records.clear()
 
         context.configure(connection=self.connection, on_version_apply=applied, **options)
@@ -129,6 +124,11 @@ class Shadow:
                     f"{cause_of(error)}. What is for one engine only belongs under "
                     'if op.get_context().dialect.name == "…"'
                 )
+        environment = self.application.versions.parent / "env.py"
+        if line := where(environment, error):
+            return MigrationError(
+                f"the models cannot be loaded ({environment}{line}): {cause_of(error)}"
+            )
         return cannot_be_loaded(files, error)
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from alembic.config import CommandLine, Config
+from click.testing import CliRunner, Result
+
+from orm.cli import main
 
 
 @dataclass
@@ -31,6 +34,13 @@ class Project:
         )
         line.run_cmd(config, options)
         return out.getvalue()
+
+    def orm(self, *arguments: str, answer: str | None = None) -> Result:
+        """Run `orm migrations …`, with an answer to what it asks; a failure is an exit code."""
+        result = CliRunner().invoke(main, ["migrations", *arguments], input=answer)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception  # a terminal would show a traceback
+        return result
 
     def models(self, code: str) -> None:
         """Make `code` the models; it finds all of SQLAlchemy, and a `metadata` to add tables to."""

@@ -4,9 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from orm.cli import main
 from tests.migrations.support import Project
 
 USERS = 'users = Table("users", metadata, Column("id", Integer, primary_key=True){})'
@@ -14,32 +12,26 @@ NICK = ', Column("nick", String(20), index=True)'
 HANDLE = ', Column("handle", String(20), index=True)'
 
 
-def orm(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["migrations", *arguments])
-
-
-def created(*arguments: str) -> str:
+def created(project: Project, *arguments: str) -> str:
     """Create a revision; its text."""
-    result = orm("create", "--json", *arguments)
+    result = project.orm("create", "--json", *arguments)
     assert result.exit_code == 0, result.output
     return Path(json.loads(result.stdout)["path"]).read_text()
 
 
-def refused(*arguments: str) -> str:
-    result = orm("create", *arguments)
-    assert result.exit_code not in (0, None), result.output
-    assert "Traceback" not in result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit)
+def refused(project: Project, *arguments: str) -> str:
+    result = project.orm("create", *arguments)
+    assert result.exit_code != 0, result.output
     return result.stderr
 
 
 def test_the_next_revision_needs_no_database(project: Project) -> None:
     project.models(USERS.format(""))
-    result = orm("create", "Create users")
+    result = project.orm("create", "Create users")
     assert result.exit_code == 0, result.output
     assert result.stdout.strip().endswith("0001_create_users.py")
     project.models(USERS.format(NICK))
-    created("add a nick")
+    created(project, "add a nick")
     assert project.revisions == ["0001_create_users.py", "0002_add_a_nick.py"]
     assert not project.database.exists()
     project.alembic("upgrade", "head")
@@ -47,17 +39,17 @@ def test_the_next_revision_needs_no_database(project: Project) -> None:
 
 
 def test_nothing_changed_nothing_written(project: Project) -> None:
-    result = orm("create", "nothing")
+    result = project.orm("create", "nothing")
     assert result.exit_code == 0
     assert "nothing to write" in result.stdout
-    assert json.loads(orm("create", "nothing", "--json").stdout) is None
+    assert json.loads(project.orm("create", "nothing", "--json").stdout) is None
     assert project.revisions == []
 
 
 def test_an_empty_revision_is_for_writing_by_hand(project: Project) -> None:
     project.models(USERS.format(""))
-    assert "create_table" not in created("fill in", "--empty")
-    assert "create_table" in created("create users")
+    assert "create_table" not in created(project, "fill in", "--empty")
+    assert "create_table" in created(project, "create users")
     project.alembic("upgrade", "head")
     assert "users" in project.tables
 
@@ -80,7 +72,7 @@ def test_an_empty_revision_is_for_writing_by_hand(project: Project) -> None:
     ],
 )
 def test_a_name_becomes_the_name_of_a_file(project: Project, name: str, file: str) -> None:
-    result = orm("create", "--empty", "--", name)
+    result = project.orm("create", "--empty", "--", name)
     assert result.exit_code == 0, result.output
     assert project.revisions == [file]
     project.alembic("upgrade", "head")
@@ -89,7 +81,7 @@ def test_a_name_becomes_the_name_of_a_file(project: Project, name: str, file: st
 @pytest.mark.parametrize("name", ['"""', 'say """hello"""', "back\\slash \\", '"', "\\N{x} \\x"])
 def test_any_name_can_stand_in_the_file(project: Project, name: str) -> None:
     name = f"a {name}"
-    written = created("--empty", "--", name)
+    written = created(project, "--empty", "--", name)
     assert written.startswith('"""a ')
     assert f"<base> -> 0001 (head), {name}" in project.alembic("history")
     project.alembic("revision", "-m", name)
@@ -98,13 +90,13 @@ def test_any_name_can_stand_in_the_file(project: Project, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "   ", "/", "___", "…", "🎉"])
 def test_nothing_to_name_a_file_by(project: Project, name: str) -> None:
-    assert "no letter or digit" in refused("--empty", "--", name)
+    assert "no letter or digit" in refused(project, "--empty", "--", name)
     assert project.revisions == []
 
 
 def test_what_cannot_be_printed_is_refused(project: Project) -> None:
     for name in ("bell \a", "not UTF-8 \udcff"):
-        assert "cannot be printed" in refused("--empty", name)
+        assert "cannot be printed" in refused(project, "--empty", name)
     assert project.revisions == []
 
 
@@ -137,12 +129,12 @@ def test_two_heads_are_refused(project: Project) -> None:
     project.revision(1, "pass")
     text = (project.folder / "alembic/versions/0001_by_hand.py").read_text()
     (project.folder / "alembic/versions/0001_other.py").write_text(text)
-    assert "both number 1" in refused("more", "--empty")
+    assert "both number 1" in refused(project, "more", "--empty")
 
 
 def test_a_failing_revision_is_named(project: Project) -> None:
     project.revision(1, "pass", "op.execute('CREATE EXTENSION hstore')")
-    said = refused("more")
+    said = refused(project, "more")
     assert "0001_by_hand.py" in said
     assert "line 10" in said
     assert "EXTENSION" in said
@@ -152,7 +144,7 @@ def test_a_revision_that_cannot_be_imported_is_named(project: Project) -> None:
     project.revision(1, "pass")
     file = project.folder / "alembic/versions/0001_by_hand.py"
     file.write_text(f"import absent_module\n{file.read_text()}")
-    said = refused("more")
+    said = refused(project, "more")
     assert "0001_by_hand.py" in said
     assert "absent_module" in said
 
@@ -163,9 +155,9 @@ def test_a_revision_that_cannot_be_imported_is_named(project: Project) -> None:
 def test_what_would_hurt_is_said_in_the_file_and_on_the_screen(project: Project) -> None:
     old = ', Column("a", String(20)), Column("b", Integer), Column("c", String(9))'
     project.models(USERS.format(old) + '\nTable("logs", metadata, Column("id", Integer))')
-    created("start")
+    created(project, "start")
     project.models(USERS.format(', Column("a", String(5)), Column("b", Integer, nullable=False)'))
-    result = orm("create", "hurt")
+    result = project.orm("create", "hurt")
     written = (project.folder / "alembic/versions/0002_hurt.py").read_text().split("import")[0]
     for sentence in (
         "drops logs with all its rows",
@@ -190,12 +182,12 @@ def test_plain_alembic_says_it_too(project: Project) -> None:
 @pytest.mark.parametrize("default", ["", ', server_default=text("CURRENT_TIMESTAMP")'])
 def test_a_column_that_rows_have_no_value_for_is_told(project: Project, default: str) -> None:
     project.models(USERS.format(""))
-    created("start")
+    created(project, "start")
     project.models(USERS.format(f', Column("at", DateTime, nullable=False{default})'))
-    told = "adds users.at NOT NULL without a default" in orm("create", "more").stdout
+    told = "adds users.at NOT NULL without a default" in project.orm("create", "more").stdout
     assert told == (not default)
     # Whatever a target with rows says to it, the next one can be built upon it.
-    assert orm("create", "nothing").stdout.endswith("nothing to write.\n")
+    assert project.orm("create", "nothing").stdout.endswith("nothing to write.\n")
 
 
 # Renames -----------------------------------------------------------------------------------
@@ -204,7 +196,7 @@ def test_a_column_that_rows_have_no_value_for_is_told(project: Project, default:
 @pytest.fixture
 def named(project: Project) -> Project:
     project.models(USERS.format(NICK))
-    created("start")
+    created(project, "start")
     project.alembic("upgrade", "head")
     project.query("INSERT INTO users (nick) VALUES ('x')")
     return project
@@ -212,13 +204,15 @@ def named(project: Project) -> Project:
 
 def test_a_script_has_to_say_whether_it_is_a_rename(named: Project) -> None:
     named.models(USERS.format(HANDLE))
-    assert "--rename users.nick:handle" in refused("rename")
+    assert "--rename users.nick:handle" in refused(named, "rename")
     assert named.revisions == ["0001_start.py"]
 
 
 def test_a_renamed_column_keeps_what_is_in_it(named: Project) -> None:
     named.models(USERS.format(HANDLE))
-    assert "renames users.nick to handle" in created("rename", "--rename", "users.nick:handle")
+    assert "renames users.nick to handle" in created(
+        named, "rename", "--rename", "users.nick:handle"
+    )
     named.alembic("upgrade", "head")
     assert named.query("SELECT handle FROM users") == [("x",)]
     assert "No new upgrade operations" in named.alembic("check")
@@ -229,7 +223,7 @@ def test_a_renamed_column_keeps_what_is_in_it(named: Project) -> None:
 
 def test_no_rename_drops(named: Project) -> None:
     named.models(USERS.format(HANDLE))
-    assert "drops users.nick" in created("drop", "--no-rename")
+    assert "drops users.nick" in created(named, "drop", "--no-rename")
     named.alembic("upgrade", "head")
     assert named.query("SELECT handle FROM users") == [(None,)]
 
@@ -239,11 +233,13 @@ def test_a_renamed_table_keeps_its_rows_and_its_children(named: Project) -> None
         ' Column("user_id", ForeignKey("{}.id", ondelete="CASCADE")))'
     )
     named.models(USERS.format(NICK) + posts.format("users"))
-    created("posts")
+    created(named, "posts")
     named.alembic("upgrade", "head")
     named.query("INSERT INTO posts (user_id) VALUES (1)")
     named.models(USERS.replace("users", "people").format(NICK) + posts.format("people"))
-    assert "op.rename_table('users', 'people')" in created("people", "--rename", "users:people")
+    assert "op.rename_table('users', 'people')" in created(
+        named, "people", "--rename", "users:people"
+    )
     named.alembic("upgrade", "head")
     assert named.query("SELECT nick FROM people") == [("x",)]
     assert named.query("SELECT count(*) FROM posts") == [(1,)]
@@ -252,13 +248,13 @@ def test_a_renamed_table_keeps_its_rows_and_its_children(named: Project) -> None
 
 def test_what_cannot_be_a_rename_is_refused(named: Project) -> None:
     named.models(USERS.format(HANDLE))
-    assert "possible: users.nick:handle" in refused("x", "--rename", "users.nick:other")
+    assert "possible: users.nick:handle" in refused(named, "x", "--rename", "users.nick:other")
     twice = ("--rename", "users.nick:handle")
-    assert "another --rename" in refused("x", *twice, *twice)
-    assert "--empty" in refused("x", "--empty", *twice)
+    assert "another --rename" in refused(named, "x", *twice, *twice)
+    assert "--empty" in refused(named, "x", "--empty", *twice)
     assert named.revisions == ["0001_start.py"]
 
 
 def test_another_type_is_no_probable_rename(named: Project) -> None:
     named.models(USERS.format(', Column("handle", Integer)'))
-    assert "drops users.nick" in created("change")
+    assert "drops users.nick" in created(named, "change")
