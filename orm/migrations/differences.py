@@ -53,34 +53,44 @@ def of_models(shadow: Shadow) -> list[Difference]:
     Args:
         shadow: with all revisions.
     """
-    found = [_described(record.operation) for record in flat(shadow.compare())]
+    operations = [record.operation for record in flat(shadow.compare())]
+    whole = {o.table_name for o in operations if isinstance(o, CreateTableOp | DropTableOp)}
+    found = [
+        _described(operation)
+        for operation in operations
+        if isinstance(operation, CreateTableOp | DropTableOp) or _table(operation) not in whole
+    ]
     return [*found, *_checks(shadow)]
 
 
+def _table(operation: MigrateOperation) -> str:
+    name = getattr(operation, "table_name", None) or getattr(operation, "source_table", None)
+    return str(name)
+
+
 def _described(operation: MigrateOperation) -> Difference:
-    table = getattr(operation, "table_name", None) or getattr(operation, "source_table", None)
+    table = _table(operation)
     match operation:
         case CreateTableOp():
-            return _only_in_models(f"table {table}")
+            return _only_in_models(Thing("table", table, table))
         case DropTableOp():
-            return _only_in_revisions(f"table {table}")
+            return _only_in_revisions(Thing("table", table, table))
         case AddColumnOp(column=column):
-            return _only_in_models(f"column {table}.{column.name}")
+            return _only_in_models(Thing("column", table, column.name))
         case DropColumnOp(column_name=name):
-            return _only_in_revisions(f"column {table}.{name}")
+            return _only_in_revisions(Thing("column", table, name))
         case CreateIndexOp(index_name=name):
-            return _only_in_models(f"index {name} on {table}")
+            return _only_in_models(Thing("index", table, str(name)))
         case DropIndexOp(index_name=name):
-            return _only_in_revisions(f"index {name} on {table}")
+            return _only_in_revisions(Thing("index", table, str(name)))
         case AddConstraintOp():
-            name = operation.to_constraint().name
-            return _only_in_models(f"constraint {name} of {table}")
+            return _only_in_models(Thing("constraint", table, str(operation.to_constraint().name)))
         case DropConstraintOp(constraint_name=name):
-            return _only_in_revisions(f"constraint {name} of {table}")
+            return _only_in_revisions(Thing("constraint", table, str(name)))
         case AlterColumnOp(column_name=name):
-            return _otherwise(f"column {table}.{name}", "; ".join(_changes(operation)))
+            return _otherwise(Thing("column", table, name), "; ".join(_changes(operation)))
         case _:
-            return _otherwise(f"table {table}", str(operation.to_diff_tuple()))
+            return _otherwise(Thing("table", table, table), str(operation.to_diff_tuple()))
 
 
 def _changes(operation: AlterColumnOp) -> Iterator[str]:
@@ -121,34 +131,34 @@ def _checks(shadow: Shadow) -> Iterator[Difference]:
     yield from _compare(
         checks(made),
         checks(wanted),
-        only_left=lambda thing: _only_in_revisions(str(thing)),
-        only_right=lambda thing: _only_in_models(str(thing)),
+        only_left=_only_in_revisions,
+        only_right=_only_in_models,
         differs=lambda thing, there, here: _otherwise(
-            str(thing), f"it is {there} there and {here} here"
+            thing, f"it is {there} there and {here} here"
         ),
     )
 
 
-def _only_in_models(subject: str) -> Difference:
+def _only_in_models(thing: Thing) -> Difference:
     return Difference(
-        "model", subject, f"{subject} is in the models, and no revision makes it: {_CREATE}"
+        "model", str(thing), f"{thing} is in the models, and no revision makes it: {_CREATE}"
     )
 
 
-def _only_in_revisions(subject: str) -> Difference:
+def _only_in_revisions(thing: Thing) -> Difference:
     return Difference(
         "revision",
-        subject,
-        f"{subject} is made by the revisions, and the models do not have it: add it to them, or "
+        str(thing),
+        f"{thing} is made by the revisions, and the models do not have it: add it to them, or "
         f"have it dropped: {_CREATE}",
     )
 
 
-def _otherwise(subject: str, how: str) -> Difference:
+def _otherwise(thing: Thing, how: str) -> Difference:
     return Difference(
         "model",
-        subject,
-        f"{subject} is another one in the revisions (there) than in the models (here): {how}: "
+        str(thing),
+        f"{thing} is another one in the revisions (there) than in the models (here): {how}: "
         f"{_CREATE}",
     )
 
