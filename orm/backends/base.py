@@ -56,6 +56,10 @@ class Backend(Protocol):
     reserved_tables: frozenset[str]
     """Tables of the library's own, which no migration compares."""
 
+    all_ddl_is_transactional: bool
+    """Whether every statement can run in a transaction: Alembic's ``autocommit_block``, which other
+    engines need in the same revision files, then leaves the transaction alone."""
+
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
         """The engine for transactions that may write, on the primary."""
         ...

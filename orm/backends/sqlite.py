@@ -82,6 +82,7 @@ class SQLiteBackend:
     """SQLite through aiosqlite. Implements `orm.backends.Backend`."""
 
     reserved_tables = frozenset({"orm_position"})
+    all_ddl_is_transactional = True
 
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
         # One connection: writers then queue in turn in the pool, where SQLite's own lock would

@@ -40,12 +40,12 @@ def baseline(application: Application, url: URL, revision: str, reason: str) -> 
     def adopt(connection: Connection, state: State) -> list[str]:
         _refuse(state, but={"unrecorded", "version"})
         wanted = state.pending(revision)
-        if not wanted and set(state.heads) == {state.at}:
-            raise MigrationError(f"revision {revision} is in the ledger already")
-        if state.at is not None and not wanted and state.at != revision:
+        if not wanted and revision != state.at:
             raise MigrationError(
                 f"the database is at {state.at}, and a baseline at {revision} would take it back"
             )
+        if not wanted and set(state.heads) == {state.at}:
+            raise MigrationError(f"revision {revision} is in the ledger already")
         ours = backend.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
         if not set(inspect(connection).get_table_names()) - ours:
             raise MigrationError(

@@ -4,12 +4,15 @@ Alembic does not tell ``env.py`` which command runs, but it hands the context a 
 local to that command: its qualified name is ``upgrade.<locals>.upgrade``, for instance.
 """
 
+from contextlib import nullcontext
 from typing import Final
 
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 
-__all__ = ["command_name", "is_read_only", "refuse_backward"]
+from orm.backends import Backend
+
+__all__ = ["command_name", "is_read_only", "keep_whole", "refuse_backward"]
 
 _READ_ONLY: Final = frozenset({"check", "current", "edit", "history", "revision", "show"})
 
@@ -45,3 +48,12 @@ def refuse_backward(migration: MigrationContext) -> None:
     refusal = _REFUSED.get(command_name(migration))
     if refusal is not None:
         raise CommandError(refusal)
+
+
+def keep_whole(migration: MigrationContext, backend: Backend) -> None:
+    """Have a revision's ``autocommit_block`` stay in the transaction, where the engine allows it.
+
+    It would commit what comes before it, and a revision that fails after that stays half done.
+    """
+    if backend.all_ddl_is_transactional:
+        migration.autocommit_block = nullcontext  # type: ignore[method-assign, assignment]

@@ -84,7 +84,8 @@ def _run(metadata: MetaData) -> None:
     files = None
     if command_name(environment.get_context()) == "upgrade":
         files = read(Path(environment.script.versions))
-        refuse(findings_in_files(files))
+        if environment.is_offline_mode() or backend.is_absent(url):  # nothing to compare with
+            refuse(findings_in_files(files))
     if environment.is_offline_mode():
         offline.run(environment, url, options, files)
         return

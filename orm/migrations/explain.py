@@ -1,7 +1,8 @@
 """Why a revision failed, in one message: file, line, statement, cause, and what stays."""
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -10,13 +11,15 @@ from sqlalchemy.exc import DBAPIError
 from orm.exceptions import MigrationError
 from orm.migrations.revisions import Revision
 
-__all__ = ["cannot_be_loaded", "cause_of", "failed", "where"]
+__all__ = ["cause_of", "failed", "loading", "where"]
 
 _LONGEST: Final = 1000
 """Characters of a statement that are shown."""
 
 
-def failed(revision: Revision, error: Exception, *, at: str | None, ours: bool) -> MigrationError:
+def failed(
+    revision: Revision, error: Exception, *, at: str | None, ours: bool, may_split: bool
+) -> MigrationError:
     """What to raise in place of an error in a revision.
 
     Args:
@@ -24,11 +27,12 @@ def failed(revision: Revision, error: Exception, *, at: str | None, ours: bool) 
         error: what it failed with.
         at: the revision before it, which the database is at now.
         ours: whether the transaction is Alembic's, and was rolled back.
+        may_split: whether an ``autocommit_block`` commits what comes before it.
     """
     if not ours:
         stays = "the transaction is yours to roll back"
-    elif "autocommit_block" in revision.path.read_text("utf-8-sig"):
-        stays = "what it did up to the end of its last autocommit_block stays, the rest does not"
+    elif may_split and "autocommit_block" in revision.path.read_text("utf-8-sig"):
+        stays = "what it did up to its last autocommit_block may stay"
     else:
         stays = "nothing of it stays"
     parts = [f"{revision.name}.py failed{where(revision.path, error)}, {stays}: {cause_of(error)}"]
@@ -40,14 +44,22 @@ def failed(revision: Revision, error: Exception, *, at: str | None, ours: bool) 
     return MigrationError("\n".join(parts))
 
 
-def cannot_be_loaded(files: Iterable[Revision], error: Exception) -> MigrationError:
-    """What to raise in place of an error in the body of a revision file, outside its function."""
-    for file in files:
-        if _line_in(file.path, error) is not None:
-            return MigrationError(
-                f"{file.path} cannot be loaded{where(file.path, error)}: {cause_of(error)}"
-            )
-    return MigrationError(f"a revision file cannot be loaded: {cause_of(error)}")
+@contextmanager
+def loading(files: Iterable[Revision]) -> Iterator[None]:
+    """Name the file whose body, outside its function, raises an error within the block.
+
+    Raises:
+        MigrationError: in place of that error.
+    """
+    try:
+        yield
+    except Exception as error:
+        for file in files:
+            if _line_in(file.path, error) is not None:
+                raise MigrationError(
+                    f"{file.path} cannot be loaded{where(file.path, error)}: {cause_of(error)}"
+                ) from error
+        raise
 
 
 def cause_of(error: Exception) -> str:

@@ -56,11 +56,11 @@ def findings(
         applied: the ledger.
         heads: the rows of ``alembic_version``.
     """
-    return [
-        *findings_in_files(files),
-        *_against_the_ledger(files, applied),
-        *_against_alembic(applied, heads),
-    ]
+    against = [*_against_the_ledger(files, applied), *_against_alembic(applied, heads)]
+    alone = findings_in_files(files)
+    if any(finding.kind == "deleted" for finding in against):  # that is the gap, and says more
+        alone = [finding for finding in alone if finding.kind != "gap"]
+    return [*alone, *against]
 
 
 def pending(files: Sequence[Revision], applied: Iterable[Applied]) -> list[Revision]:

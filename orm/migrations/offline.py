@@ -11,9 +11,11 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionS
 from sqlalchemy import URL, func
 from sqlalchemy.schema import CreateTable
 
+from orm.backends import backend_for
 from orm.exceptions import MigrationError
 from orm.migrations import ledger
-from orm.migrations.explain import cannot_be_loaded, cause_of, where
+from orm.migrations.direction import keep_whole
+from orm.migrations.explain import cause_of, loading, where
 from orm.migrations.revisions import Revision
 
 __all__ = ["run"]
@@ -47,6 +49,7 @@ def run(
         output_buffer=script,
         **options,
     )
+    keep_whole(environment.get_context(), backend_for(url))
     with environment.begin_transaction():
         environment.run_migrations()
     (environment.config.output_buffer or sys.stdout).write(script.getvalue())
@@ -62,10 +65,8 @@ class _Writer:
 
     def steps(self, heads: object, context: MigrationContext) -> Iterator[RevisionStep]:
         """What Alembic runs."""
-        try:
+        with loading(self._files.values()):
             steps = self._fn(heads, context)
-        except (ImportError, NameError) as error:
-            raise cannot_be_loaded(self._files.values(), error) from error
         for step in steps:
             file = self._files[step.revision.revision]
             step.migration_fn = _without_a_database(file, step.migration_fn)

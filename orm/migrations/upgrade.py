@@ -11,8 +11,10 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import Connection
 
 from orm.backends import Backend
+from orm.exceptions import MigrationError
 from orm.migrations import ledger, line
-from orm.migrations.explain import cannot_be_loaded, failed
+from orm.migrations.direction import keep_whole
+from orm.migrations.explain import failed, loading
 from orm.migrations.revisions import Revision
 from orm.migrations.steps import BEFORE_FIRST, Plan
 
@@ -37,6 +39,7 @@ class Upgrade:
         self._connection = connection
         self._backend = backend
         self._ours = not connection.in_transaction()  # else the caller's, who commits it
+        self._line = files
         self._files = {file.id: file for file in files}
         self._at: str | None = None
         self._current: Revision | None = None
@@ -65,27 +68,31 @@ class Upgrade:
             on_version_apply=self._record,
             **options,
         )
+        keep_whole(self._environment.get_context(), self._backend)
         try:
             with self._environment.begin_transaction():
                 self._environment.run_migrations()
         except Exception as error:
             if self._current is None:
                 raise
-            raise failed(self._current, error, at=self._at, ours=self._ours) from error
+            raise self._failed(error) from error
         if self._ours:
             self._connection.commit()  # Alembic's version table, made outside of any revision
+
+    def _failed(self, error: Exception) -> MigrationError:
+        assert self._current is not None
+        split = not self._backend.all_ddl_is_transactional
+        return failed(self._current, error, at=self._at, ours=self._ours, may_split=split)
 
     def _plan(self) -> list[RevisionStep]:
         applied, heads = ledger.read(self._connection), ledger.heads(self._connection)
         if self._ours:
             self._connection.rollback()  # what reading began
-        line.refuse(line.findings(list(self._files.values()), applied, heads))
+        line.refuse(line.findings(self._line, applied, heads))
         self._at = applied[-1].revision if applied else None
         context = self._environment.get_context()
-        try:
+        with loading(self._line):
             steps: list[RevisionStep] = list(context.opts["fn"](tuple(heads), context))
-        except (ImportError, NameError) as error:
-            raise cannot_be_loaded(self._files.values(), error) from error
         plan = Plan(self._connection, self._backend, [self._file(step) for step in steps])
         if steps:
             for check in BEFORE_FIRST:

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from alembic.config import CommandLine, Config
+from alembic.util import CommandError
 from click.testing import CliRunner, Result
 
 from orm.cli import main
+
+COMMAND_LINES = pytest.mark.parametrize("command_line", ["orm", "alembic"])
 
 
 @dataclass
@@ -34,13 +38,6 @@ class Project:
         )
         line.run_cmd(config, options)
         return out.getvalue()
-
-    def orm(self, *arguments: str, answer: str | None = None) -> Result:
-        """Run `orm migrations …`, with an answer to what it asks; a failure is an exit code."""
-        result = CliRunner().invoke(main, ["migrations", *arguments], input=answer)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception  # a terminal would show a traceback
-        return result
 
     def models(self, code: str) -> None:
         """Make `code` the models; it finds all of SQLAlchemy, and a `metadata` to add tables to."""
@@ -83,3 +80,46 @@ class Project:
     @property
     def applied(self) -> list[str]:
         return [number for (number,) in self.query("SELECT version_num FROM alembic_version")]
+
+    @property
+    def ledger(self) -> list[str]:
+        """The revisions in the ledger."""
+        if "orm_revisions" not in self.tables:
+            return []
+        return [number for (number,) in self.query("SELECT revision FROM orm_revisions ORDER BY 1")]
+
+    def file(self, name: str) -> Path:
+        """A revision file."""
+        return self.folder / "alembic" / "versions" / name
+
+    def orm(self, *arguments: str, input: str | None = None) -> Result:  # noqa: A002 -- as click
+        """Run `orm migrations …` as its command line would."""
+        return CliRunner().invoke(main, ["migrations", *arguments], input=input, prog_name="orm")
+
+    def refusal(self, command_line: str) -> str:
+        """What an upgrade of the local database is refused with.
+
+        Args:
+            command_line: ``"orm"`` or ``"alembic"``.
+        """
+        if command_line == "alembic":
+            with pytest.raises(CommandError) as caught:
+                self.alembic("upgrade", "head")
+            return str(caught.value)
+        result = self.orm("apply", "--local")
+        assert isinstance(result.exception, SystemExit), result.exception
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Error: ")
+        return result.stderr
+
+    def upgrade(self, command_line: str) -> None:
+        """Apply everything to the local database.
+
+        Args:
+            command_line: ``"orm"`` or ``"alembic"``.
+        """
+        if command_line == "alembic":
+            self.alembic("upgrade", "head")
+        else:
+            result = self.orm("apply", "--local")
+            assert result.exit_code == 0, result.output

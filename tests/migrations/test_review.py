@@ -144,7 +144,7 @@ def test_lost_data_wants_a_typed_yes(
     remote: Project, options: list[str], answer: str, applied: bool
 ) -> None:
     remote.revision(2, LOSING)
-    result = remote.orm("apply", "--remote", *options, answer=answer)
+    result = remote.orm("apply", "--remote", *options, input=answer)
     assert (result.exit_code == 0) == applied
     assert remote.applied == ["0002" if applied else "0001"]
     assert "drops users.email and all that is in it (2 rows)" in result.stderr
@@ -153,7 +153,7 @@ def test_lost_data_wants_a_typed_yes(
 @pytest.mark.parametrize(("answer", "applied"), [("y\n", True), ("n\n", False), ("", False)])
 def test_what_loses_nothing_wants_a_yes(remote: Project, answer: str, applied: bool) -> None:
     remote.revision(2, f"{BATCH}batch.alter_column('email', new_column_name='mail')")
-    result = remote.orm("apply", "--remote", answer=answer)
+    result = remote.orm("apply", "--remote", input=answer)
     assert (result.exit_code == 0) == applied
     assert remote.applied == ["0002" if applied else "0001"]
 
