@@ -21,7 +21,7 @@ from alembic.operations.ops import (
 )
 from sqlalchemy import Delete, TextClause
 
-from orm.migrations.recorder import Recorded, adds_required_column
+from orm.migrations.recorder import Recorded
 from orm.migrations.schema import Column, Schema
 
 __all__ = ["Effect", "Kind", "Tables", "flat"]
@@ -165,13 +165,13 @@ def _of_table(record: Recorded, table: str, tables: Tables) -> Iterator[Effect]:
                 "over without a stop, add the new one, fill both, and drop the old one later",
             )
         case AddColumnOp(column=column):
-            if adds_required_column(operation):
+            if _is_required(operation):
                 yield Effect(
                     "required_column",
                     table,
                     column.name,
                     f"adds {table}.{column.name} NOT NULL without a default: rows that are there "
-                    "have no value for it, and SQLite refuses it altogether. Give it a "
+                    "have no value for it, so it fails if there are any. Give it a "
                     "server_default, or add it with NULL allowed, fill it, and set NOT NULL then",
                 )
             elif not record.batch and _changes(operation):
@@ -265,6 +265,17 @@ def _vanished(tables: Tables, after: Schema) -> Iterator[Effect]:
                     column,
                     f"drops {table}.{column} and all that is in it, by SQL of its own",
                 )
+
+
+def _is_required(operation: AddColumnOp) -> bool:
+    """Whether rows that are there have no value for the column."""
+    column = operation.column
+    return (
+        not column.nullable
+        and column.server_default is None
+        and column.computed is None
+        and column.identity is None
+    )
 
 
 def _changes(operation: AddColumnOp) -> bool:

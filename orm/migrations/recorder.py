@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 from alembic.operations import BatchOperations, MigrateOperation, Operations
-from alembic.operations.ops import AddColumnOp
 from alembic.runtime.migration import MigrationContext
 
-__all__ = ["Recorded", "adds_required_column", "recording"]
+__all__ = ["Recorded", "recording"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +26,13 @@ class Recorded:
 
 @contextmanager
 def recording(migration: MigrationContext, records: list[Recorded]) -> Iterator[None]:
-    """Give revisions their ``op``, and add to `records` whatever they do with it.
-
-    They run in a database that holds no rows. A column NOT NULL without a default, which SQLite
-    adds to no table however empty, is added there by rebuilding the table.
-    """
+    """Give revisions their ``op``, and add to `records` whatever they do with it."""
     with Operations.context(migration) as operations:
         invoke, batch_alter_table = operations.invoke, operations.batch_alter_table
 
         def record(operation: MigrateOperation) -> Any:
             records.append(Recorded(operation, batch=False))
-            if not adds_required_column(operation):
-                return invoke(operation)
-            with batch_alter_table(
-                operation.table_name, schema=operation.schema, recreate="always"
-            ) as batch:
-                return batch.add_column(operation.column)
+            return invoke(operation)
 
         @contextmanager
         def record_batch(*args: Any, **options: Any) -> Iterator[BatchOperations]:
@@ -62,17 +52,4 @@ class _Batch(BatchOperations):
 
     def invoke(self, operation: MigrateOperation) -> Any:
         self._records.append(Recorded(operation, batch=True))
-        if adds_required_column(operation):
-            self.impl.recreate = "always"
         return super().invoke(operation)
-
-
-def adds_required_column(operation: MigrateOperation) -> TypeGuard[AddColumnOp]:
-    """Whether it adds a column for which existing rows have no value."""
-    return (
-        isinstance(operation, AddColumnOp)
-        and not operation.column.nullable
-        and operation.column.server_default is None
-        and operation.column.computed is None
-        and operation.column.identity is None
-    )

@@ -21,7 +21,7 @@ from sqlalchemy import URL, Connection, MetaData, make_url
 from orm.backends import backend_for
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
-from orm.migrations.explain import cannot_be_loaded, cause_of, where
+from orm.migrations.explain import cause_of, where
 from orm.migrations.recorder import Recorded, recording
 from orm.migrations.revisions import read
 from orm.migrations.schema import Schema, schema_of
@@ -83,7 +83,9 @@ class Shadow:
         except (CommandError, OrmError):
             raise
         except Exception as error:
-            raise self._explained(error) from error
+            if (explained := self._explained(error)) is None:
+                raise
+            raise explained from error
 
     def compare(self) -> Sequence[MigrateOperation]:
         """What would make the shadow what the models say."""
@@ -114,22 +116,21 @@ class Shadow:
         with context.begin_transaction(), recording(migration, records):
             migration.run_migrations()
 
-    def _explained(self, error: Exception) -> MigrationError:
-        files = read(self.application.versions)
-        for file in files:
+    def _explained(self, error: Exception) -> MigrationError | None:
+        for file in read(self.application.versions):
             if line := where(file.path, error):
                 return MigrationError(
                     f"{file.path} cannot be replayed in an empty {self.connection.dialect.name} "
-                    f"database{line}: "
-                    f"{cause_of(error)}. What is for one engine only belongs under "
+                    f"database{line}: {cause_of(error)}. What is for one engine only belongs under "
                     'if op.get_context().dialect.name == "…"'
                 )
         environment = self.application.versions.parent / "env.py"
-        if line := where(environment, error):
+        if isinstance(error, SyntaxError) or where(environment, error):
             return MigrationError(
-                f"the models cannot be loaded ({environment}{line}): {cause_of(error)}"
+                f"the models cannot be loaded ({environment}{where(environment, error)}): "
+                f"{cause_of(error)}"
             )
-        return cannot_be_loaded(files, error)
+        return None
 
 
 @contextmanager

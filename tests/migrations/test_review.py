@@ -13,6 +13,7 @@ USERS = (
     " sa.Column('email', sa.String(20)), sa.Column('age', sa.Integer))"
 )
 BATCH = "with op.batch_alter_table('users') as batch: "
+ORM = "from orm.cli import main; main()"
 LOSING = f"{BATCH}batch.drop_column('email')"
 
 
@@ -162,8 +163,7 @@ def test_what_loses_nothing_wants_a_yes(remote: Project, answer: str, applied: b
 def test_a_closed_terminal_is_no(remote: Project, line: str) -> None:
     remote.revision(2, line)
     done = subprocess.run(
-        [sys.executable, "-c", "import os; os.close(0); from orm.cli import main; main()"]
-        + ["migrations", "apply", "--remote"],
+        [sys.executable, "-c", f"import os; os.close(0); {ORM}", "migrations", "apply", "--remote"],
         cwd=remote.folder,
         capture_output=True,
         text=True,
@@ -195,8 +195,7 @@ def test_create_asks_about_renames(project: Project, answer: str, operation: str
     try:
         os.write(terminal, f"{answer}\n".encode())
         subprocess.run(
-            [sys.executable, "-c", "from orm.cli import main; main()"]
-            + ["migrations", "create", "rename"],
+            [sys.executable, "-c", ORM, "migrations", "create", "rename"],
             cwd=project.folder,
             stdin=side,
             capture_output=True,
