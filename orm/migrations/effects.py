@@ -37,10 +37,13 @@ Kind = Literal[
     "delete",
     "constraint",
     "index",
+    "unknown",
 ]
 
-LOSING: Final[frozenset[Kind]] = frozenset({"drop_table", "drop_column", "type", "delete"})
-"""Rows, or what is in them, cannot be had back afterwards."""
+LOSING: Final[frozenset[Kind]] = frozenset(
+    {"drop_table", "drop_column", "type", "delete", "unknown"}
+)
+"""Rows, or what is in them, cannot be had back afterwards, or that is not known."""
 
 _EMPTIES: Final = re.compile(
     r"\s*(DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+[\"`]?(\w+)", re.IGNORECASE
@@ -54,7 +57,7 @@ class Effect:
 
     Attributes:
         kind: for programs.
-        table: the table, by the name that it has before all of it.
+        table: the table, by the name that it has before all of it; empty if that is not known.
         column: the column, likewise; None if it is about the whole table.
         message: a sentence.
     """

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from alembic.util import CommandError
 from sqlalchemy import URL, ColumnElement, Connection, column, func, select, table
 
 from orm.backends import backend_for
+from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.effects import Effect, Tables
@@ -37,13 +39,13 @@ class Reviewed:
     @property
     def loses_data(self) -> bool:
         """Whether something that is in the database is gone afterwards."""
-        return self.effect.loses_data and bool(self.rows)
+        return self.effect.kind == "unknown" or (self.effect.loses_data and bool(self.rows))
 
     @property
     def message(self) -> str:
         """A sentence."""
-        rows = "not there" if self.rows is None else f"{self.rows:,} rows"
-        return f"{self.revision.name} {self.effect.message} ({rows})"
+        rows = "" if self.rows is None else f" ({self.rows:,} rows)"
+        return f"{self.revision.name} {self.effect.message}{rows}"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -73,13 +75,16 @@ def review(
         pending: those to be applied, in their order.
 
     Raises:
-        MigrationError: one of them cannot be run in a shadow; names its file and line.
         DBAPIError, OSError: the database cannot be read.
     """
     backend = backend_for(url)
     if not pending or at is None or backend.is_absent(url):
         return []  # there are no rows yet
-    found = list(_effects(application, at, pending))
+    try:
+        found = list(_effects(application, at, pending))
+    except (MigrationError, CommandError) as error:  # what is not known may be anything
+        unknown = Effect("unknown", "", None, f"cannot be reviewed: {error}")
+        return [Reviewed(pending[-1], unknown, None)]
     if not found:
         return []
 

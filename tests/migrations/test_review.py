@@ -174,11 +174,17 @@ def test_a_closed_terminal_is_no(remote: Project, line: str) -> None:
     assert remote.applied == ["0001"]
 
 
-def test_a_local_database_is_told_and_not_asked(remote: Project) -> None:
+def test_what_cannot_be_reviewed_may_lose_anything(remote: Project) -> None:
+    remote.revision(2, "op.get_bind().execute(sa.text('SELECT 1 FROM users')).first()[0]")
+    assert remote.orm("apply", "--remote", "--yes").exit_code == 1
+    result = remote.orm("apply", "--remote", "--yes", "--allow-data-loss")
+    assert "0002_by_hand cannot be reviewed" in result.stderr
+    assert remote.applied == ["0002"]
+
+
+def test_a_local_database_is_not_asked_about(remote: Project) -> None:
     remote.revision(2, LOSING)
-    result = remote.orm("apply", "--local")
-    assert result.exit_code == 0
-    assert "(2 rows)" in result.stderr
+    assert remote.orm("apply", "--local").exit_code == 0
     assert remote.applied == ["0002"]
 
 

@@ -71,7 +71,8 @@ def apply(
             return
         done: list[Revision] = []
         if pending:
-            reviewed = review(application, url, state.at, pending)
+            # A review runs the revisions once more, which is not worth it where it is not asked.
+            reviewed = review(application, url, state.at, pending) if target == "remote" else []
             consent(target, url, pending, reviewed, yes=yes, allow_data_loss=allow_data_loss)
             with _progress(pending, quiet=as_json) as advance:
                 done = apply_now(application, url, to=to, applied=advance)
