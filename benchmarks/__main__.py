@@ -13,10 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import sessions, visibility
+from benchmarks import migrations, sessions, visibility
 from benchmarks.data import scratch_space
 
-KINDS = (sessions, visibility)
+KINDS = (sessions, visibility, migrations)
 
 
 def main() -> int:

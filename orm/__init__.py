@@ -5,14 +5,18 @@ from one session to the next. `Base` is what models derive from. Everything that
 is an `OrmError`; the tree is in `orm.exceptions`.
 """
 
-from orm.bookmark import Bookmark
-from orm.connection import BookmarkConnection
-from orm.database import Database
-from orm.exceptions import InvalidBookmark, NotCaughtUp, OrmError, ReadOnlyError, WriteLost
-from orm.model import Base
-from orm.routing import Reason, Route
-from orm.session import BookmarkSession
-from orm.status import ServerStatus
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from orm.bookmark import Bookmark
+    from orm.connection import BookmarkConnection
+    from orm.database import Database
+    from orm.exceptions import InvalidBookmark, NotCaughtUp, OrmError, ReadOnlyError, WriteLost
+    from orm.model import Base
+    from orm.routing import Reason, Route
+    from orm.session import BookmarkSession
+    from orm.status import ServerStatus
 
 __all__ = [
     "Base",
@@ -29,3 +33,27 @@ __all__ = [
     "ServerStatus",
     "WriteLost",
 ]
+
+_MODULES: Final = {
+    "Base": "orm.model",
+    "Bookmark": "orm.bookmark",
+    "BookmarkConnection": "orm.connection",
+    "BookmarkSession": "orm.session",
+    "Database": "orm.database",
+    "InvalidBookmark": "orm.exceptions",
+    "NotCaughtUp": "orm.exceptions",
+    "OrmError": "orm.exceptions",
+    "ReadOnlyError": "orm.exceptions",
+    "Reason": "orm.routing",
+    "Route": "orm.routing",
+    "ServerStatus": "orm.status",
+    "WriteLost": "orm.exceptions",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # What asks for no name here, such as `orm --help`, need not wait for SQLAlchemy.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value

@@ -4,10 +4,11 @@ A `Router` finds the connection that a transaction reads from, and keeps what th
 up to date. All of it runs inside SQLAlchemy's greenlet.
 """
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Result
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from orm._greenlet import await_
@@ -34,7 +35,8 @@ class _Unit:
     """What reads go to while the transaction does not write; to `server`."""
     writer: Connection | None = None
     answered: bool = False
-    streams: bool = False
+    opening: bool = False
+    streams: list[Result[Any]] = field(default_factory=list)
     held: list[Connection] = field(default_factory=list)
 
 
@@ -56,6 +58,11 @@ class Router:
     def writes(self) -> bool:
         """Whether the transaction may write, and so is on the primary."""
         return self._unit.writes
+
+    @property
+    def opening(self) -> bool:
+        """Whether a reader is being found at this moment, by another task."""
+        return self._unit.opening
 
     @property
     def read_only(self) -> bool:
@@ -109,10 +116,13 @@ class Router:
         unit, self._unit = self._unit, _Unit()
         if unit.connection is not None or unit.writer is not None:
             self._tracker.first_primary = False
-        for connection in unit.held:
-            if unit.streams:
-                connection.invalidate()
-            connection.close()
+        if not unit.held and not unit.streams:
+            return
+        with ExitStack() as stack:  # whatever fails or is cancelled, the rest is given back too
+            for connection in unit.held:
+                stack.callback(connection.close)
+            for stream in unit.streams:
+                stack.callback(stream.close)
 
     # Reads -----------------------------------------------------------------------------------
 
@@ -123,7 +133,20 @@ class Router:
             NotCaughtUp: no server has all that the session must see.
             WriteLost: what it must see is not in the database any more.
         """
-        return self._unit.connection or self._open()
+        unit = self._unit
+        if unit.connection is not None:
+            return unit.connection
+        if unit.opening:  # as SQLAlchemy has it; here it would read from two servers at once
+            raise InvalidRequestError(
+                "This session is provisioning a new connection; "
+                "concurrent operations are not permitted",
+                code="isce",
+            )
+        unit.opening = True
+        try:
+            return self._open()
+        finally:
+            unit.opening = False
 
     def _open(self) -> Connection:
         cluster, tracker = self.cluster, self._tracker
@@ -227,18 +250,16 @@ class Router:
         replicas = describe(self._tracker.bookmark, self.cluster.replicas)
         return NotCaughtUp(f"no server can serve this read: {replicas}; {primary}")
 
-    def answered(self, *, streams: bool) -> None:
+    def answered(self, stream: Result[Any] | None) -> None:
         """A statement of the transaction has succeeded.
 
         Args:
-            streams: its rows are still to be fetched. A cursor that is left half read would keep
-                its connection in the past, so that none is used again after it.
+            stream: its result, if rows are still to be fetched. It ends with the transaction,
+                since its connection then serves others.
         """
-        unit = self._unit
-        unit.answered = True
-        unit.streams |= streams
-        if streams and unit.writer is not None:
-            unit.writer.connection.invalidate(soft=True)
+        self._unit.answered = True
+        if stream is not None:
+            self._unit.streams.append(stream)
 
     def serve_elsewhere(self, error: DBAPIError) -> bool:
         """Whether a statement that failed may be sent again, to another server.
@@ -296,6 +317,8 @@ class Router:
         backend, unit = self.cluster.backend, self._unit
         if unit.server is server and unit.connection is not None:
             return backend.seen(unit.connection)  # a second one of its pool might never come
+        if server.role == "primary" and unit.writer is not None and unit.writer.in_transaction():
+            return backend.seen(unit.writer)  # who holds its readers may be waiting for this writer
         with server.engine.sync_engine.connect() as connection:
             gone = backend.incarnation(connection) != self._tracker.incarnation
             return None if gone and server.role == "replica" else backend.seen(connection)

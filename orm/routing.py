@@ -17,8 +17,8 @@ __all__ = ["Reason", "Route", "choose", "describe"]
 class Reason(StrEnum):
     """Why a transaction runs where it runs."""
 
-    CAUGHT_UP = "the replica has caught up"
-    WAITED = "the replica caught up while the read waited"
+    CAUGHT_UP = "it has all that the session must see"
+    WAITED = "it caught up while the read waited"
     FIRST_PRIMARY = "the session starts on the primary"
     MAY_WRITE = "the transaction may write"
     ASKED = "the statement asked for the primary"

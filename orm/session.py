@@ -5,10 +5,11 @@
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin
 from sqlalchemy.sql import ClauseElement
@@ -24,6 +25,15 @@ from orm.statements import is_plain_read
 __all__ = ["BookmarkSession", "RoutedSession"]
 
 _T = TypeVar("_T")
+
+_DATABASE_OR_BINDS: Final = (
+    "a session has a Database or binds, not both: for another database make another session"
+)
+_HELD: Final = (
+    "Other sessions hold the connections. What may write (all text, too) keeps the primary's until "
+    "its transaction ends: end it before another session writes in the same task, and mark plain "
+    "reads with execution_options(route='read')."
+)
 
 
 class HasCluster(Protocol):
@@ -97,10 +107,12 @@ class RoutedSession(Session):
                     if not router.serve_elsewhere(error):
                         raise
                 else:
-                    router.answered(streams=bool(options.get("stream_results")))
+                    router.answered(result if options.get("stream_results") else None)
                     return result
-        except BaseException:
-            if not self.in_transaction():
+        except BaseException as error:
+            if isinstance(error, PoolTimeout):
+                error.add_note(_HELD)
+            if not self.in_transaction() and not router.opening:
                 router.ended()  # else the end of the transaction does it
             raise
 
@@ -115,7 +127,7 @@ class RoutedSession(Session):
     ) -> Engine | Connection:
         """The connection for a read, or the engine for whatever may write."""
         router = self.router
-        if router is None or bind is not None or self.binds:
+        if router is None or bind is not None:
             return super().get_bind(mapper, clause=clause, bind=bind, **kw)
         router.cluster.require_open()
         if not in_greenlet():  # asked from outside any statement: no I/O can be done here
@@ -125,6 +137,18 @@ class RoutedSession(Session):
             # replica that dies cannot fail the COMMIT on the primary.
             return router.reader()
         return router.writer()
+
+    def bind_mapper(self, *args: Any, **kw: Any) -> None:
+        self._refuse_binds()
+        super().bind_mapper(*args, **kw)
+
+    def bind_table(self, *args: Any, **kw: Any) -> None:
+        self._refuse_binds()
+        super().bind_table(*args, **kw)
+
+    def _refuse_binds(self) -> None:
+        if self.router is not None:
+            raise ConfigurationError(_DATABASE_OR_BINDS)
 
     def _is_read(self, clause: ClauseElement | None, route: str | None) -> bool:
         transaction = self.get_transaction()
@@ -183,7 +207,7 @@ class _ReadOnlyTransaction(AsyncSessionTransaction):
 
     async def start(self, is_ctxmanager: bool = False) -> AsyncSessionTransaction:
         assert isinstance(self.session, BookmarkSession)
-        router = self.session.router
+        router = self.session._router()
         await super().start(is_ctxmanager)
         router.begin_read_only()
         return self
@@ -225,7 +249,7 @@ class BookmarkSession(AsyncSession):
             super().__init__(bind, **options)
             return
         if bind is not None or options.get("binds"):
-            raise ConfigurationError("give a database or binds, not both")
+            raise ConfigurationError(_DATABASE_OR_BINDS)
         cluster = database.cluster
         tracker = cluster.tracker(constraint)
         super().__init__(cluster.writer, **options)
@@ -254,23 +278,18 @@ class BookmarkSession(AsyncSession):
         Raises:
             OrmError: the session has no `database`.
         """
-        router = self.router
+        router = self._router()
         at = await self.run_sync(lambda _: router.settle())
         return at.encode(router.cluster.keys)
 
     @property
     def last_route(self) -> Route | None:
         """Who served the latest transaction, and why; None before the first one."""
-        return self.router.last_route
+        router = getattr(self.sync_session, "router", None)
+        return None if router is None else router.last_route
 
-    @property
-    def router(self) -> Router:
-        """Where its transactions run.
-
-        Raises:
-            OrmError: the session has no `database`.
-        """
-        session = self.sync_session
-        if not isinstance(session, RoutedSession) or session.router is None:
+    def _router(self) -> Router:
+        router: Router | None = getattr(self.sync_session, "router", None)
+        if router is None:
             raise OrmError("this session has no Database: make it by Database.session()")
-        return session.router
+        return router

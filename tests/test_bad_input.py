@@ -1,8 +1,12 @@
 """What is wrong is refused by an error of ours that says so, and nothing hangs or leaks."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
-from sqlalchemy import insert, select, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy import insert, literal, select, text
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.types import NullType
 
 from models import User
 from orm import Bookmark, BookmarkSession, Database, InvalidBookmark, OrmError, Reason, WriteLost
@@ -119,6 +123,7 @@ async def test_write_lost_is_said_before_anything_is_written(servers) -> None:
         ("sqlite:///app.db", {}, "aiosqlite"),
         ("sqlite+aiosqlite://", {}, "plain path"),
         ("sqlite+aiosqlite:///:memory:", {"replicas": 1}, "plain path"),
+        ("sqlite+aiosqlite:///file:app.db?uri=true", {}, "plain path"),
         ("nosuch+driver:///x", {}, "no backend"),
         ("sqlite+aiosqlite:////nosuch/folder/app.db", {}, "folder"),
         ("sqlite+aiosqlite:///app.db", {"max_wait": -1}, "max_wait"),
@@ -145,6 +150,34 @@ async def test_replica_that_is_no_database_is_refused(servers) -> None:
         await Database(servers.url, replicas=[url]).start()
 
 
+async def test_replica_without_a_position_serves_nobody(servers) -> None:
+    with closing(sqlite3.connect(servers.folder / "empty.db")) as connection:
+        connection.execute("CREATE TABLE users (id INTEGER)")
+    empty = f"sqlite+aiosqlite:///{servers.folder}/empty.db"
+    async with servers.migrated(replicas=[empty]) as db, db.session() as session:
+        assert await session.scalar(select(User.email)) is None
+        assert session.last_route and session.last_route.reason is Reason.FALLBACK
+        assert [server.behind for server in await db.status()] == [0, None]
+
+
+@pytest.mark.parametrize("loss", ["DROP TABLE orm_position", "DELETE FROM orm_position"])
+async def test_primary_that_lost_its_position_says_so(servers, loss: str) -> None:
+    async with servers.migrated() as db:
+        with closing(sqlite3.connect(servers.folder / "app.db")) as past_us, past_us:
+            past_us.execute(loss)
+        async with db.session("first-primary") as session:
+            await session.scalars(select(User))
+            with pytest.raises(ConfigurationError, match="has lost its position"):
+                await session.bookmark()
+
+
+async def test_value_that_no_driver_takes_is_sqlalchemys_error(db: Database) -> None:
+    async with db.session() as session:
+        with pytest.raises(DBAPIError) as raised:
+            await session.scalar(select(User.email).where(User.id == literal(object(), NullType())))
+        assert not hasattr(raised.value, "__notes__")  # of migrations, say
+
+
 async def test_replica_of_another_database_is_refused(servers, tmp_path_factory) -> None:
     other = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('other')}/app.db"
     async with Database(other):
@@ -160,9 +193,10 @@ async def test_primary_that_cannot_be_opened_is_sqlalchemys_error(servers) -> No
 
 async def test_database_that_is_not_migrated_says_what_to_do(servers) -> None:
     async with servers.database() as db, db.session() as session:
-        with pytest.raises(OperationalError, match="no such table: users") as caught:
-            await session.scalars(select(User))
-        assert "alembic upgrade head" in "\n".join(caught.value.__notes__)
+        for write in (False, True):
+            with pytest.raises(OperationalError, match="no such table: users") as caught:
+                await session.execute(insert(User) if write else select(User))
+            assert "alembic upgrade head" in "\n".join(caught.value.__notes__)
 
 
 async def test_database_is_used_between_start_and_close(servers) -> None:
@@ -201,6 +235,9 @@ async def test_session_without_a_database_has_no_bookmark(db: Database) -> None:
     async with BookmarkSession(db.cluster.writer) as session:
         with pytest.raises(OrmError, match="no Database"):
             await session.bookmark()
+        with pytest.raises(OrmError, match="no Database"):
+            await session.begin(read_only=True)
+        assert session.last_route is None
     with pytest.raises(ConfigurationError):
         BookmarkSession(db.cluster.writer, database=db)
     with pytest.raises(ConfigurationError):

@@ -145,6 +145,31 @@ async def test_cancelled_tasks_lose_no_row_and_no_connection(db: Database) -> No
         assert acknowledged <= set(await session.scalars(select(User.email)))
 
 
+async def test_cancelled_transaction_leaves_no_lock(servers, db: Database) -> None:
+    many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) "
+    reading = asyncio.Event()
+
+    async def write() -> None:
+        async with db.begin() as session:
+            session.add(User(email="undone"))
+            await session.flush()
+            rows = await session.stream(text(f"{many} SELECT i FROM n"))
+            async for _ in rows:
+                reading.set()
+
+    writing = asyncio.create_task(write())
+    await reading.wait()
+    writing.cancel()
+    await asyncio.wait([writing])
+    # Its traceback refers to the half-read cursor, and would keep the connection from closing.
+    assert writing.cancelled()
+    async with servers.elsewhere() as other:
+        async with other.begin() as session:
+            session.add(User(email="a"))
+        async with other.session("first-primary") as session:
+            assert list(await session.scalars(select(User.email))) == ["a"]
+
+
 @pytest.mark.parametrize("asked", [False, True])
 async def test_after_a_failed_commit_the_session_reads_what_the_primary_has(db, asked) -> None:
     async with paused(db), db.session() as session:
@@ -159,6 +184,20 @@ async def test_after_a_failed_commit_the_session_reads_what_the_primary_has(db, 
         async with db.begin() as other:
             other.add(User(email="a"))
         assert await session.scalar(select(User.email)) == "a"
+
+
+async def test_commit_that_failed_does_not_move_the_bookmark_of_a_later_one(db: Database) -> None:
+    async with db.session() as session:
+        before = await session.bookmark()
+        await session.execute(text("PRAGMA defer_foreign_keys = ON"))
+        session.add(Post(user_id=7, title="t", body="b"))
+        await session.flush()
+        with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+            await session.commit()
+        await session.rollback()
+        await session.execute(text("SELECT 1"))
+        await session.commit()
+        assert await session.bookmark() == before
 
 
 # Beginning and end ---------------------------------------------------------------------------

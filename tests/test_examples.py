@@ -55,6 +55,8 @@ def test_the_demo_leaves_nothing_behind_when_interrupted(tmp_path: Path) -> None
         env=os.environ | {"TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A shell has what it runs in the background ignore it, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as demo:
         assert demo.stdout is not None
         while not demo.stdout.readline().startswith(b"1 "):

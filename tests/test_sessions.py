@@ -5,12 +5,14 @@ from contextlib import suppress
 
 import pytest
 from sqlalchemy import ForeignKey, func, insert, select, text, union_all, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InvalidRequestError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncAttrs
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from models import Post, User
 from orm import BookmarkSession, Database, NotCaughtUp, Reason
+from orm.exceptions import ConfigurationError
 from orm.testing import caught_up, paused, replicas
 
 
@@ -151,6 +153,24 @@ async def test_transaction_stays_on_its_replica(db: Database) -> None:
         for _ in range(3):
             await session.scalars(select(Post))
             assert session.last_route is first
+
+
+async def test_concurrent_reads_of_one_session_never_read_from_two_servers(db: Database) -> None:
+    one, two = replicas(db)
+    await two.pause()
+    async with db.begin() as writer:
+        writer.add(User(email="a"))
+    await one.caught_up()
+    for _ in range(2):  # whoever's turn it is
+        async with db.session() as session:
+            reads = (session.scalar(select(func.count(User.id))) for _ in range(4))
+            outcomes = await asyncio.gather(*reads, return_exceptions=True)
+            counts = [outcome for outcome in outcomes if isinstance(outcome, int)]
+            assert counts and len(set(counts)) == 1
+            for outcome in outcomes:
+                assert isinstance(outcome, int | InvalidRequestError)
+            assert await session.scalar(select(func.count(User.id))) == counts[0]
+    await two.resume()
 
 
 async def test_session_stays_on_its_replica_between_transactions(db: Database) -> None:
@@ -339,10 +359,17 @@ async def test_session_that_binds_something_itself_is_left_alone(db: Database) -
         async with db.session() as session:
             found = await session.scalar(select(User.email), bind_arguments={"bind": engine})
             assert (found, session.last_route) == ("a", None)
-        async with db.session() as session:
-            session.sync_session.bind_mapper(User, engine)
-            assert await session.scalar(select(User.email)) == "a"
-            assert session.last_route is None
+
+
+async def test_session_with_a_database_takes_no_binds(db: Database) -> None:
+    engine = db.cluster.primary.engine.sync_engine
+    async with db.session() as session:
+        for bind in (
+            lambda: session.sync_session.bind_mapper(User, engine),
+            lambda: session.sync_session.bind_table(User.__table__, engine),
+        ):
+            with pytest.raises(ConfigurationError, match="a Database or binds, not both"):
+                bind()
 
 
 async def test_bind_asked_for_outside_any_statement_is_the_primary(db: Database) -> None:
@@ -369,6 +396,15 @@ async def test_closed_session_starts_afresh(db: Database) -> None:
         await caught_up(db)
         assert await session.scalar(select(User.email)) == "a"
         assert served_by(session) == "replica"
+
+
+async def test_writer_that_does_not_come_is_explained(servers) -> None:
+    async with servers.migrated(engine_options={"pool_timeout": 0.05}) as db:
+        async with db.session() as one, db.session() as two:
+            await one.execute(text("SELECT 1"))
+            with pytest.raises(PoolTimeout) as raised:
+                await two.execute(text("SELECT 1"))
+    assert "route='read'" in "".join(raised.value.__notes__)
 
 
 # Bookmarks ---------------------------------------------------------------------------------
@@ -474,6 +510,16 @@ async def test_bookmark_during_a_write_does_not_cover_it(db: Database) -> None:
         session.add(User(email="a"))
         await session.flush()
         assert await session.bookmark() == before
+
+
+async def test_bookmark_during_a_write_needs_no_second_connection(servers) -> None:
+    crowded = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 5}
+    async with servers.migrated(replicas=0, engine_options=crowded) as db:
+        async with db.session() as reader, db.begin() as writer:
+            await reader.scalars(select(User))  # holds the one reader
+            await writer.scalars(select(User))
+            async with asyncio.timeout(2):
+                await writer.bookmark()
 
 
 # Waiting and falling back ------------------------------------------------------------------

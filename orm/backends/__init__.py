@@ -1,34 +1,25 @@
 """Database engines, found by the name in the URL through the entry point group ``orm.backends``."""
 
-from functools import cache
-from importlib.metadata import entry_points
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import URL, make_url
-
-from orm.backends.base import Backend, FileCopy, Thing
-from orm.exceptions import ConfigurationError
+if TYPE_CHECKING:
+    from orm.backends.base import Backend, FileCopy, Thing
+    from orm.backends.registry import backend_for
 
 __all__ = ["Backend", "FileCopy", "Thing", "backend_for"]
 
-
-def backend_for(url: str | URL) -> Backend:
-    """The backend for a database URL.
-
-    Raises:
-        ConfigurationError: no installed distribution provides one for this kind of URL.
-    """
-    return _load(make_url(url).get_backend_name())
+_MODULES: Final = {
+    "Backend": "orm.backends.base",
+    "FileCopy": "orm.backends.base",
+    "Thing": "orm.backends.base",
+    "backend_for": "orm.backends.registry",
+}
 
 
-@cache
-def _load(name: str) -> Backend:
-    installed = entry_points(group="orm.backends")
-    found = [entry for entry in installed if entry.name == name]
-    if not found:
-        known = ", ".join(sorted(entry.name for entry in installed)) or "none"
-        raise ConfigurationError(
-            f"no backend for {name!r} URLs is installed (installed: {known}); "
-            "a distribution provides one in the entry point group 'orm.backends'"
-        )
-    backend: Backend = found[0].load()()
-    return backend
+def __getattr__(name: str) -> Any:
+    # `orm.backends.quick` does without SQLAlchemy.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value

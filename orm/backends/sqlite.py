@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, text
-from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -66,6 +66,7 @@ _CHANGES: Final = "orm.sqlite.changes"
 _COMMITTED: Final = "orm.sqlite.committed"
 _INCARNATION: Final = "orm.sqlite.incarnation"
 _LOOKED: Final = "orm.sqlite.looked"
+_STREAMS: Final = "orm.sqlite.streams"
 
 _LOOK: Final = 0.05
 """Seconds between two looks at a connection's file: a system call may cost as much as a read."""
@@ -101,7 +102,7 @@ class SQLiteBackend:
         return engine
 
     def migrating(self, connection: Connection) -> AbstractContextManager[None]:
-        return migrating(connection, _file(connection.engine.url))
+        return migrating(connection, _file_of(connection))
 
     def is_absent(self, url: URL) -> bool:
         return not _file(url).exists()
@@ -121,8 +122,7 @@ class SQLiteBackend:
         event.listen(sync, "do_connect", partial(_before_open, file))
         event.listen(sync, "connect", lambda connection, _: _run_script(connection, setup))
         event.listen(sync, "checkout", partial(_check_file, file))
-        event.listen(sync, "reset", _reset)
-        event.listen(sync, "invalidate", _let_go)
+        _clean_up(sync)
         event.listen(sync, "handle_error", _explain)
         return engine
 
@@ -135,10 +135,10 @@ class SQLiteBackend:
     def prepare(self, connection: Connection) -> None:
         connection.execute(text(_CREATE))
         connection.execute(text(_FIRST_ROW))
-        connection.execute(text(_NEW_HISTORY), {"file": _identity(_file(connection.engine.url))})
+        connection.execute(text(_NEW_HISTORY), {"file": _identity(_file_of(connection))})
 
     def verify(self, connection: Connection) -> None:
-        dangling = connection.execute(text("PRAGMA foreign_key_check")).all()
+        dangling = _in_one_hop(connection, "PRAGMA foreign_key_check")
         if dangling:
             rows = ", ".join(f"{row[0]} row {row[1]} -> {row[2]}" for row in dangling[:5])
             raise MigrationError(
@@ -177,7 +177,7 @@ class SQLiteBackend:
         return committed
 
     def is_unavailable(self, error: DBAPIError) -> bool:
-        return error.connection_invalidated or _code(error) in _UNAVAILABLE
+        return _code(error) in _UNAVAILABLE
 
     def is_damaged(self, error: DBAPIError) -> bool:
         return _code(error) in _DAMAGED
@@ -196,7 +196,7 @@ class SQLiteBackend:
 
 def _file(url: URL) -> Path:
     """The database file, absolute."""
-    if url.drivername not in ("sqlite+aiosqlite", "sqlite"):  # the latter: `migration_engine`
+    if url.drivername != "sqlite+aiosqlite":
         raise ConfigurationError(
             f"{url.drivername!r} has no async driver: use sqlite+aiosqlite:///path/to/file"
         )
@@ -206,6 +206,11 @@ def _file(url: URL) -> Path:
             "give a plain path, as in sqlite+aiosqlite:///app.db"
         )
     return Path(url.database).absolute()
+
+
+def _file_of(connection: Connection) -> Path:
+    # Of `migration_engine`'s connections too, whose driver is another one.
+    return _file(connection.engine.url.set(drivername="sqlite+aiosqlite"))
 
 
 def _in_our_hands(options: dict[str, Any]) -> dict[str, Any]:
@@ -224,10 +229,33 @@ def _run_script(connection: DBAPIConnection, script: str) -> None:
     connection.run_async(lambda driver: driver.executescript(script))
 
 
+def _clean_up(engine: Engine) -> None:
+    """Have connections go back to the pool with nothing left of what they were used for."""
+    # The dialect's events: a single one of the connection's own (after_cursor_execute, say) would
+    # have SQLAlchemy look for listeners at every step of every statement, for 5 % of a short read.
+    event.listen(engine, "do_execute", _remember_stream)
+    event.listen(engine, "do_execute_no_params", _remember_stream)
+    event.listen(engine, "reset", _reset)
+    event.listen(engine, "invalidate", _let_go)
+
+
+def _remember_stream(cursor: Any, *statement_and_context: Any) -> None:
+    if cursor.server_side:
+        context: ExecutionContext = statement_and_context[-1]
+        context.root_connection.info.setdefault(_STREAMS, []).append(cursor)
+
+
 def _reset(connection: Any, record: ConnectionPoolEntry, state: Any) -> None:
+    streams = record.info.pop(_STREAMS, ())
+    if not state.asyncio_safe:  # the connection will not be used again
+        return
+    # A half-read cursor would keep the connection in the snapshot that it reads, and with it all
+    # that is read there later (SQLite "Isolation In SQLite").
+    for cursor in streams:
+        cursor.close()
     # The pool's own reset visits the driver's thread even when there is nothing to roll back, or
     # never does, on a connection that it takes to be in autocommit: a savepoint may be open.
-    if state.asyncio_safe and connection.driver_connection.in_transaction:
+    if connection.driver_connection.in_transaction:
         connection.rollback()
 
 
@@ -267,8 +295,7 @@ def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
     event.listen(sync, "connect", lambda connection, _: _run_script(connection, setup))
     event.listen(sync, "begin", _begin_immediate)
     event.listen(sync, "commit", _raise_position)
-    event.listen(sync, "reset", _reset)
-    event.listen(sync, "invalidate", _let_go)
+    _clean_up(sync)
     event.listen(sync, "handle_error", _explain)
     event.listen(sync, "set_connection_execution_options", _refuse_autocommit)
     event.listen(sync, "set_engine_execution_options", _refuse_autocommit)

@@ -33,4 +33,5 @@ def __getattr__(name: str) -> Any:
     # Alembic is imported by who needs it: it takes longer than most of what is asked in a terminal.
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value

@@ -3,17 +3,14 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, inspect
 
 from orm.backends import backend_for
 from orm.exceptions import MigrationError
 from orm.migrations import ledger, line
 from orm.migrations.application import Application
-from orm.migrations.applying import config_of
+from orm.migrations.applied import Applied
 from orm.migrations.connecting import on_a_connection
-from orm.migrations.ledger import Applied
 from orm.migrations.revisions import Revision, read
 from orm.migrations.state import State
 
@@ -58,7 +55,7 @@ def baseline(application: Application, url: URL, revision: str, reason: str) -> 
             ledger.create(connection)
             for file in wanted:
                 connection.execute(ledger.TABLE.insert(), ledger.row(file, note=note))
-            _set_version(application, connection, revision)
+            ledger.set_version(connection, revision)
         return [file.id for file in wanted]
 
     backend = backend_for(url)
@@ -104,7 +101,7 @@ def repair(application: Application, url: URL, revisions: Sequence[str], reason:
                 _accept(connection, files[revision], applied[revision], reason)
             if stray:
                 assert state.at is not None
-                _set_version(application, connection, state.at)
+                ledger.set_version(connection, state.at)
                 if not changed:
                     _add_note(connection, applied[state.at], _note("alembic_version set", reason))
         return changed or [str(state.at)]
@@ -155,8 +152,3 @@ def _add_note(connection: Connection, row: Applied, note: str) -> None:
 
 def _note(what: str, reason: str) -> str:
     return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {what}: {reason}"
-
-
-def _set_version(application: Application, connection: Connection, revision: str) -> None:
-    scripts = ScriptDirectory.from_config(config_of(application))
-    MigrationContext.configure(connection).stamp(scripts, revision)

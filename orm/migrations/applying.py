@@ -3,7 +3,8 @@
 import asyncio
 import threading
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import URL, make_url
 
+from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
 from orm.migrations.revisions import Revision
 from orm.migrations.target import target_url
@@ -40,7 +42,7 @@ async def apply(
         The revisions that were applied.
 
     Raises:
-        alembic.util.CommandError: why it is refused, or which revision failed; earlier ones stay.
+        MigrationError: why it is refused, or which revision failed; earlier ones stay.
         ConfigurationError: there is no such target, or no application in the folder.
     """
     application = Application.at(folder)
@@ -74,7 +76,7 @@ def apply_now(
         if applied is not None:
             applied(revision)
 
-    with _ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME, _ours():
         command.upgrade(config_of(application, url=url, applied=note), to)
     return done
 
@@ -99,13 +101,24 @@ def script_of(
     out = StringIO()
     config = config_of(application, url=url)
     config.output_buffer = out
-    with _ONE_AT_A_TIME:
-        try:
+    try:
+        with _ONE_AT_A_TIME, _ours():
             command.upgrade(config, f"{at or 'base'}:{pending[-1].id}", sql=True)
-        except CommandError as error:
-            reason = " ".join(str(error).split())
-            return f"{names}-- There is no script of it: {reason}\n"
+    except MigrationError as error:
+        reason = " ".join(str(error).split())
+        return f"{names}-- There is no script of it: {reason}\n"
     return out.getvalue()
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """Errors as this library raises them."""
+    try:
+        yield
+    except CommandError as error:
+        if isinstance(error.__cause__, OrmError):
+            raise error.__cause__ from error
+        raise MigrationError(str(error)) from error
 
 
 def config_of(application: Application, **attributes: object) -> Config:

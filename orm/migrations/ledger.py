@@ -1,6 +1,6 @@
 """The ledger: one row for each applied revision, written in the revision's own transaction."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from sqlalchemy import (
     DateTime,
     Float,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -17,9 +18,21 @@ from sqlalchemy import (
     select,
 )
 
+from orm.migrations.applied import Applied, in_order
 from orm.migrations.revisions import Revision
 
-__all__ = ["TABLE", "VERSION", "Applied", "create", "heads", "is_there", "read", "row"]
+__all__ = [
+    "TABLE",
+    "VERSION",
+    "Applied",
+    "create",
+    "heads",
+    "is_there",
+    "read",
+    "record",
+    "row",
+    "set_version",
+]
 
 TABLE: Final = Table(
     "orm_revisions",
@@ -32,32 +45,13 @@ TABLE: Final = Table(
     Column("bookmark", Text),
     Column("note", Text),
 )
-VERSION: Final = Table("alembic_version", MetaData(), Column("version_num", String(32)))
-"""Alembic's own table, as far as it is read here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A revision as it was applied.
-
-    Attributes:
-        revision: its id, such as ``"0002"``.
-        name: its file's name without ``.py``.
-        checksum: `orm.migrations.revisions.Revision.checksum` of the file that ran.
-        applied_at: when, in UTC.
-        seconds: how long it ran; None when it did not run here (a baseline, an offline script).
-        bookmark: where the database was before it, as `orm.Bookmark.encode` writes it; None if
-            that is not known.
-        note: the reasons of baselines and repairs, one a line; None if there were none.
-    """
-
-    revision: str
-    name: str
-    checksum: str
-    applied_at: datetime
-    seconds: float | None = None
-    bookmark: str | None = None
-    note: str | None = None
+VERSION: Final = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Alembic's own table, as it makes it itself: one row, the last revision."""
 
 
 def is_there(connection: Connection) -> bool:
@@ -66,29 +60,16 @@ def is_there(connection: Connection) -> bool:
 
 
 def create(connection: Connection) -> None:
-    """Make the ledger, unless it is there."""
+    """Make the ledger, and Alembic's own table, unless they are there."""
     TABLE.create(connection, checkfirst=True)
+    VERSION.create(connection, checkfirst=True)
 
 
 def read(connection: Connection) -> list[Applied]:
     """What was applied, by number; writes nothing, and without a ledger there is nothing."""
     if not is_there(connection):
         return []
-    rows = connection.execute(select(TABLE)).all()
-    applied = (
-        Applied(
-            revision=row.revision,
-            name=row.name,
-            checksum=row.checksum,
-            # SQLite keeps no time zone.
-            applied_at=row.applied_at.replace(tzinfo=row.applied_at.tzinfo or UTC).astimezone(UTC),
-            seconds=row.seconds,
-            bookmark=row.bookmark,
-            note=row.note,
-        )
-        for row in rows
-    )
-    return sorted(applied, key=lambda row: (len(row.revision), row.revision))
+    return in_order(Applied.of(row._asdict()) for row in connection.execute(select(TABLE)))
 
 
 def heads(connection: Connection) -> set[str]:
@@ -115,3 +96,22 @@ def row(
         "bookmark": bookmark,
         "note": note,
     }
+
+
+def record(connection: Connection, row: Mapping[str, Any], *, after: str | None) -> None:
+    """Write a revision into the ledger and into Alembic's own table.
+
+    Args:
+        connection: in the revision's transaction.
+        row: the revision's.
+        after: the revision before it; None if it is the first one.
+    """
+    connection.execute(TABLE.insert(), row)
+    version = {"version_num": row["revision"]}
+    connection.execute(VERSION.insert() if after is None else VERSION.update(), version)
+
+
+def set_version(connection: Connection, revision: str) -> None:
+    """Have Alembic's own table, which may say anything now, name a revision."""
+    connection.execute(VERSION.delete())
+    connection.execute(VERSION.insert(), {"version_num": revision})

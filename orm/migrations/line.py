@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Literal, TypeVar
 
 from orm.exceptions import MigrationError
-from orm.migrations.ledger import Applied
+from orm.migrations.applied import Applied
 from orm.migrations.revisions import Revision
 
 __all__ = ["Finding", "Kind", "findings", "findings_in_files", "pending", "refuse"]

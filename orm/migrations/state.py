@@ -3,19 +3,21 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
-from sqlalchemy import URL, Connection
-
-from orm.backends import backend_for
+from orm.backends import quick
 from orm.exceptions import MigrationError
-from orm.migrations import ledger, line
+from orm.migrations import line
 from orm.migrations.application import Application
-from orm.migrations.connecting import on_a_connection
-from orm.migrations.ledger import Applied
+from orm.migrations.applied import Applied, in_order
 from orm.migrations.line import Finding
 from orm.migrations.revisions import Revision, read
+from orm.migrations.target import target_text, target_url
 
 __all__ = ["State", "look"]
+
+_LEDGER: Final = "orm_revisions"
+_VERSION: Final = "alembic_version"
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,24 @@ class State:
         return pending[: wanted[0]] if wanted else []
 
 
-def look(application: Application, url: URL) -> State:
+def look(application: Application, target: str) -> State:
     """Read the files, and the database through a connection that cannot write.
+
+    Args:
+        application: whose files.
+        target: ``"local"`` or ``"remote"``.
 
     Raises:
         MigrationError: a file cannot be a revision.
+        ConfigurationError: the target names no database.
         DBAPIError, OSError: the database cannot be read.
     """
     files = read(application.versions)
-    backend = backend_for(url)
-    if backend.is_absent(url):
-        return State(files, (), ())
+    tables = quick.read(target_text(target, application.pyproject), [_LEDGER, _VERSION])
+    if tables is not None:
+        applied = in_order(Applied.of(row) for row in tables[_LEDGER])
+        return State(files, applied, {row["version_num"] for row in tables[_VERSION]})
 
-    def ask(connection: Connection) -> State:
-        return State(files, ledger.read(connection), ledger.heads(connection))
+    from orm.migrations.reading import read_database  # and with it SQLAlchemy
 
-    return on_a_connection(backend.reader_engine(url), ask)
+    return State(files, *read_database(target_url(target, application.pyproject)))

@@ -3,20 +3,20 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Final
-
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from typing import TYPE_CHECKING, Any, Final
 
 from orm.exceptions import ConfigurationError
 
-__all__ = ["target_url"]
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+__all__ = ["target_text", "target_url"]
 
 _DEFAULT_LOCAL: Final = "sqlite+aiosqlite:///app.db"
 _REMOTE_VARIABLE: Final = "ORM_REMOTE_URL"
 
 
-def target_url(target: str, pyproject: Path = Path("pyproject.toml")) -> URL:
+def target_url(target: str, pyproject: Path = Path("pyproject.toml")) -> "URL":
     """The URL of a target.
 
     Args:
@@ -31,30 +31,50 @@ def target_url(target: str, pyproject: Path = Path("pyproject.toml")) -> URL:
     Raises:
         ConfigurationError: the target is unknown, or names no database.
     """
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(target_text(target, pyproject))
+    except (ArgumentError, ValueError):
+        # The cause may quote the value, and with it a password.
+        raise ConfigurationError(
+            f"{_source(target, pyproject)} is not a database URL, such as "
+            "sqlite+aiosqlite:///app.db"
+        ) from None
+
+
+def target_text(target: str, pyproject: Path = Path("pyproject.toml")) -> str:
+    """The URL of a target as it is written, which may be no URL at all.
+
+    Arguments and errors are those of `target_url`.
+    """
     match target:
         case "local":
-            source = f"[tool.orm] local in {pyproject}"
-            value = _settings(pyproject).get("local", _DEFAULT_LOCAL)
+            text = _settings(pyproject).get("local", _DEFAULT_LOCAL)
+            if not isinstance(text, str):
+                raise ConfigurationError(
+                    f"{_source(target, pyproject)} is not a database URL, such as "
+                    "sqlite+aiosqlite:///app.db"
+                )
+            return text
         case "remote":
-            source = _REMOTE_VARIABLE
             value = os.environ.get(_REMOTE_VARIABLE)
             if not value:
                 raise ConfigurationError(
                     f"the environment variable {_REMOTE_VARIABLE} is not set: it names the remote "
                     "database, as in postgresql+asyncpg://user@host/name"
                 )
+            return value
         case _:
             raise ConfigurationError(
                 f"there is no target {target!r}: choose local (the embedded database of the "
                 f"checkout) or remote (the database that {_REMOTE_VARIABLE} names)"
             )
-    try:
-        return make_url(value)
-    except (ArgumentError, ValueError):
-        # The cause may quote the value, and with it a password.
-        raise ConfigurationError(
-            f"{source} is not a database URL, such as sqlite+aiosqlite:///app.db"
-        ) from None
+
+
+def _source(target: str, pyproject: Path) -> str:
+    return f"[tool.orm] local in {pyproject}" if target == "local" else _REMOTE_VARIABLE
 
 
 def _settings(pyproject: Path) -> dict[str, Any]:

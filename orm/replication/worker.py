@@ -21,6 +21,8 @@ from orm.replication.target import Target, adopt, seed
 
 _LOOK: Final = 0.05
 """Seconds between two looks at the files, which cost more than to ask SQLite for news."""
+_TOGETHER: Final = 0.01
+"""Seconds from a copy to the next at least: commits in between go together into that one."""
 _RETRY: Final = 0.25
 """Seconds between two tries for a lock that another process holds."""
 _SWEEP: Final = 1.0
@@ -185,7 +187,7 @@ class Worker:
             self._copied = version
         self._works()
         self._tell()
-        return self._pace.rest(settle=target.tidy())
+        return max(_TOGETHER, self._pace.rest(settle=target.tidy()))
 
     def _works(self) -> None:
         self._remarks.works()

@@ -300,11 +300,22 @@ def test_a_database_that_does_not_answer(ready: Project, monkeypatch: pytest.Mon
         assert "file is not a database" in said.output
 
 
-def test_help_imports_no_more_than_it_needs(ready: Project) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "--local"]], ids=" ".join)
+def test_cheap_commands_import_little(ready: Project, arguments: list[str]) -> None:
+    ready.upgrade("orm")
     code = (
-        "import sys; from orm.cli.migrations import migrations\n"
-        "try: migrations(['--help'])\n"
-        "except SystemExit: pass\n"
-        "assert 'alembic' not in sys.modules"
+        "import sys; from orm.cli import main\n"
+        f"try: main(['migrations', *{arguments}])\n"
+        "except SystemExit as done: assert not done.code\n"
+        "assert not {'alembic', 'sqlalchemy'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_list_reads_the_same_with_and_without_sqlalchemy(ready: Project) -> None:
+    ready.upgrade("orm")
+    settings = ready.folder / "pyproject.toml"
+    quick = ready.orm("list", "--local", "--json").stdout
+    local = '[tool.orm]\nlocal = "sqlite+aiosqlite:///app.db?timeout=1"\n'
+    settings.write_text(settings.read_text() + local)
+    assert ready.orm("list", "--local", "--json").stdout == quick

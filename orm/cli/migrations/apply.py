@@ -61,7 +61,7 @@ def apply(
 
         application = Application.at()
         url = target_url(target, application.pyproject)
-        state = look(application, url)
+        state = look(application, target)
         refuse(state.findings)
         pending = state.pending(to)
         if dry_run:

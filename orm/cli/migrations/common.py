@@ -17,17 +17,19 @@ Target = Literal["local", "remote"]
 @contextmanager
 def explained() -> Iterator[None]:
     """Errors as a sentence on standard error, and the exit code 1."""
-    from alembic.util import CommandError
-    from sqlalchemy.exc import DBAPIError
-
     from orm.exceptions import OrmError
 
     try:
         yield
-    except DBAPIError as error:  # its own text adds the statement, and a link to the manual
-        raise click.ClickException(str(error.orig)) from error
-    except (CommandError, OrmError, OSError) as error:
+    except (OrmError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    except Exception as error:
+        # SQLAlchemy's DBAPIError, which is not imported for this: its own text adds the statement,
+        # and a link to the manual.
+        cause = getattr(error, "orig", None)
+        if cause is None:
+            raise
+        raise click.ClickException(str(cause)) from error
 
 
 def ask(question: str) -> None:

@@ -25,10 +25,8 @@ def list_(target: Target, as_json: bool) -> None:
     with explained():
         from orm.migrations.application import Application
         from orm.migrations.state import look
-        from orm.migrations.target import target_url
 
-        application = Application.at()
-        state = look(application, target_url(target, application.pyproject))
+        state = look(Application.at(), target)
     rows = _rows(state)
     if as_json:
         findings = [

@@ -1,0 +1,34 @@
+"""Backends are found by the name in the URL, through the entry point group ``orm.backends``."""
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from sqlalchemy import URL, make_url
+
+from orm.backends.base import Backend
+from orm.exceptions import ConfigurationError
+
+__all__ = ["backend_for"]
+
+
+def backend_for(url: str | URL) -> Backend:
+    """The backend for a database URL.
+
+    Raises:
+        ConfigurationError: no installed distribution provides one for this kind of URL.
+    """
+    return _load(make_url(url).get_backend_name())
+
+
+@cache
+def _load(name: str) -> Backend:
+    installed = entry_points(group="orm.backends")
+    found = [entry for entry in installed if entry.name == name]
+    if not found:
+        known = ", ".join(sorted(entry.name for entry in installed)) or "none"
+        raise ConfigurationError(
+            f"no backend for {name!r} URLs is installed (installed: {known}); "
+            "a distribution provides one in the entry point group 'orm.backends'"
+        )
+    backend: Backend = found[0].load()()
+    return backend

@@ -1,0 +1,26 @@
+"""The ledger of a database, through its backend and a connection that cannot write."""
+
+from sqlalchemy import URL, Connection
+
+from orm.backends import backend_for
+from orm.migrations import ledger
+from orm.migrations.applied import Applied
+from orm.migrations.connecting import on_a_connection
+
+__all__ = ["read_database"]
+
+
+def read_database(url: URL) -> tuple[list[Applied], set[str]]:
+    """The ledger, and the rows of ``alembic_version``; nothing is made.
+
+    Raises:
+        DBAPIError, OSError: the database cannot be read.
+    """
+
+    def ask(connection: Connection) -> tuple[list[Applied], set[str]]:
+        return ledger.read(connection), ledger.heads(connection)
+
+    backend = backend_for(url)
+    if backend.is_absent(url):
+        return [], set()
+    return on_a_connection(backend.reader_engine(url), ask)

@@ -1,0 +1,68 @@
+"""What is known of one server, as such."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from orm import Bookmark
+from orm.backends import backend_for
+from orm.watcher import Server
+
+NEWER, OLDER = Bookmark.at("h", 5), Bookmark.at("h", 3)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    url = make_url(f"sqlite+aiosqlite:///{tmp_path}/app.db")
+    return Server("replica-1", "replica", url, backend_for(url))
+
+
+def test_answer_that_was_overtaken_takes_nothing_back(server: Server) -> None:
+    server.learn("one", NEWER)
+    server.learn("one", OLDER)
+    assert server.covers(NEWER)
+
+
+def test_another_incarnation_may_be_older(server: Server) -> None:
+    server.learn("one", NEWER)
+    server.learn("two", OLDER)
+    assert not server.covers(NEWER)
+    assert server.covers(OLDER)
+
+
+def test_another_incarnation_may_have_no_position(server: Server) -> None:
+    server.learn("one", NEWER)
+    server.learn("two", None)
+    assert not server.covers(OLDER)
+
+
+def test_proof_of_less_takes_nothing_back(server: Server) -> None:
+    server.learn("one", NEWER)
+    server.advance(OLDER)
+    assert server.covers(NEWER)
+
+
+def test_server_that_failed_covers_nothing_until_it_answers(server: Server) -> None:
+    server.learn("one", NEWER)
+    server.fail(OSError("gone"))
+    assert not server.covers(OLDER)
+    assert server.knowledge.error == "gone"
+    server.learn("one", OLDER)
+    assert server.covers(OLDER) and not server.covers(NEWER)
+    assert server.knowledge.error is None
+
+
+def test_log_says_once_that_a_server_is_gone_and_that_it_is_back(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="orm")
+    server.learn("one", OLDER)  # for the first time: no news
+    for _ in range(2):
+        server.fail(OSError("gone"))
+    for _ in range(2):
+        server.learn("one", NEWER)
+    assert [record.getMessage() for record in caplog.records] == [
+        "replica-1 serves nobody until it answers again: gone",
+        "replica-1 serves again",
+    ]
