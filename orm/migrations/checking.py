@@ -1,7 +1,5 @@
 """``check``: whether models, revisions and a database say the same."""
 
-from sqlalchemy import URL
-
 from orm.backends import backend_for
 from orm.migrations import ledger
 from orm.migrations.application import Application
@@ -11,6 +9,7 @@ from orm.migrations.line import Finding, findings_in_files
 from orm.migrations.revisions import read
 from orm.migrations.shadow import shadow
 from orm.migrations.state import look
+from orm.migrations.target import target_url
 
 __all__ = ["check_database", "check_files"]
 
@@ -30,16 +29,21 @@ def check_files(application: Application) -> list[Finding | Difference]:
         return [*of_models(made), *without_index(made.connection, made.metadata)]
 
 
-def check_database(application: Application, url: URL) -> list[Finding | Difference]:
+def check_database(application: Application, target: str) -> list[Finding | Difference]:
     """Whatever a database does not have in common with the revisions applied to it.
 
     The files are what was applied; nothing was changed by hand since. Nothing is written.
+
+    Args:
+        application: whose revisions.
+        target: ``"local"`` or ``"remote"``.
 
     Raises:
         MigrationError: a revision cannot be loaded, or fails; names its file and line.
         DBAPIError, OSError: the database cannot be read.
     """
-    state = look(application, url)
+    state = look(application, target)
+    url = target_url(target, application.pyproject)
     if state.findings:
         return list(state.findings)  # there is nothing to compare the database with
     backend = backend_for(url)

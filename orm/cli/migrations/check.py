@@ -26,14 +26,13 @@ def check(local: bool, remote: bool, as_json: bool) -> None:
     with explained():
         from orm.migrations.application import Application
         from orm.migrations.checking import check_database, check_files
-        from orm.migrations.target import target_url
 
         application = Application.at()
         found = check_files(application)
         if local or remote:
-            url = target_url("local" if local else "remote", application.pyproject)
+            target = "local" if local else "remote"
             # What is wrong with the files alone is said once.
-            found += [f for f in check_database(application, url) if f not in found]
+            found += [f for f in check_database(application, target) if f not in found]
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
     else:
