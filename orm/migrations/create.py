@@ -1,11 +1,8 @@
 """The next revision: what the models have that the revisions do not make."""
 
-import fcntl
-import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +14,7 @@ from sqlalchemy import Dialect
 
 from orm.exceptions import ConfigurationError
 from orm.migrations import line, renames
+from orm.migrations.alone import alone
 from orm.migrations.application import Application
 from orm.migrations.effects import Effect
 from orm.migrations.remarks import remark
@@ -72,7 +70,7 @@ def create(application: Application, name: str, *, choose: Choose | None) -> Cre
         MigrationError: the revisions are not one line, or one of them fails.
     """
     message, slug = _message(name), slug_of(name)
-    with _alone(application.versions):
+    with alone(application.versions):
         files = read(application.versions)
         line.refuse(line.findings_in_files(files))
         with shadow(application, files[-1].id if files else None) as made:
@@ -105,17 +103,6 @@ def _message(name: str) -> str:
     if not line_of_it.isprintable():  # control characters, and what was no valid UTF-8
         raise ConfigurationError(f"{name!r} has characters that cannot be printed: leave them out")
     return line_of_it
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process writes a revision here."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX)  # which ends with the process at the latest
-        yield
-    finally:
-        os.close(opened)
 
 
 def slug_of(name: str) -> str:
