@@ -119,6 +119,14 @@ class Backend(Protocol):
         """
         ...
 
+    def lint(self, sql: str) -> Sequence[str] | None:
+        """What a linter of the engine's migrations says to a script.
+
+        Returns:
+            A sentence for each finding; None if the linter is not installed.
+        """
+        ...
+
     def incarnation(self, connection: Connection) -> str:
         """Which physical server, since which start, this connection leads to. No I/O."""
         ...

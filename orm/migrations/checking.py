@@ -8,10 +8,11 @@ from orm.migrations.differences import Difference, drift, of_models, without_ind
 from orm.migrations.line import Finding, findings_in_files
 from orm.migrations.revisions import read
 from orm.migrations.shadow import shadow
+from orm.migrations.showing import sql_of
 from orm.migrations.state import look
 from orm.migrations.target import target_url
 
-__all__ = ["check_database", "check_files"]
+__all__ = ["check_database", "check_files", "remarks"]
 
 
 def check_files(application: Application) -> list[Finding | Difference]:
@@ -54,3 +55,23 @@ def check_database(application: Application, target: str) -> list[Finding | Diff
         wanted = backend.definitions(made.connection)
     ours = backend.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
     return list(drift(wanted, found, ours))
+
+
+def remarks(application: Application, target: str) -> list[str]:
+    """What a linter says to what is pending; none of it is wrong for certain.
+
+    Args:
+        application: whose revisions.
+        target: ``"local"`` or ``"remote"``: the database for whose engine they are looked at.
+
+    Raises:
+        MigrationError: a revision cannot be loaded, or written as a script.
+    """
+    url = target_url(target, application.pyproject)
+    said: list[str] = []
+    for file in look(application, target).pending():
+        found = backend_for(url).lint(sql_of(application, file.id, url.get_backend_name()))
+        if found is None:
+            return ["the SQL was not linted: for that, pip install 'bookmark-orm[lint]'"]
+        said += [f"{file.name}: {sentence}" for sentence in found]
+    return said
