@@ -15,6 +15,7 @@ from orm.cli.target import target_options
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
+    from orm.migrations.application import Application
     from orm.migrations.review import Reviewed
     from orm.migrations.revisions import Revision
 
@@ -55,7 +56,6 @@ def apply(
         from orm.migrations.application import Application
         from orm.migrations.applying import apply_now, script_of
         from orm.migrations.line import refuse
-        from orm.migrations.review import review
         from orm.migrations.state import look
         from orm.migrations.target import target_url
 
@@ -66,13 +66,13 @@ def apply(
         pending = state.pending(to)
         if dry_run:
             sql = script_of(application, url, state.at, pending)
-            reviewed = review(application, url, state.at, pending)
+            reviewed = _reviewed(application, url, state.at, pending)
             _say_plan(url, pending, reviewed, sql, as_json=as_json)
             return
         done: list[Revision] = []
         if pending:
             # A review runs the revisions once more, which is not worth it where it is not asked.
-            reviewed = review(application, url, state.at, pending) if target == "remote" else []
+            reviewed = _reviewed(application, url, state.at, pending) if target == "remote" else []
             consent(target, url, pending, reviewed, yes=yes, allow_data_loss=allow_data_loss)
             with _progress(pending, quiet=as_json) as advance:
                 done = apply_now(application, url, to=to, applied=advance)
@@ -86,6 +86,14 @@ def apply(
         click.echo("Nothing left to apply: another run has just applied it.")
     elif not done:
         click.echo(f"Nothing to apply: {shown(url)} is at {state.at or 'no revision'}.")
+
+
+def _reviewed(
+    application: "Application", url: "URL", at: str | None, pending: "Sequence[Revision]"
+) -> "list[Reviewed]":
+    from orm.migrations.review import review
+
+    return review(application, url, at, pending)
 
 
 def _say_plan(

@@ -19,8 +19,8 @@ def check(local: bool, remote: bool, as_json: bool) -> None:
 
     Without a target no database is needed: the revisions are one line of history, they make what
     the models say, and every foreign key has an index. With one: its ledger is what the files are,
-    and nobody has changed its schema by hand. Exits with 1 if not. What a linter of the engine says to
-    pending revisions is noted, no more.
+    and nobody has changed its schema by hand. Exits with 1 if not. What a linter of the engine
+    says to pending revisions is noted, no more.
     """
     if local and remote:
         raise click.UsageError("give at most one of --local and --remote")
