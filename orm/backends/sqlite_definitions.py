@@ -32,7 +32,7 @@ def definitions(connection: Connection) -> dict[Thing, str]:
     for kind, name, table, sql in connection.execute(text(_OBJECTS)):
         if name.startswith("sqlite_"):
             continue
-        tokens = list(_tokens(sql))
+        name, table, tokens = name.lower(), table.lower(), list(_tokens(sql))
         if kind == "table" and tokens[1] == "table":
             found.update(_table(name, tokens))
         else:

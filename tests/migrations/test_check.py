@@ -154,7 +154,7 @@ def test_how_it_is_written_is_no_drift(blog: Project) -> None:
             "SELECT sql FROM sqlite_master WHERE tbl_name = 'users' AND sql > ''"
         )
         blog.query(f"DROP {kind}")
-        blog.query(sql.replace("\n", " ").replace("(", " /* x */ ( ").replace(" users", " [users]"))
+        blog.query(sql.replace("\n", " ").replace("(", " /* x */ ( ").replace(" users", " [USERS]"))
         if name == "users":
             for (dependant,) in dependants:
                 if not dependant.startswith("CREATE TABLE"):

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from orm.migrations.alone import alone
 from tests.migrations.support import Project
 
+ORM = "from orm.cli import main; main()"
 USERS = 'users = Table("users", metadata, Column("id", Integer, primary_key=True){})'
 NICK = ', Column("nick", String(20), index=True)'
 HANDLE = ', Column("handle", String(20), index=True)'
@@ -103,23 +105,33 @@ def test_what_cannot_be_printed_is_refused(project: Project) -> None:
 # Two at once -------------------------------------------------------------------------------
 
 
-def test_two_at_once_are_two_numbers(project: Project) -> None:
-    command = [sys.executable, "-c", "from orm.cli import main; main()"]
-    running = [
-        subprocess.Popen(
-            [*command, "migrations", "create", f"number {n}", "--empty"],
-            cwd=project.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for n in range(4)
-    ]
-    for process in running:
+def begin(project: Project, name: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", ORM, "migrations", "create", name, "--empty"],
+        cwd=project.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_several_at_once_are_several_numbers(project: Project) -> None:
+    for process in [begin(project, f"number {n}") for n in range(4)]:
         said, _ = process.communicate(timeout=60)
         assert process.returncode == 0, said
     assert [name[:4] for name in project.revisions] == ["0001", "0002", "0003", "0004"]
     project.alembic("upgrade", "head")
+
+
+def test_who_comes_second_takes_the_next_number(project: Project) -> None:
+    with alone(project.folder / "alembic" / "versions"):
+        second = begin(project, "second")
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.wait(3)
+        project.revision(1, "pass")
+    said, _ = second.communicate(timeout=60)
+    assert second.returncode == 0, said
+    assert project.revisions == ["0001_by_hand.py", "0002_second.py"]
 
 
 # Files that cannot be built upon -----------------------------------------------------------
