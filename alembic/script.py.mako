@@ -1,4 +1,12 @@
-"""${message}
+<%!
+    def quoted(text):
+        return text.replace("\\", "\\\\").replace('"' * 3, '\\"' * 3)
+%>\
+"""${quoted(message)}
+% if context.get("remarks"):
+
+${quoted(remarks)}\
+% endif
 
 Created ${create_date.strftime("%Y-%m-%d %H:%M")}.
 """

@@ -4,14 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from orm.backends.base import Backend, FileCopy
+    from orm.backends.base import Backend, FileCopy, Thing
     from orm.backends.registry import backend_for
 
-__all__ = ["Backend", "FileCopy", "backend_for"]
+__all__ = ["Backend", "FileCopy", "Thing", "backend_for"]
 
 _MODULES: Final = {
     "Backend": "orm.backends.base",
     "FileCopy": "orm.backends.base",
+    "Thing": "orm.backends.base",
     "backend_for": "orm.backends.registry",
 }
 

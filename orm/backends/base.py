@@ -1,10 +1,10 @@
 """What the library asks of a database engine: one small protocol, one file per family."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.bookmark import Bookmark
 
-__all__ = ["Backend", "FileCopy"]
+__all__ = ["Backend", "FileCopy", "Thing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,27 @@ class FileCopy:
     replica: Path
     url: URL
     """Where readers open the replica."""
+
+
+class Thing(NamedTuple):
+    """Something that is defined in a database; as text a phrase such as ``column users.email``.
+
+    Attributes:
+        kind: in the engine's word for it: ``table``, ``column``, ``index``, ``trigger`` …
+        table: the table that it belongs to; of a table or a view its own name.
+        name: its name; what it is defined as, if it has none.
+    """
+
+    kind: str
+    table: str
+    name: str
+
+    def __str__(self) -> str:
+        if self.name == self.table:
+            return f"{self.kind} {self.name}"
+        if self.kind == "column":
+            return f"column {self.table}.{self.name}"
+        return f"{self.kind} {self.name} of {self.table}"
 
 
 class Backend(Protocol):
@@ -79,6 +100,31 @@ class Backend(Protocol):
 
     def verify(self, connection: Connection) -> None:
         """Raise `MigrationError` if the open transaction must not be committed."""
+        ...
+
+    def definitions(self, connection: Connection) -> Mapping[Thing, str]:
+        """How the database is defined, in a form in which two can be compared.
+
+        Returns:
+            The engine's words for each thing. The tables of the library and of Alembic are among
+            them.
+        """
+        ...
+
+    def scratch(self, url: URL) -> AbstractContextManager[Connection]:
+        """An empty database of this engine, which is gone after the block.
+
+        Args:
+            url: where it may be made, if it cannot be made anywhere; what is there is not touched.
+        """
+        ...
+
+    def lint(self, sql: str) -> Sequence[str] | None:
+        """What a linter of the engine's migrations says to a script.
+
+        Returns:
+            A sentence for each finding; None if the linter is not installed.
+        """
         ...
 
     def incarnation(self, connection: Connection) -> str:

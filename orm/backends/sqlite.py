@@ -7,15 +7,15 @@ exact in whatever snapshot a reader has of it, however the copy is made.
 import asyncio
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, text
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
@@ -23,7 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import in_greenlet
-from orm.backends.base import FileCopy
+from orm.backends.base import FileCopy, Thing
+from orm.backends.sqlite_definitions import definitions
 from orm.backends.sqlite_migrating import migrating
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, MigrationError
@@ -143,6 +144,21 @@ class SQLiteBackend:
             raise MigrationError(
                 f"{len(dangling)} foreign key(s) would be left without their parent row: {rows}"
             )
+
+    def definitions(self, connection: Connection) -> Mapping[Thing, str]:
+        return definitions(connection)
+
+    @contextmanager
+    def scratch(self, url: URL) -> Iterator[Connection]:
+        engine = create_engine("sqlite://", poolclass=StaticPool, isolation_level="AUTOCOMMIT")
+        try:
+            with engine.connect() as connection:
+                yield connection
+        finally:
+            engine.dispose()
+
+    def lint(self, sql: str) -> Sequence[str] | None:
+        return ()  # there is none, and nobody else to wait for a lock
 
     def incarnation(self, connection: Connection) -> str:
         return str(connection.info[_INCARNATION])

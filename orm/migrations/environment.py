@@ -11,6 +11,7 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Connection, MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+import orm.migrations.rebuild  # noqa: F401 - Alembic finds by itself what it defines
 from orm.backends import Backend, backend_for
 from orm.exceptions import ConfigurationError, OrmError
 from orm.migrations import ledger, offline
@@ -20,6 +21,7 @@ from orm.migrations.filters import leave_out
 from orm.migrations.line import findings_in_files, refuse
 from orm.migrations.numbering import number
 from orm.migrations.revisions import Revision, read
+from orm.migrations.shadow import Shadow
 from orm.migrations.target import target_url
 from orm.migrations.upgrade import Upgrade
 
@@ -65,6 +67,9 @@ def _run(metadata: MetaData) -> None:
         "transactional_ddl": True,
         "transaction_per_migration": True,
     }
+    if isinstance(shadow := context.config.attributes.get("shadow"), Shadow):
+        shadow.run(options)
+        return
     # A context without a connection prints SQL; online it serves to learn which command runs,
     # before any database is touched.
     context.configure(

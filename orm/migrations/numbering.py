@@ -9,6 +9,8 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from orm.migrations.direction import command_name
+from orm.migrations.remarks import in_words, remark
+from orm.migrations.schema import schema_of
 
 __all__ = ["number"]
 
@@ -44,6 +46,10 @@ def number(migration: MigrationContext, _: object, scripts: list[MigrationScript
     if arguments["autogenerate"] and all(_is_empty(script) for script in scripts):
         scripts.clear()
         request.config.print_stdout("The database matches the models: no revision was written.")
+    if "remarks" not in request.template_args and migration.connection is not None:
+        before = schema_of(migration.connection) if scripts else {}
+        for script in scripts:
+            request.config.print_stdout(in_words(remark(request, script, before)))
     first = _next_number(request.script_directory)
     for offset, script in enumerate(scripts):
         script.rev_id = f"{first + offset:04d}"

@@ -65,6 +65,7 @@ class Upgrade:
         self._environment.configure(connection=self._connection, **options)
         context = self._environment.get_context()
         keep_whole(context, self._backend)
+        context.impl.start_migrations()  # as `run_migrations` would
         applied = self._environment.config.attributes.get("applied")
         with Operations.context(context):
             for step, file in steps:

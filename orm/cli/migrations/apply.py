@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orm.cli.migrations.common import Target, ask, explained, shown
+from orm.cli.migrations.common import Target, explained, shown
+from orm.cli.migrations.consent import consent
 from orm.cli.target import target_options
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
+    from orm.migrations.application import Application
+    from orm.migrations.review import Reviewed
     from orm.migrations.revisions import Revision
 
 __all__ = ["apply"]
@@ -24,6 +27,7 @@ __all__ = ["apply"]
 @click.option("--to", default="head", metavar="REVISION", help="The last one to apply.")
 @click.option("--dry-run", is_flag=True, help="Print the SQL; apply nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask about a remote database.")
+@click.option("--allow-data-loss", is_flag=True, help="Nor if data would be lost.")
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),
@@ -39,6 +43,7 @@ def apply(
     to: str,
     dry_run: bool,
     yes: bool,
+    allow_data_loss: bool,
     wait: float | None,
     replicas: Sequence[str],
     as_json: bool,
@@ -61,13 +66,14 @@ def apply(
         pending = state.pending(to)
         if dry_run:
             sql = script_of(application, url, state.at, pending)
-            _say_plan(url, pending, sql, as_json=as_json)
+            reviewed = _reviewed(application, url, state.at, pending)
+            _say_plan(url, pending, reviewed, sql, as_json=as_json)
             return
         done: list[Revision] = []
         if pending:
-            if target == "remote" and not yes:
-                _announce(url, pending)
-                ask("Apply?")
+            # A review runs the revisions once more, which is not worth it where it is not asked.
+            reviewed = _reviewed(application, url, state.at, pending) if target == "remote" else []
+            consent(target, url, pending, reviewed, yes=yes, allow_data_loss=allow_data_loss)
             with _progress(pending, quiet=as_json) as advance:
                 done = apply_now(application, url, to=to, applied=advance)
         if wait is not None:
@@ -82,18 +88,34 @@ def apply(
         click.echo(f"Nothing to apply: {shown(url)} is at {state.at or 'no revision'}.")
 
 
-def _announce(url: "URL", pending: "Sequence[Revision]") -> None:
-    click.echo(f"{shown(url)}:", err=True)
-    for file in pending:
-        click.echo(f"  {file.name}", err=True)
+def _reviewed(
+    application: "Application", url: "URL", at: str | None, pending: "Sequence[Revision]"
+) -> "list[Reviewed]":
+    from orm.migrations.review import review
+
+    return review(application, url, at, pending)
 
 
-def _say_plan(url: "URL", pending: "Sequence[Revision]", sql: str, *, as_json: bool) -> None:
+def _say_plan(
+    url: "URL",
+    pending: "Sequence[Revision]",
+    reviewed: "Sequence[Reviewed]",
+    sql: str,
+    *,
+    as_json: bool,
+) -> None:
     if as_json:
-        plan = {"database": shown(url), "pending": [file.name for file in pending], "sql": sql}
+        plan = {
+            "database": shown(url),
+            "pending": [file.name for file in pending],
+            "review": [one.as_dict() for one in reviewed],
+            "sql": sql,
+        }
         click.echo(json.dumps(plan, indent=2))
         return
     click.echo(f"-- {shown(url)}: {len(pending)} to apply")
+    for one in reviewed:
+        click.echo(f"-- {one.message}")
     click.echo(sql, nl=False)
 
 

@@ -1,0 +1,48 @@
+"""Squawk, a linter of PostgreSQL migrations, where it is installed (the extra ``lint``)."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+__all__ = ["lint"]
+
+_NOT_ASKED: Final = (
+    # A migration here has one already, and is in one transaction.
+    "require-lock-timeout",
+    "require-statement-timeout",
+    # About taste, and not about what happens to others while it runs.
+    "prefer-bigint-over-int",
+    "prefer-bigint-over-smallint",
+    "prefer-identity",
+    "prefer-robust-stmts",
+    "prefer-text-field",
+    "prefer-timestamptz",
+)
+
+
+def lint(sql: str) -> Sequence[str] | None:
+    """What Squawk says to a script that runs in one transaction.
+
+    Returns:
+        A sentence for each finding; None if Squawk is not installed.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: it cannot be run.
+    """
+    beside = str(Path(sys.executable).parent)  # a virtual environment need not be activated
+    squawk = shutil.which("squawk", path=os.pathsep.join((beside, os.environ.get("PATH", ""))))
+    if squawk is None:
+        return None
+    command = [squawk, "--reporter", "json", "--assume-in-transaction", "--stdin-filepath", "sql"]
+    for rule in _NOT_ASKED:
+        command += ("--exclude", rule)
+    done = subprocess.run(command, input=sql, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):  # 1: there are findings
+        done.check_returncode()
+    found = json.loads(done.stdout or "[]")
+    return [f"{one['message']} {one['help'] or ''} ({one['rule_name']})" for one in found]

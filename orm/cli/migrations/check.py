@@ -1,0 +1,51 @@
+"""``orm migrations check``: whether models, revisions and a database say the same."""
+
+import json
+from dataclasses import asdict
+
+import click
+
+from orm.cli.migrations.common import explained
+
+__all__ = ["check"]
+
+
+@click.command()
+@click.option("--local", is_flag=True, help="And the embedded database of this checkout.")
+@click.option("--remote", is_flag=True, help="And the database that ORM_REMOTE_URL names.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def check(local: bool, remote: bool, as_json: bool) -> None:
+    """Check that models, revisions and, if asked, a database say the same; changes nothing.
+
+    Without a target no database is needed: the revisions are one line of history, they make what
+    the models say, and every foreign key has an index. With one: its ledger is what the files are,
+    and nobody has changed its schema by hand. Exits with 1 if not. What a linter of the engine
+    says to pending revisions is noted, no more.
+    """
+    if local and remote:
+        raise click.UsageError("give at most one of --local and --remote")
+    with explained():
+        from orm.migrations.application import Application
+        from orm.migrations.checking import check_database, check_files, remarks
+
+        application = Application.at()
+        found = check_files(application)
+        said: list[str] = []
+        if local or remote:
+            target = "local" if local else "remote"
+            # What is wrong with the files alone is said once.
+            if not found:
+                said = remarks(application, target)
+            found += [f for f in check_database(application, target) if f not in found]
+    if as_json:
+        notes = [{"kind": "note", "message": sentence} for sentence in said]
+        click.echo(json.dumps([*map(asdict, found), *notes], indent=2))
+    else:
+        for one in found:
+            click.echo(one.message, err=True)
+        for sentence in said:
+            click.echo(f"Note: {sentence}", err=True)
+        if not found:
+            click.echo("All is well.")
+    if found:
+        raise click.exceptions.Exit(1)

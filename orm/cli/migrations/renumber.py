@@ -1,0 +1,41 @@
+"""``orm migrations renumber``: revisions of branches that were merged, in one line again."""
+
+import json
+
+import click
+
+from orm.cli.migrations.common import Target, explained
+from orm.cli.target import target_options
+
+__all__ = ["renumber"]
+
+
+@click.command()
+@target_options
+@click.option("--dry-run", is_flag=True, help="Say what would be changed; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def renumber(target: Target, dry_run: bool, as_json: bool) -> None:
+    """Put the revisions into one line again, as after the merge of two branches.
+
+    What is applied to the target stays as it is; the others get the numbers behind it, in their
+    files' names too. A revision must not be renumbered that is applied anywhere else.
+    """
+    with explained():
+        from orm.migrations.application import Application
+        from orm.migrations.renumbering import carry_out, plan
+
+        application = Application.at()
+        changes = plan(application, target)
+        if not dry_run:
+            carry_out(application, changes)
+    if as_json:
+        rows = [
+            {"old": change.file.name, "new": change.path.stem, "follows": change.down}
+            for change in changes
+        ]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for change in changes:
+        click.echo(f"{change.file.name} -> {change.path.stem}, follows {change.down}")
+    if not changes:
+        click.echo("The revisions are in one line: there is nothing to renumber.")

@@ -1,0 +1,42 @@
+"""``orm migrations show``: what a revision executes."""
+
+import json
+from collections.abc import Sequence
+
+import click
+
+from orm.cli.migrations.common import explained
+
+__all__ = ["show"]
+
+
+@click.command()
+@click.argument("revision")
+@click.option(
+    "--dialect",
+    "dialects",
+    multiple=True,
+    default=("sqlite",),
+    show_default=True,
+    help="For which engine: sqlite, postgresql, mysql, mariadb, …; repeatable.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def show(revision: str, dialects: Sequence[str], as_json: bool) -> None:
+    """Print the SQL of one revision; no database is needed, and none is touched.
+
+    What SQLite executes depends on the tables as they are, and is taken from a replay of the
+    revisions before it in memory.
+    """
+    with explained():
+        from orm.migrations.application import Application
+        from orm.migrations.showing import sql_of
+
+        application = Application.at()
+        scripts = {dialect: sql_of(application, revision, dialect) for dialect in dialects}
+    if as_json:
+        click.echo(json.dumps({"revision": revision, "sql": scripts}, indent=2))
+        return
+    for dialect, script in scripts.items():
+        if len(scripts) > 1:
+            click.echo(f"-- {dialect}")
+        click.echo(script.strip() or "-- nothing")

@@ -1,0 +1,153 @@
+"""What is dropped beside something alike that is added: it was renamed, probably."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations import Operations
+from alembic.operations.ops import (
+    AddColumnOp,
+    AlterColumnOp,
+    CreateTableOp,
+    DropColumnOp,
+    DropTableOp,
+    MigrateOperation,
+    ModifyTableOps,
+    RenameTableOp,
+)
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Column as SQLColumn
+from sqlalchemy import Connection, Dialect, Table
+
+from orm.exceptions import ConfigurationError
+
+__all__ = ["Rename", "apply", "probable", "requested"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """One rename. As text it is what ``--rename`` takes: ``users.nick:handle``, ``users:people``.
+
+    Attributes:
+        table: the table of the column; None if it is a table that is renamed.
+        old: the name that goes.
+        new: the name that comes.
+        operation: what a revision does about it.
+    """
+
+    table: str | None
+    old: str
+    new: str
+    operation: MigrateOperation
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.old}:{self.new}" if self.table else f"{self.old}:{self.new}"
+
+    @property
+    def what(self) -> str:
+        """What goes, in words."""
+        return f"column {self.table}.{self.old}" if self.table else f"table {self.old}"
+
+    @property
+    def names(self) -> set[tuple[str | None, str]]:
+        """What goes and what comes; two renames that share one exclude each other."""
+        return {(self.table, self.old), (self.table, self.new)}
+
+
+def probable(operations: Iterable[MigrateOperation], dialect: Dialect) -> list[Rename]:
+    """What was renamed by all appearances: columns of the same type, tables of the same columns.
+
+    Args:
+        operations: what autogenerate found.
+        dialect: of the database that it compared.
+    """
+    return [rename for rename, alike in _possible(operations, dialect) if alike]
+
+
+def requested(
+    asked: Iterable[str], operations: Iterable[MigrateOperation], dialect: Dialect
+) -> list[Rename]:
+    """The renames that somebody asked for.
+
+    Args:
+        asked: such as ``users.nick:handle``; the types may differ.
+        operations: what autogenerate found.
+        dialect: of the database that it compared.
+
+    Raises:
+        ConfigurationError: what was asked for is not dropped, or not added.
+    """
+    possible = {str(rename): rename for rename, _ in _possible(operations, dialect)}
+    chosen: list[Rename] = []
+    for text in asked:
+        if text not in possible:
+            others = ", ".join(possible) or "there are none"
+            raise ConfigurationError(
+                f"--rename {text}: the models do not have the one in place of the other "
+                f"(possible: {others})"
+            )
+        if any(rename.names & possible[text].names for rename in chosen):
+            raise ConfigurationError(f"--rename {text}: one of the names is in another --rename")
+        chosen.append(possible[text])
+    return chosen
+
+
+def apply(renames: Iterable[Rename], connection: Connection) -> None:
+    """Carry renames out, so that a comparison finds what else has changed."""
+    operations = Operations(MigrationContext.configure(connection))
+    for rename in renames:
+        if rename.table is None:
+            operations.rename_table(rename.old, rename.new)
+        else:
+            with operations.batch_alter_table(rename.table) as batch:
+                batch.alter_column(rename.old, new_column_name=rename.new)
+
+
+@renderers.dispatch_for(RenameTableOp)
+def _render(_: AutogenContext, operation: RenameTableOp) -> str:
+    # Alembic can write all other operations; it never finds this one by itself.
+    return f"op.rename_table({operation.table_name!r}, {operation.new_table_name!r})"
+
+
+def _possible(
+    operations: Iterable[MigrateOperation], dialect: Dialect
+) -> Iterator[tuple[Rename, bool]]:
+    """Each pair of a dropped and an added thing, and whether they look the same."""
+    listed = list(operations)
+    for operation in listed:
+        if isinstance(operation, ModifyTableOps) and operation.schema is None:
+            yield from _columns(operation, dialect)
+    dropped = [o.to_table() for o in listed if isinstance(o, DropTableOp) and o.schema is None]
+    added = [o.to_table() for o in listed if isinstance(o, CreateTableOp) and o.schema is None]
+    for old in dropped:
+        for new in added:
+            operation = RenameTableOp(old.name, new.name)
+            alike = _shape(old, dialect) == _shape(new, dialect)
+            yield Rename(None, old.name, new.name, operation), alike
+
+
+def _columns(operations: ModifyTableOps, dialect: Dialect) -> Iterator[tuple[Rename, bool]]:
+    table = operations.table_name
+    dropped = [o.to_column() for o in operations.ops if isinstance(o, DropColumnOp)]
+    added = [o.column for o in operations.ops if isinstance(o, AddColumnOp)]
+    for old in dropped:
+        for new in added:
+            operation = AlterColumnOp(
+                table,
+                old.name,
+                modify_name=new.name,
+                existing_type=old.type,
+                existing_nullable=old.nullable,
+                existing_server_default=old.server_default,
+            )
+            alike = _type(old, dialect) == _type(new, dialect)
+            yield Rename(table, old.name, new.name, ModifyTableOps(table, [operation])), alike
+
+
+def _shape(table: Table, dialect: Dialect) -> set[tuple[str, str]]:
+    return {(column.name, _type(column, dialect)) for column in table.columns}
+
+
+def _type(column: SQLColumn[object], dialect: Dialect) -> str:
+    return column.type.compile(dialect)

@@ -1,0 +1,136 @@
+"""What pending revisions would do to a database, in rows of its own."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from alembic.util import CommandError
+from sqlalchemy import URL, ColumnElement, Connection, column, func, select, table
+
+from orm.backends import backend_for
+from orm.exceptions import MigrationError
+from orm.migrations.application import Application
+from orm.migrations.connecting import on_a_connection
+from orm.migrations.effects import Effect, Tables
+from orm.migrations.revisions import Revision
+from orm.migrations.schema import Schema, schema_of
+from orm.migrations.shadow import shadow
+
+__all__ = ["Reviewed", "review"]
+
+_MANY: Final = 100_000
+"""Rows from which on an index takes long enough for others to notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """An effect of a pending revision on a database.
+
+    Attributes:
+        revision: which one.
+        effect: what it does.
+        rows: how many rows of the database it is about; None if it does not have the table.
+    """
+
+    revision: Revision
+    effect: Effect
+    rows: int | None
+
+    @property
+    def loses_data(self) -> bool:
+        """Whether something that is in the database is gone afterwards."""
+        return self.effect.kind == "unknown" or (self.effect.loses_data and bool(self.rows))
+
+    @property
+    def message(self) -> str:
+        """A sentence."""
+        rows = "" if self.rows is None else f" ({self.rows:,} rows)"
+        return f"{self.revision.name} {self.effect.message}{rows}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "revision": self.revision.id,
+            "kind": self.effect.kind,
+            "table": self.effect.table,
+            "column": self.effect.column,
+            "rows": self.rows,
+            "loses_data": self.loses_data,
+            "message": self.message,
+        }
+
+
+def review(
+    application: Application, url: URL, at: str | None, pending: Sequence[Revision]
+) -> list[Reviewed]:
+    """What somebody should know before pending revisions are applied. Nothing is written.
+
+    They are run in a shadow, since only Python knows what Python does; what they do to rows
+    through a connection of their own (``op.get_bind()``) is not seen, but for what then is gone.
+
+    Args:
+        application: whose revisions.
+        url: of the database.
+        at: the last revision that is applied there.
+        pending: those to be applied, in their order.
+
+    Raises:
+        DBAPIError, OSError: the database cannot be read.
+    """
+    backend = backend_for(url)
+    if not pending or at is None or backend.is_absent(url):
+        return []  # there are no rows yet
+    try:
+        found = list(_effects(application, at, pending))
+    except (MigrationError, CommandError) as error:  # what is not known may be anything
+        unknown = Effect("unknown", "", None, f"cannot be reviewed: {error}")
+        return [Reviewed(pending[-1], unknown, None)]
+    if not found:
+        return []
+
+    def count(connection: Connection) -> list[Reviewed]:
+        there = schema_of(connection)
+        return [Reviewed(r, effect, _rows(connection, there, effect)) for r, effect in found]
+
+    reviewed = on_a_connection(backend.reader_engine(url), count)
+    return [one for one in reviewed if _matters(one)]
+
+
+def _effects(
+    application: Application, at: str, pending: Sequence[Revision]
+) -> Iterator[tuple[Revision, Effect]]:
+    files = {file.id: file for file in pending}
+    with shadow(application, at) as made:
+        made.watched = True
+        tables = Tables(schema_of(made.connection))
+        made.upgrade(pending[-1].id)
+    for step in made.steps:
+        for effect in tables.affected_by(step.records, step.after):
+            yield files[step.revision], effect
+
+
+def _rows(connection: Connection, there: Schema, effect: Effect) -> int | None:
+    """The rows that it is about: those without a value, those with one, or all of the table."""
+    if effect.table not in there:
+        return None
+    query = select(func.count()).select_from(table(effect.table))
+    if effect.column in there[effect.table]:
+        value: ColumnElement[Any] = column(effect.column)
+        match effect.kind:
+            case "not_null":
+                query = query.where(value.is_(None))
+            case "drop_column" | "type":
+                query = query.where(value.is_not(None))
+            case _:
+                pass
+    return connection.scalar(query)
+
+
+def _matters(one: Reviewed) -> bool:
+    match one.effect.kind:
+        case "index":
+            return (one.rows or 0) >= _MANY
+        case "constraint" | "not_null" | "required_column" | "changing_default" | "delete":
+            return one.rows != 0
+        case _:
+            return True

@@ -1,0 +1,177 @@
+import json
+
+import pytest
+
+from tests.migrations.support import Project
+
+TABLE = 'Table("users", metadata, Column("id", Integer, primary_key=True), {})'
+EMAIL = 'Column("email", String(20), nullable=False)'
+CHECK = 'CheckConstraint("age >= 0", "age")'
+START = f'{EMAIL}, Column("age", Integer, server_default="0"), {CHECK}'
+UNIQUE = "constraint uq_users_email of users"
+INDEX = (
+    'if "users" in metadata.tables: Index("ix_age", desc(metadata.tables["users"].columns["age"]))'
+)
+
+
+@pytest.fixture
+def blog(project: Project) -> Project:
+    """A project whose revision is applied, by hand some things that Alembic knows nothing of."""
+    project.models(TABLE.format(START))
+    assert project.orm("create", "start").exit_code == 0
+    made = (
+        "CREATE INDEX ix_age ON users (age DESC)",
+        "CREATE VIEW old AS SELECT id FROM users WHERE age > 90",
+        "CREATE TRIGGER tr AFTER INSERT ON users BEGIN UPDATE users SET age = 1; END",
+    )
+    project.revision(2, *(f"op.execute('{sql}')" for sql in made))
+    project.models(f"{TABLE.format(START)}\n{INDEX}")
+    assert project.orm("apply", "--local").exit_code == 0
+    return project
+
+
+def found(project: Project, *arguments: str) -> list[tuple[str, str]]:
+    """What a check finds: kinds, and what they are about."""
+    result = project.orm("check", "--json", *arguments)
+    problems = json.loads(result.stdout)
+    assert result.exit_code == bool(problems)
+    told = project.orm("check", *arguments)
+    assert told.exit_code == bool(problems)
+    assert told.stderr.splitlines() == [problem["message"] for problem in problems]
+    return [
+        (problem["kind"], problem.get("subject", problem.get("revision"))) for problem in problems
+    ]
+
+
+def test_all_is_well(blog: Project) -> None:
+    assert found(blog) == found(blog, "--local") == []
+    assert blog.orm("check", "--local").stdout == "All is well.\n"
+
+
+def test_nothing_at_all_is_well(project: Project) -> None:
+    assert found(project) == found(project, "--local") == []
+    assert not project.database.exists()
+
+
+def test_both_targets_are_too_many(blog: Project) -> None:
+    assert blog.orm("check", "--local", "--remote").exit_code == 2
+
+
+# Models and revisions ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind", "subject"),
+    [
+        (EMAIL, f'{EMAIL}, Column("nick", Text)', "model", "column users.nick"),
+        ("20", "30", "model", "column users.email"),
+        (', server_default="0"', "", "model", "column users.age"),
+        (", nullable=False", "", "model", "column users.email"),
+        ("age >= 0", "age >= 1", "model", "constraint ck_users_age of users"),
+        (f", {CHECK}", "", "revision", "constraint ck_users_age of users"),
+        (f"{EMAIL}, ", "", "revision", "column users.email"),
+        (CHECK, f'{CHECK}, UniqueConstraint("email")', "model", UNIQUE),
+        ("Table", 'Table("logs", metadata, Column("id", Integer)); Table', "model", "table logs"),
+        ("users", "people", "revision", "table users"),
+    ],
+)
+def test_models_and_revisions_that_differ(
+    blog: Project, old: str, new: str, kind: str, subject: str
+) -> None:
+    models = TABLE.format(START)
+    assert old in models
+    blog.models(f"{models.replace(old, new)}\n{INDEX}")
+    problems = found(blog)
+    assert (kind, subject) in problems
+    others = {"index ix_age of users", "table people"}
+    assert {other for _, other in problems} <= {subject, *others}
+
+
+def test_an_unindexed_foreign_key(project: Project) -> None:
+    posts = (
+        'Table("posts", metadata, Column("id", Integer, primary_key=True),'
+        ' Column("users_id", ForeignKey("users.id")){})'
+    )
+    users = TABLE.format("")
+    project.models(f"metadata.info.clear()\n{users}\n{posts.format('')}")
+    assert project.orm("create", "start").exit_code == 0
+    assert found(project) == [("foreign_key", "posts.users_id")]
+    opted_out = ', info={"index_foreign_keys": False}'
+    project.models(f"metadata.info.clear()\n{users}\n{posts.format(opted_out)}")
+    assert found(project) == []
+
+
+def test_files_that_are_no_line(blog: Project) -> None:
+    blog.revision(4, "pass")
+    assert found(blog) == found(blog, "--local") == [("gap", "0004")]
+
+
+# A database --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("CREATE TABLE mine (id INTEGER)", "table mine"),
+        ("ALTER TABLE users ADD COLUMN x TEXT", "column users.x"),
+        ("ALTER TABLE users RENAME COLUMN email TO mail", "column users.mail"),
+        ("CREATE UNIQUE INDEX ix_mine ON users (email)", "index ix_mine of users"),
+        ("DROP INDEX ix_age; CREATE INDEX ix_age ON users (age)", "index ix_age of users"),
+        ("DROP TRIGGER tr", "trigger tr of users"),
+        ("DROP VIEW old; CREATE VIEW old AS SELECT id FROM users WHERE age > 80", "view old"),
+        ("CREATE VIEW mine AS SELECT 1", "view mine"),
+    ],
+)
+def test_drift_is_told(blog: Project, sql: str, problem: str) -> None:
+    for statement in sql.split("; "):
+        blog.query(statement)
+    assert found(blog) == []
+    assert ("drift", problem) in found(blog, "--local")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("VARCHAR(20)", "VARCHAR(10)", "column users.email"),
+        ("NOT NULL", "", "column users.email"),
+        ("DEFAULT '0'", "DEFAULT '1'", "column users.age"),
+        ("age >= 0", "age >= -1", "constraint ck_users_age of users"),
+    ],
+)
+def test_drift_inside_of_a_table_is_told(blog: Project, old: str, new: str, problem: str) -> None:
+    [(sql,)] = blog.query("SELECT sql FROM sqlite_master WHERE name = 'users'")
+    assert old in sql
+    blog.query("DROP TABLE users")
+    blog.query(sql.replace(old, new))
+    assert ("drift", problem) in found(blog, "--local")
+
+
+def test_how_it_is_written_is_no_drift(blog: Project) -> None:
+    for kind in ("TABLE users", "VIEW old"):
+        name = kind.split()[1]
+        [(sql,)] = blog.query("SELECT sql FROM sqlite_master WHERE name = ?", name)
+        dependants = blog.query(
+            "SELECT sql FROM sqlite_master WHERE tbl_name = 'users' AND sql > ''"
+        )
+        blog.query(f"DROP {kind}")
+        blog.query(sql.replace("\n", " ").replace("(", " /* x */ ( ").replace(" users", " [USERS]"))
+        if name == "users":
+            for (dependant,) in dependants:
+                if not dependant.startswith("CREATE TABLE"):
+                    blog.query(dependant)
+    assert found(blog, "--local") == []
+
+
+def test_what_the_ledger_says_comes_first(blog: Project) -> None:
+    file = blog.folder / "alembic/versions/0002_by_hand.py"
+    file.write_text(f"{file.read_text()}\n# edited")
+    assert found(blog) == []
+    assert found(blog, "--local") == [("edited", "0002")]
+
+
+def test_models_that_cannot_be_loaded_are_named(project: Project) -> None:
+    project.models("import absent_module")
+    for command in (["check"], ["create", "more"]):
+        said = project.orm(*command).stderr
+        assert "env.py" in said
+        assert "absent_module" in said

@@ -1,0 +1,213 @@
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from tests.migrations.support import Project
+
+USERS = (
+    "op.create_table('users', sa.Column('id', sa.Integer, primary_key=True),"
+    " sa.Column('email', sa.String(20)), sa.Column('age', sa.Integer))"
+)
+BATCH = "with op.batch_alter_table('users') as batch: "
+ORM = "from orm.cli import main; main()"
+LOSING = f"{BATCH}batch.drop_column('email')"
+
+
+@pytest.fixture
+def remote(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose remote database is at 0001, with three users, one without an age."""
+    monkeypatch.setenv("ORM_REMOTE_URL", "sqlite+aiosqlite:///app.db")
+    project.revision(1, USERS)
+    assert project.orm("apply", "--remote", "--yes").exit_code == 0
+    project.query("INSERT INTO users (email, age) VALUES ('a', 1), ('b', 2), (NULL, NULL)")
+    return project
+
+
+def reviewed(project: Project) -> list[tuple[str, str, str | None, int | None, bool]]:
+    result = project.orm("apply", "--remote", "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    return [
+        (one["kind"], one["table"], one["column"], one["rows"], one["loses_data"])
+        for one in json.loads(result.stdout)["review"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "effect"),
+    [
+        ("op.drop_table('users')", ("drop_table", "users", None, 3, True)),
+        (LOSING, ("drop_column", "users", "email", 2, True)),
+        ("op.drop_column('users', 'email')", ("drop_column", "users", "email", 2, True)),
+        (
+            "op.execute('ALTER TABLE users DROP COLUMN email')",
+            ("drop_column", "users", "email", 2, True),
+        ),
+        ("op.execute('DROP TABLE users')", ("drop_table", "users", None, 3, True)),
+        (
+            "op.get_bind().exec_driver_sql('DROP TABLE users')",
+            ("drop_table", "users", None, 3, True),
+        ),
+        ("op.execute('DELETE FROM users')", ("delete", "users", None, 3, True)),
+        ("op.execute(sa.delete(sa.table('users')))", ("delete", "users", None, 3, True)),
+        (
+            f"{BATCH}batch.alter_column('age', nullable=False)",
+            ("not_null", "users", "age", 1, False),
+        ),
+        (
+            f"{BATCH}batch.alter_column('email', type_=sa.String(5))",
+            ("type", "users", "email", 2, True),
+        ),
+        (
+            f"{BATCH}batch.alter_column('email', new_column_name='mail')",
+            ("rename", "users", "email", 3, False),
+        ),
+        ("op.rename_table('users', 'people')", ("rename", "users", None, 3, False)),
+        (
+            "op.add_column('users', sa.Column('x', sa.Integer, nullable=False))",
+            ("required_column", "users", "x", 3, False),
+        ),
+        (
+            f"{BATCH}batch.add_column(sa.Column('x', sa.Integer, nullable=False))",
+            ("required_column", "users", "x", 3, False),
+        ),
+        (
+            "op.add_column('users', sa.Column('x', sa.DateTime, server_default=sa.func.now()))",
+            ("changing_default", "users", "x", 3, False),
+        ),
+        (
+            f"{BATCH}batch.create_unique_constraint('uq', ['email'])",
+            ("constraint", "users", None, 3, False),
+        ),
+    ],
+)
+def test_effects_are_told_with_their_rows(
+    remote: Project, line: str, effect: tuple[str, str, str | None, int, bool]
+) -> None:
+    remote.revision(2, line)
+    assert reviewed(remote) == [effect]
+    assert remote.applied == ["0001"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "op.add_column('users', sa.Column('x', sa.Integer, nullable=False, server_default='1'))",
+        "op.add_column('users', sa.Column('x', sa.Integer))",
+        "op.create_index('ix', 'users', ['email'])",
+        "op.create_table('new', sa.Column('id', sa.Integer)); op.drop_table('new')",
+        f"{BATCH}batch.alter_column('age', server_default='1')",
+    ],
+)
+def test_what_hurts_nobody_is_not_told(remote: Project, line: str) -> None:
+    remote.revision(2, line)
+    assert reviewed(remote) == []
+
+
+def test_names_are_followed_over_revisions(remote: Project) -> None:
+    remote.revision(2, "op.rename_table('users', 'people')")
+    remote.revision(3, "op.create_table('users', sa.Column('email', sa.Integer))")
+    remote.revision(4, "op.drop_column('people', 'email')", "op.drop_table('users')")
+    assert reviewed(remote) == [
+        ("rename", "users", None, 3, False),
+        ("drop_column", "users", "email", 2, True),
+    ]
+
+
+def test_an_empty_table_has_nothing_to_lose(remote: Project) -> None:
+    remote.query("DELETE FROM users")
+    remote.revision(2, "op.drop_table('users')")
+    assert reviewed(remote) == [("drop_table", "users", None, 0, False)]
+    assert remote.orm("apply", "--remote", "--yes").exit_code == 0
+
+
+# Consent -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "applied"),
+    [
+        ([], "app.db\n", True),
+        (["--yes", "--allow-data-loss"], "", True),
+        ([], "yes\n", False),
+        ([], "y\n", False),
+        ([], "\n", False),
+        ([], "", False),
+        (["--yes"], "", False),
+        (["--allow-data-loss"], "", False),
+        (["--allow-data-loss"], "y\n", False),
+    ],
+)
+def test_lost_data_wants_a_typed_yes(
+    remote: Project, options: list[str], answer: str, applied: bool
+) -> None:
+    remote.revision(2, LOSING)
+    result = remote.orm("apply", "--remote", *options, input=answer)
+    assert (result.exit_code == 0) == applied
+    assert remote.applied == ["0002" if applied else "0001"]
+    assert "drops users.email and all that is in it (2 rows)" in result.stderr
+
+
+@pytest.mark.parametrize(("answer", "applied"), [("y\n", True), ("n\n", False), ("", False)])
+def test_what_loses_nothing_wants_a_yes(remote: Project, answer: str, applied: bool) -> None:
+    remote.revision(2, f"{BATCH}batch.alter_column('email', new_column_name='mail')")
+    result = remote.orm("apply", "--remote", input=answer)
+    assert (result.exit_code == 0) == applied
+    assert remote.applied == ["0002" if applied else "0001"]
+
+
+@pytest.mark.parametrize("line", [LOSING, "pass"])
+def test_a_closed_terminal_is_no(remote: Project, line: str) -> None:
+    remote.revision(2, line)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import os; os.close(0); {ORM}", "migrations", "apply", "--remote"],
+        cwd=remote.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert remote.applied == ["0001"]
+
+
+def test_what_cannot_be_reviewed_may_lose_anything(remote: Project) -> None:
+    remote.revision(2, "op.get_bind().execute(sa.text('SELECT 1 FROM users')).first()[0]")
+    assert remote.orm("apply", "--remote", "--yes").exit_code == 1
+    result = remote.orm("apply", "--remote", "--yes", "--allow-data-loss")
+    assert "0002_by_hand cannot be reviewed" in result.stderr
+    assert remote.applied == ["0002"]
+
+
+def test_a_local_database_is_not_asked_about(remote: Project) -> None:
+    remote.revision(2, LOSING)
+    assert remote.orm("apply", "--local").exit_code == 0
+    assert remote.applied == ["0002"]
+
+
+# Questions of create -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("answer", "operation"), [("y", "new_column_name"), ("n", "drop_column")])
+def test_create_asks_about_renames(project: Project, answer: str, operation: str) -> None:
+    users = 'Table("users", metadata, Column("id", Integer, primary_key=True), Column("{}", Text))'
+    project.models(users.format("nick"))
+    assert project.orm("create", "start").exit_code == 0
+    project.models(users.format("handle"))
+    terminal, side = pty.openpty()
+    try:
+        os.write(terminal, f"{answer}\n".encode())
+        subprocess.run(
+            [sys.executable, "-c", ORM, "migrations", "create", "rename"],
+            cwd=project.folder,
+            stdin=side,
+            capture_output=True,
+            check=True,
+        )
+    finally:
+        os.close(terminal)
+        os.close(side)
+    assert operation in (project.folder / "alembic/versions/0002_rename.py").read_text()

@@ -1,0 +1,60 @@
+import json
+
+import pytest
+
+from tests.migrations.support import Project
+
+USERS = "op.create_table('users', sa.Column('id', sa.Integer, primary_key=True))"
+
+
+def test_each_dialect_has_its_own_sql(project: Project) -> None:
+    project.revision(1, USERS)
+    project.revision(
+        2,
+        "with op.batch_alter_table('users') as batch:",
+        "    batch.add_column(sa.Column('at', sa.DateTime(timezone=True)))",
+        "    batch.alter_column('id', new_column_name='number', existing_type=sa.Integer)",
+    )
+    dialects = ("sqlite", "postgresql", "mysql")
+    options = [option for dialect in dialects for option in ("--dialect", dialect)]
+    result = project.orm("show", "0002", "--json", *options)
+    assert result.exit_code == 0, result.output
+    scripts = json.loads(result.stdout)["sql"]
+    assert "_alembic_tmp_users" in scripts["sqlite"]
+    assert "alembic_version" not in scripts["sqlite"]
+    assert "ALTER TABLE users ADD COLUMN at TIMESTAMP WITH TIME ZONE" in scripts["postgresql"]
+    assert "ALTER TABLE users RENAME id TO number" in scripts["postgresql"]
+    assert "ALTER TABLE users CHANGE id number INTEGER" in scripts["mysql"]
+    told = project.orm("show", "0002", *options).stdout
+    assert [line for line in told.splitlines() if line in {f"-- {d}" for d in dialects}] == [
+        f"-- {dialect}" for dialect in dialects
+    ]
+    assert not project.database.exists()
+
+
+def test_only_that_revision_is_shown(project: Project) -> None:
+    project.revision(1, USERS)
+    project.revision(2, "op.execute(sa.text('INSERT INTO users VALUES (:id)').bindparams(id=7))")
+    assert project.orm("show", "0002").stdout == "INSERT INTO users VALUES (?) /* (7,) */;\n"
+    shown = project.orm("show", "0002", "--dialect", "postgresql").stdout
+    assert shown == "INSERT INTO users VALUES (7);\n"
+
+
+def test_nothing_is_shown_as_nothing(project: Project) -> None:
+    project.revision(1, "pass")
+    assert project.orm("show", "0001").stdout == "-- nothing\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["0009"], "no revision '0009'"),
+        (["0001", "--dialect", "nothing"], "no dialect 'nothing'"),
+        (["0001", "--dialect", "postgresql"], "0001_by_hand.py cannot be written as a script"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(project: Project, arguments: list[str], message: str) -> None:
+    project.revision(1, "op.get_bind().execute(sa.text('SELECT 1')).one()")
+    result = project.orm("show", *arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr
