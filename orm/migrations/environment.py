@@ -12,6 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Connection, MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+import orm.migrations.rebuild  # noqa: F401 - Alembic finds by itself what it defines
 from orm.backends import Backend, backend_for
 from orm.exceptions import ConfigurationError, OrmError
 from orm.migrations.direction import is_read_only, refuse_backward
