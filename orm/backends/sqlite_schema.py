@@ -13,6 +13,7 @@ _TOKEN: Final = re.compile(
     |[\w$]+|[^\s\w$]""",
     re.VERBOSE | re.DOTALL,
 )
+_KEY: Final = "PRIMARY KEY"
 _OF_THE_TABLE: Final = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"})
 
 
@@ -22,7 +23,8 @@ class Clause:
 
     Attributes:
         kind: ``CHECK``, ``COLLATE``, ``AUTOINCREMENT``, ``ON CONFLICT``, ``DEFERRABLE``, ``AS``
-            (a generated column), ``DESC`` (in a key), ``WITHOUT ROWID`` or ``STRICT``.
+            (a generated column), ``PRIMARY KEY`` and ``UNIQUE`` (those with an order or a
+            collation of their own), ``WITHOUT ROWID`` or ``STRICT``.
         text: as it is written, without the kind and the outer parentheses.
         column: whose definition it is in, if it is in a column's.
         constraint: the name of the constraint, if it has one.
@@ -96,7 +98,7 @@ def _in_definition(sql: str, tokens: Sequence[re.Match[str]]) -> Iterator[Clause
             end = _closing(tokens, at)
             if words[at - 1] in ("KEY", "UNIQUE") and {"DESC", "COLLATE"} & set(words[at:end]):
                 text = sql[tokens[at].start() : tokens[end].end()]
-                yield Clause("DESC", f"{words[at - 1]} {text}", column, name)
+                yield Clause("UNIQUE" if words[at - 1] == "UNIQUE" else _KEY, text, column, name)
             at = end
         elif word in ("NULL", "DEFAULT", "GENERATED"):
             name = None  # it was theirs
@@ -105,7 +107,7 @@ def _in_definition(sql: str, tokens: Sequence[re.Match[str]]) -> Iterator[Clause
         elif word == "AUTOINCREMENT":
             yield Clause(word, "", column, None)
         elif word == "DESC":
-            yield Clause(word, "PRIMARY KEY", column, name)
+            yield Clause(_KEY, word, column, name)
         elif word == "CONFLICT":
             yield Clause("ON CONFLICT", words[at + 1], column, name)
         elif word == "DEFERRABLE" and words[at - 1] != "NOT":

@@ -38,7 +38,6 @@ from orm.exceptions import MigrationError
 
 __all__ = ["KeepingSQLiteImpl"]
 
-_PROBE: Final = "_orm_probe"
 # What Alembic and SQLAlchemy would leave out with a warning, and what is kept here.
 _NOT_SO: Final = (
     "Unnamed CHECK constraint on reflected table",
@@ -55,6 +54,8 @@ class _Rebuild:
     before: list[Clause]
     dependents: list[tuple[str, str, str]]
     """Kind, name and SQL of the indexes and triggers that go with the old table."""
+    broken: set[str]
+    """Views and triggers that did not work before, which is not the rebuild's affair."""
     sequence: int | None
     """The largest id that AUTOINCREMENT has given; None without it."""
     renamed: list[tuple[str, str, Column[Any]]] = field(default_factory=list)
@@ -131,7 +132,6 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
     name, new = str(table.name), batch.new_table
     assert new is not None
     _refuse_leftover(connection, name, batch.temp_table_name)
-    _refuse_broken(connection, name, "before its rebuild")
     added = [column for key, column in batch.columns.items() if key not in table.c]
     _refuse_if_unfillable(connection, name, added, native=False)
 
@@ -146,6 +146,7 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
         batch.temp_table_name,
         before,
         _dependents(connection, batch, table, dropped),
+        _broken(connection),
         _sequence(connection, name, before),
     )
     for key, column in batch.columns.items():
@@ -220,13 +221,13 @@ def _put(clause: Clause, new: Table) -> None:
             options["with_rowid"] = False
         case "STRICT":
             options["strict"] = True
-        case "COLLATE":
-            for column in new.c:
-                if column.name.casefold() == str(clause.column).casefold() and isinstance(
-                    column.type, String
-                ):
-                    column.type = column.type.copy()
-                    column.type.collation = column.type.collation or clause.text
+        case "COLLATE" | "AS":
+            [column] = [c for c in new.c if c.name.casefold() == str(clause.column).casefold()]
+            if clause.kind == "AS" and column.computed is not None:
+                column.computed.sqltext = text(clause.text.replace(":", r"\:"))
+            elif clause.kind == "COLLATE" and isinstance(column.type, String):
+                column.type = column.type.copy()
+                column.type.collation = column.type.collation or clause.text
         case _:
             pass
 
@@ -334,7 +335,13 @@ def _finish(connection: Connection, rebuild: _Rebuild) -> None:
             f"ALTER TABLE {quoted(table)} RENAME COLUMN {quoted(old)} TO {quoted(new)}",
         )
         column.name = new
-    _refuse_broken(connection, table, "after its rebuild")
+    broken = sorted(_broken(connection) - rebuild.broken)
+    if broken:
+        raise MigrationError(
+            f"the rebuild of {table} would break {', '.join(broken)}: drop it in this revision "
+            "before the batch, with op.execute('DROP …'), and create it after the batch as it "
+            "shall be then"
+        )
 
 
 # Refusals ----------------------------------------------------------------------------------
@@ -353,20 +360,34 @@ def _refuse_leftover(connection: Connection, table: str, temporary: str) -> None
         )
 
 
-def _refuse_broken(connection: Connection, table: str, when: str) -> None:
-    """Refuse to go on if a view or a trigger names something that is not there."""
-    # RENAME COLUMN looks at all of the schema first (SQLite "ALTER TABLE RENAME").
-    _do(connection, f"CREATE TABLE {_PROBE} (a)")
-    try:
-        _do(connection, f"ALTER TABLE {_PROBE} RENAME COLUMN a TO b")
-    except DBAPIError as error:
-        raise MigrationError(
-            f"{error.orig} ({when}, of table {table}). Drop the view or trigger in this revision "
-            "before the batch, with op.execute('DROP …'), and create it after the batch as it "
-            "shall be then"
-        ) from error
-    finally:
-        _do(connection, f"DROP TABLE {_PROBE}")
+def _broken(connection: Connection) -> set[str]:
+    """Views, and triggers of tables, that name something that is not there."""
+    statements = [
+        (f"view {name}", f"SELECT * FROM {quoted(name)}")
+        for (name,) in _ask(connection, "SELECT name FROM sqlite_master WHERE type = 'view'")
+    ]
+    for (table,) in _ask(
+        connection,
+        "SELECT DISTINCT o.name FROM sqlite_master AS t JOIN sqlite_master AS o"
+        " ON lower(o.name) = lower(t.tbl_name) WHERE t.type = 'trigger' AND o.type = 'table'",
+    ):
+        columns = _ask(connection, "SELECT name FROM pragma_table_info(?)", table)
+        same = ", ".join(f"{quoted(column)} = {quoted(column)}" for (column,) in columns)
+        statements += [
+            (f"a trigger on {table}", statement)
+            for statement in (
+                f"INSERT INTO {quoted(table)} DEFAULT VALUES",
+                f"UPDATE {quoted(table)} SET {same}",
+                f"DELETE FROM {quoted(table)}",
+            )
+        ]
+    broken: set[str] = set()
+    for what, statement in statements:
+        try:
+            _ask(connection, f"EXPLAIN {statement}")  # compiled, triggers and all, but not run
+        except DBAPIError as error:
+            broken.add(f"{what} ({error.orig})")
+    return broken
 
 
 def _refuse_if_unfillable(

@@ -1,5 +1,7 @@
 """What Alembic's rebuild of a table drops in silence is kept, or the revision is refused."""
 
+import re
+
 import pytest
 from alembic.util import CommandError
 
@@ -129,7 +131,7 @@ def test_a_check_goes_with_its_column_or_by_its_name(made: Project) -> None:
         "CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER, gone TEXT CHECK (gone <> ''),"
         " CONSTRAINT positive CHECK (a > 0))"
     )
-    made.revision(2, *DROP, "    batch.drop_constraint('positive', type_='check')")
+    made.revision(2, *DROP, "    batch.drop_constraint(op.f('positive'), type_='check')")
     made.alembic("upgrade", "head")
     assert "CHECK" not in schema(made)["t"]
 
@@ -173,14 +175,14 @@ def test_a_view_of_what_is_dropped(made: Project) -> None:
     made.query("CREATE TABLE t (id INTEGER PRIMARY KEY, gone TEXT)")
     made.query("CREATE VIEW v AS SELECT gone FROM t")
     made.revision(2, *DROP)
-    refused(made, "error in view v: no such column: gone .*Drop the view")
+    refused(made, r"would break view v \(no such column: gone\): drop it")
 
 
 def test_a_trigger_that_uses_what_is_dropped(made: Project) -> None:
     made.query("CREATE TABLE t (id INTEGER PRIMARY KEY, gone TEXT)")
     made.query("CREATE TRIGGER noted AFTER INSERT ON t BEGIN UPDATE t SET gone = 'n'; END")
     made.revision(2, *DROP)
-    refused(made, "error in trigger noted: no such column: gone")
+    refused(made, r"would break a trigger on t \(no such column: gone\)")
 
 
 def test_an_index_on_an_expression_of_what_is_dropped(made: Project) -> None:
@@ -213,7 +215,7 @@ def test_an_unnamed_check_on_a_column_whose_type_changes(made: Project) -> None:
 LOST = {
     "ON CONFLICT REPLACE on a": "a TEXT UNIQUE ON CONFLICT REPLACE",
     "COLLATE NOCASE on a": "a NUMERIC COLLATE NOCASE",
-    "DESC KEY": "a TEXT, CONSTRAINT u UNIQUE (a DESC), PRIMARY KEY (id DESC)",
+    "PRIMARY KEY (id DESC)": "PRIMARY KEY (id DESC)",
 }
 
 
@@ -221,7 +223,7 @@ LOST = {
 def test_what_cannot_be_carried_over(made: Project, lost: str) -> None:
     made.query(f"CREATE TABLE t (id INTEGER NOT NULL, gone TEXT, {LOST[lost]})")
     made.revision(2, *DROP)
-    refused(made, f"rebuild of t would lose {lost}.*plain SQL")
+    refused(made, f"rebuild of t would lose {re.escape(lost)}.*plain SQL")
 
 
 def test_a_table_left_over_by_another_rebuild(made: Project) -> None:
