@@ -7,6 +7,7 @@ exact in whatever snapshot a reader has of it, however the copy is made.
 import asyncio
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -24,6 +25,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import in_greenlet
 from orm.backends.base import FileCopy
+from orm.backends.sqlite_dangling import dangling, summary
+from orm.backends.sqlite_snapshot import snapshot
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, MigrationError
 
@@ -122,13 +125,26 @@ class SQLiteBackend:
         connection.execute(text(_FIRST_ROW))
         connection.execute(text(_NEW_HISTORY), {"file": _identity(_file(connection.engine.url))})
 
-    def verify(self, connection: Connection) -> None:
-        dangling = connection.execute(text("PRAGMA foreign_key_check")).all()
-        if dangling:
-            rows = ", ".join(f"{row[0]} row {row[1]} -> {row[2]}" for row in dangling[:5])
+    def faults(self, connection: Connection) -> Counter[str]:
+        return dangling(connection)
+
+    def verify(self, connection: Connection, known: Counter[str] | None = None) -> None:
+        found = dangling(connection) - (known or Counter())
+        if found:
             raise MigrationError(
-                f"{len(dangling)} foreign key(s) would be left without their parent row: {rows}"
+                f"{found.total()} foreign key(s) would be left without their parent row: "
+                f"{summary(found)}. Delete or update these rows in the same revision"
             )
+
+    def restore_point(self, url: URL, name: str, without: frozenset[str]) -> str | None:
+        file = _file(url)
+        copy = snapshot(file, name, without)
+        if copy is None:
+            return None
+        return (
+            f"{copy} (to go back: stop what uses {file.name}, delete {file.name}-wal and "
+            f"{file.name}-shm, and move this file to {file.name})"
+        )
 
     def incarnation(self, connection: Connection) -> str:
         return str(connection.info[_INCARNATION])

@@ -1,11 +1,12 @@
 """What Alembic runs as ``env.py``: an async engine, one transaction a revision, forward only."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from alembic import context
 from alembic.util import CommandError
@@ -15,12 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import orm.migrations.rebuild  # noqa: F401 - Alembic finds by itself what it defines
 from orm.backends import Backend, backend_for
 from orm.exceptions import ConfigurationError, OrmError
-from orm.migrations.direction import is_read_only, refuse_backward
+from orm.migrations.direction import command_name, is_read_only, refuse_backward
 from orm.migrations.filters import leave_out
 from orm.migrations.numbering import number
+from orm.migrations.restore import make_restore_point
 from orm.migrations.target import target_url
 
 __all__ = ["run"]
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 def run(metadata: MetaData) -> None:
@@ -130,6 +134,20 @@ def _migrate(
     connection: Connection, backend: Backend, *, read_only: bool, options: dict[str, Any]
 ) -> None:
     ours = not connection.in_transaction()  # else the caller's, who commits it
+    pending = [] if read_only else _pending(connection, options)
+    faults = backend.faults(connection) if pending else None
+    if faults:
+        _LOG.warning(
+            "%d foreign key(s) were without their parent row before any revision ran: %s",
+            faults.total(),
+            ", ".join(list(faults)[:5]),
+        )
+    if ours:
+        connection.rollback()  # what reading began
+        if pending:
+            make_restore_point(
+                backend, connection.engine.url, pending[0], context.config.print_stdout
+            )
     if not read_only:
         # Alembic takes a transaction that is open when it is configured for the caller's, and
         # would never commit it.
@@ -140,10 +158,20 @@ def _migrate(
         connection=connection,
         dont_mutate=read_only,
         # Called inside each revision's own transaction.
-        on_version_apply=lambda *_, **__: backend.verify(connection),
+        on_version_apply=lambda *_, **__: backend.verify(connection, faults),
         **options,
     )
     with context.begin_transaction():
         context.run_migrations()
     if ours and not read_only:
         connection.commit()  # what Alembic wrote outside of any revision: its version table
+
+
+def _pending(connection: Connection, options: dict[str, Any]) -> list[str]:
+    """The revisions that the command will run."""
+    context.configure(connection=connection, **options)
+    migration = context.get_context()
+    if command_name(migration) != "upgrade":
+        return []
+    steps = migration.opts["fn"](migration.get_current_heads(), migration)
+    return [step.revision.revision for step in steps]

@@ -413,7 +413,7 @@ def _reason(column: Column[Any], dialect: Dialect, *, native: bool) -> str | Non
     if not native:  # values are copied, so a default may be any expression
         lacks = not column.nullable and column.server_default is None and not column.primary_key
         return "it is NOT NULL and has no default" if lacks else None
-    statement = str(AddColumn("t", column.copy()).compile(dialect=dialect))
+    statement = str(AddColumn("t", column).compile(dialect=dialect))
     with closing(sqlite3.connect(":memory:")) as scratch:
         scratch.executescript("CREATE TABLE t (a); INSERT INTO t VALUES (1);")
         try:

@@ -1,0 +1,71 @@
+"""A new column that the rows of a table would have no value for is refused in plain words."""
+
+import pytest
+from alembic.util import CommandError
+
+from tests.migrations.support import Project
+
+BATCH = "with op.batch_alter_table('users'{}) as batch: batch.add_column({})"
+PLAIN = "op.add_column('users', {})"
+BARE = "sa.Column('age', sa.Integer, nullable=False)"
+NOW = "sa.Column('age', sa.DateTime, server_default=sa.func.now())"
+RANDOM = "sa.Column('age', sa.Integer, server_default=sa.text('(abs(random()))'))"
+
+
+@pytest.fixture
+def users(project: Project) -> Project:
+    project.revision(1, "op.create_table('users', sa.Column('id', sa.Integer, primary_key=True))")
+    project.alembic("upgrade", "head")
+    return project
+
+
+REFUSED = {
+    "not null": PLAIN.format(BARE),
+    "not null, batch": BATCH.format("", BARE),
+    "not null, rebuild": BATCH.format(", recreate='always'", BARE),
+    "now": PLAIN.format(NOW),
+    "random": PLAIN.format(RANDOM),
+}
+
+
+@pytest.mark.parametrize("line", REFUSED.values(), ids=REFUSED)
+def test_refused_with_rows_and_fine_without(users: Project, line: str) -> None:
+    users.query("INSERT INTO users VALUES (1), (2)")
+    users.revision(2, "op.execute('CREATE TABLE other (id INTEGER)')", line)
+    with pytest.raises(CommandError, match=r"age cannot be added to users, which has 2 row\(s\)"):
+        users.alembic("upgrade", "head")
+    assert users.applied == ["0001"]
+    assert "other" not in users.tables
+
+    users.query("DELETE FROM users")
+    users.alembic("upgrade", "head")
+    assert users.query("SELECT name FROM pragma_table_info('users')") == [("id",), ("age",)]
+
+
+TAKEN = {
+    "nullable": PLAIN.format("sa.Column('age', sa.Integer)"),
+    "constant": PLAIN.format("sa.Column('age', sa.Integer, nullable=False, server_default='3')"),
+    "now, rebuild": BATCH.format("", NOW),
+    "generated": PLAIN.format("sa.Column('age', sa.Integer, sa.Computed('id + 1'))"),
+}
+
+
+@pytest.mark.parametrize("line", TAKEN.values(), ids=TAKEN)
+def test_taken_with_rows(users: Project, line: str) -> None:
+    users.query("INSERT INTO users VALUES (1), (2)")
+    users.revision(2, line)
+    users.alembic("upgrade", "head")
+    assert users.query("SELECT count(*) FROM users") == [(2,)]
+    assert users.applied == ["0002"]
+
+
+def test_the_advice_works(users: Project) -> None:
+    users.query("INSERT INTO users VALUES (1), (2)")
+    users.revision(
+        2,
+        "op.add_column('users', sa.Column('age', sa.Integer))",
+        "op.execute('UPDATE users SET age = id')",
+        "with op.batch_alter_table('users') as batch: batch.alter_column('age', nullable=False)",
+    )
+    users.alembic("upgrade", "head")
+    assert users.query("SELECT * FROM users") == [(1, 1), (2, 2)]
