@@ -419,5 +419,6 @@ def _reason(column: Column[Any], dialect: Dialect, *, native: bool) -> str | Non
         try:
             scratch.execute(statement)
         except sqlite3.OperationalError as error:
-            return str(error)
-    return None
+            if "NOT NULL" in str(error) or "non-constant" in str(error):
+                return str(error)
+    return None  # or it is something that is wrong without any rows, too
