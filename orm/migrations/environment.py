@@ -18,6 +18,7 @@ from orm.backends import Backend, backend_for
 from orm.exceptions import ConfigurationError, OrmError
 from orm.migrations.direction import command_name, is_read_only, refuse_backward
 from orm.migrations.filters import leave_out
+from orm.migrations.new_columns import refuse_files_without_values
 from orm.migrations.numbering import number
 from orm.migrations.restore import make_restore_point
 from orm.migrations.target import target_url
@@ -173,5 +174,6 @@ def _pending(connection: Connection, options: dict[str, Any]) -> list[str]:
     migration = context.get_context()
     if command_name(migration) != "upgrade":
         return []
-    steps = migration.opts["fn"](migration.get_current_heads(), migration)
+    steps = list(migration.opts["fn"](migration.get_current_heads(), migration))
+    refuse_files_without_values(connection, [Path(step.revision.path) for step in steps])
     return [step.revision.revision for step in steps]

@@ -69,3 +69,33 @@ def test_the_advice_works(users: Project) -> None:
     )
     users.alembic("upgrade", "head")
     assert users.query("SELECT * FROM users") == [(1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (PLAIN.format(BARE),),
+        (
+            "with op.batch_alter_table('users', schema=None) as batch:",
+            f"    batch.add_column({BARE})",
+        ),
+    ],
+    ids=["plain", "batch"],
+)
+def test_told_before_any_revision_runs(users: Project, lines: tuple[str, ...]) -> None:
+    users.query("INSERT INTO users VALUES (1)")
+    users.revision(2, "op.create_table('other', sa.Column('id', sa.Integer))")
+    users.revision(3, *lines)
+    with pytest.raises(CommandError, match=r"0003_by_hand.py: .*1 row\(s\).*nothing was changed"):
+        users.alembic("upgrade", "head")
+    assert users.applied == ["0001"]
+
+
+@pytest.mark.parametrize("where", [2, 3])
+def test_not_told_before_what_may_no_longer_be_so_then(users: Project, where: int) -> None:
+    users.query("INSERT INTO users VALUES (1)")
+    delete = "op.execute('DELETE FROM users')"
+    users.revision(2, delete if where == 2 else "pass")
+    users.revision(3, delete if where == 3 else "pass", PLAIN.format(BARE))
+    users.alembic("upgrade", "head")
+    assert users.applied == ["0003"]
