@@ -67,9 +67,9 @@ class KeepingSQLiteImpl(SQLiteImpl):
 
     _rebuild: _Rebuild | None = None
 
-    def start_migrations(self) -> None:
-        super().start_migrations()
-        if not self.context_opts.get("dont_mutate"):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if self.connection is not None and not self.context_opts.get("dont_mutate"):
             for message in _NOT_SO:
                 warnings.filterwarnings("ignore", message=message)
 
@@ -211,14 +211,9 @@ def _sequence(connection: Connection, table: str, before: Iterable[Clause]) -> i
 
 def _put(clause: Clause, new: Table) -> None:
     """Say it of the new table too, if SQLAlchemy has a word for it; `_finish` looks for the rest"""
-    options = new.dialect_options["sqlite"]
     match clause.kind:
         case "AUTOINCREMENT":
-            options["autoincrement"] = True
-        case "WITHOUT ROWID":
-            options["with_rowid"] = False
-        case "STRICT":
-            options["strict"] = True
+            new.dialect_options["sqlite"]["autoincrement"] = True
         case "COLLATE" | "AS":
             [column] = [c for c in new.c if c.name.casefold() == str(clause.column).casefold()]
             if clause.kind == "AS" and column.computed is not None:

@@ -2,7 +2,9 @@
 
 import pytest
 from alembic.util import CommandError
+from sqlalchemy import NullPool, create_engine
 
+from orm.migrations.new_columns import refuse_files_without_values
 from tests.migrations.support import Project
 
 BATCH = "with op.batch_alter_table('users'{}) as batch: batch.add_column({})"
@@ -99,3 +101,12 @@ def test_not_told_before_what_may_no_longer_be_so_then(users: Project, where: in
     users.revision(3, delete if where == 3 else "pass", PLAIN.format(BARE))
     users.alembic("upgrade", "head")
     assert users.applied == ["0003"]
+
+
+def test_a_table_of_another_schema_is_not_taken_for_this_one(users: Project) -> None:
+    users.query("INSERT INTO users VALUES (1)")
+    users.revision(2, PLAIN.format(f"{BARE}, schema='elsewhere'"))
+    [file] = (users.folder / "alembic" / "versions").glob("0002*")
+    engine = create_engine(f"sqlite:///{users.database}", poolclass=NullPool)
+    with engine.connect() as connection:
+        refuse_files_without_values(connection, [file])

@@ -41,6 +41,7 @@ def test_it_is_what_was_there_before(filled: Project) -> None:
             ("0001",)
         ]
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA journal_mode").fetchall() == [("delete",)]
 
 
 @pytest.mark.parametrize("restore", [shutil.move, shutil.copyfile])
@@ -97,6 +98,11 @@ def test_nobody_else_may_read_it(filled: Project) -> None:
 def test_one_state_while_others_write(filled: Project) -> None:
     """Each transaction of the writer adds one row to both tables."""
     filled.query("CREATE TABLE twin (id INTEGER PRIMARY KEY)")
+    for table in ("t1", "twin"):  # many rows, so that a copy takes longer than a write
+        filled.query(
+            f"WITH n (i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)"
+            f" INSERT INTO {table} SELECT i FROM n"
+        )
     filled.query("INSERT INTO twin VALUES (7)")
     filled.revision(2, TABLE.format(2))
     writing, done = threading.Event(), threading.Event()
