@@ -1,5 +1,6 @@
 """What the library asks of a database engine: one small protocol, one file per family."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -98,8 +99,35 @@ class Backend(Protocol):
         """Create on the primary what positions are kept in, if it is not there yet."""
         ...
 
-    def verify(self, connection: Connection) -> None:
-        """Raise `MigrationError` if the open transaction must not be committed."""
+    def faults(self, connection: Connection) -> Counter[str]:
+        """What in the data breaks the schema's rules, as in the open transaction, row by row."""
+        ...
+
+    def verify(self, connection: Connection, known: Counter[str]) -> None:
+        """Raise `MigrationError` if the open transaction must not be committed.
+
+        Args:
+            connection: in a transaction.
+            known: `faults` that were there before it, and for which it is not to blame.
+        """
+        ...
+
+    def restore_point(
+        self, connection: Connection, name: str, without: frozenset[str]
+    ) -> str | None:
+        """Keep what is needed to go back to how the database is now.
+
+        Args:
+            connection: to the database, in no transaction.
+            name: what it is before, such as a revision.
+            without: tables whose rows do not count as data.
+
+        Returns:
+            Where it is and how to go back; None if there is no data to go back to.
+
+        Raises:
+            MigrationError: none could be made; nothing was changed.
+        """
         ...
 
     def definitions(self, connection: Connection) -> Mapping[Thing, str]:

@@ -1,6 +1,7 @@
 """``apply`` from Python: one run at a time, whatever else the process does."""
 
 import asyncio
+import logging
 import threading
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from orm.migrations.target import target_url
 
 __all__ = ["apply", "apply_now", "config_of", "script_of"]
 
+_LOG: Final = logging.getLogger(__name__)
 _ONE_AT_A_TIME: Final = threading.Lock()
 """`alembic.context` and `alembic.op` are global names of the process."""
 
@@ -60,6 +62,7 @@ def apply_now(
     *,
     to: str = "head",
     applied: Callable[[Revision], None] | None = None,
+    restore_point: Callable[[str], None] | None = None,
 ) -> list[Revision]:
     """`apply`, in this thread.
 
@@ -68,6 +71,7 @@ def apply_now(
         url: of the database.
         to: the last revision to apply.
         applied: called with each revision once it is committed.
+        restore_point: called, before anything is touched, with how to go back; logged otherwise.
     """
     done: list[Revision] = []
 
@@ -77,7 +81,8 @@ def apply_now(
             applied(revision)
 
     with _ONE_AT_A_TIME, _ours():
-        command.upgrade(config_of(application, url=url, applied=note), to)
+        say = restore_point or _LOG.info
+        command.upgrade(config_of(application, url=url, applied=note, restore_point=say), to)
     return done
 
 

@@ -9,15 +9,12 @@ To import this module is to use it: Alembic takes the newest subclass of its ``D
 dialect.
 """
 
-import sqlite3
 import warnings
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
-from alembic.ddl.base import AddColumn
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
 from sqlalchemy import (
@@ -25,7 +22,6 @@ from sqlalchemy import (
     Column,
     Computed,
     Connection,
-    Dialect,
     ForeignKeyConstraint,
     String,
     Table,
@@ -33,8 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
+from orm.backends.sqlite_broken import broken
 from orm.backends.sqlite_schema import Clause, clauses, quoted
 from orm.exceptions import MigrationError
+from orm.migrations.new_columns import refuse_column_without_values
 
 __all__ = ["KeepingSQLiteImpl"]
 
@@ -69,15 +67,15 @@ class KeepingSQLiteImpl(SQLiteImpl):
 
     _rebuild: _Rebuild | None = None
 
-    def start_migrations(self) -> None:
-        super().start_migrations()
-        if not self.context_opts.get("dont_mutate"):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if self.connection is not None and not self.context_opts.get("dont_mutate"):
             for message in _NOT_SO:
                 warnings.filterwarnings("ignore", message=message)
 
     def add_column(self, table_name: str, column: Column[Any], **options: Any) -> None:
         if not self.as_sql:
-            _refuse_if_unfillable(self._connection, table_name, [column], native=True)
+            refuse_column_without_values(self._connection, table_name, [column], native=True)
         super().add_column(table_name, column, **options)
 
     def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
@@ -133,7 +131,7 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
     assert new is not None
     _refuse_leftover(connection, name, batch.temp_table_name)
     added = [column for key, column in batch.columns.items() if key not in table.c]
-    _refuse_if_unfillable(connection, name, added, native=False)
+    refuse_column_without_values(connection, name, added, native=False)
 
     dropped = {column.name.casefold() for column in table.c if column.key not in batch.columns}
     before = [
@@ -146,7 +144,7 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
         batch.temp_table_name,
         before,
         _dependents(connection, batch, table, dropped),
-        _broken(connection),
+        broken(connection),
         _sequence(connection, name, before),
     )
     for key, column in batch.columns.items():
@@ -213,14 +211,9 @@ def _sequence(connection: Connection, table: str, before: Iterable[Clause]) -> i
 
 def _put(clause: Clause, new: Table) -> None:
     """Say it of the new table too, if SQLAlchemy has a word for it; `_finish` looks for the rest"""
-    options = new.dialect_options["sqlite"]
     match clause.kind:
         case "AUTOINCREMENT":
-            options["autoincrement"] = True
-        case "WITHOUT ROWID":
-            options["with_rowid"] = False
-        case "STRICT":
-            options["strict"] = True
+            new.dialect_options["sqlite"]["autoincrement"] = True
         case "COLLATE" | "AS":
             [column] = [c for c in new.c if c.name.casefold() == str(clause.column).casefold()]
             if clause.kind == "AS" and column.computed is not None:
@@ -335,12 +328,12 @@ def _finish(connection: Connection, rebuild: _Rebuild) -> None:
             f"ALTER TABLE {quoted(table)} RENAME COLUMN {quoted(old)} TO {quoted(new)}",
         )
         column.name = new
-    broken = sorted(_broken(connection) - rebuild.broken)
-    if broken:
+    newly_broken = sorted(broken(connection) - rebuild.broken)
+    if newly_broken:
         raise MigrationError(
-            f"the rebuild of {table} would break {', '.join(broken)}: drop it in this revision "
-            "before the batch, with op.execute('DROP …'), and create it after the batch as it "
-            "shall be then"
+            f"the rebuild of {table} would break {', '.join(newly_broken)}: drop it in this "
+            "revision before the batch, with op.execute('DROP …'), and create it after the batch "
+            "as it shall be then"
         )
 
 
@@ -358,66 +351,3 @@ def _refuse_leftover(connection: Connection, table: str, temporary: str) -> None
             "transaction left it over; see whether it holds rows that are missing elsewhere, then "
             f"drop it: DROP TABLE {temporary}"
         )
-
-
-def _broken(connection: Connection) -> set[str]:
-    """Views, and triggers of tables, that name something that is not there."""
-    statements = [
-        (f"view {name}", f"SELECT * FROM {quoted(name)}")
-        for (name,) in _ask(connection, "SELECT name FROM sqlite_master WHERE type = 'view'")
-    ]
-    for (table,) in _ask(
-        connection,
-        "SELECT DISTINCT o.name FROM sqlite_master AS t JOIN sqlite_master AS o"
-        " ON lower(o.name) = lower(t.tbl_name) WHERE t.type = 'trigger' AND o.type = 'table'",
-    ):
-        columns = _ask(connection, "SELECT name FROM pragma_table_info(?)", table)
-        same = ", ".join(f"{quoted(column)} = {quoted(column)}" for (column,) in columns)
-        statements += [
-            (f"a trigger on {table}", statement)
-            for statement in (
-                f"INSERT INTO {quoted(table)} DEFAULT VALUES",
-                f"UPDATE {quoted(table)} SET {same}",
-                f"DELETE FROM {quoted(table)}",
-            )
-        ]
-    broken: set[str] = set()
-    for what, statement in statements:
-        try:
-            _ask(connection, f"EXPLAIN {statement}")  # compiled, triggers and all, but not run
-        except DBAPIError as error:
-            broken.add(f"{what} ({error.orig})")
-    return broken
-
-
-def _refuse_if_unfillable(
-    connection: Connection, table: str, added: Iterable[Column[Any]], *, native: bool
-) -> None:
-    """Refuse new columns that the rows of the table would have no value for."""
-    for column in added:
-        reason = _reason(column, connection.dialect, native=native)
-        if reason is None:
-            continue
-        [(rows,)] = _ask(connection, f"SELECT count(*) FROM {quoted(table)}")
-        if rows:
-            raise MigrationError(
-                f"column {column.name} cannot be added to {table}, which has {rows} row(s): "
-                f"{reason}. Add it nullable and without this default, fill it with op.execute("
-                f"'UPDATE {table} SET {column.name} = …'), then set nullable=False or the default "
-                "with batch.alter_column; or give it a constant server_default"
-            )
-
-
-def _reason(column: Column[Any], dialect: Dialect, *, native: bool) -> str | None:
-    """What SQLite has against the column on a table with rows."""
-    if not native:  # values are copied, so a default may be any expression
-        lacks = not column.nullable and column.server_default is None and not column.primary_key
-        return "it is NOT NULL and has no default" if lacks else None
-    statement = str(AddColumn("t", column).compile(dialect=dialect))
-    with closing(sqlite3.connect(":memory:")) as scratch:
-        scratch.executescript("CREATE TABLE t (a); INSERT INTO t VALUES (1);")
-        try:
-            scratch.execute(statement)
-        except sqlite3.OperationalError as error:
-            return str(error)
-    return None

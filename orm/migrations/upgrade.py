@@ -1,6 +1,7 @@
 """``alembic upgrade``: checked before it begins, recorded revision by revision."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from time import perf_counter
@@ -16,8 +17,8 @@ from orm.bookmark import Bookmark
 from orm.migrations import ledger, line
 from orm.migrations.direction import keep_whole
 from orm.migrations.explain import failed, loading
+from orm.migrations.new_columns import refuse_files_without_values
 from orm.migrations.revisions import Revision
-from orm.migrations.steps import BEFORE_FIRST, Plan
 
 __all__ = ["Upgrade"]
 
@@ -45,6 +46,7 @@ class Upgrade:
         self._ours = not connection.in_transaction()  # else the caller's, who commits it
         self._at: str | None = None
         self._committed: Bookmark | None = None
+        self._faults: Counter[str] = Counter()
 
     def run(self, options: dict[str, Any]) -> None:
         """Apply what was asked for.
@@ -93,10 +95,27 @@ class Upgrade:
             upgrade = context.opts["fn"](tuple(heads), context)
         steps = [(step, by_id[step.revision.revision]) for step in upgrade]
         if steps:
-            plan = Plan(self._connection, self._backend, [file for _, file in steps])
-            for check in BEFORE_FIRST:
-                check(plan)
+            self._look_before([file for _, file in steps])
         return steps
+
+    def _look_before(self, pending: Sequence[Revision]) -> None:
+        """What can be told, and kept, before anything is touched."""
+        refuse_files_without_values(self._connection, [file.path for file in pending])
+        self._faults = self._backend.faults(self._connection)
+        if self._faults:
+            _LOG.warning(
+                "%d row(s) broke the rules of the schema before any revision ran: %s",
+                self._faults.total(),
+                ", ".join(list(self._faults)[:5]),
+            )
+        if self._ours:
+            self._connection.rollback()  # what reading began
+            config = self._environment.config
+            say = config.attributes.get("restore_point", config.print_stdout)
+            bookkeeping = self._backend.reserved_tables | {ledger.TABLE.name, "alembic_version"}
+            point = self._backend.restore_point(self._connection, pending[0].id, bookkeeping)
+            if point is not None:
+                say(f"Restore point: {point}")
 
     def _apply(self, context: MigrationContext, step: RevisionStep, file: Revision) -> None:
         """Run and record one revision, in a transaction of its own."""
@@ -107,7 +126,7 @@ class Upgrade:
             position = self._committed or self._backend.position(self._connection)
             began = perf_counter()
             step.migration_fn()
-            self._backend.verify(self._connection)
+            self._backend.verify(self._connection, self._faults)
             row = ledger.row(
                 file,
                 seconds=perf_counter() - began,

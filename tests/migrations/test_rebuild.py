@@ -1,6 +1,7 @@
 """A table rebuild on SQLite loses no row: neither of the table nor of those that refer to it."""
 
 import pytest
+from alembic.util import CommandError
 
 from tests.migrations.support import Project
 
@@ -85,8 +86,6 @@ def test_a_renamed_key_is_what_children_refer_to(tree: Project) -> None:
 
 def test_columns_that_swap_names_are_told_to_take_two_steps(tree: Project) -> None:
     create(tree, "CASCADE")
-    from alembic.util import CommandError
-
     tree.revision(
         2,
         "with op.batch_alter_table('users') as batch:",

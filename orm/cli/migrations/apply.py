@@ -70,12 +70,19 @@ def apply(
             _say_plan(url, pending, reviewed, sql, as_json=as_json)
             return
         done: list[Revision] = []
+        points: list[str] = []
         if pending:
             # A review runs the revisions once more, which is not worth it where it is not asked.
             reviewed = _reviewed(application, url, state.at, pending) if target == "remote" else []
             consent(target, url, pending, reviewed, yes=yes, allow_data_loss=allow_data_loss)
-            with _progress(pending, quiet=as_json) as advance:
-                done = apply_now(application, url, to=to, applied=advance)
+            try:
+                with _progress(pending, quiet=as_json) as advance:
+                    done = apply_now(
+                        application, url, to=to, applied=advance, restore_point=points.append
+                    )
+            finally:  # all the more when a revision failed
+                for point in points:
+                    click.echo(point, err=as_json)
         if wait is not None:
             from orm.cli.migrations.wait import wait_for
 

@@ -7,6 +7,7 @@ exact in whatever snapshot a reader has of it, however the copy is made.
 import asyncio
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -24,8 +25,10 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import in_greenlet
 from orm.backends.base import FileCopy, Thing
+from orm.backends.sqlite_dangling import dangling, summary
 from orm.backends.sqlite_definitions import definitions
 from orm.backends.sqlite_migrating import migrating
+from orm.backends.sqlite_snapshot import snapshot
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, MigrationError
 
@@ -137,13 +140,28 @@ class SQLiteBackend:
         connection.execute(text(_FIRST_ROW))
         connection.execute(text(_NEW_HISTORY), {"file": _identity(_file_of(connection))})
 
-    def verify(self, connection: Connection) -> None:
-        dangling = _in_one_hop(connection, "PRAGMA foreign_key_check")
-        if dangling:
-            rows = ", ".join(f"{row[0]} row {row[1]} -> {row[2]}" for row in dangling[:5])
+    def faults(self, connection: Connection) -> Counter[str]:
+        return dangling(connection)
+
+    def verify(self, connection: Connection, known: Counter[str]) -> None:
+        found = dangling(connection) - known
+        if found:
             raise MigrationError(
-                f"{len(dangling)} foreign key(s) would be left without their parent row: {rows}"
+                f"{found.total()} foreign key(s) would be left without their parent row: "
+                f"{summary(found)}. Delete or update these rows in the same revision"
             )
+
+    def restore_point(
+        self, connection: Connection, name: str, without: frozenset[str]
+    ) -> str | None:
+        file = _file_of(connection)
+        copy = snapshot(file, name, without)
+        if copy is None:
+            return None
+        return (
+            f"{copy} (to go back: stop what uses {file.name}, delete {file.name}-wal and "
+            f"{file.name}-shm, and move this file to {file.name})"
+        )
 
     def definitions(self, connection: Connection) -> Mapping[Thing, str]:
         return definitions(connection)

@@ -1,0 +1,43 @@
+"""Views and triggers of SQLite that no longer work, found without running them."""
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from orm.backends.sqlite_schema import quoted
+
+__all__ = ["broken"]
+
+_VIEWS = "SELECT name FROM sqlite_master WHERE type = 'view'"
+_TABLES_WITH_TRIGGERS = """\
+SELECT DISTINCT owner.name FROM sqlite_master AS owner
+JOIN sqlite_master AS item ON lower(item.tbl_name) = lower(owner.name) AND item.type = 'trigger'
+WHERE owner.type = 'table'"""
+
+
+def broken(connection: Connection) -> set[str]:
+    """Views, and triggers of tables, that name something that is not there."""
+    statements = [
+        (f"view {name}", f"SELECT * FROM {quoted(name)}")
+        for (name,) in connection.exec_driver_sql(_VIEWS).all()
+    ]
+    for (table,) in connection.exec_driver_sql(_TABLES_WITH_TRIGGERS).all():
+        columns = connection.exec_driver_sql(
+            "SELECT name FROM pragma_table_info(?)", (table,)
+        ).scalars()
+        same = ", ".join(f"{quoted(column)} = {quoted(column)}" for column in columns)
+        statements += [
+            (f"a trigger on {table}", statement)
+            for statement in (
+                f"INSERT INTO {quoted(table)} DEFAULT VALUES",
+                f"UPDATE {quoted(table)} SET {same}",
+                f"DELETE FROM {quoted(table)}",
+            )
+        ]
+    found: set[str] = set()
+    for what, statement in statements:
+        try:
+            # Compiled, triggers and all, but not run (SQLite "EXPLAIN").
+            connection.exec_driver_sql(f"EXPLAIN {statement}").all()
+        except DBAPIError as error:
+            found.add(f"{what} ({error.orig})")
+    return found

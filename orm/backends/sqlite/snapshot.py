@@ -1,0 +1,95 @@
+"""A copy of a SQLite database beside it, to go back to."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Set as AbstractSet
+from contextlib import closing
+from glob import escape
+from pathlib import Path
+from typing import Final
+
+from orm.backends.sqlite_schema import quoted
+from orm.exceptions import MigrationError
+
+__all__ = ["snapshot"]
+
+_KEPT: Final = 3
+"""Snapshots of one database that stay; older ones are deleted when one is made."""
+
+
+def snapshot(file: Path, name: str, without: AbstractSet[str]) -> Path | None:
+    """Copy the last committed state of a database, while others may write to it.
+
+    Args:
+        file: the database. It is never opened but by SQLite, whose locks of this process would
+            otherwise be gone (SQLite "How To Corrupt An SQLite Database File", 2.2).
+        name: goes into the name of the copy, ``app.before-{name}.db``, which replaces an older one
+            of that name.
+        without: tables whose rows do not count as data.
+
+    Returns:
+        The copy; None if there is no database, or no data in it.
+
+    Raises:
+        MigrationError: it could not be made, for want of space perhaps; nothing was changed.
+    """
+    if not file.exists():
+        return None
+    target = file.with_name(f"{file.stem}.before-{name}{file.suffix}")
+    unfinished = target.with_name(f"{target.name}-{os.getpid()}")
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as source:
+            source.execute("PRAGMA query_only = ON")
+            if not _has_data(source, without):
+                return None
+            _refuse_if_no_space(source, file)
+            try:
+                _copy(source, unfinished, file.stat().st_mode)
+                os.replace(unfinished, target)
+            finally:
+                for ending in ("", "-journal"):
+                    Path(f"{unfinished}{ending}").unlink(missing_ok=True)
+    except (OSError, sqlite3.Error) as error:
+        raise MigrationError(
+            f"no restore point could be made at {target}, so nothing was changed: {error}"
+        ) from error
+    pattern = f"{escape(file.stem)}.before-*{escape(file.suffix)}"
+    others = [other for other in file.parent.glob(pattern) if other != target]
+    others.sort(key=lambda other: other.stat().st_mtime, reverse=True)
+    for old in others[_KEPT - 1 :]:
+        old.unlink(missing_ok=True)
+    return target
+
+
+def _has_data(connection: sqlite3.Connection, without: AbstractSet[str]) -> bool:
+    tables = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%'"
+        " ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL %'"
+    ).fetchall()
+    return any(
+        connection.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table)})").fetchone()[0]
+        for (table,) in tables
+        if table not in without
+    )
+
+
+def _refuse_if_no_space(connection: sqlite3.Connection, file: Path) -> None:
+    [pages] = connection.execute("PRAGMA page_count").fetchone()
+    [size] = connection.execute("PRAGMA page_size").fetchone()
+    free = shutil.disk_usage(file.parent).free
+    if free < pages * size:
+        raise OSError(f"it takes {pages * size:,} bytes, and {free:,} are free in {file.parent}")
+
+
+def _copy(source: sqlite3.Connection, target: Path, mode: int) -> None:
+    # Made first, so that nobody may read in the copy what is closed to them in the database.
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode & 0o777))
+    with closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)  # all pages in one step: one state, which nobody's write restarts
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, whole by itself
+        has_position = copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'orm_position'")
+        if has_position.fetchone():
+            # Whatever file it is restored to, a new history begins there (`orm.backends.sqlite`).
+            copy.execute("UPDATE orm_position SET file = ''")
+            copy.commit()

@@ -1,0 +1,112 @@
+"""A new column that the rows of a table would have no value for is refused in plain words."""
+
+import pytest
+from alembic.util import CommandError
+from sqlalchemy import NullPool, create_engine
+
+from orm.migrations.new_columns import refuse_files_without_values
+from tests.migrations.support import Project
+
+BATCH = "with op.batch_alter_table('users'{}) as batch: batch.add_column({})"
+PLAIN = "op.add_column('users', {})"
+BARE = "sa.Column('age', sa.Integer, nullable=False)"
+NOW = "sa.Column('age', sa.DateTime, server_default=sa.func.now())"
+RANDOM = "sa.Column('age', sa.Integer, server_default=sa.text('(abs(random()))'))"
+
+
+@pytest.fixture
+def users(project: Project) -> Project:
+    project.revision(1, "op.create_table('users', sa.Column('id', sa.Integer, primary_key=True))")
+    project.alembic("upgrade", "head")
+    return project
+
+
+REFUSED = {
+    "not null": PLAIN.format(BARE),
+    "not null, batch": BATCH.format("", BARE),
+    "not null, rebuild": BATCH.format(", recreate='always'", BARE),
+    "now": PLAIN.format(NOW),
+    "random": PLAIN.format(RANDOM),
+}
+
+
+@pytest.mark.parametrize("line", REFUSED.values(), ids=REFUSED)
+def test_refused_with_rows_and_fine_without(users: Project, line: str) -> None:
+    users.query("INSERT INTO users VALUES (1), (2)")
+    users.revision(2, "op.execute('CREATE TABLE other (id INTEGER)')", line)
+    with pytest.raises(CommandError, match=r"age cannot be added to users, which has 2 row\(s\)"):
+        users.alembic("upgrade", "head")
+    assert users.applied == ["0001"]
+    assert "other" not in users.tables
+
+    users.query("DELETE FROM users")
+    users.alembic("upgrade", "head")
+    assert users.query("SELECT name FROM pragma_table_info('users')") == [("id",), ("age",)]
+
+
+TAKEN = {
+    "nullable": PLAIN.format("sa.Column('age', sa.Integer)"),
+    "constant": PLAIN.format("sa.Column('age', sa.Integer, nullable=False, server_default='3')"),
+    "now, rebuild": BATCH.format("", NOW),
+    "generated": PLAIN.format("sa.Column('age', sa.Integer, sa.Computed('id + 1'))"),
+}
+
+
+@pytest.mark.parametrize("line", TAKEN.values(), ids=TAKEN)
+def test_taken_with_rows(users: Project, line: str) -> None:
+    users.query("INSERT INTO users VALUES (1), (2)")
+    users.revision(2, line)
+    users.alembic("upgrade", "head")
+    assert users.query("SELECT count(*) FROM users") == [(2,)]
+    assert users.applied == ["0002"]
+
+
+def test_the_advice_works(users: Project) -> None:
+    users.query("INSERT INTO users VALUES (1), (2)")
+    users.revision(
+        2,
+        "op.add_column('users', sa.Column('age', sa.Integer))",
+        "op.execute('UPDATE users SET age = id')",
+        "with op.batch_alter_table('users') as batch: batch.alter_column('age', nullable=False)",
+    )
+    users.alembic("upgrade", "head")
+    assert users.query("SELECT * FROM users") == [(1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (PLAIN.format(BARE),),
+        (
+            "with op.batch_alter_table('users', schema=None) as batch:",
+            f"    batch.add_column({BARE})",
+        ),
+    ],
+    ids=["plain", "batch"],
+)
+def test_told_before_any_revision_runs(users: Project, lines: tuple[str, ...]) -> None:
+    users.query("INSERT INTO users VALUES (1)")
+    users.revision(2, "op.create_table('other', sa.Column('id', sa.Integer))")
+    users.revision(3, *lines)
+    with pytest.raises(CommandError, match=r"0003_by_hand.py: .*1 row\(s\).*nothing was changed"):
+        users.alembic("upgrade", "head")
+    assert users.applied == ["0001"]
+
+
+@pytest.mark.parametrize("where", [2, 3])
+def test_not_told_before_what_may_no_longer_be_so_then(users: Project, where: int) -> None:
+    users.query("INSERT INTO users VALUES (1)")
+    delete = "op.execute('DELETE FROM users')"
+    users.revision(2, delete if where == 2 else "pass")
+    users.revision(3, delete if where == 3 else "pass", PLAIN.format(BARE))
+    users.alembic("upgrade", "head")
+    assert users.applied == ["0003"]
+
+
+def test_a_table_of_another_schema_is_not_taken_for_this_one(users: Project) -> None:
+    users.query("INSERT INTO users VALUES (1)")
+    users.revision(2, PLAIN.format(f"{BARE}, schema='elsewhere'"))
+    [file] = (users.folder / "alembic" / "versions").glob("0002*")
+    engine = create_engine(f"sqlite:///{users.database}", poolclass=NullPool)
+    with engine.connect() as connection:
+        refuse_files_without_values(connection, [file])
