@@ -29,8 +29,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from orm.backends.sqlite_broken import broken
-from orm.backends.sqlite_schema import Clause, clauses, quoted
+from orm.backends.sqlite.broken import broken
+from orm.backends.sqlite.schema import Clause, clauses, quoted
 from orm.exceptions import MigrationError
 from orm.migrations.new_columns import refuse_column_without_values
 

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from orm.backends.sqlite_schema import quoted
+from orm.backends.sqlite.schema import quoted
 
 __all__ = ["broken"]
 

@@ -9,7 +9,7 @@ from glob import escape
 from pathlib import Path
 from typing import Final
 
-from orm.backends.sqlite_schema import quoted
+from orm.backends.sqlite.schema import quoted
 from orm.exceptions import MigrationError
 
 __all__ = ["snapshot"]

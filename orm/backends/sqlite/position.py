@@ -1,0 +1,83 @@
+"""Positions are counted in a one-row table, inside each writing transaction.
+
+The count travels to every copy of the file together with the data, so a replica's position is
+exact in whatever snapshot a reader has of it, however the copy is made.
+"""
+
+import sqlite3
+from typing import Final
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from orm.backends.sqlite.driver import code, in_one_hop
+from orm.backends.sqlite.files import file_of, identity
+from orm.bookmark import Bookmark
+
+__all__ = ["committed", "note_changes", "position", "prepare", "raise_position"]
+
+_CREATE: Final = """\
+CREATE TABLE IF NOT EXISTS orm_position (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    file VARCHAR NOT NULL,
+    history VARCHAR(32) NOT NULL,
+    sequence INTEGER NOT NULL,
+    schema_version INTEGER NOT NULL
+)"""
+_FIRST_ROW: Final = """\
+INSERT INTO orm_position (id, file, history, sequence, schema_version)
+SELECT 1, '', '', 0, -1 WHERE NOT EXISTS (SELECT 1 FROM orm_position)"""
+# A copy or a restored backup is another file, which counts on from where it was copied: without a
+# history of its own its later commits would be taken for those that the copy does not have.
+_NEW_HISTORY: Final = """\
+UPDATE orm_position SET file = :file, history = lower(hex(randomblob(16))) WHERE file <> :file"""
+_POSITION: Final = "SELECT history, sequence FROM orm_position"
+# sqlite3_total_changes() does not count DDL; the schema cookie does (SQLite "PRAGMA
+# schema_version"), and kept in the row it also finds DDL that another program committed before.
+_RAISE_POSITION: Final = """\
+UPDATE orm_position
+SET sequence = sequence + 1, schema_version = (SELECT schema_version FROM pragma_schema_version)
+WHERE ? OR schema_version <> (SELECT schema_version FROM pragma_schema_version)
+RETURNING history, sequence"""
+
+_CHANGES: Final = "orm.sqlite.changes"
+_COMMITTED: Final = "orm.sqlite.committed"
+
+
+def prepare(connection: Connection) -> None:
+    """Make the table, and begin a new history if this is not the file that counted last."""
+    connection.execute(text(_CREATE))
+    connection.execute(text(_FIRST_ROW))
+    connection.execute(text(_NEW_HISTORY), {"file": identity(file_of(connection))})
+
+
+def position(connection: Connection) -> Bookmark | None:
+    """Where the snapshot is that the connection reads; None if nothing was ever prepared."""
+    try:
+        row = connection.execute(text(_POSITION)).one_or_none()
+    except OperationalError as error:
+        if code(error) == sqlite3.SQLITE_ERROR:  # no such table: never prepared
+            return None
+        raise
+    return None if row is None else Bookmark.at(row.history, row.sequence)
+
+
+def committed(connection: Connection) -> Bookmark | None:
+    """The position of the last commit, told once; None if it wrote nothing."""
+    committed: Bookmark | None = connection.info.pop(_COMMITTED, None)
+    return committed
+
+
+def note_changes(connection: Connection) -> None:
+    """To be called when a transaction has begun."""
+    driver = connection.connection.driver_connection
+    connection.info.pop(_COMMITTED, None)
+    connection.info[_CHANGES] = driver.total_changes  # type: ignore[union-attr]
+
+
+def raise_position(connection: Connection) -> None:
+    """To be called when a transaction is about to be committed."""
+    driver = connection.connection.driver_connection
+    changed = driver.total_changes != connection.info[_CHANGES]  # type: ignore[union-attr]
+    for history, sequence in in_one_hop(connection, _RAISE_POSITION, (changed,)):
+        connection.info[_COMMITTED] = Bookmark.at(history, sequence)
