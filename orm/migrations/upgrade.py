@@ -104,7 +104,7 @@ class Upgrade:
         self._faults = self._backend.faults(self._connection)
         if self._faults:
             _LOG.warning(
-                "%d row(s) broke the rules of the schema before any revision ran: %s",
+                "%d row(s) broke a rule of the schema before any revision ran: %s",
                 self._faults.total(),
                 ", ".join(list(self._faults)[:5]),
             )

@@ -41,7 +41,7 @@ def test_table_column_row_and_parent_are_named(family: Project) -> None:
 def test_rows_without_a_number_are_counted(family: Project) -> None:
     family.query("INSERT INTO likes VALUES (1, 1), (1, 2), (2, 1)")
     family.revision(2, DELETE)
-    with pytest.raises(CommandError, match=r"^2 .*: likes.user_id -> users \(2 rows\)"):
+    with pytest.raises(CommandError, match=r": 2 .*: likes.user_id -> users \(2 rows\)"):
         family.alembic("upgrade", "head")
 
 
@@ -49,7 +49,7 @@ def test_a_long_list_is_cut(family: Project) -> None:
     for number in range(20):
         family.query("INSERT INTO posts (id, user_id) VALUES (?, 1)", number)
     family.revision(2, DELETE)
-    with pytest.raises(CommandError, match=r"^20 foreign key.* of row 4 -> users, …"):
+    with pytest.raises(CommandError, match=r": 20 foreign key.* of row 4 -> users, …"):
         family.alembic("upgrade", "head")
 
 
@@ -62,10 +62,10 @@ def test_no_revision_is_blamed_for_what_was_there_before(
     with caplog.at_level(logging.WARNING, "orm"):
         family.alembic("upgrade", "head")
     [record] = caplog.records
-    assert "2 foreign key(s)" in record.getMessage()
+    assert "2 row(s)" in record.getMessage()
     assert "posts.user_id of row 5 -> users" in record.getMessage()
     assert family.applied == ["0002"]
 
     family.revision(3, "op.execute('INSERT INTO likes VALUES (98, 1)')")
-    with pytest.raises(CommandError, match=r"^1 foreign key.*: likes.user_id -> users\."):
+    with pytest.raises(CommandError, match=r": 1 foreign key.*: likes.user_id -> users\."):
         family.alembic("upgrade", "head")

@@ -54,7 +54,7 @@ def test_dangling_foreign_keys(project: Project, command_line: str) -> None:
     project.revision(2, LATER, "op.execute('DELETE FROM users')")
     refusal = project.refusal(command_line)
     assert "0002_by_hand.py failed" in refusal
-    assert "posts row 5 -> users" in refusal
+    assert "posts.user_id of row 5 -> users" in refusal
     assert project.query("SELECT count(*) FROM users") == [(1,)]
     assert project.ledger == ["0001"]
     assert "later" not in project.tables
