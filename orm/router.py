@@ -55,6 +55,11 @@ class Router:
         self._unit = _Unit()
 
     @property
+    def located(self) -> Bookmark:
+        """What was seen, as far as its position is known."""
+        return self._tracker.bookmark
+
+    @property
     def writes(self) -> bool:
         """Whether the transaction may write, and so is on the primary."""
         return self._unit.writes

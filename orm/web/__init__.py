@@ -1,0 +1,12 @@
+"""For async web applications: what one request has seen, the next one sees, too.
+
+`BookmarkMiddleware` carries bookmarks between a client and the sessions of its requests; it is
+pure ASGI and works under every framework. What a framework adds to it is in a module of its own,
+which nothing else imports: `orm.web.fastapi`, `orm.web.litestar`.
+"""
+
+from orm.web.bookmarks import RequestBookmarks
+from orm.web.cookie import BookmarkCookie
+from orm.web.middleware import BookmarkMiddleware
+
+__all__ = ["BookmarkCookie", "BookmarkMiddleware", "RequestBookmarks"]
