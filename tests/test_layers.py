@@ -9,6 +9,7 @@ import pytest
 LAYERS = (
     "cli",
     "web",
+    "telemetry",
     "testing",
     "migrations",
     "database",
