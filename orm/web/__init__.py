@@ -7,6 +7,16 @@ which nothing else imports: `orm.web.fastapi`, `orm.web.litestar`.
 
 from orm.web.bookmarks import RequestBookmarks
 from orm.web.cookie import BookmarkCookie
+from orm.web.health import health
+from orm.web.lifespan import lifespan
 from orm.web.middleware import BookmarkMiddleware
+from orm.web.status_page import status_page
 
-__all__ = ["BookmarkCookie", "BookmarkMiddleware", "RequestBookmarks"]
+__all__ = [
+    "BookmarkCookie",
+    "BookmarkMiddleware",
+    "RequestBookmarks",
+    "health",
+    "lifespan",
+    "status_page",
+]
