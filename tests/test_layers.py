@@ -8,6 +8,7 @@ import pytest
 
 LAYERS = (
     "cli",
+    "demo",
     "web",
     "telemetry",
     "testing",

@@ -28,11 +28,13 @@ class Past {
     }
   }
 
-  /** Milliseconds since the primary has something that this position lacks. */
+  /** For how long the primary has had something that this position lacks, in words. */
   late(position) {
     const primary = this.samples.get(this.names[0]) ?? [];
     const since = primary.find((sample) => sample.position > position);
-    return since ? performance.now() - since.time : 0;
+    if (!since) return "";
+    const over = since === primary[0] ? "over " : ""; // who knows how long before we looked
+    return `, ${over}${((performance.now() - since.time) / 1000).toFixed(1)}\u00a0s`;
   }
 }
 
@@ -58,15 +60,16 @@ class Cards {
     if (server.role === "primary") return "takes the writes";
     if (server.behind === null) return "lag unknown";
     if (!server.behind) return "up to date";
-    const commits = server.behind === 1 ? "1 commit" : `${server.behind} commits`;
-    return `${commits} behind${late ? `, ${(late / 1000).toFixed(1)} s` : ""}`;
+    return `${server.behind} ${server.behind === 1 ? "commit" : "commits"} behind${late}`;
   }
 
   add(server, n) {
     const card = make("section", undefined, { class: "server card", "data-n": n });
     const title = make("h3", server.name);
     title.append(make("span", server.role, { class: "role" }));
-    card.append(title, make("div", "", { class: "lag num" }), make("p", "", { class: "why dim small num" }));
+    const said = make("div");
+    said.append(title, make("div", "", { class: "lag num" }), make("p", "", { class: "why dim small num" }));
+    card.append(said);
     this.controls(card, server);
     this.list.append(card);
     return card;
@@ -134,8 +137,7 @@ class Lines {
     shown.forEach((samples, n) => {
       context.strokeStyle = colour(`--s${n % 5}`);
       context.lineWidth = n ? 2.25 : 3;
-      context.setLineDash(n ? [[], [7, 4], [2, 3], [9, 3, 2, 3]][n % 4] : []);
-      if (n === 1) context.setLineDash([7, 4]);
+      context.setLineDash([[], [7, 4], [2, 3], [9, 3, 2, 3]][n % 4]);
       context.lineJoin = "round";
       context.beginPath();
       let before = null;
