@@ -1,6 +1,7 @@
 """``orm demo``: what the library is for, to be seen."""
 
 import asyncio
+from contextlib import suppress
 
 import click
 
@@ -28,4 +29,5 @@ def demo(once: bool, host: str, port: int, opens: bool) -> None:
         raise click.ClickException(
             f"the page needs {error.name}: install bookmark-orm[demo], or use --once"
         ) from error
-    asyncio.run(serve(host, port, opens))
+    with suppress(KeyboardInterrupt):  # that is how it ends
+        asyncio.run(serve(host, port, opens))

@@ -21,7 +21,7 @@ from orm.web.fastapi import RequestSession
 from orm.web.live import send_live
 from orm.web.status_page import page
 
-__all__ = ["application"]
+__all__ = ["application", "database"]
 
 _MAX_WAIT: Final = 0.5  # seconds: longer than by default, to be seen
 _NEWEST: Final = select(Post).options(joinedload(Post.user)).order_by(Post.id.desc()).limit(5)
@@ -95,13 +95,21 @@ async def _fill(db: Database) -> None:
     await caught_up(db)
 
 
-def application(url: URL) -> FastAPI:
+def database(url: URL) -> Database:
+    """The demo's servers.
+
+    Args:
+        url: an embedded database that is not there yet.
+    """
+    return Database(url, replicas=2, max_wait=_MAX_WAIT)
+
+
+def application(db: Database) -> FastAPI:
     """The demo as an application.
 
     Args:
-        url: an embedded database, still empty.
+        db: the demo's `database`. The application starts it, and closes it.
     """
-    db = Database(url, replicas=2, max_wait=_MAX_WAIT)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

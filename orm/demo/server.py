@@ -3,17 +3,27 @@
 import socket
 import webbrowser
 from tempfile import TemporaryDirectory
-from typing import Final
 
 import click
 import uvicorn
 from sqlalchemy import URL
 
-from orm.demo.blog import application
+from orm.database import Database
+from orm.demo.blog import application, database
 
 __all__ = ["serve"]
 
-_PATIENCE: Final = 1  # seconds that pages may go on looking when it ends
+
+class _Server(uvicorn.Server):
+    """Ends what pages follow live before it waits for them to go."""
+
+    def __init__(self, config: uvicorn.Config, database: Database) -> None:
+        super().__init__(config)
+        self._database = database
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._database.close()
+        await super().shutdown(sockets)
 
 
 async def serve(host: str, port: int, opens: bool) -> None:
@@ -36,12 +46,10 @@ async def serve(host: str, port: int, opens: bool) -> None:
                 f"cannot listen on {host}:{port} ({error.strerror}): give another --port"
             ) from error
         page = f"http://{host}:{listener.getsockname()[1]}/"
-        app = application(URL.create("sqlite+aiosqlite", database=f"{folder}/app.db"))
-        config = uvicorn.Config(
-            app, log_level="warning", timeout_graceful_shutdown=_PATIENCE, lifespan="on"
-        )
+        db = database(URL.create("sqlite+aiosqlite", database=f"{folder}/app.db"))
+        config = uvicorn.Config(application(db), log_level="warning", lifespan="on")
         click.echo(f"The demo is at {page} (Ctrl-C ends it)")
         if opens:
             listener.listen()  # so that the browser can already connect, and waits
             webbrowser.open(page)
-        await uvicorn.Server(config).serve([listener])
+        await _Server(config, db).serve([listener])

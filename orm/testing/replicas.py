@@ -52,7 +52,9 @@ class ReplicaControl:
         """Return when the replica is gone: it serves nobody, until `revive`."""
         await asyncio.to_thread(self._replicator.stop)
         self.file.unlink(missing_ok=True)
-        await self._server.probe()
+        while self._server.knowledge.error is None:  # an open connection finds out a moment later
+            await self._server.probe()
+            await asyncio.sleep(0.01)
 
     async def revive(self) -> None:
         """Return when there is a replica again: a new copy, with the lag that was set."""

@@ -65,7 +65,7 @@ def page(html: str, script: str, *, package: str = _PACKAGE) -> tuple[str, str]:
     code = (ours / "live.js").read_text("utf-8") + (own / script).read_text("utf-8")
     text = (own / html).read_text("utf-8").replace("{style}", style).replace("{script}", code)
     policy = (
-        f"default-src 'none'; connect-src 'self'; style-src {_hash(style)}; "
+        f"default-src 'none'; connect-src 'self'; img-src data:; style-src {_hash(style)}; "
         f"script-src {_hash(code)}; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
     )
     return text, policy

@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -21,43 +22,84 @@ FLAGS = """
     --disable-background-networking --disable-component-update --hide-scrollbars
     --remote-debugging-pipe
 """.split()
+# The two ends have to be descriptors 3 and 4 in the browser, whatever they are here.
+RUN = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+for descriptor, end in zip((3, 4), ends):
+    os.dup2(end, descriptor)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
-class Page:
-    """One tab."""
+class Browser:
+    """The browser as a whole."""
 
     def __init__(self, reader: asyncio.StreamReader, write: int) -> None:
         self._reader = reader
         self._write = write
         self._numbers = count(1)
-        self._session: str | None = None
-        self.complaints: list[str] = []
-        """Errors in the page's console."""
+        self._pages: dict[str, Page] = {}
 
-    async def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+    async def send(
+        self, method: str, session: str | None = None, **parameters: Any
+    ) -> dict[str, Any]:
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
+        if session:
+            message["sessionId"] = session
         os.write(self._write, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = json.loads((await self._reader.readuntil(b"\0"))[:-1])
-            if answer.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
-                self.complaints.append(json.dumps(answer["params"]))
-            if answer.get("id") == number:
-                assert "error" not in answer, answer
-                result: dict[str, Any] = answer["result"]
-                return result
+        async with asyncio.timeout(30):
+            while (answer := await self._read()).get("id") != number:
+                pass
+        assert "error" not in answer, answer
+        result: dict[str, Any] = answer["result"]
+        return result
 
-    async def open(self, url: str) -> None:
+    async def _read(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads((await self._reader.readuntil(b"\0"))[:-1])
+        if message.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
+            self._pages[message["sessionId"]].complaints.append(json.dumps(message["params"]))
+        return message
+
+    async def loaded(self, url: str) -> None:
+        """Return when a page has been loaded, and not the empty one before it."""
+        async with asyncio.timeout(30):
+            while (await self._read()).get("params", {}).get("frame", {}).get("url") != url:
+                pass
+            while (await self._read()).get("method") != "Page.loadEventFired":
+                pass
+
+    async def open(self, url: str) -> "Page":
         target = await self.send("Target.createTarget", url="about:blank")
         attached = await self.send(
             "Target.attachToTarget", targetId=target["targetId"], flatten=True
         )
-        self._session = attached["sessionId"]
+        page = self._pages[attached["sessionId"]] = Page(self, attached["sessionId"])
         for domain in ("Page", "Runtime", "Log"):
-            await self.send(f"{domain}.enable")
+            await page.send(f"{domain}.enable")
+        await page.go(url)
+        return page
+
+
+class Page:
+    """One tab."""
+
+    def __init__(self, browser: Browser, session: str) -> None:
+        self._browser = browser
+        self._session = session
+        self.complaints: list[str] = []
+        """Errors in its console."""
+
+    async def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        return await self._browser.send(method, self._session, **parameters)
+
+    async def go(self, url: str) -> None:
         await self.send("Page.navigate", url=url)
+        await self._browser.loaded(url)
+
+    async def close(self) -> None:
+        await self.send("Page.close")
 
     async def js(self, expression: str) -> Any:
         """What an expression is worth in the page."""
@@ -93,7 +135,9 @@ class Page:
                 text = "\r" if key == "Enter" else " "
                 await self.send("Input.dispatchKeyEvent", type="char", text=text)
 
-    async def look(self, width: int, height: int, *, dark: bool = False, mobile: bool = False) -> None:
+    async def look(
+        self, width: int, height: int, *, dark: bool = False, mobile: bool = False
+    ) -> None:
         """How the page is looked at."""
         await self.send(
             "Emulation.setDeviceMetricsOverride",
@@ -105,22 +149,24 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.send("Emulation.setEmulatedMedia", features=[scheme])
 
-    async def screenshot(self, file: Path, *, whole: bool = False) -> None:
-        shot = await self.send("Page.captureScreenshot", captureBeyondViewport=whole)
-        file.write_bytes(base64.b64decode(shot["data"]))
+    async def screenshot(self) -> bytes:
+        """What can be seen, as PNG."""
+        shot = await self.send("Page.captureScreenshot")
+        return base64.b64decode(shot["data"])
 
 
 @asynccontextmanager
-async def browser(folder: Path) -> AsyncIterator[Page]:
+async def browser(folder: Path) -> AsyncIterator[Browser]:
     """A browser with an empty profile in a folder."""
     assert CHROMIUM is not None
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
     process = await asyncio.create_subprocess_exec(
-        "sh",
+        sys.executable,
         "-c",
-        f'exec "$@" 3<&{to_read} 4>&{from_write}',
-        "sh",
+        RUN,
+        str(to_read),
+        str(from_write),
         CHROMIUM,
         *FLAGS,
         f"--user-data-dir={folder}",
@@ -135,12 +181,11 @@ async def browser(folder: Path) -> AsyncIterator[Page]:
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), pipe
     )
-    page = Page(reader, to_write)
+    chromium = Browser(reader, to_write)
     try:
-        yield page
+        yield chromium
     finally:
-        page._session = None
-        await page.send("Browser.close")
+        await chromium.send("Browser.close")
         await process.wait()
         transport.close()
         os.close(to_write)

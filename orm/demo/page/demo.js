@@ -159,6 +159,10 @@ board({
     names = event.servers.map((server) => server.name);
     settings = event.settings;
     $("#busy").checked = event.busy;
-    names.forEach((name, n) => { if (name in settings) apply(list.children[n], name); });
+    names.forEach((name, n) => {
+      if (!(name in settings)) return;
+      Object.assign(list.children[n].dataset, settings[name]); // as the server has it
+      apply(list.children[n], name);
+    });
   },
 });

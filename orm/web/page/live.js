@@ -48,7 +48,6 @@ class Cards {
       const late = past.late(server.position);
       card.classList.toggle("unused", server.unused !== null);
       card.classList.toggle("behind", server.unused === null && server.behind > 0);
-      $(".role", card).textContent = server.role;
       $(".lag", card).textContent = this.lag(server, late);
       $(".why", card).textContent = server.unused
         ?? `position ${server.position ?? "unknown"}, asked ${ago(server.seconds_since_probe)}`;
@@ -66,7 +65,7 @@ class Cards {
   add(server, n) {
     const card = make("section", undefined, { class: "server card", "data-n": n });
     const title = make("h3", server.name);
-    title.append(make("span", server.role, { class: "role" }));
+    title.append(make("span", server.role === server.name ? "" : server.role));
     const said = make("div");
     said.append(title, make("div", "", { class: "lag num" }), make("p", "", { class: "why dim small num" }));
     card.append(said);
