@@ -1,8 +1,7 @@
 """A small blog over a primary and two replicas that lag, and a page that shows what that does."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -116,13 +115,8 @@ def application(db: Database) -> FastAPI:
         async with db:
             await _fill(db)
             app.state.controls = controls = Controls(db)
-            neighbour = asyncio.create_task(controls.write_now_and_then())
-            try:
-                yield
-            finally:
-                neighbour.cancel()
-                with suppress(asyncio.CancelledError):
-                    await neighbour
+            yield
+            await controls.stop()
 
     # The documentation pages of FastAPI load their scripts from elsewhere.
     app = FastAPI(title="A blog with bookmarks", docs_url=None, redoc_url=None, lifespan=lifespan)

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import click
 import uvicorn
+from fastapi import FastAPI
 from sqlalchemy import URL
 
 from orm.database import Database
@@ -17,11 +18,13 @@ __all__ = ["serve"]
 class _Server(uvicorn.Server):
     """Ends what pages follow live before it waits for them to go."""
 
-    def __init__(self, config: uvicorn.Config, database: Database) -> None:
-        super().__init__(config)
+    def __init__(self, app: FastAPI, database: Database) -> None:
+        super().__init__(uvicorn.Config(app, log_level="warning", lifespan="on"))
+        self._app = app
         self._database = database
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._app.state.controls.stop()
         await self._database.close()
         await super().shutdown(sockets)
 
@@ -47,9 +50,8 @@ async def serve(host: str, port: int, opens: bool) -> None:
             ) from error
         page = f"http://{host}:{listener.getsockname()[1]}/"
         db = database(URL.create("sqlite+aiosqlite", database=f"{folder}/app.db"))
-        config = uvicorn.Config(application(db), log_level="warning", lifespan="on")
         click.echo(f"The demo is at {page} (Ctrl-C ends it)")
         if opens:
             listener.listen()  # so that the browser can already connect, and waits
             webbrowser.open(page)
-        await _Server(config, db).serve([listener])
+        await _Server(application(db), db).serve([listener])

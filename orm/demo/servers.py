@@ -39,6 +39,7 @@ class Controls:
         self._known = {name: _Replica(lag) for name, lag in zip(self._replicas, _LAGS, strict=True)}
         self._lock = asyncio.Lock()
         self._busy = asyncio.Event()
+        self._neighbour = asyncio.create_task(self._write_now_and_then())
         for name, known in self._known.items():
             self._replicas[name].lag = known.lag
 
@@ -86,8 +87,12 @@ class Controls:
         else:
             self._busy.clear()
 
-    async def write_now_and_then(self) -> None:
-        """The neighbour: without end, but only while somebody wants it."""
+    async def stop(self) -> None:
+        """Have the neighbour go; nobody is left who writes by themselves."""
+        self._neighbour.cancel()
+        await asyncio.wait([self._neighbour])
+
+    async def _write_now_and_then(self) -> None:
         while True:
             await self._busy.wait()
             async with self._database.begin() as session:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from time import time
 from typing import Any, Final
 
@@ -45,8 +44,7 @@ async def send_live(database: Database, receive: Receive, send: Send, more: More
             await send({"type": "http.response.body", "body": b""})
     finally:
         leaving.cancel()
-        with suppress(asyncio.CancelledError):
-            await leaving
+        await asyncio.wait([leaving])
 
 
 async def _events(

@@ -47,7 +47,8 @@ class BookmarkMiddleware:
     they have seen by the time a response starts goes into the response's header, and into a
     cookie if there is one; so commit before that. A client sends back what it got last; after
     parallel responses all of it, in several headers or separated by commas. None is sent where
-    no session did anything and the client sent none.
+    no session did anything and the client sent none. Where a read cannot be located any more, since
+    its server and the primary are gone, the response fails: the next one might read backwards.
 
     A request without a bookmark starts on the primary if its method may write, else anywhere.
     Web sockets start like GET, and hand out bookmarks themselves (`RequestBookmarks.bookmark`).
@@ -144,10 +145,13 @@ class BookmarkMiddleware:
             InvalidBookmark, ForeignBookmark: the request is to be refused.
         """
         cluster = self._database.cluster
-        if len(brought.headers) + len(brought.cookies) > _MOST:
+        if len(brought.headers) > _MOST:
             raise InvalidBookmark(f"a request has at most {_MOST} bookmarks")
         tokens = [(token, self._invalid == "reject") for _, token in brought.headers if token]
-        tokens += [(token, False) for token in brought.cookies.values()]
+        if len(brought.cookies) > _MOST:  # no browser could do anything about it: they go
+            brought.start = FIRST_PRIMARY
+        else:
+            tokens += [(token, False) for token in brought.cookies.values()]
         found: list[Bookmark] = []
         for token, strict in tokens:
             try:

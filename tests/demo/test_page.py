@@ -54,7 +54,8 @@ async def started(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tup
         async with demo(tmp_path_factory.mktemp("demo")) as url:
             yield chromium, url
             page = await chromium.open(url)
-            await page.until("document.querySelectorAll('.server').length === 3")
+            await page.js("document.querySelector('#busy').click()")
+            await page.until("/position 1\\d/.test(document.querySelector('.server').textContent)")
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 
 from models import User
 from orm import Bookmark, Database
@@ -368,6 +369,17 @@ async def test_a_cookie_that_says_nothing_any_more_is_replaced(still: Database, 
     assert old.startswith("bookmark-01234567=; Max-Age=0;")
 
 
+async def test_no_browser_is_locked_out_by_its_cookies(still: Database, client) -> None:
+    middleware = BookmarkMiddleware(BLOG, still, cookie=BookmarkCookie())
+    async with client(middleware) as http:
+        token = (await http.post("/")).headers["x-bookmark"]
+    async with client(middleware) as http:
+        many = "; ".join(f"bookmark-{n:08x}={token}" for n in range(65))
+        response = await http.get("/", headers={"cookie": many})
+    assert response.json() == {"emails": ["ada"], "by": "primary"}
+    assert len(response.headers.get_list("set-cookie")) == 66
+
+
 # What is not plain request and response ------------------------------------------------------
 
 
@@ -427,6 +439,22 @@ async def test_a_client_that_leaves_takes_its_connections_along(db: Database) ->
     messages = run(BookmarkMiddleware(app, db), GET)
     await anext(messages)
     await messages.aclose()  # the fixture looks for connections that are left
+
+
+async def test_a_read_that_cannot_be_located_is_no_response(servers) -> None:
+    async with servers.migrated() as db:
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            async with RequestBookmarks.of(scope).session() as session:
+                await session.scalars(EMAILS)
+            for control in replicas(db):
+                await control.kill()
+            (servers.folder / "app.db").unlink()
+            await asyncio.sleep(0.1)  # until a connection is asked whether its file is there
+            await App(lambda _: asyncio.sleep(0))(scope, receive, send)
+
+        with pytest.raises(DBAPIError, match="unable to open"):
+            await anext(run(BookmarkMiddleware(app, db), GET))
 
 
 async def test_an_error_passes_unchanged_and_rolls_back(db: Database) -> None:
