@@ -5,8 +5,10 @@ something would not see it, and one that should is not saved by waiting.
 """
 
 import asyncio
+import gc
 import json
 import logging
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -16,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from models import User
 from orm import Bookmark, Database
-from orm.exceptions import ConfigurationError
+from orm.exceptions import ConfigurationError, WriteLost
 from orm.testing import caught_up, replicas
 from orm.web import BookmarkCookie, BookmarkMiddleware, RequestBookmarks
 
@@ -296,6 +298,34 @@ async def test_a_lost_write_is_a_conflict_and_ends_with_its_cookie(still: Databa
     assert refused.headers["set-cookie"].startswith("bookmark-01234567=; Max-Age=0;")
 
 
+async def test_a_lost_write_in_the_middle_of_a_response_is_an_error(still: Database) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        async with RequestBookmarks.of(scope).session() as session:
+            await session.scalars(EMAILS)
+
+    headers = [(b"x-bookmark", ahead(still).encode())]
+    messages = run(BookmarkMiddleware(app, still), {**GET, "headers": headers})
+    await anext(messages)
+    with pytest.raises(WriteLost):
+        await anext(messages)
+
+
+async def test_there_is_one_header_whatever_the_application_says(still: Database, client) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async with RequestBookmarks.of(scope).session() as session:
+            await session.scalars(EMAILS)
+        headers = [(b"x-bookmark", b"of the application's own"), (b"x-other", b"stays")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    async with client(BookmarkMiddleware(app, still)) as http:
+        headers = (await http.get("/")).headers
+    (token,) = headers.get_list("x-bookmark")
+    assert token.startswith("v1.")
+    assert headers["x-other"] == "stays"
+
+
 # Cookies -------------------------------------------------------------------------------------
 
 
@@ -486,6 +516,17 @@ async def test_a_web_socket_hands_out_its_bookmarks_itself(still: Database) -> N
         async with still.session(message["text"]) as session:
             seen.append(len((await session.scalars(EMAILS)).all()))
     assert seen == [1, 2, 3]
+
+
+async def test_a_web_socket_does_not_collect_the_sessions_that_it_had(still: Database) -> None:
+    bookmarks = RequestBookmarks(still)
+    async with bookmarks.session() as session:
+        await session.scalars(EMAILS)
+    ended = weakref.ref(session)
+    del session
+    async with bookmarks.session():
+        gc.collect()
+        assert ended() is None
 
 
 async def test_a_web_socket_with_an_invalid_bookmark_is_not_opened(still: Database) -> None:
