@@ -1,6 +1,7 @@
 """``orm demo``: what the library is for, to be seen."""
 
 import asyncio
+import signal
 from contextlib import suppress
 
 import click
@@ -29,5 +30,6 @@ def demo(once: bool, host: str, port: int, opens: bool) -> None:
         raise click.ClickException(
             f"the page needs {error.name}: install bookmark-orm[demo], or use --once"
         ) from error
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves no files behind either
     with suppress(KeyboardInterrupt):  # that is how it ends
         asyncio.run(serve(host, port, opens))

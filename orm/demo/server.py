@@ -50,8 +50,8 @@ async def serve(host: str, port: int, opens: bool) -> None:
             ) from error
         page = f"http://{host}:{listener.getsockname()[1]}/"
         db = database(URL.create("sqlite+aiosqlite", database=f"{folder}/app.db"))
+        listener.listen()  # so that whoever reads the next line can already connect, and waits
         click.echo(f"The demo is at {page} (Ctrl-C ends it)")
         if opens:
-            listener.listen()  # so that the browser can already connect, and waits
             webbrowser.open(page)
         await _Server(application(db), db).serve([listener])

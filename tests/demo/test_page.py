@@ -1,18 +1,12 @@
 """The demo in a real browser, started and ended as a person does."""
 
-import asyncio
-import os
-import re
-import signal
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from tests.demo.browser import CHROMIUM, Browser, Page, browser
+from tests.demo.process import demo
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
@@ -22,29 +16,6 @@ pytestmark = [
 PUBLISH = "document.querySelector('#write button').click()"
 OUTCOME = "document.querySelector('#outcome')"
 TAB, SPACE = ("Tab", 9), (" ", 32)
-
-
-@asynccontextmanager
-async def demo(folder: Path) -> AsyncIterator[str]:
-    """The demo in a process of its own, ended by Ctrl-C; where it is."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "orm.cli", "demo", "--no-open", "--port=0"),
-        env={"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    url = re.search(r"http://\S+", (await process.stdout.readline()).decode())
-    assert url is not None
-    try:
-        yield url[0]
-    finally:
-        process.send_signal(signal.SIGINT)
-        _, errors = await asyncio.wait_for(process.communicate(), 20)
-    assert (process.returncode, b"Traceback" in errors) == (0, False), errors
-    assert os.listdir(folder) == []
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
