@@ -1,6 +1,6 @@
 """The project's commands. They need Python 3.11 or newer, and nothing else.
 
-    python3 dev.py demo [arguments]   what the library is for, in a few seconds
+    python3 dev.py demo [arguments]   what the library is for, in a browser; --once: in the terminal
     python3 dev.py test [arguments]   the tests; arguments go to pytest
     python3 dev.py lint               formatting and lint
     python3 dev.py types              mypy and pyright
@@ -28,7 +28,12 @@ if sys.version_info < (3, 11):  # noqa: UP036 -- `python3` may well be an older 
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
 STATE = ENVIRONMENT / "dev-state"
-EXTRAS = {"none": "", "run": "", "test": "[test]", "dev": "[dev]"}  # each includes the one before
+EXTRAS = {
+    "none": "",
+    "run": "[demo]",
+    "test": "[test]",
+    "dev": "[dev]",
+}  # each includes the one before
 
 
 class Failure(Exception):
@@ -115,7 +120,7 @@ def run_all(*commands: list[str]) -> int:
 
 
 def demo(*arguments: str) -> int:
-    return become(ready("run"), "examples/demo.py", *arguments)
+    return become(ready("run"), "-m", "orm.cli", "demo", *arguments)
 
 
 def test(*arguments: str) -> int:
@@ -154,8 +159,11 @@ def wheel() -> int:
 def look_into(built: Path) -> None:
     """Fail unless a wheel holds the whole of orm and nothing else."""
     names = {name for name in zipfile.ZipFile(built).namelist() if ".dist-info/" not in name}
-    wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "orm").rglob("*.py")}
-    wanted.add("orm/py.typed")
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "orm").rglob("*")
+        if path.suffix in (".py", ".html", ".css", ".js")
+    } | {"orm/py.typed"}
     if names != wanted:
         raise Failure(
             f"{built.name} lacks {sorted(wanted - names)} and has too much in "

@@ -11,6 +11,7 @@ from orm.backends import Backend
 from orm.bookmark import Bookmark
 from orm.constraint import Constraint, parse
 from orm.exceptions import DatabaseClosed, ForeignBookmark
+from orm.routing import Route
 from orm.tracker import Tracker
 from orm.watcher import Server, Watcher
 
@@ -46,6 +47,8 @@ class Cluster:
     committed: Callable[[], None]
     floor: Bookmark | None = None
     """The least state that any session sees: where the primary was at start. None: not open."""
+    observers: tuple[Callable[[Route], None], ...] = ()
+    """Told where each transaction goes."""
     closed: bool = False
     turns: "count[int]" = field(default_factory=count)
 

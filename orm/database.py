@@ -1,7 +1,7 @@
 """`Database`: the servers of one database, for as long as an application runs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Literal, Self
@@ -16,8 +16,9 @@ from orm.connection import BookmarkConnection
 from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, DatabaseClosed, ReplicaUnavailable
 from orm.replication import Replicator
+from orm.routing import Route
 from orm.session import BookmarkSession
-from orm.status import ServerStatus, ask
+from orm.status import ServerStatus, ask, known
 from orm.watcher import Server, Watcher
 
 __all__ = ["Database"]
@@ -249,6 +250,33 @@ class Database:
         """
         self._cluster.require_open()
         return await ask(self._cluster.primary, self._cluster.replicas)
+
+    def last_status(self) -> list[ServerStatus]:
+        """Every server, as it answered its last probe: the primary first. Asks nobody.
+
+        Raises:
+            DatabaseClosed: the database is not started, or closed.
+        """
+        self._cluster.require_open()
+        return known(self._cluster.primary, self._cluster.replicas)
+
+    def observe(self, observer: Callable[[Route], None]) -> Callable[[], None]:
+        """Have every transaction's route told: where it goes, why, and how long it waited.
+
+        Args:
+            observer: called when the first statement of a transaction is about to be sent, and
+                again if it moves. Queries wait for it, and fail with what it raises.
+
+        Returns:
+            Ends it, when called.
+        """
+        cluster = self._cluster
+        cluster.observers = (*cluster.observers, observer)
+
+        def stop() -> None:
+            cluster.observers = tuple(other for other in cluster.observers if other != observer)
+
+        return stop
 
     def _committed(self) -> None:
         for replicator in self._replicators:

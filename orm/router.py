@@ -58,6 +58,11 @@ class Router:
         self._unit = _Unit()
 
     @property
+    def located(self) -> Bookmark:
+        """What was seen, as far as its position is known."""
+        return self._tracker.bookmark
+
+    @property
     def writes(self) -> bool:
         """Whether the transaction may write, and so is on the primary."""
         return self._unit.writes
@@ -95,9 +100,8 @@ class Router:
             self._prove()
         self._unit.writes = True
         self._tracker.reads(primary, "")
-        self.last_route = Route(
-            primary.name, primary.role, primary.knowledge.at, 0.0, Reason.MAY_WRITE
-        )
+        if self._unit.writer is None:  # asked for each statement, decided once
+            self._decided(primary, 0.0, Reason.MAY_WRITE)
         return self.cluster.writer.sync_engine
 
     def began(self, connection: Connection) -> None:
@@ -248,8 +252,14 @@ class Router:
         unit = self._unit
         unit.server, unit.connection = server, connection
         unit.held.append(connection)
-        self.last_route = Route(server.name, server.role, server.knowledge.at, waited, reason)
+        self._decided(server, waited, reason)
         return connection
+
+    def _decided(self, server: Server, waited: float, reason: Reason) -> None:
+        route = Route(server.name, server.role, server.knowledge.at, waited, reason)
+        self.last_route = route
+        for observe in self.cluster.observers:
+            observe(route)
 
     def _not_caught_up(self, primary: str) -> NotCaughtUp:
         replicas = describe(self._tracker.bookmark, self.cluster.replicas)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin
 from sqlalchemy.sql import ClauseElement
 
 from orm._greenlet import in_greenlet
+from orm.bookmark import Bookmark
 from orm.cluster import Cluster
 from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, OrmError
@@ -281,6 +282,15 @@ class BookmarkSession(AsyncSession):
         router = self._router()
         at = await self.run_sync(lambda _: router.settle())
         return at.encode(router.cluster.keys)
+
+    @property
+    def located(self) -> Bookmark:
+        """The part of `bookmark` that takes no round trip: all but the latest reads, perhaps.
+
+        Raises:
+            OrmError: the session has no `database`.
+        """
+        return self._router().located
 
     @property
     def last_route(self) -> Route | None:

@@ -78,6 +78,8 @@ class Server:
         self.engine = engine
         self.snapshots = backend.snapshot_engine(engine)
         self.knowledge = Knowledge()
+        self.asked: float | None = None
+        """When it last answered a probe, or failed to; on the monotonic clock."""
         self._backend = backend
         # A pool of its own, so that a crowded server can still be asked where it is.
         self._probes = backend.reader_engine(url, pool_size=1, max_overflow=0)
@@ -107,7 +109,7 @@ class Server:
             at = old.at  # this answer was under way when a later one came
         self.knowledge = Knowledge(incarnation, at, None)
         if old.error not in (None, _NOT_ASKED):
-            _log.info("%s serves again", self.name)
+            _log.info("%s serves again", self.name, extra={"server": self.name})
         if old != self.knowledge:
             self.changed()
         return self.knowledge
@@ -122,7 +124,12 @@ class Server:
         """It could not serve: nobody is sent there until it answers a probe again."""
         reason = str(getattr(error, "orig", None) or error) or type(error).__name__
         if self.knowledge.error is None:
-            _log.warning("%s serves nobody until it answers again: %s", self.name, reason)
+            _log.warning(
+                "%s serves nobody until it answers again: %s",
+                self.name,
+                reason,
+                extra={"server": self.name, "error": reason},
+            )
         self.knowledge = Knowledge(None, None, reason)
         if isinstance(error, DBAPIError) and self._backend.is_damaged(error):
             self._damaged()
@@ -142,6 +149,7 @@ class Server:
                 await connection.run_sync(self.ask)
         except (SQLAlchemyError, OSError) as error:  # a TimeoutError is an OSError
             self.fail(error)
+        self.asked = monotonic()
 
     def ask(self, connection: Connection) -> Knowledge:
         """Learn from a connection in hand; a round trip, before any read that rests on it."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,18 @@ async def test_status_shows_who_is_behind(servers, checkout: Path) -> None:
     ]
     assert [server["behind"] for server in json.loads(answered.output)] == [0, 1, 1]
     assert shown.exit_code == answered.exit_code == 0
+
+
+def test_the_demo_says_when_its_port_is_taken(checkout: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = orm("demo", "--no-open", "--port", str(taken.getsockname()[1]))
+    assert result.exit_code == 1
+    assert "give another --port" in result.output
+
+
+def test_the_demo_says_what_to_install(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not there
+    monkeypatch.delitem(sys.modules, "orm.demo.server", raising=False)
+    result = orm("demo")
+    assert result.exit_code == 1
+    assert "install bookmark-orm[demo], or use --once" in result.output

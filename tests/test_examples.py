@@ -31,7 +31,7 @@ def files_of(folder: Path) -> set[Path]:
 
 def test_the_demo_tells_its_story_and_leaves_nothing_behind(tmp_path: Path) -> None:
     before = files_of(ROOT)
-    lines = run("examples/demo.py", TMPDIR=str(tmp_path))
+    lines = run("-m", "orm.cli", "demo", "--once", TMPDIR=str(tmp_path))
 
     reads = [line.split() for line in lines if line[:1].isdigit()]
     outcome = [next(word for word in read if word in ("found", "missing")) for read in reads]
@@ -50,7 +50,7 @@ def test_the_demo_tells_its_story_and_leaves_nothing_behind(tmp_path: Path) -> N
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is not a signal to one process there")
 def test_the_demo_leaves_nothing_behind_when_interrupted(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-u", "examples/demo.py"],
+        [sys.executable, "-u", "-m", "orm.cli", "demo", "--once"],
         cwd=ROOT,
         env=os.environ | {"TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,

@@ -8,7 +8,9 @@ import pytest
 
 LAYERS = (
     "cli",
+    "demo",
     "web",
+    "telemetry",
     "testing",
     "migrations",
     "database",

@@ -2,7 +2,11 @@
 
 import orm
 import orm.exceptions
+import orm.telemetry
 import orm.testing
+import orm.web
+import orm.web.fastapi
+import orm.web.litestar
 
 
 def test_names_of_the_package() -> None:
@@ -32,3 +36,17 @@ def test_every_error_of_ours_is_an_orm_error_and_drawn_in_the_tree() -> None:
 
 def test_names_for_tests() -> None:
     assert sorted(orm.testing.__all__) == ["ReplicaControl", "caught_up", "paused", "replicas"]
+
+
+def test_names_for_the_web() -> None:
+    assert sorted(orm.web.__all__) == [
+        "BookmarkCookie",
+        "BookmarkMiddleware",
+        "RequestBookmarks",
+        "health",
+        "lifespan",
+        "status_page",
+    ]
+    assert sorted(orm.web.fastapi.__all__) == ["RequestSession", "request_session"]
+    assert sorted(orm.web.litestar.__all__) == ["BookmarkPlugin", "RequestSession"]
+    assert orm.telemetry.__all__ == ["log_routes"]

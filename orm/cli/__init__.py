@@ -10,6 +10,7 @@ __all__ = ["main"]
 @click.group(
     cls=LazyGroup,
     commands_in={
+        "demo": "orm.cli.demo:demo",
         "migrations": "orm.cli.migrations:migrations",
         "status": "orm.cli.status:status",
         "verify": "orm.cli.verify:verify",

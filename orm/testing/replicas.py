@@ -48,6 +48,19 @@ class ReplicaControl:
         """Go on."""
         self._replicator.resume()
 
+    async def kill(self) -> None:
+        """Return when the replica is gone: it serves nobody, until `revive`."""
+        await asyncio.to_thread(self._replicator.stop)
+        self.file.unlink(missing_ok=True)
+        while self._server.knowledge.error is None:  # an open connection finds out a moment later
+            await self._server.probe()
+            await asyncio.sleep(0.01)
+
+    async def revive(self) -> None:
+        """Return when there is a replica again: a new copy, with the lag that was set."""
+        await asyncio.to_thread(self._replicator.start)
+        await self._server.probe()
+
     async def caught_up(self, within: float = 10.0) -> None:
         """Return when the replica has all that the primary has at this moment.
 

@@ -1,40 +1,35 @@
 """What the library is for, in a few seconds: one write, and four reads that look for it.
 
-A primary and two replicas that follow it with a delay, as real files in a temporary folder. Run it
-with `python3 dev.py demo`.
+A primary and two replicas that follow it with a delay, as real files in a temporary folder:
+`orm demo --once`.
 """
 
 import asyncio
 import os
 import sys
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Final
 
+import click
 from sqlalchemy import URL, select
 
-from models import Post, User
-from orm import BookmarkSession, Database, migrations
+from orm.database import Database
+from orm.demo.models import Base, Post, User
+from orm.session import BookmarkSession
 from orm.testing import caught_up, replicas
 
-ROOT = Path(__file__).parents[1]
-LAGS = (0.5, 1.5)  # seconds by which each replica follows the primary
-FIND = select(Post.id).where(Post.title == "Second thoughts")
-
-
-def create_tables(url: URL) -> None:
-    """Apply the revisions in alembic/versions, as `orm migrations apply` does.
-
-    Where an event loop runs: `await migrations.apply(url)`.
-    """
-    asyncio.run(migrations.apply(url, folder=ROOT))
+LAGS: Final = (0.5, 1.5)  # seconds by which each replica follows the primary
+FIND: Final = select(Post.id).where(Post.title == "Second thoughts")
 
 
 async def story(url: URL) -> None:
     """One write, four reads."""
     async with Database(url, replicas=len(LAGS)) as db:
         async with db.begin() as session:
-            session.add(User(id=1, email="ada@example.org"))
+            connection = await session.connection()
+            await connection.run_sync(Base.metadata.create_all)
+            session.add(User(id=1, name="Ada"))
         await caught_up(db)
         for _ in LAGS:  # open a connection to each replica: that is not part of the story
             async with db.session() as session:
@@ -77,12 +72,13 @@ async def look(db: Database, session: BookmarkSession, who: str) -> None:
     route = session.last_route
     assert route is not None  # it has just served a read
     behind = [server.behind for server in await db.status() if server.role == "replica"]
-    print(
+    columns = (
         style(f"\n{who:<25}", BOLD),
         style(f"{'missing':<8}", RED) if found is None else style(f"{'found':<8}", GREEN),
         f"{route.server:<9} {took * 1000:6.1f} {route.waited * 1000:7.1f}",
         *(f"{commits:9}" for commits in behind),
     )
+    click.echo(" ".join(columns))
     explain(style(f"{route.server}: {route.reason}", DIM))
 
 
@@ -92,16 +88,20 @@ RED, GREEN, BOLD, DIM = "31", "32", "1", "2"
 
 
 def print_head() -> None:
+    """What the columns are."""
     fast, slow = LAGS
-    print(f"\nA primary, and two replicas that follow it by {fast} and {slow} seconds. A post is")
-    print("written to the primary; then four sessions look for it.\n")
-    print(f"{'ms':>51} {'ms':>7}   behind by commits")
+    click.echo(
+        f"\nA primary, and two replicas that follow it by {fast} and {slow} seconds. A post is"
+    )
+    click.echo("written to the primary; then four sessions look for it.\n")
+    click.echo(f"{'ms':>51} {'ms':>7}   behind by commits")
     head = f"{'Who looks':<25} {'Post':<8} {'Served by':<9} {'took':>6} {'waited':>7}"
-    print(style(f"{head} replica-1 replica-2", BOLD))
+    click.echo(style(f"{head} replica-1 replica-2", BOLD))
 
 
 def explain(sentence: str) -> None:
-    print(f"  {sentence}")
+    """A sentence under a line."""
+    click.echo(f"  {sentence}")
 
 
 def style(text: str, code: str) -> str:
@@ -110,11 +110,10 @@ def style(text: str, code: str) -> str:
     return text if plain or not sys.stdout.isatty() else f"\x1b[{code}m{text}\x1b[0m"
 
 
-if __name__ == "__main__":
+def tell() -> None:
+    """Tell the story in the terminal; it takes some seconds."""
     try:
         with TemporaryDirectory(prefix="bookmark-orm-demo-") as folder:
-            url = URL.create("sqlite+aiosqlite", database=f"{folder}/app.db")
-            create_tables(url)
-            asyncio.run(story(url))
+            asyncio.run(story(URL.create("sqlite+aiosqlite", database=f"{folder}/app.db")))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,0 +1,33 @@
+"""Users and their posts, in a schema of the demo's own."""
+
+from sqlalchemy import ForeignKey, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+__all__ = ["Base", "Post", "User"]
+
+
+class Base(DeclarativeBase):
+    """Not `orm.Base`, whose models are those of an application."""
+
+
+class User(Base):
+    """Who writes."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+
+
+class Post(Base):
+    """What is written."""
+
+    __tablename__ = "posts"
+    __table_args__ = {"sqlite_autoincrement": True}  # the id of a deleted row is not given again
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    title: Mapped[str] = mapped_column(String(200))
+    body: Mapped[str] = mapped_column(Text)
+
+    user: Mapped[User] = relationship()

@@ -1,0 +1,85 @@
+"""Traces and metrics for OpenTelemetry. Needs the extra ``opentelemetry``."""
+
+from collections.abc import Callable, Iterable
+from time import time_ns
+from typing import Final
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+from opentelemetry.trace import TracerProvider
+
+from orm.database import Database
+from orm.exceptions import DatabaseClosed
+from orm.routing import Route
+
+__all__ = ["instrument"]
+
+_SCOPE: Final = "orm"
+
+
+def instrument(
+    database: Database,
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> Callable[[], None]:
+    """Tell OpenTelemetry where transactions go, how long reads wait, and who is how far behind.
+
+    The current span gets an event ``orm.route`` for each transaction, and a child ``orm.wait`` for
+    the time that a read waited. Metrics: ``orm.transactions``, ``orm.wait.duration`` (seconds),
+    ``orm.server.behind`` (commits).
+
+    Args:
+        database: whose.
+        tracer_provider: by default, the global one.
+        meter_provider: by default, the global one.
+
+    Returns:
+        Ends it, when called.
+    """
+    tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
+    meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
+    transactions = meter.create_counter(
+        "orm.transactions", description="Transactions, by the server that they went to."
+    )
+    waits = meter.create_histogram(
+        "orm.wait.duration", "s", "How long reads waited for a replica to catch up."
+    )
+    observed = True
+
+    def behind(_: CallbackOptions) -> Iterable[Observation]:
+        try:
+            servers = database.last_status() if observed else []
+        except DatabaseClosed:
+            servers = []
+        for server in servers:
+            if server.behind is not None:
+                attributes = {"orm.server": server.name, "orm.role": server.role}
+                yield Observation(server.behind, attributes)
+
+    meter.create_observable_gauge(
+        "orm.server.behind", [behind], "{commit}", "Commits that a server lacks."
+    )
+
+    def observe(route: Route) -> None:
+        attributes = {
+            "orm.server": route.server,
+            "orm.role": route.role,
+            "orm.reason": route.reason.name.lower(),
+        }
+        transactions.add(1, attributes)
+        trace.get_current_span().add_event("orm.route", attributes | {"orm.waited": route.waited})
+        if route.waited:
+            waits.record(route.waited, attributes)
+            now = time_ns()
+            started = now - int(route.waited * 1e9)
+            tracer.start_span("orm.wait", attributes=attributes, start_time=started).end(now)
+
+    unobserve = database.observe(observe)
+
+    def stop() -> None:
+        nonlocal observed
+        observed = False  # an instrument is never taken back
+        unobserve()
+
+    return stop

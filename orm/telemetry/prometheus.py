@@ -1,0 +1,88 @@
+"""Metrics for Prometheus. Needs the extra ``prometheus``."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from orm.database import Database
+from orm.exceptions import DatabaseClosed
+from orm.routing import Route
+
+__all__ = ["export"]
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+
+class _Servers(Collector):
+    """What is known of every server when somebody asks; no I/O."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def collect(self) -> Iterable[Metric]:
+        behind = GaugeMetricFamily(
+            "orm_server_behind", "Commits that a server lacks.", labels=["server", "role"]
+        )
+        serves = GaugeMetricFamily(
+            "orm_server_serves", "1 if a server answered its last probe.", labels=["server", "role"]
+        )
+        try:
+            servers = self._database.last_status()
+        except DatabaseClosed:
+            servers = []
+        for server in servers:
+            labels = [server.name, server.role]
+            serves.add_metric(labels, server.error is None)
+            if server.behind is not None:
+                behind.add_metric(labels, server.behind)
+        return [behind, serves]
+
+
+def export(database: Database, registry: CollectorRegistry = REGISTRY) -> Callable[[], None]:
+    """Export where transactions go, how long reads wait, and how far each server is behind.
+
+    ======================== ========= =========================================================
+    orm_transactions_total   counter   by ``server``, ``role`` and ``reason`` (`Reason`'s names)
+    orm_wait_seconds         histogram of the reads that waited for a replica
+    orm_server_behind        gauge     commits; by ``server`` and ``role``
+    orm_server_serves        gauge     1 or 0; by ``server`` and ``role``
+    ======================== ========= =========================================================
+
+    Args:
+        database: whose.
+        registry: where to; a registry takes one database.
+
+    Returns:
+        Ends it, when called.
+    """
+    transactions = Counter(
+        "orm_transactions",
+        "Transactions, by the server that they went to.",
+        ["server", "role", "reason"],
+        registry=registry,
+    )
+    waits = Histogram(
+        "orm_wait_seconds",
+        "How long reads waited for a replica to catch up.",
+        buckets=_SECONDS,
+        registry=registry,
+    )
+    servers = _Servers(database)
+    registry.register(servers)
+
+    def observe(route: Route) -> None:
+        transactions.labels(route.server, route.role, route.reason.name.lower()).inc()
+        if route.waited:
+            waits.observe(route.waited)
+
+    unobserve = database.observe(observe)
+
+    def stop() -> None:
+        unobserve()
+        for collector in (transactions, waits, servers):
+            registry.unregister(collector)
+
+    return stop

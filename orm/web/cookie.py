@@ -1,0 +1,83 @@
+"""Bookmarks in cookies, so that parallel responses cannot undo one another.
+
+A browser keeps the last value that it was given for a name, and responses may arrive in any
+order: with a single name, a slow response would take the bookmark back to before a fast one's.
+So each response that has news uses a name of its own, and removes the names that its request
+brought, whose bookmarks it has merged. What parallel responses leave is merged by the next one.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from orm.exceptions import ConfigurationError
+
+__all__ = ["BookmarkCookie"]
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookmarkCookie:
+    """How bookmarks are kept in cookies. Scripts cannot read them.
+
+    Args:
+        name: the beginning of their names.
+        max_age: seconds; longer than a replica may ever lag.
+        path: of the application.
+        secure: over HTTPS only (browsers make an exception of localhost).
+        same_site: ``"none"`` where pages of other sites call the application.
+
+    Raises:
+        ConfigurationError: browsers would refuse such a cookie.
+    """
+
+    name: str = "bookmark"
+    max_age: int = 86_400
+    path: str = "/"
+    secure: bool = True
+    same_site: Literal["lax", "strict", "none"] = "lax"
+
+    def __post_init__(self) -> None:
+        if not _TOKEN.fullmatch(self.name):
+            raise ConfigurationError(f"not a name for a cookie: {self.name!r}")
+        if any(character in self.path for character in ";\r\n") or not self.path.startswith("/"):
+            raise ConfigurationError(f"not a path for a cookie: {self.path!r}")
+        if self.max_age <= 0:
+            raise ConfigurationError("max_age is a number of seconds above 0")
+        if self.same_site == "none" and not self.secure:
+            raise ConfigurationError("browsers take same_site='none' from secure cookies only")
+
+    def read(self, headers: Iterable[str]) -> dict[str, str]:
+        """The bookmarks among the cookies of a request.
+
+        Args:
+            headers: the values of its ``Cookie`` headers.
+
+        Returns:
+            Each bookmark by the name it came under. They are as strangers sent them.
+        """
+        pairs = (pair.strip().partition("=") for header in headers for pair in header.split(";"))
+        ours = re.compile(re.escape(self.name) + r"-[0-9a-f]{8}")
+        return {name: value for name, _, value in pairs if ours.fullmatch(name)}
+
+    def write(self, bookmark: str | None, instead_of: Iterable[str]) -> Iterator[str]:
+        """The ``Set-Cookie`` headers of a response.
+
+        Args:
+            bookmark: what the client is to keep, if there is news.
+            instead_of: the names to remove.
+        """
+        if bookmark is not None:
+            yield self._line(f"{self.name}-{secrets.token_hex(4)}", bookmark, self.max_age)
+        for name in instead_of:
+            yield self._line(name, "", 0)
+
+    def _line(self, name: str, value: str, max_age: int) -> str:
+        secure = "; Secure" if self.secure else ""
+        return (
+            f"{name}={value}; Max-Age={max_age}; Path={self.path}; HttpOnly{secure}; "
+            f"SameSite={self.same_site.capitalize()}"
+        )

@@ -1,0 +1,71 @@
+"""Liveness and readiness, for load balancers and orchestrators."""
+
+from typing import Any
+
+from orm.database import Database
+from orm.exceptions import DatabaseClosed
+from orm.status import ServerStatus
+from orm.web.asgi import App, Receive, Scope, Send, path_in, send_json
+
+__all__ = ["health", "server_report"]
+
+
+def health(database: Database, *, needs_primary: bool = True) -> App:
+    """An application to mount, as in ``app.mount("/health", health(db))``. It asks no server.
+
+    ``/live`` answers as long as the event loop turns. ``/ready`` is 200 while the database can be
+    worked with, else 503, and says of each server its ``role``, ``position``, how many commits it
+    is ``behind``, how many ``seconds_since_probe``, and why it is ``unused``, if it is.
+
+    Args:
+        database: whose.
+        needs_primary: whether it is ready only if the primary answers. Else any server will do,
+            for an application that mostly reads.
+    """
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        path = path_in(scope)
+        if path == "/live":
+            await send_json(send, 200, {"status": "alive"})
+        elif path == "/ready":
+            ready, content = _readiness(database, needs_primary)
+            await send_json(send, 200 if ready else 503, content)
+        else:
+            await send_json(send, 404, {"detail": "here are only /live and /ready"})
+
+    return app
+
+
+def _readiness(database: Database, needs_primary: bool) -> tuple[bool, dict[str, Any]]:
+    try:
+        servers = database.last_status()
+    except DatabaseClosed as error:
+        return False, {"status": "not ready", "reason": str(error), "servers": []}
+    needed = servers[:1] if needs_primary else servers
+    ready = any(server.error is None for server in needed)
+    return ready, {
+        "status": "ready" if ready else "not ready",
+        "servers": [server_report(server, servers[0]) for server in servers],
+    }
+
+
+def server_report(server: ServerStatus, primary: ServerStatus) -> dict[str, Any]:
+    """What is known of a server, for JSON. No URL: whoever may ask need not know it."""
+    return {
+        "name": server.name,
+        "role": server.role,
+        "position": None if server.at is None else sum(n for _, n in server.at.position),
+        "behind": server.behind,
+        "seconds_since_probe": None if server.age is None else round(server.age, 3),
+        "unused": _why_unused(server, primary),
+    }
+
+
+def _why_unused(server: ServerStatus, primary: ServerStatus) -> str | None:
+    if server.error is not None:
+        return server.error
+    if server.at is None:
+        return "its position is not known"
+    if primary.at is not None and server.behind is None:
+        return "it is of another history than the primary"
+    return None

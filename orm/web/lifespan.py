@@ -1,0 +1,60 @@
+"""Start and stop a `Database` with an application, which does not serve on an older schema."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from orm import migrations as orm_migrations
+from orm.database import Database
+from orm.exceptions import ConfigurationError, MigrationError
+from orm.migrations import ledger, line, revisions
+from orm.migrations.application import Application
+
+__all__ = ["lifespan"]
+
+
+def lifespan(
+    database: Database,
+    *,
+    migrations: Literal["check", "apply", "ignore"] = "check",
+    folder: Path = Path(),
+) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """What FastAPI, Starlette and Litestar take as their ``lifespan``.
+
+    Args:
+        database: started with the application, closed with it.
+        migrations: ``"check"`` refuses to start while revisions are pending. A database that is
+            ahead is fine: it is so in every deployment, while the old code still runs.
+            ``"apply"`` applies them first; of several processes that start at once, one does.
+            ``"ignore"`` does not look.
+        folder: where the application's ``pyproject.toml`` is.
+
+    Raises:
+        ConfigurationError: `migrations` is none of the three.
+    """
+    if migrations not in ("check", "apply", "ignore"):
+        raise ConfigurationError("migrations is 'check', 'apply' or 'ignore'")
+
+    @asynccontextmanager
+    async def started(_: Any) -> AsyncIterator[None]:
+        if migrations == "apply":
+            await orm_migrations.apply(database.cluster.primary.url, folder=folder)
+        async with database:
+            if migrations == "check":
+                await _refuse_pending(database, Application.at(folder))
+            yield
+
+    return started
+
+
+async def _refuse_pending(database: Database, application: Application) -> None:
+    async with database.cluster.primary.engine.connect() as connection:
+        applied = await connection.run_sync(ledger.read)
+    pending = line.pending(revisions.read(application.versions), applied)
+    if pending:
+        names = ", ".join(revision.name for revision in pending)
+        raise MigrationError(
+            f"the database lacks {names}: run orm migrations apply before the application "
+            "starts, or let it apply them by lifespan(…, migrations='apply')"
+        )

@@ -1,0 +1,78 @@
+"""What happens in a database, as server-sent events. Nothing runs while nobody looks on."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from time import time
+from typing import Any, Final
+
+from orm.database import Database
+from orm.exceptions import DatabaseClosed
+from orm.routing import Route
+from orm.web.asgi import Receive, Send, until_disconnected
+from orm.web.health import server_report
+
+__all__ = ["send_live"]
+
+_TICK: Final = 0.2  # seconds between two events
+_MOST_ROUTES: Final = 50  # in one event: the latest ones
+
+More = Callable[[], Mapping[str, Any]]
+
+
+async def send_live(database: Database, receive: Receive, send: Send, more: More = dict) -> None:
+    """Answer a request with what happens, until the client goes or the database closes.
+
+    Each event is JSON: ``servers``, as `orm.web.health` has them, and ``routes``, where
+    transactions went since the event before.
+
+    Args:
+        database: whose.
+        receive: of the request.
+        send: of the request.
+        more: what else is in each event.
+    """
+    head = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    leaving = asyncio.create_task(until_disconnected(receive))
+    try:
+        async for event in _events(database, more, leaving):
+            body = f"data: {json.dumps(event)}\n\n".encode()
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        if not leaving.done():
+            await send({"type": "http.response.body", "body": b""})
+    finally:
+        leaving.cancel()
+        await asyncio.wait([leaving])
+
+
+async def _events(
+    database: Database, more: More, leaving: asyncio.Task[None]
+) -> AsyncIterator[dict[str, Any]]:
+    routes: deque[dict[str, Any]] = deque(maxlen=_MOST_ROUTES)
+    stop = database.observe(lambda route: routes.append(_route(route)))
+    try:
+        while not leaving.done():
+            try:
+                servers = database.last_status()
+            except DatabaseClosed:
+                return
+            reports = [server_report(server, servers[0]) for server in servers]
+            told = list(routes)
+            routes.clear()
+            yield {"servers": reports, "routes": told, **more()}
+            await asyncio.wait([leaving], timeout=_TICK)
+    finally:
+        stop()
+
+
+def _route(route: Route) -> dict[str, Any]:
+    return {
+        "time": time(),
+        "server": route.server,
+        "role": route.role,
+        "waited": route.waited,
+        "why": route.reason.name.lower(),
+        "reason": str(route.reason),
+    }

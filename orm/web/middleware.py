@@ -1,0 +1,203 @@
+"""Bookmarks between a client and the sessions of its requests: pure ASGI, for any framework."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Final, Literal
+
+from orm.bookmark import Bookmark
+from orm.constraint import FIRST_PRIMARY, Constraint
+from orm.database import Database
+from orm.exceptions import ConfigurationError, ForeignBookmark, InvalidBookmark, WriteLost
+from orm.web.asgi import App, Message, Receive, Scope, Send, header_values, send_json
+from orm.web.bookmarks import STATE_KEY, RequestBookmarks
+from orm.web.cookie import BookmarkCookie
+
+__all__ = ["BookmarkMiddleware"]
+
+_log = logging.getLogger(__name__)
+
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.1
+_MOST: Final = 64
+"""Bookmarks in one request: each is work, and a client has as many as it had parallel requests."""
+_POLICY_VIOLATION: Final = 1008  # RFC 6455, 7.4.1
+_TOO_LATE: Final = (
+    "the response starts while a transaction that may write is open: its bookmark will not hold "
+    "what that transaction commits, so commit before the response"
+)
+
+
+@dataclass(slots=True)
+class _Brought:
+    """What a request brought along."""
+
+    headers: list[tuple[bytes, str]]
+    """Names and tokens."""
+    cookies: dict[str, str]
+    start: Constraint = None
+    bookmark: Bookmark | None = None
+    """The merge of all that can be used."""
+
+
+class BookmarkMiddleware:
+    """Starts the sessions of a request from the client's bookmark, and hands back the latest.
+
+    The application makes its sessions by ``request.state.bookmarks``, a `RequestBookmarks`. What
+    they have seen by the time a response starts goes into the response's header, and into a
+    cookie if there is one; so commit before that. A client sends back what it got last; after
+    parallel responses all of it, in several headers or separated by commas. None is sent where
+    no session did anything and the client sent none. Where a read cannot be located any more, since
+    its server and the primary are gone, the response fails: the next one might read backwards.
+
+    A request without a bookmark starts on the primary if its method may write, else anywhere.
+    Web sockets start like GET, and hand out bookmarks themselves (`RequestBookmarks.bookmark`).
+
+    Args:
+        app: the application.
+        database: where its sessions are. It need not be started yet.
+        headers: their names; all are read. The response uses those that the request used, else
+            the first one. Pages of other origins see it only if CORS exposes it.
+        cookie: keep bookmarks in cookies, too. The database then needs `bookmark_keys`. A cookie
+            that is no bookmark of ours (any more) is removed, and the request reads the primary.
+        invalid: what to do about a header that is no bookmark of ours: ``"reject"`` answers with
+            400, ``"primary"`` reads from the primary. What is of another database is treated so
+            only if the database has ``stray_bookmarks="error"``, else it always reads the primary.
+        state_key: the name in ``scope["state"]``: one for each database.
+
+    Raises:
+        ConfigurationError: it cannot work like that; the message says what to change.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        database: Database,
+        *,
+        headers: Sequence[str] = ("x-bookmark", "x-d1-bookmark"),
+        cookie: BookmarkCookie | None = None,
+        invalid: Literal["reject", "primary"] = "reject",
+        state_key: str = STATE_KEY,
+    ) -> None:
+        if isinstance(headers, str) or not headers:
+            raise ConfigurationError("headers is a list of names, with at least one")
+        if cookie is not None and not database.cluster.keys:
+            raise ConfigurationError("a cookie is signed: give the Database bookmark_keys")
+        if invalid not in ("reject", "primary"):
+            raise ConfigurationError("invalid is 'reject' or 'primary'")
+        self._app = app
+        self._database = database
+        self._names = [name.lower().encode("latin-1") for name in headers]
+        self._cookie = cookie
+        self._invalid = invalid
+        self._key = state_key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, one web socket, or the application's lifespan."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        brought = self._brought(scope)
+        try:
+            self._choose_start(scope, brought)
+        except (InvalidBookmark, ForeignBookmark) as error:
+            await self._refuse(scope, send, 400, error)
+            return
+        bookmarks = RequestBookmarks(self._database, brought.start)
+        # In a new dict: the server's may be shared. In the same scope: others write to it, too.
+        scope["state"] = {**scope.get("state", {}), self._key: bookmarks}
+        started = False
+
+        async def with_bookmark(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                if bookmarks.writing:
+                    _log.warning("%s: %s", scope["path"], _TOO_LATE)
+                latest = await bookmarks.seen() or brought.bookmark
+                if latest is not None:
+                    message = {**message, "headers": self._headers_of(message, brought, latest)}
+                started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, with_bookmark)
+        except WriteLost as error:
+            if scope["type"] != "http" or started:
+                raise
+            # With its cookies the client would come to this again and again.
+            await self._refuse(scope, send, 409, error, self._cookie_lines(None, brought.cookies))
+
+    def _brought(self, scope: Scope) -> _Brought:
+        return _Brought(
+            headers=[
+                (name, token.strip())
+                for name in self._names
+                for value in header_values(scope, name)
+                for token in value.split(",")
+            ],
+            cookies=self._cookie.read(header_values(scope, b"cookie")) if self._cookie else {},
+        )
+
+    def _choose_start(self, scope: Scope, brought: _Brought) -> None:
+        """Decide where the sessions of a request start.
+
+        Raises:
+            InvalidBookmark, ForeignBookmark: the request is to be refused.
+        """
+        cluster = self._database.cluster
+        if len(brought.headers) > _MOST:
+            raise InvalidBookmark(f"a request has at most {_MOST} bookmarks")
+        tokens = [(token, self._invalid == "reject") for _, token in brought.headers if token]
+        if len(brought.cookies) > _MOST:  # no browser could do anything about it: they go
+            brought.start = FIRST_PRIMARY
+        else:
+            tokens += [(token, False) for token in brought.cookies.values()]
+        found: list[Bookmark] = []
+        for token, strict in tokens:
+            try:
+                bookmark = Bookmark.decode(token, cluster.keys)
+                if bookmark.history != cluster.require_open().history:
+                    cluster.tracker(bookmark)  # raises if the database refuses strays
+                    brought.start = bookmark
+                else:
+                    found.append(bookmark)
+            except (InvalidBookmark, ForeignBookmark):
+                if strict:
+                    raise
+                brought.start = FIRST_PRIMARY
+        if found:
+            brought.bookmark = reduce(Bookmark.merge, found)
+        if brought.start is None:  # else there is one that cannot be used: nothing is newer
+            brought.start = brought.bookmark
+        if brought.start is None and scope.get("method", "GET") not in _SAFE:
+            brought.start = FIRST_PRIMARY
+
+    # The response ----------------------------------------------------------------------------
+
+    def _headers_of(self, message: Message, brought: _Brought, latest: Bookmark) -> list[Any]:
+        token = latest.encode(self._database.cluster.keys)
+        names = {name for name, _ in brought.headers} or {self._names[0]}
+        headers = [(name, value) for name, value in message.get("headers", ()) if name not in names]
+        headers += [(name, token.encode()) for name in sorted(names)]
+        if list(brought.cookies.values()) != [token]:
+            headers += self._cookie_lines(token, brought.cookies)
+        return headers
+
+    def _cookie_lines(
+        self, bookmark: str | None, instead_of: Iterable[str]
+    ) -> list[tuple[bytes, bytes]]:
+        lines = self._cookie.write(bookmark, instead_of) if self._cookie else ()
+        return [(b"set-cookie", line.encode("latin-1")) for line in lines]
+
+    async def _refuse(
+        self,
+        scope: Scope,
+        send: Send,
+        status: int,
+        error: Exception,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+    ) -> None:
+        if scope["type"] == "websocket":  # before it is accepted: servers answer with 403
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": str(error)})
+        else:
+            await send_json(send, status, {"detail": str(error)}, headers)

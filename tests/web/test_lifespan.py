@@ -1,0 +1,78 @@
+"""An application that starts, on this repository's own revisions."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from litestar import Litestar
+from sqlalchemy import select, text
+
+from models import User
+from orm import Database
+from orm.exceptions import ConfigurationError, DatabaseClosed, MigrationError
+from orm.web import lifespan
+
+REPOSITORY = Path(__file__).parents[2]
+EMAILS = select(User.email)
+
+
+def start(kind: str, **options: Any) -> Any:
+    """An application that starts when its block is entered."""
+    if kind == "litestar":
+        return Litestar([], lifespan=[lifespan(**options)], logging_config=None).lifespan()
+    app = FastAPI(lifespan=lifespan(**options))
+    return app.router.lifespan_context(app)
+
+
+KINDS = pytest.mark.parametrize("kind", ["fastapi", "litestar"])
+
+
+@KINDS
+async def test_it_does_not_start_on_an_older_schema(servers, kind: str) -> None:
+    db = servers.database()
+    with pytest.raises((MigrationError, ExceptionGroup)) as caught:  # Litestar makes it a group
+        async with start(kind, database=db, folder=REPOSITORY):
+            pass
+    (error,) = getattr(caught.value, "exceptions", (caught.value,))
+    assert isinstance(error, MigrationError)
+    assert "lacks 0001_create_users_and_posts: run orm migrations apply" in str(error)
+    with pytest.raises(DatabaseClosed, match="closed"):
+        db.session()
+
+
+@KINDS
+async def test_it_applies_what_is_pending_if_asked(servers, kind: str) -> None:
+    for migrations in ("apply", "check", "apply"):
+        db = servers.database()
+        async with start(kind, database=db, migrations=migrations, folder=REPOSITORY):
+            async with db.session() as session:
+                assert (await session.scalars(EMAILS)).all() == []
+        assert db.cluster.closed
+
+
+async def test_a_database_that_is_ahead_is_fine(servers) -> None:
+    async with start("fastapi", database=servers.database(), migrations="apply", folder=REPOSITORY):
+        pass
+    async with Database(servers.url) as db, db.begin() as session:
+        await session.execute(
+            text("UPDATE orm_revisions SET revision = '0002', name = '0002_of_newer_code'")
+        )
+        await session.execute(
+            text(
+                "INSERT INTO orm_revisions (revision, name, checksum, applied_at) "
+                "VALUES ('0001', '0001_create_users_and_posts', '', '2026-01-01 00:00:00')"
+            )
+        )
+    async with start("fastapi", database=servers.database(), folder=REPOSITORY):
+        pass
+
+
+async def test_who_has_no_migrations_says_so(servers, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="pyproject"):
+        async with start("fastapi", database=servers.database(), folder=tmp_path):
+            pass
+    async with start("fastapi", database=servers.database(), migrations="ignore", folder=tmp_path):
+        pass
+    with pytest.raises(ConfigurationError, match="'ignore'"):
+        lifespan(servers.database(), migrations="maybe")  # type: ignore[arg-type]
