@@ -10,8 +10,9 @@ from sqlalchemy import URL, select
 from sqlalchemy.orm import joinedload
 from starlette.routing import Route
 
+from orm import migrations
 from orm.database import Database
-from orm.demo.models import Base, Post, User
+from orm.demo.models import FOLDER, Post, User
 from orm.demo.servers import LONGEST_LAG, Controls, State
 from orm.session import BookmarkSession
 from orm.testing import caught_up
@@ -85,8 +86,6 @@ class Neighbour(BaseModel):
 
 async def _fill(db: Database) -> None:
     async with db.begin() as session:
-        connection = await session.connection()
-        await connection.run_sync(Base.metadata.create_all)
         ada, grace = User(name="Ada"), User(name="Grace")
         session.add_all([ada, grace])
         session.add(Post(user=grace, title="On lag", body="A replica shows the past."))
@@ -112,6 +111,7 @@ def application(db: Database) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await migrations.apply(db.cluster.primary.url, folder=FOLDER)
         async with db:
             await _fill(db)
             app.state.controls = controls = Controls(db)

@@ -1,9 +1,15 @@
 """Users and their posts, in a schema of the demo's own."""
 
+from pathlib import Path
+from typing import Final
+
 from sqlalchemy import ForeignKey, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-__all__ = ["Base", "Post", "User"]
+__all__ = ["FOLDER", "Base", "Post", "User"]
+
+FOLDER: Final = Path(__file__).parent
+"""Of the application: its ``pyproject.toml`` and its revisions."""
 
 
 class Base(DeclarativeBase):

@@ -14,8 +14,9 @@ from typing import Final
 import click
 from sqlalchemy import URL, select
 
+from orm import migrations
 from orm.database import Database
-from orm.demo.models import Base, Post, User
+from orm.demo.models import FOLDER, Post, User
 from orm.session import BookmarkSession
 from orm.testing import caught_up, replicas
 
@@ -25,10 +26,9 @@ FIND: Final = select(Post.id).where(Post.title == "Second thoughts")
 
 async def story(url: URL) -> None:
     """One write, four reads."""
+    await migrations.apply(url, folder=FOLDER)
     async with Database(url, replicas=len(LAGS)) as db:
         async with db.begin() as session:
-            connection = await session.connection()
-            await connection.run_sync(Base.metadata.create_all)
             session.add(User(id=1, name="Ada"))
         await caught_up(db)
         for _ in LAGS:  # open a connection to each replica: that is not part of the story

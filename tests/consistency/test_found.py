@@ -9,7 +9,7 @@ from sqlalchemy import event, func, select
 from sqlalchemy.exc import DisconnectionError
 
 from models import User
-from orm.backends import sqlite
+from orm.backends.sqlite import engines
 
 
 def replace_with_copy_of_primary(servers) -> str:
@@ -29,7 +29,8 @@ def replace_with_copy_of_primary(servers) -> str:
 async def test_a_connection_to_a_replaced_file_is_not_judged_by_the_new_one(
     servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "_LOOK", 3600)  # the moment before a connection's file is looked at
+    # The moment before a connection's file is looked at.
+    monkeypatch.setattr(engines, "_LOOK", 3600)
     async with servers.migrated():
         pass
     async with servers.elsewhere(max_wait=0) as db:
