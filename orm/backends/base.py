@@ -112,6 +112,18 @@ class Backend(Protocol):
         """
         ...
 
+    def blockers(self, connection: Connection, error: DBAPIError) -> str | None:
+        """Who kept a statement from the lock that it waited for in vain.
+
+        Args:
+            connection: on which it was rolled back.
+            error: what it failed with.
+
+        Returns:
+            Sentences for people; None if it failed for another reason.
+        """
+        ...
+
     def restore_point(
         self, connection: Connection, name: str, without: frozenset[str]
     ) -> str | None:

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
-from orm.exceptions import MigrationError
+from orm.exceptions import MigrationError, OrmError
 from orm.migrations.revisions import Revision
 
 __all__ = ["cause_of", "failed", "loading", "where"]
@@ -18,7 +19,13 @@ _LONGEST: Final = 1000
 
 
 def failed(
-    revision: Revision, error: Exception, *, at: str | None, ours: bool, may_split: bool
+    revision: Revision,
+    error: Exception,
+    *,
+    at: str | None,
+    ours: bool,
+    may_split: bool,
+    blockers: str | None = None,
 ) -> MigrationError:
     """What to raise in place of an error in a revision.
 
@@ -28,6 +35,7 @@ def failed(
         at: the revision before it, which the database is at now.
         ours: whether the transaction is Alembic's, and was rolled back.
         may_split: whether an ``autocommit_block`` commits what comes before it.
+        blockers: who held the lock that it waited for; None if it was no lock.
     """
     if not ours:
         stays = "the transaction is yours to roll back"
@@ -39,6 +47,8 @@ def failed(
     if isinstance(error, DBAPIError) and error.statement:
         statement = " ".join(error.statement.split())
         parts.append(f"The statement: {statement[:_LONGEST]}")
+    if blockers is not None:
+        parts.append(f"The lock was held by: {blockers}")
     now = f"is at {at}" if at else "has no revision yet"
     parts.append(f"The database {now}: correct the file and apply again, it goes on from there.")
     return MigrationError("\n".join(parts))
@@ -66,7 +76,7 @@ def cause_of(error: Exception) -> str:
     """What a driver, or Python, says itself."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         return str(error.orig)
-    if isinstance(error, MigrationError):
+    if isinstance(error, OrmError | CommandError):
         return str(error)
     return f"{type(error).__name__}: {error}"
 

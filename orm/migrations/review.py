@@ -6,15 +6,18 @@ from typing import Any, Final
 
 from alembic.util import CommandError
 from sqlalchemy import URL, ColumnElement, Connection, column, func, select, table
+from sqlalchemy.exc import DBAPIError
 
 from orm.backends import backend_for
-from orm.exceptions import MigrationError
+from orm.exceptions import OrmError
 from orm.migrations.application import Application
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.effects import Effect, Tables
+from orm.migrations.explain import cause_of
 from orm.migrations.revisions import Revision
 from orm.migrations.schema import Schema, schema_of
 from orm.migrations.shadow import shadow
+from orm.migrations.target import target_url
 
 __all__ = ["Reviewed", "review"]
 
@@ -81,9 +84,14 @@ def review(
     if not pending or at is None or backend.is_absent(url):
         return []  # there are no rows yet
     try:
-        found = list(_effects(application, at, pending))
-    except (MigrationError, CommandError) as error:  # what is not known may be anything
-        unknown = Effect("unknown", "", None, f"cannot be reviewed: {error}")
+        found = list(_effects(application, url, at, pending))
+    except (
+        OrmError,
+        CommandError,
+        DBAPIError,
+        OSError,
+    ) as error:  # what is not known may be anything
+        unknown = Effect("unknown", "", None, f"cannot be reviewed: {cause_of(error)}")
         return [Reviewed(pending[-1], unknown, None)]
     if not found:
         return []
@@ -97,10 +105,14 @@ def review(
 
 
 def _effects(
-    application: Application, at: str, pending: Sequence[Revision]
+    application: Application, url: URL, at: str, pending: Sequence[Revision]
 ) -> Iterator[tuple[Revision, Effect]]:
     files = {file.id: file for file in pending}
-    with shadow(application, at) as made:
+    # The engine of the database, since a revision may do something else on another one; on the
+    # local server if that has it, since a busy one has better to do.
+    local = target_url("local", application.pyproject)
+    same = local.get_backend_name() == url.get_backend_name()
+    with shadow(application, at, url=local if same else url) as made:
         made.watched = True
         tables = Tables(schema_of(made.connection))
         made.upgrade(pending[-1].id)

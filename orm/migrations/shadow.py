@@ -1,6 +1,8 @@
 """What the revisions make of an empty database: what the models are compared to.
 
-It is in memory, so that a new revision needs no server, and no local database that is up to date.
+It is a scratch database of the local target's engine: for SQLite in memory, so that a new revision
+needs no server; for an engine that has one, beside the local database, which need not be up to
+date.
 """
 
 import io
@@ -8,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from alembic import command, context
 from alembic.autogenerate import produce_migrations
@@ -16,7 +18,7 @@ from alembic.config import Config
 from alembic.operations import MigrateOperation
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, MetaData, make_url
+from sqlalchemy import URL, Connection, MetaData
 
 from orm.backends import backend_for
 from orm.exceptions import MigrationError, OrmError
@@ -25,11 +27,9 @@ from orm.migrations.explain import cause_of, where
 from orm.migrations.recorder import Recorded, recording
 from orm.migrations.revisions import read
 from orm.migrations.schema import Schema, schema_of
+from orm.migrations.target import target_url
 
 __all__ = ["Shadow", "Step", "shadow"]
-
-
-_IN_MEMORY: Final = make_url("sqlite://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +135,18 @@ class Shadow:
 
 @contextmanager
 def shadow(
-    application: Application, revision: str | None = "head", *, url: URL = _IN_MEMORY
+    application: Application, revision: str | None = "head", *, url: URL | None = None
 ) -> Iterator[Shadow]:
     """A shadow of an application's database, upgraded to a revision.
 
     Args:
         application: whose revisions and models.
         revision: how far to replay; None for not at all.
-        url: of a database whose engine the shadow shall have; what is there is not touched.
+        url: of a database whose engine the shadow shall have, the local one if None; what is there
+            is not touched.
 
     Raises:
+        ConfigurationError: that engine cannot have a shadow here; says what is missing.
         MigrationError: a revision cannot be loaded, or fails; names its file and line.
     """
     # What Alembic says to a terminal is said better by who wants to know.
@@ -154,6 +156,8 @@ def shadow(
         output_buffer=io.StringIO(),
         stdout=io.StringIO(),
     )
+    if url is None:
+        url = target_url("local", application.pyproject)
     with backend_for(url).scratch(url) as connection:
         made = Shadow(application, config, connection)
         config.attributes |= {"connection": connection, "shadow": made}

@@ -8,7 +8,7 @@ from typing import Any, Final
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, make_url
 from sqlalchemy.exc import NoSuchModuleError
 
 from orm.exceptions import ConfigurationError, MigrationError
@@ -20,8 +20,8 @@ from orm.migrations.shadow import shadow
 
 __all__ = ["sql_of"]
 
-_IN_A_SHADOW: Final = "sqlite"
-"""The dialect of the shadow; it is the one whose operations look at the tables they change."""
+_IN_A_SHADOW: Final = make_url("sqlite://")
+"""The engine whose operations look at the tables they change."""
 
 
 def sql_of(application: Application, revision: str, dialect: str) -> str:
@@ -42,7 +42,7 @@ def sql_of(application: Application, revision: str, dialect: str) -> str:
     file = files[revision]
     return (
         _replayed(application, file)
-        if dialect == _IN_A_SHADOW
+        if dialect == _IN_A_SHADOW.get_backend_name()
         else _offline(application, file, dialect)
     )
 
@@ -73,7 +73,7 @@ def _offline(application: Application, file: Revision, dialect: str) -> str:
 
 
 def _replayed(application: Application, file: Revision) -> str:
-    with shadow(application, file.down) as made:
+    with shadow(application, file.down, url=_IN_A_SHADOW) as made:
         with _listening(made.connection) as statements:
             made.upgrade(file.id)
         return "".join(f"{statement};\n\n" for statement in statements)

@@ -11,6 +11,7 @@ from alembic.operations import Operations
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from orm.backends import Backend
 from orm.bookmark import Bookmark
@@ -75,9 +76,13 @@ class Upgrade:
                 try:
                     self._apply(context, step, file)
                 except Exception as error:
-                    split = not self._backend.all_ddl_is_transactional
                     raise failed(
-                        file, error, at=self._at, ours=self._ours, may_split=split
+                        file,
+                        error,
+                        at=self._at,
+                        ours=self._ours,
+                        may_split=not self._backend.all_ddl_is_transactional,
+                        blockers=self._blockers(error),
                     ) from error
                 self._at = file.id
                 if applied is not None:
@@ -104,7 +109,7 @@ class Upgrade:
         self._faults = self._backend.faults(self._connection)
         if self._faults:
             _LOG.warning(
-                "%d row(s) broke a rule of the schema before any revision ran: %s",
+                "%d fault(s) in the database before any revision ran: %s",
                 self._faults.total(),
                 ", ".join(list(self._faults)[:5]),
             )
@@ -116,6 +121,13 @@ class Upgrade:
             point = self._backend.restore_point(self._connection, pending[0].id, bookkeeping)
             if point is not None:
                 say(f"Restore point: {point}")
+
+    def _blockers(self, error: Exception) -> str | None:
+        if not isinstance(error, DBAPIError) or error.connection_invalidated or not self._ours:
+            return None
+        found = self._backend.blockers(self._connection, error)
+        self._connection.rollback()  # what asking began
+        return found
 
     def _apply(self, context: MigrationContext, step: RevisionStep, file: Revision) -> None:
         """Run and record one revision, in a transaction of its own."""

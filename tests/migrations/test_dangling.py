@@ -62,7 +62,7 @@ def test_no_revision_is_blamed_for_what_was_there_before(
     with caplog.at_level(logging.WARNING, "orm"):
         family.alembic("upgrade", "head")
     [record] = caplog.records
-    assert "2 row(s)" in record.getMessage()
+    assert "2 fault(s)" in record.getMessage()
     assert "posts.user_id of row 5 -> users" in record.getMessage()
     assert family.applied == ["0002"]
 

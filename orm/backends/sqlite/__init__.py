@@ -69,6 +69,9 @@ class SQLiteBackend:
                 f"{summary(found)}. Delete or update these rows in the same revision"
             )
 
+    def blockers(self, connection: Connection, error: DBAPIError) -> str | None:
+        return None  # SQLite does not know them
+
     def restore_point(
         self, connection: Connection, name: str, without: frozenset[str]
     ) -> str | None:

@@ -1,0 +1,206 @@
+"""PostgreSQL: one migration at a time, which rather gives up than keeps everybody else waiting."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from orm._greenlet import await_, in_greenlet
+from orm.backends.postgresql.sync import sync_url
+from orm.exceptions import MigrationError
+
+__all__ = ["faults", "migrating", "migration_engine", "verify"]
+
+_LOG: Final = logging.getLogger(__name__)
+_POLL: Final = 0.05
+"""Seconds between two tries for the lock."""
+
+_KEY: Final = {"high": 0x6F726D, "low": 0x6D696772}
+"""Of the advisory lock, which is one of the database's; in ASCII it is ``orm`` and ``migr``."""
+_TRY: Final = text("SELECT pg_try_advisory_lock(:high, :low)")
+_TRY_FOR_TRANSACTION: Final = text("SELECT pg_try_advisory_xact_lock(:high, :low)")
+_UNLOCK: Final = text("SELECT pg_advisory_unlock(:high, :low)")
+_HOLDS: Final = """\
+pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+AND l.classid = :high AND l.objid = :low
+AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+_HOLDER: Final = text(f"""\
+SELECT a.pid, a.application_name, a.usename, a.client_addr
+FROM pg_stat_activity a WHERE a.pid IN (SELECT l.pid FROM {_HOLDS})""")
+_STILL_OURS: Final = text(f"SELECT EXISTS (SELECT FROM {_HOLDS} AND l.pid = pg_backend_pid())")
+
+_SETTINGS: Final = {
+    # What waits for a lock has everybody wait who comes after it, readers too. Whoever wants
+    # another time says so by PostgreSQL's own means: ALTER ROLE … SET lock_timeout, or SET LOCAL in
+    # the revision.
+    "lock_timeout": ("0", "5s"),
+    "application_name": ("", "orm migrations"),
+    # The server notices within a minute that the machine of who holds the lock is gone.
+    "tcp_keepalives_idle": (None, "30"),
+    "tcp_keepalives_interval": (None, "10"),
+    "tcp_keepalives_count": (None, "3"),
+}
+"""The value that stands for "not set" (None: any), and the one for migrations."""
+
+_INVALID: Final = text("""\
+SELECT i.indexrelid::regclass::text, i.indrelid::regclass::text
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relpersistence <> 't'
+AND NOT EXISTS (
+    SELECT FROM pg_stat_progress_create_index p
+    WHERE p.index_relid = i.indexrelid AND p.pid <> pg_backend_pid()
+)
+ORDER BY 1""")
+"""Indexes that are kept up to date and never used; one that another session builds is none yet."""
+
+
+def migration_engine(url: URL, **options: Any) -> Engine | AsyncEngine:
+    """psycopg's where it is installed: statements follow one another, and it needs no event loop.
+
+    Args:
+        url: of the database.
+        options: for SQLAlchemy's engine; with any, the URL's own driver is used.
+    """
+    options = {"poolclass": NullPool} | options
+    plain = sync_url(url) if len(options) == 1 else None
+    if plain is not None:
+        return create_engine(plain, **options)
+    return create_async_engine(url, **options)
+
+
+# One at a time -----------------------------------------------------------------------------
+
+
+@contextmanager
+def migrating(connection: Connection) -> Iterator[None]:
+    """What `orm.backends.Backend.migrating` asks for.
+
+    The lock is an advisory one of the session, which ends with its process. It is asked for again
+    and again: who waits in a statement holds a snapshot, for whose end CREATE INDEX CONCURRENTLY in
+    the other run would wait, and that is a deadlock.
+
+    Raises:
+        MigrationError: another process migrates, and in the caller's transaction nobody waits.
+    """
+    if connection.in_transaction():
+        if not connection.scalar(_TRY_FOR_TRANSACTION, _KEY):
+            raise MigrationError(
+                f"{_holder(connection)} is migrating this database: apply when that is done, or "
+                "hand the connection in before its transaction begins, to wait for it"
+            )
+        yield
+        return
+    with _in_transactions(connection), _locked(connection), _set(connection):
+        yield
+
+
+@contextmanager
+def _in_transactions(connection: Connection) -> Iterator[None]:
+    """No autocommit for the length of the block, in which half of a revision could stay."""
+    driver = connection.connection.dbapi_connection
+    assert driver is not None
+    if not connection.dialect.detect_autocommit_setting(driver):
+        yield
+        return
+    connection.execution_options(isolation_level="READ COMMITTED")
+    try:
+        yield
+    finally:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
+def _locked(connection: Connection) -> Iterator[None]:
+    waited = False
+    while not _ask(connection, _TRY):
+        if not waited:
+            _LOG.info("%s is migrating this database: waiting for it", _holder(connection))
+            connection.rollback()
+            waited = True
+        if in_greenlet():  # who holds the lock may be in this very event loop
+            await_(asyncio.sleep(_POLL))
+        else:
+            time.sleep(_POLL)
+    try:
+        yield
+    finally:
+        if not connection.invalidated:  # else the lock ended with the connection
+            connection.rollback()
+            _ask(connection, _UNLOCK)
+
+
+def _ask(connection: Connection, question: Any) -> bool:
+    """In a transaction of its own, so that between two there is no snapshot."""
+    with connection.begin():
+        return bool(connection.scalar(question, _KEY))
+
+
+def _holder(connection: Connection) -> str:
+    row = connection.execute(_HOLDER, _KEY).first()
+    if row is None:  # it is done by now
+        return "another process"
+    where = f" at {row.client_addr}" if row.client_addr else ""
+    return f"process {row.pid} of {row.usename}{where} ({row.application_name})"
+
+
+@contextmanager
+def _set(connection: Connection) -> Iterator[None]:
+    """What is not set yet is set for migrations, and set back afterwards."""
+    ask = text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names)")
+    change = text("SELECT set_config(:name, :value, false)")
+    with connection.begin():
+        found = connection.execute(ask, {"names": list(_SETTINGS)})
+        before = {name: value for name, value in found if _SETTINGS[name][0] in (None, value)}
+        for name in before:
+            connection.execute(change, {"name": name, "value": _SETTINGS[name][1]})
+    try:
+        yield
+    finally:
+        if not connection.invalidated:
+            connection.rollback()
+            with connection.begin():
+                for name, value in before.items():
+                    connection.execute(change, {"name": name, "value": value})
+
+
+# Before COMMIT -----------------------------------------------------------------------------
+
+
+def faults(connection: Connection) -> Counter[str]:
+    """What breaks the rules: indexes that a CREATE INDEX CONCURRENTLY has left behind, unfinished.
+
+    Foreign keys and all other constraints PostgreSQL holds by itself, at COMMIT at the latest.
+    """
+    return Counter(
+        f"{index} of {table} is INVALID" for index, table in connection.execute(_INVALID)
+    )
+
+
+def verify(connection: Connection) -> None:
+    """What `orm.backends.Backend.verify` asks for.
+
+    Raises:
+        MigrationError: an index is not valid, whosever it is: IF NOT EXISTS would take it for one
+            that is there; or the lock is gone.
+    """
+    if not connection.scalar(_STILL_OURS, _KEY):
+        raise MigrationError(
+            "the lock that keeps others from migrating is gone: the revision lets go of all "
+            "advisory locks (DISCARD ALL, pg_advisory_unlock_all), or there is a pooler in between "
+            "that gives each transaction another connection: migrate past it, on the server itself"
+        )
+    found = [(index, table) for index, table in connection.execute(_INVALID)]
+    if found:
+        what = ", ".join(f"{index} of {table}" for index, table in found)
+        drop = "; ".join(f"DROP INDEX CONCURRENTLY {index}" for index, _ in found)
+        raise MigrationError(
+            f"there is an index that is INVALID, kept up to date and never used: {what}. A CREATE "
+            f"INDEX CONCURRENTLY has failed, or is still running: {drop}"
+        )
