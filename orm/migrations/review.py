@@ -90,7 +90,8 @@ def review(
         CommandError,
         DBAPIError,
         OSError,
-    ) as error:  # what is not known may be anything
+    ) as error:
+        # What is not known may be anything.
         unknown = Effect("unknown", "", None, f"cannot be reviewed: {cause_of(error)}")
         return [Reviewed(pending[-1], unknown, None)]
     if not found:

@@ -1,16 +1,26 @@
+import secrets
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy import make_url
 
-from tests.migrations.support import Project
+from tests.migrations.support import PostgreSQLProject, Project
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """An empty application in the working directory, with this repository's template."""
+def project(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    """An empty application in the working directory, with this repository's template.
+
+    Its database is the engine's that the parameter names; SQLite's without one.
+    """
+    engine = getattr(request, "param", "sqlite")
     (tmp_path / "alembic" / "versions").mkdir(parents=True)
     template = REPOSITORY / "alembic" / "script.py.mako"
     (tmp_path / "alembic" / template.name).write_text(template.read_text())
@@ -23,6 +33,32 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     # Files change faster here than the clock that would tell that their bytecode is old.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.delenv("ORM_REMOTE_URL", raising=False)
-    made = Project(tmp_path, {})
+    if engine == "sqlite":
+        made = Project(tmp_path, {})
+    else:
+        url = request.getfixturevalue("postgresql_url")
+        if engine == "asyncpg":  # by a parameter that only this driver knows
+            url = url.replace("+psycopg", "+asyncpg") + "?prepared_statement_cache_size=100"
+        with (tmp_path / "pyproject.toml").open("a") as settings:
+            settings.write(f'[tool.orm]\nlocal = "{url}"\n')
+        made = PostgreSQLProject(tmp_path, {})
     made.models("")
     return made
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> str:
+    """The URL of a server of PostgreSQL."""
+    return "postgresql+psycopg://postgres@127.0.0.1:54399/postgres"
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """The URL of an empty database."""
+    url, name = make_url(postgresql_server), f"test_{secrets.token_hex(8)}"
+    with psycopg.connect(
+        url.set(drivername="postgresql").render_as_string(False), autocommit=True
+    ) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        yield url.set(database=name).render_as_string(False)
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")

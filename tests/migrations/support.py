@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from alembic.config import CommandLine, Config
 from alembic.util import CommandError
 from click.testing import CliRunner, Result
+from sqlalchemy import make_url
 
 from orm.cli import main
+from orm.migrations import target_url
 
+ENGINES = pytest.mark.parametrize("project", ["sqlite", "postgresql"], indirect=True)
+"""The project's database is one of each engine."""
+POSTGRESQL = pytest.mark.parametrize("project", ["postgresql", "asyncpg"], indirect=True)
+"""It is one of PostgreSQL, migrated through each of its drivers."""
 COMMAND_LINES = pytest.mark.parametrize("command_line", ["orm", "alembic"])
 
 
@@ -73,6 +80,21 @@ class Project:
             return connection.execute(sql, parameters).fetchall()
 
     @property
+    def url(self) -> str:
+        """The local database, as its target names it."""
+        return f"sqlite+aiosqlite:///{self.database}"
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nobody has ever written to the database."""
+        return not self.database.exists()
+
+    @property
+    def contents(self) -> Any:
+        """All that is in the database, to be compared."""
+        return self.database.read_bytes()
+
+    @property
     def tables(self) -> set[str]:
         rows = self.query("SELECT name FROM sqlite_master WHERE type = 'table'")
         return {name for (name,) in rows if not name.startswith("sqlite_")}
@@ -123,3 +145,31 @@ class Project:
         else:
             result = self.orm("apply", "--local")
             assert result.exit_code == 0, result.output
+
+
+class PostgreSQLProject(Project):
+    """One whose local database is on a server."""
+
+    @property
+    def url(self) -> str:
+        return target_url("local", self.folder / "pyproject.toml").render_as_string(False)
+
+    def query(self, sql: str, *parameters: Any) -> list[Any]:
+        url = make_url(self.url).set(drivername="postgresql", query={})
+        with psycopg.connect(url.render_as_string(False)) as connection:
+            cursor = connection.execute(sql.replace("?", "%s"), parameters or None)
+            return [] if cursor.description is None else cursor.fetchall()
+
+    @property
+    def tables(self) -> set[str]:
+        rows = self.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        return {name for (name,) in rows}
+
+    @property
+    def is_untouched(self) -> bool:
+        return self.tables == set()
+
+    @property
+    def contents(self) -> Any:
+        rows = {name: self.query(f'SELECT * FROM "{name}" ORDER BY 1') for name in self.tables}
+        return rows, self.query("SELECT relname, relfilenode FROM pg_class ORDER BY oid")

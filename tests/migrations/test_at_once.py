@@ -13,7 +13,9 @@ from sqlalchemy import Engine, make_url
 
 from orm import migrations
 from orm.backends import backend_for
-from tests.migrations.support import COMMAND_LINES, Project
+from tests.migrations.support import COMMAND_LINES, ENGINES, Project
+
+pytestmark = ENGINES
 
 ORM = "from orm.cli import main; main()"
 COMMANDS = {

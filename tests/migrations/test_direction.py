@@ -6,7 +6,9 @@ import sys
 import pytest
 from alembic.util import CommandError
 
-from tests.migrations.support import COMMAND_LINES, Project
+from tests.migrations.support import COMMAND_LINES, ENGINES, Project
+
+pytestmark = ENGINES
 
 
 @pytest.fixture
@@ -36,10 +38,10 @@ BACKWARD = {
 
 @pytest.mark.parametrize("command", BACKWARD)
 def test_alembic_refuses(applied: Project, command: str) -> None:
-    before, files = applied.database.read_bytes(), applied.revisions
+    before, files = applied.contents, applied.revisions
     with pytest.raises(CommandError, match=BACKWARD[command]):
         applied.alembic(*command.split())
-    assert applied.database.read_bytes() == before
+    assert applied.contents == before
     assert applied.revisions == files
 
 
@@ -60,9 +62,9 @@ def test_the_command_says_it_in_a_line_and_fails(applied: Project) -> None:
 def test_a_revision_with_a_way_back_is_refused(applied: Project, command_line: str) -> None:
     file = applied.file("0003_by_hand.py")
     file.write_text(file.read_text() + "\ndef downgrade():\n    pass\n")
-    before = applied.database.read_bytes()
+    before = applied.contents
     assert "0003_by_hand.py has a downgrade function" in applied.refusal(command_line)
-    assert applied.database.read_bytes() == before
+    assert applied.contents == before
 
 
 def test_apply_does_not_go_back(applied: Project) -> None:

@@ -1,7 +1,9 @@
 """A revision that fails: whole or not at all, and the message says where to look."""
 
 from orm.bookmark import Bookmark
-from tests.migrations.support import COMMAND_LINES, Project
+from tests.migrations.support import COMMAND_LINES, ENGINES, Project
+
+pytestmark = ENGINES
 
 USERS = "op.create_table('users', sa.Column('id', sa.Integer, primary_key=True))"
 POSTS = (

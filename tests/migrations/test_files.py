@@ -4,7 +4,9 @@ import pytest
 
 from orm.exceptions import MigrationError
 from orm.migrations.revisions import read
-from tests.migrations.support import COMMAND_LINES, Project
+from tests.migrations.support import COMMAND_LINES, ENGINES, Project
+
+pytestmark = ENGINES
 
 HEAD = 'revision = "0002"\ndown_revision = "0001"\n'
 UPGRADE = "def upgrade():\n    pass\n"
@@ -44,7 +46,7 @@ def test_a_bad_file_is_named(project: Project, what: str, command_line: str) -> 
     with pytest.raises(MigrationError, match=sentence) as caught:
         read(project.folder / "alembic" / "versions")
     assert str(caught.value) in refusal
-    assert not project.database.exists()
+    assert project.is_untouched
 
 
 @COMMAND_LINES
