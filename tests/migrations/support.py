@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import pytest
@@ -30,6 +30,11 @@ class Project:
 
     folder: Path
     attributes: dict[str, Any]
+
+    trigger: ClassVar = (
+        "CREATE TRIGGER tr AFTER INSERT ON users BEGIN UPDATE users SET age = 1; END",
+    )
+    """SQL that makes a trigger of a table of users."""
 
     def alembic(self, *arguments: str) -> str:
         """Run an Alembic command as its command line would; what it printed."""
@@ -149,6 +154,12 @@ class Project:
 
 class PostgreSQLProject(Project):
     """One whose local database is on a server."""
+
+    trigger = (
+        "CREATE FUNCTION one() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN NEW.age = 1; RETURN NEW; END $$",
+        "CREATE TRIGGER tr BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION one()",
+    )
 
     @property
     def url(self) -> str:

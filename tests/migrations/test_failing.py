@@ -1,9 +1,9 @@
 """A revision that fails: whole or not at all, and the message says where to look."""
 
+import re
+
 from orm.bookmark import Bookmark
 from tests.migrations.support import COMMAND_LINES, ENGINES, Project
-
-pytestmark = ENGINES
 
 USERS = "op.create_table('users', sa.Column('id', sa.Integer, primary_key=True))"
 POSTS = (
@@ -13,6 +13,7 @@ POSTS = (
 LATER = "op.create_table('later', sa.Column('id', sa.Integer))"
 
 
+@ENGINES
 @COMMAND_LINES
 def test_at_its_third_statement(project: Project, command_line: str) -> None:
     project.revision(1, USERS)
@@ -23,10 +24,10 @@ def test_at_its_third_statement(project: Project, command_line: str) -> None:
     project.revision(3, LATER)
     refusal = project.refusal(command_line)
     assert "0002_by_hand.py failed in line 11, nothing of it stays" in refusal
-    assert "no such table: nowhere" in refusal
+    assert re.search('no such table: nowhere|relation "nowhere" does not exist', refusal)
     assert "The statement: INSERT INTO nowhere VALUES (8)" in refusal
     assert "The database is at 0001" in refusal
-    assert project.tables == {"alembic_version", "orm_position", "orm_revisions", "users"}
+    assert project.tables - {"orm_position"} == {"alembic_version", "orm_revisions", "users"}
     assert project.applied == project.ledger == ["0001"]
     assert project.query("SELECT * FROM users") == []
 
@@ -37,6 +38,7 @@ def test_at_its_third_statement(project: Project, command_line: str) -> None:
     assert {"posts", "later"} <= project.tables
 
 
+@ENGINES
 @COMMAND_LINES
 def test_in_python(project: Project, command_line: str) -> None:
     project.revision(1, USERS, "{}['x']")
@@ -47,6 +49,7 @@ def test_in_python(project: Project, command_line: str) -> None:
     assert "users" not in project.tables
 
 
+@ENGINES
 @COMMAND_LINES
 def test_dangling_foreign_keys(project: Project, command_line: str) -> None:
     project.revision(1, USERS, POSTS)
@@ -56,12 +59,14 @@ def test_dangling_foreign_keys(project: Project, command_line: str) -> None:
     project.revision(2, LATER, "op.execute('DELETE FROM users')")
     refusal = project.refusal(command_line)
     assert "0002_by_hand.py failed" in refusal
-    assert "posts.user_id of row 5 -> users" in refusal
+    named = r'posts\.user_id of row 5 -> users|Key \(id\)=\(1\) is still referenced from table "posts"'
+    assert re.search(named, refusal)
     assert project.query("SELECT count(*) FROM users") == [(1,)]
     assert project.ledger == ["0001"]
     assert "later" not in project.tables
 
 
+@ENGINES
 @COMMAND_LINES
 def test_the_ledger(project: Project, command_line: str) -> None:
     project.revision(1, USERS)

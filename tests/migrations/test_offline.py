@@ -37,7 +37,7 @@ def ready(project: Project) -> Project:
 
 def test_a_script_is_as_good_as_an_upgrade(ready: Project) -> None:
     script = ready.alembic("upgrade", "head", "--sql")
-    assert not ready.database.exists()
+    assert ready.is_untouched
     run(ready, script)
     written = ledger(ready)
     [(applied_at,)] = ready.query(
@@ -84,12 +84,12 @@ def test_nothing_is_printed_of_a_refused_script(ready: Project) -> None:
 
 def test_a_dry_run_prints_the_script_of_what_is_pending(ready: Project) -> None:
     ready.alembic("upgrade", "0001")
-    before = ready.database.read_bytes()
+    before = ready.contents
     said = ready.orm("apply", "--local", "--dry-run")
     assert said.exit_code == 0
     assert "CREATE TABLE t2" in said.output
     assert "CREATE TABLE t1" not in said.output
-    assert ready.database.read_bytes() == before
+    assert ready.contents == before
     run(ready, said.output)  # all else in it is a comment
     assert ready.ledger == ["0001", "0002", "0003"]
 
