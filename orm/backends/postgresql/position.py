@@ -20,6 +20,7 @@ from orm.exceptions import ConfigurationError
 
 __all__ = [
     "SHOWN",
+    "UNSURE",
     "committed",
     "identify",
     "incarnation",
@@ -35,6 +36,8 @@ _INCARNATION: Final = "orm.postgresql.incarnation"
 _FORKS: Final = "orm.postgresql.forks"
 _STANDBY: Final = "orm.postgresql.standby"
 _TIMELINE: Final = "orm.postgresql.timeline"
+UNSURE: Final = "orm.postgresql.unsure"
+"""Set where a transaction may have chosen how it is committed."""
 SHOWN: Final = "orm.postgresql.shown"
 """What a standby showed when `seen` was last asked."""
 
@@ -162,7 +165,7 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
         flushed, inserted, mode, timeline = fetch(dbapi, _COMMITTED)
     except DBAPIError:
         return None  # the write stands, and the session stays on the primary until it knows more
-    certain = wrote and mode != "off"
+    certain = wrote and mode != "off" and not connection.info.pop(UNSURE, False)
     return _bookmark(connection, {timeline: flushed if certain else inserted})
 
 
