@@ -200,6 +200,17 @@ class Backend(Protocol):
         """
         ...
 
+    has_fences: bool
+    """Whether a replica may show a commit before the primary does."""
+
+    def fence(self, connection: Connection) -> str | None:
+        """What a replica has shown at most, as of the last `seen` there; for `passes`. No I/O."""
+        ...
+
+    def passes(self, connection: Connection, fence: str) -> bool:
+        """Whether the primary shows all that a replica has shown."""
+        ...
+
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
         """Whether a primary at `at` was made one after the primary at `than` was."""
         ...

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.base import FileCopy, Thing
-from orm.backends.postgresql import engines, migrating, position
+from orm.backends.postgresql import engines, fences, migrating, position
 from orm.backends.postgresql.blockers import blockers
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import sqlstate
@@ -42,6 +42,7 @@ class PostgreSQLBackend:
 
     reserved_tables: frozenset[str] = frozenset()
     all_ddl_is_transactional = False
+    has_fences = True
 
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
         return engines.writer_engine(url, **options)
@@ -104,6 +105,12 @@ class PostgreSQLBackend:
 
     def lost(self, head: Bookmark, need: Bookmark) -> str | None:
         return position.lost(head, need)
+
+    def fence(self, connection: Connection) -> str | None:
+        return fences.fence(connection)
+
+    def passes(self, connection: Connection, fence: str) -> bool:
+        return fences.passes(connection, fence)
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
         return position.is_later(at, than)

@@ -36,6 +36,7 @@ class SQLiteBackend:
 
     reserved_tables = frozenset({"orm_position"})
     all_ddl_is_transactional = True
+    has_fences = False
 
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
         return engines.writer_engine(url, **options)
@@ -113,6 +114,12 @@ class SQLiteBackend:
 
     def lost(self, head: Bookmark, need: Bookmark) -> str | None:
         return None  # its history is one line
+
+    def fence(self, connection: Connection) -> str | None:
+        return None
+
+    def passes(self, connection: Connection, fence: str) -> bool:
+        return True
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
         return False
