@@ -17,7 +17,7 @@ from orm.bookmark import Bookmark
 from orm.cluster import Cluster
 from orm.exceptions import ConfigurationError, NotCaughtUp, ReadOnlyError, WriteLost
 from orm.routing import Reason, Route, choose, describe
-from orm.tracker import Tracker
+from orm.tracker import Fence, Tracker
 from orm.watcher import Server
 
 __all__ = ["Router"]
@@ -346,7 +346,9 @@ class Router:
         if fence is None:
             return
         with self.cluster.primary.engine.sync_engine.connect() as connection:
-            while not backend.passes(connection, fence):
+            hidden = backend.hidden(connection, fence.shown)
+            awaited = self._shown(fence, hidden) if hidden else hidden
+            while hidden & awaited:
                 if waited > _FENCE:
                     raise NotCaughtUp(
                         f"the primary has not shown for {waited:.0f} s what was read on a replica: "
@@ -354,7 +356,21 @@ class Router:
                     )
                 await_(asyncio.sleep(pause))
                 waited, pause = waited + pause, min(2 * pause, _LONGEST)
+                hidden = backend.hidden(connection, fence.shown)
         tracker.fence = None
+
+    def _shown(self, fence: Fence, hidden: frozenset[int]) -> frozenset[int]:
+        """What of that the session may have seen: all of it, if its replica cannot be asked."""
+        backend, unit, server = self.cluster.backend, self._unit, fence.server
+        if unit.server is server and unit.connection is not None:
+            return backend.shown(unit.connection, hidden)
+        try:
+            with server.engine.sync_engine.connect() as connection:
+                if backend.incarnation(connection) != fence.incarnation:
+                    return hidden
+                return backend.shown(connection, hidden)
+        except _CANNOT_CONNECT:
+            return hidden
 
     def settle(self) -> Bookmark:
         """Learn the position of all that was seen so far; a round trip, if one is needed at all."""
@@ -395,7 +411,9 @@ class Router:
     def _seen(self, server: Server, connection: Connection) -> Bookmark | None:
         at = self.cluster.backend.seen(connection)
         if server.role == "replica":
-            self._tracker.fence = self.cluster.backend.fence(connection)
+            shown = self.cluster.backend.fence(connection)
+            incarnation = self.cluster.backend.incarnation(connection)
+            self._tracker.fence = Fence(server, incarnation, shown) if shown else None
         return at
 
     def _prove(self) -> bool:

@@ -1,9 +1,25 @@
 """What one session has seen and written, as a bookmark that only moves forward."""
 
+from typing import NamedTuple
+
 from orm.bookmark import Bookmark
 from orm.watcher import Server
 
-__all__ = ["Tracker"]
+__all__ = ["Fence", "Tracker"]
+
+
+class Fence(NamedTuple):
+    """What a replica has shown, as its backend has it.
+
+    Attributes:
+        server: the replica.
+        incarnation: which one of it.
+        shown: of `Backend.fence`.
+    """
+
+    server: Server
+    incarnation: str
+    shown: str
 
 
 class Tracker:
@@ -29,7 +45,7 @@ class Tracker:
         As long as the session stays on this incarnation of it, nothing there can go back in time.
         """
         self.incarnation = ""
-        self.fence: str | None = None
+        self.fence: Fence | None = None
         """What was seen on a replica, and the primary has not been seen to show yet."""
 
     def reads(self, server: Server, incarnation: str) -> None:

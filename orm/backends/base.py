@@ -204,11 +204,15 @@ class Backend(Protocol):
     """Whether a replica may show a commit before the primary does."""
 
     def fence(self, connection: Connection) -> str | None:
-        """What a replica has shown at most, as of the last `seen` there; for `passes`. No I/O."""
+        """What a replica has shown at most, as of the last `seen` there; for `hidden`. No I/O."""
         ...
 
-    def passes(self, connection: Connection, fence: str) -> bool:
-        """Whether the primary shows all that a replica has shown."""
+    def hidden(self, connection: Connection, fence: str) -> frozenset[int]:
+        """The transactions that a replica may have shown, and the primary does not show yet."""
+        ...
+
+    def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
+        """Those of them that the replica does show by now; the others are still under way."""
         ...
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:

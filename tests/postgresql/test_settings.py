@@ -85,7 +85,7 @@ async def test_row_level_security_on_the_primary_and_on_replicas(
                 assert served_by(session) == "replica"
             assert (await session.scalars(notes)).all() == []
     finally:
-        shared_cluster.primary.sql(f"DROP TABLE notes; DROP ROLE {_ROLE}")
+        shared_cluster.primary.sql(f"DROP OWNED BY {_ROLE}; DROP TABLE notes; DROP ROLE {_ROLE}")
 
 
 async def test_search_path_of_the_connections(make: Make, shared_cluster: Cluster) -> None:

@@ -109,8 +109,11 @@ class PostgreSQLBackend:
     def fence(self, connection: Connection) -> str | None:
         return fences.fence(connection)
 
-    def passes(self, connection: Connection, fence: str) -> bool:
-        return fences.passes(connection, fence)
+    def hidden(self, connection: Connection, fence: str) -> frozenset[int]:
+        return fences.hidden(connection, fence)
+
+    def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
+        return fences.shown(connection, hidden)
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
         return position.is_later(at, than)

@@ -118,8 +118,11 @@ class SQLiteBackend:
     def fence(self, connection: Connection) -> str | None:
         return None
 
-    def passes(self, connection: Connection, fence: str) -> bool:
-        return True
+    def hidden(self, connection: Connection, fence: str) -> frozenset[int]:
+        return frozenset()
+
+    def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
+        return hidden
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
         return False
