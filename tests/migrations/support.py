@@ -99,6 +99,15 @@ class Project:
         """All that is in the database, to be compared."""
         return self.database.read_bytes()
 
+    def run_script(self, script: str) -> None:
+        """Have the engine itself run a script."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            connection.executescript(script)
+
+    def clear(self) -> None:
+        """Have the database as it was before anybody wrote to it."""
+        self.database.unlink()
+
     @property
     def tables(self) -> set[str]:
         rows = self.query("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -184,3 +193,14 @@ class PostgreSQLProject(Project):
     def contents(self) -> Any:
         rows = {name: self.query(f'SELECT * FROM "{name}" ORDER BY 1') for name in self.tables}
         return rows, self.query("SELECT relname, relfilenode FROM pg_class ORDER BY oid")
+
+    def run_script(self, script: str) -> None:
+        url = make_url(self.url).set(drivername="postgresql", query={})
+        # Its statements one by one, as psql does: what commits cannot be in a list of them.
+        with psycopg.connect(url.render_as_string(False), autocommit=True) as connection:
+            for statement in script.split(";"):
+                connection.execute(statement)
+
+    def clear(self) -> None:
+        self.query("DROP SCHEMA public CASCADE")
+        self.query("CREATE SCHEMA public")
