@@ -112,15 +112,15 @@ class Backend(Protocol):
         """
         ...
 
-    def blockers(self, connection: Connection, error: DBAPIError) -> str | None:
-        """Who kept a statement from the lock that it waited for in vain.
+    def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
+        """What the engine knows of an error besides its message, such as who held a lock.
 
         Args:
-            connection: on which it was rolled back.
+            connection: on which the statement was rolled back.
             error: what it failed with.
 
         Returns:
-            Sentences for people; None if it failed for another reason.
+            Sentences for people.
         """
         ...
 

@@ -59,7 +59,9 @@ def test_dangling_foreign_keys(project: Project, command_line: str) -> None:
     project.revision(2, LATER, "op.execute('DELETE FROM users')")
     refusal = project.refusal(command_line)
     assert "0002_by_hand.py failed" in refusal
-    named = r'posts\.user_id of row 5 -> users|Key \(id\)=\(1\) is still referenced from table "posts"'
+    named = (
+        r'posts\.user_id of row 5 -> users|Key \(id\)=\(1\) is still referenced from table "posts"'
+    )
     assert re.search(named, refusal)
     assert project.query("SELECT count(*) FROM users") == [(1,)]
     assert project.ledger == ["0001"]

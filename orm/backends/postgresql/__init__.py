@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from orm.backends.base import FileCopy, Thing
 from orm.backends.postgresql import migrating
-from orm.backends.postgresql.blockers import blockers
 from orm.backends.postgresql.definitions import definitions
+from orm.backends.postgresql.explain import explain
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
 from orm.backends.squawk import lint
@@ -54,8 +54,8 @@ class PostgreSQLBackend:
     def verify(self, connection: Connection, known: Counter[str]) -> None:
         migrating.verify(connection)
 
-    def blockers(self, connection: Connection, error: DBAPIError) -> str | None:
-        return blockers(connection, error)
+    def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
+        return explain(connection, error)
 
     def restore_point(
         self, connection: Connection, name: str, without: frozenset[str]

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from orm._greenlet import await_, in_greenlet
-from orm.backends.postgresql.sync import sync_url
+from orm.backends.postgresql.sync import is_tuned, sync_url
 from orm.exceptions import MigrationError
 
 __all__ = ["faults", "migrating", "migration_engine", "verify"]
@@ -66,13 +66,15 @@ def migration_engine(url: URL, **options: Any) -> Engine | AsyncEngine:
 
     Args:
         url: of the database.
-        options: for SQLAlchemy's engine; with any, the URL's own driver is used.
+        options: for SQLAlchemy's engine. With any, as with a parameter of the URL that only its own
+            driver understands, that driver is used.
     """
-    options = {"poolclass": NullPool} | options
-    plain = sync_url(url) if len(options) == 1 else None
-    if plain is not None:
-        return create_engine(plain, **options)
-    return create_async_engine(url, **options)
+    same = (
+        None if options or (is_tuned(url) and url.get_driver_name() != "psycopg") else sync_url(url)
+    )
+    if same is not None:
+        return create_engine(same, poolclass=NullPool)
+    return create_async_engine(url, **{"poolclass": NullPool} | options)
 
 
 # One at a time -----------------------------------------------------------------------------

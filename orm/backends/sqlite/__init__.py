@@ -69,8 +69,8 @@ class SQLiteBackend:
                 f"{summary(found)}. Delete or update these rows in the same revision"
             )
 
-    def blockers(self, connection: Connection, error: DBAPIError) -> str | None:
-        return None  # SQLite does not know them
+    def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
+        return ()  # its message is all that it knows
 
     def restore_point(
         self, connection: Connection, name: str, without: frozenset[str]

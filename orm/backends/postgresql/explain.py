@@ -1,4 +1,4 @@
-"""Who holds the lock that a statement did not get."""
+"""What PostgreSQL knows of an error: the row, and who holds the lock that was not to be had."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
-__all__ = ["blockers"]
+__all__ = ["explain"]
 
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _SHOWN: Final = 5
@@ -34,16 +34,24 @@ WHERE a.xact_start IS NOT NULL AND a.pid <> pg_backend_pid() AND a.datname = cur
 ORDER BY a.xact_start LIMIT :limit""")
 
 
-def blockers(connection: Connection, error: DBAPIError) -> str | None:
-    """What `orm.backends.Backend.blockers` asks for.
+def explain(connection: Connection, error: DBAPIError) -> list[str]:
+    """What `orm.backends.Backend.explain` asks for: the row, and who held the lock."""
+    said = []
+    detail = getattr(error.orig, "detail", None)  # asyncpg's; psycopg's message has it
+    if detail is not None:
+        said.append(f"DETAIL: {detail}")
+    if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+        said.append(f"The lock was held by: {_holders(connection, error.statement or '')}")
+    return said
 
-    PostgreSQL can say who blocks a statement only while that waits (``pg_blocking_pids``), on
-    another connection. Who has held a lock for so long mostly does so a moment later, too: those
-    that hold one on a table which the statement names, or else whose transaction is open.
+
+def _holders(connection: Connection, statement: str) -> str:
+    """Those that hold a lock on a table which a statement names, or else a transaction open.
+
+    PostgreSQL itself can say who blocks a statement only while that waits (``pg_blocking_pids``),
+    on another connection. Who has held a lock for so long mostly does so a moment later, too.
     """
-    if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
-        return None
-    names = [word.lower() for word in re.findall(r"\w+", error.statement or "")]
+    names = [word.lower() for word in re.findall(r"\w+", statement)]
     found = connection.execute(_HOLDERS, {"names": names, "limit": _SHOWN}).all()
     if not found:
         found = connection.execute(_TRANSACTIONS, {"limit": _SHOWN}).all()
