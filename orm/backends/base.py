@@ -61,6 +61,9 @@ class Backend(Protocol):
     """Whether every statement can run in a transaction: Alembic's ``autocommit_block``, which other
     engines need in the same revision files, then leaves the transaction alone."""
 
+    new_columns_need_constants: bool
+    """Whether a column that is added to a table with rows can have no default but a constant."""
+
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
         """The engine for transactions that may write, on the primary."""
         ...

@@ -35,7 +35,7 @@ def test_the_next_revision_needs_no_database(project: Project) -> None:
     project.models(USERS.format(NICK))
     created(project, "add a nick")
     assert project.revisions == ["0001_create_users.py", "0002_add_a_nick.py"]
-    assert not project.database.exists()
+    assert project.is_untouched
     project.alembic("upgrade", "head")
     assert "No new upgrade operations" in project.alembic("check")
 

@@ -121,7 +121,7 @@ def test_downgrade_is_refused_before_a_database_is_touched(project: Project) -> 
     for options in (["base"], ["0001:base", "--sql"]):
         with pytest.raises(CommandError, match="only go forward"):
             project.alembic("downgrade", *options)
-    assert not project.database.exists()
+    assert project.is_untouched
 
 
 # Offline -----------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def test_sql_gives_the_same_schema_without_a_database(blog: Project) -> None:
     assert len(recorded) == 2
     blog.database.rename(blog.folder / "kept.db")
     script = blog.alembic("upgrade", "head", "--sql")
-    assert not blog.database.exists()
+    assert blog.is_untouched
     assert script.count("BEGIN;") == script.count("COMMIT;") == 2  # one transaction a revision
     with closing(sqlite3.connect(blog.database)) as connection:
         connection.executescript(script)
@@ -224,7 +224,7 @@ def test_an_async_engine_is_used_and_can_be_used_again(project: Project) -> None
     engine = create_async_engine("sqlite+aiosqlite:///given.db")
     project.attributes["connection"] = engine
     project.alembic("upgrade", "head")
-    assert not project.database.exists()
+    assert project.is_untouched
     assert project.alembic("current") == "0001 (head)\n"
 
 

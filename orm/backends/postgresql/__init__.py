@@ -26,6 +26,7 @@ class PostgreSQLBackend:
 
     reserved_tables: frozenset[str] = frozenset()
     all_ddl_is_transactional = False
+    new_columns_need_constants = False
 
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
         return create_async_engine(url, **options)

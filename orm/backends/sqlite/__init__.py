@@ -36,6 +36,7 @@ class SQLiteBackend:
 
     reserved_tables = frozenset({"orm_position"})
     all_ddl_is_transactional = True
+    new_columns_need_constants = True
 
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
         return engines.writer_engine(url, **options)
