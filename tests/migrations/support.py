@@ -35,6 +35,8 @@ class Project:
         "CREATE TRIGGER tr AFTER INSERT ON users BEGIN UPDATE users SET age = 1; END",
     )
     """SQL that makes a trigger of a table of users."""
+    indexes: ClassVar = "SELECT name FROM sqlite_master WHERE name LIKE 'ix_%'"
+    """A query for the names of indexes."""
 
     def alembic(self, *arguments: str) -> str:
         """Run an Alembic command as its command line would; what it printed."""
@@ -169,6 +171,7 @@ class PostgreSQLProject(Project):
         " $$ BEGIN NEW.age = 1; RETURN NEW; END $$",
         "CREATE TRIGGER tr BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION one()",
     )
+    indexes = "SELECT indexname FROM pg_indexes WHERE starts_with(indexname, 'ix_')"
 
     @property
     def url(self) -> str:
