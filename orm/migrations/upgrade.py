@@ -125,9 +125,7 @@ class Upgrade:
     def _explained(self, error: Exception) -> Sequence[str]:
         if not isinstance(error, DBAPIError) or error.connection_invalidated or not self._ours:
             return ()
-        found = self._backend.explain(self._connection, error)
-        self._connection.rollback()  # what asking began
-        return found
+        return self._backend.explain(self._connection, error)
 
     def _apply(self, context: MigrationContext, step: RevisionStep, file: Revision) -> None:
         """Run and record one revision, in a transaction of its own."""

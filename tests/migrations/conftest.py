@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from tests.migrations.server import server
 from tests.migrations.support import PostgreSQLProject, Project
 
 REPOSITORY = Path(__file__).parents[2]
@@ -47,9 +48,10 @@ def project(
 
 
 @pytest.fixture(scope="session")
-def postgresql_server() -> str:
+def postgresql_server() -> Iterator[str]:
     """The URL of a server of PostgreSQL."""
-    return "postgresql+psycopg://postgres@127.0.0.1:54399/postgres"
+    with server() as url:
+        yield url
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
     url, name = make_url(postgresql_server), f"test_{secrets.token_hex(8)}"
     with psycopg.connect(
         url.set(drivername="postgresql").render_as_string(False), autocommit=True
-    ) as server:
-        server.execute(f"CREATE DATABASE {name}")
+    ) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
         yield url.set(database=name).render_as_string(False)
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -236,9 +236,7 @@ def test_a_renamed_column_keeps_what_is_in_it(named: Project) -> None:
     named.alembic("upgrade", "head")
     assert named.query("SELECT handle FROM users") == [("x",)]
     assert "No new upgrade operations" in named.alembic("check")
-    assert named.query(named.indexes) == [
-        ("ix_users_handle",)
-    ]
+    assert named.query(named.indexes) == [("ix_users_handle",)]
 
 
 @ENGINES

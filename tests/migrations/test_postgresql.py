@@ -62,11 +62,14 @@ def test_an_index_is_made_while_another_run_waits(users: Project, command_line: 
     )  # fmt: skip
     first = begin(users, command_line)
     reached.read_bytes()
+    there = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid()"
+    )
+    [(pid,)] = users.query(there)
     second = begin(users, command_line)
-    while users.query(
-        "SELECT count(*) FROM pg_stat_activity WHERE query ~ '(advisory_lock|^COMMIT)'"
-        " AND datname = current_database() AND pid <> pg_backend_pid()"
-    ) == [(0,)]:
+    asking = f"{there} AND pid <> ? AND query ~ 'advisory_lock|^COMMIT'"
+    while not users.query(asking, pid):
         assert second.poll() is None
         time.sleep(0.01)
     go_on.write_text("")
@@ -175,6 +178,9 @@ async def handed_in(project: Project, **options: Any) -> list[str]:
         finally:
             names = ("lock_timeout", "application_name", "tcp_keepalives_idle")
             found = [str(connection.scalar(text(f"SHOW {name}"))) for name in names]
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = :pid"
+            pid = connection.scalar(text("SELECT pg_backend_pid()"))
+            assert connection.scalar(text(locks), {"pid": pid}) == 0
         return found
 
     try:
