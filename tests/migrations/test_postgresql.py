@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ CONCURRENTLY = (
     "with op.get_context().autocommit_block():",
     "    op.create_index('ix', 'users', ['email'], {}postgresql_concurrently=True)",
 )
+LOCK = "SELECT pg_advisory_lock(x'6f726d'::int, x'6d696772'::int)"
 ALTER = "op.add_column('users', sa.Column('age', sa.Integer))"
 
 
@@ -48,6 +50,35 @@ def users(project: Project) -> Project:
     return project
 
 
+def begin_and_wait(project: Project, command_line: str) -> subprocess.Popen[str]:
+    """Start a run while somebody else has the lock; return when it has asked for that."""
+    there = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid()"
+    )
+    [(holder,)] = project.query(there)
+    process = begin(project, command_line)
+    while not project.query(f"{there} AND pid <> ? AND query ~ 'advisory_lock|^COMMIT'", holder):
+        assert process.poll() is None
+        time.sleep(0.01)
+    return process
+
+
+@COMMAND_LINES
+def test_who_comes_second_waits(users: Project, command_line: str) -> None:
+    users.revision(2, ALTER)
+    with connected(users) as other:
+        other.execute(LOCK)
+        other.commit()
+        process = begin_and_wait(users, command_line)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        assert users.ledger == ["0001"]
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    assert users.ledger == ["0001", "0002"]
+
+
 # Indexes without a lock --------------------------------------------------------------------
 
 
@@ -62,16 +93,7 @@ def test_an_index_is_made_while_another_run_waits(users: Project, command_line: 
     )  # fmt: skip
     first = begin(users, command_line)
     reached.read_bytes()
-    there = (
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-        " AND pid <> pg_backend_pid()"
-    )
-    [(pid,)] = users.query(there)
-    second = begin(users, command_line)
-    asking = f"{there} AND pid <> ? AND query ~ 'advisory_lock|^COMMIT'"
-    while not users.query(asking, pid):
-        assert second.poll() is None
-        time.sleep(0.01)
+    second = begin_and_wait(users, command_line)
     go_on.write_text("")
     said = [process.communicate()[0] for process in (first, second)]
     assert [process.returncode for process in (first, second)] == [0, 0], said
@@ -206,7 +228,7 @@ def test_in_a_transaction_nobody_waits(project: Project) -> None:
     project.revision(1, "op.execute('CREATE TABLE t (id integer)')")
     engine = create_engine(make_url(project.url).set(drivername="postgresql+psycopg", query={}))
     with connected(project, application_name="another run") as other:
-        other.execute("SELECT pg_advisory_lock(x'6f726d'::int, x'6d696772'::int)")
+        other.execute(LOCK)
         with engine.begin() as connection:
             connection.execute(text("SELECT 1"))
             project.attributes["connection"] = connection
