@@ -21,8 +21,9 @@ from orm.watcher import Server
 
 __all__ = ["Router"]
 
-_CANNOT_CONNECT: Final = (DBAPIError, InvalidRequestError)
-"""The pool raises the latter once it has dropped several connections in a row (`_checkout`)."""
+_CANNOT_CONNECT: Final = (DBAPIError, InvalidRequestError, OSError)
+"""The pool raises the second once it has dropped several connections in a row (`_checkout`), a
+driver the third."""
 
 _NO_POSITION: Final = "the primary has lost its position: start the Database anew"
 
@@ -37,6 +38,7 @@ class _Unit:
     connection: Connection | None = None
     """What reads go to while the transaction does not write; to `server`."""
     writer: Connection | None = None
+    wrote: bool = False
     answered: bool = False
     opening: bool = False
     streams: list[Result[Any]] = field(default_factory=list)
@@ -109,10 +111,16 @@ class Router:
         if connection.engine is self.cluster.writer.sync_engine:
             self._unit.writer = connection
 
+    def wrote(self) -> None:
+        """The transaction has changed rows for certain."""
+        self._unit.wrote = True
+
     def committed(self) -> None:
         """COMMIT has just succeeded, and the connection is still at hand."""
         writer = self._unit.writer
-        at = self.cluster.backend.committed(writer) if writer is not None else None
+        if writer is None:
+            return
+        at = self.cluster.backend.committed(writer, wrote=self._unit.wrote)
         if at is not None:
             self._tracker.saw(at)
             self.cluster.primary.advance(at)
@@ -234,10 +242,11 @@ class Router:
         engine = primary.snapshots if self._unit.read_only else primary.engine.sync_engine
         try:
             connection = engine.connect()
-        except DBAPIError as error:
+        except _CANNOT_CONNECT as error:
             if reason is not Reason.FALLBACK:
                 raise
-            raise self._not_caught_up(f"the primary: {error.orig}") from error
+            why = getattr(error, "orig", None) or error
+            raise self._not_caught_up(f"the primary: {why}") from error
         try:
             connection.begin()
         except BaseException:
@@ -345,7 +354,7 @@ class Router:
             try:
                 with primary.engine.sync_engine.connect() as connection:
                     primary.ask(connection)
-            except DBAPIError:
+            except _CANNOT_CONNECT:
                 return False  # whoever needs the primary will hear of it; a replica may still do
         head = primary.knowledge.at
         if head is None:

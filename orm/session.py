@@ -7,7 +7,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, CursorResult, Engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
@@ -109,6 +109,12 @@ class RoutedSession(Session):
                         raise
                 else:
                     router.answered(result if options.get("stream_results") else None)
+                    if (
+                        isinstance(result, CursorResult)
+                        and statement.is_dml
+                        and result.rowcount > 0
+                    ):
+                        router.wrote()
                     return result
         except BaseException as error:
             if isinstance(error, PoolTimeout):
@@ -188,6 +194,14 @@ def _after_begin(session: RoutedSession, _: SessionTransaction, connection: Conn
 def _before_flush(session: RoutedSession, *_: Any) -> None:
     if session.router is not None:
         session.router.may_write()
+
+
+@event.listens_for(RoutedSession, "after_flush")
+def _after_flush(session: RoutedSession, *_: Any) -> None:
+    if session.router is not None and (
+        session.new or session.deleted or any(map(session.is_modified, session.dirty))
+    ):
+        session.router.wrote()
 
 
 @event.listens_for(RoutedSession, "after_commit")

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from orm.backends import Backend
 from orm.bookmark import Bookmark
+from orm.exceptions import OrmError
 
 __all__ = ["Knowledge", "Role", "Server", "Watcher"]
 
@@ -78,6 +79,8 @@ class Server:
         self.engine = engine
         self.snapshots = backend.snapshot_engine(engine)
         self.knowledge = Knowledge()
+        self.is_standby: bool | None = None
+        """What it said it was when it was last asked; None if it cannot tell."""
         self.asked: float | None = None
         """When it last answered a probe, or failed to; on the monotonic clock."""
         self._backend = backend
@@ -117,8 +120,10 @@ class Server:
     def advance(self, at: Bookmark) -> None:
         """A proof that the known incarnation has moved on (its own commit, say)."""
         known = self.knowledge
-        if known.at is None or not known.at.covers(at):
+        if known.at is None or known.at.history != at.history:
             self.knowledge = Knowledge(known.incarnation, at, known.error)
+        elif not known.at.covers(at):
+            self.knowledge = Knowledge(known.incarnation, known.at.merge(at), known.error)
 
     def fail(self, error: Exception) -> None:
         """It could not serve: nobody is sent there until it answers a probe again."""
@@ -147,13 +152,15 @@ class Server:
         try:
             async with asyncio.timeout(_TIMEOUT), self._probes.connect() as connection:
                 await connection.run_sync(self.ask)
-        except (SQLAlchemyError, OSError) as error:  # a TimeoutError is an OSError
+        except (SQLAlchemyError, OSError, OrmError) as error:  # a TimeoutError is an OSError
             self.fail(error)
         self.asked = monotonic()
 
     def ask(self, connection: Connection) -> Knowledge:
         """Learn from a connection in hand; a round trip, before any read that rests on it."""
-        return self.learn(self._backend.incarnation(connection), self._backend.position(connection))
+        at = self._backend.position(connection)
+        self.is_standby = self._backend.is_standby(connection)
+        return self.learn(self._backend.incarnation(connection), at)
 
     async def watch(self, waited_for: "Watcher") -> None:
         """Probe: often while somebody waits, seldom otherwise, ever less while it fails."""

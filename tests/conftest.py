@@ -5,13 +5,14 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from sqlalchemy import Engine, event
 
 from models import Base
 from orm import Database
+from orm.testing.postgresql import Cluster
 
 
 class SQLite:
@@ -39,15 +40,64 @@ class SQLite:
             yield db
 
 
-@pytest.fixture(params=[SQLite])
-def servers(request: pytest.FixtureRequest, tmp_path: Path) -> SQLite:
+class PostgreSQL:
+    """A primary and two standbys of a real cluster, and a database of the test's own on them."""
+
+    def __init__(self, cluster: Cluster, database: str, driver: Literal["asyncpg", "psycopg"]):
+        self.cluster = cluster
+        self.url = cluster.primary.url(driver, database=database)
+        self.replica_urls = [standby.url(driver, database=database) for standby in cluster.standbys]
+
+    def database(self, **options: Any) -> Database:
+        """The primary with both standbys."""
+        return Database(self.url, **{"replicas": self.replica_urls} | options)
+
+    elsewhere = database
+
+    @asynccontextmanager
+    async def migrated(self, **options: Any) -> AsyncIterator[Database]:
+        async with Database(self.url) as db, db.connect() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+            await connection.commit()
+        self.cluster.caught_up()
+        async with self.database(**options) as db:
+            yield db
+
+
+Servers = SQLite | PostgreSQL
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[Cluster]:
+    """A cluster for all tests that leave it as it was."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["SQLite", "asyncpg", "psycopg"])
+def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]:
     """The servers of one backend, not started."""
-    harness: SQLite = request.param(tmp_path)
-    return harness
+    if request.param == "SQLite":
+        yield SQLite(tmp_path)
+        return
+    cluster: Cluster = request.getfixturevalue("shared_cluster")
+    with cluster.database() as name:
+        yield PostgreSQL(cluster, name, request.param)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is about embedded replicas runs on those only."""
+    items[:] = [
+        item
+        for item in items
+        if "embedded" not in item.keywords
+        or getattr(item, "callspec", None) is None
+        or item.callspec.params.get("servers", "SQLite") == "SQLite"  # type: ignore[attr-defined]
+    ]
 
 
 @pytest.fixture
-async def db(servers: SQLite) -> AsyncIterator[Database]:
+async def db(servers: Servers) -> AsyncIterator[Database]:
     """A database with the models' tables and two replicas that have them too."""
     async with servers.migrated() as db:
         yield db

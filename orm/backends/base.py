@@ -182,8 +182,35 @@ class Backend(Protocol):
         """An upper bound of all that was read on this server so far."""
         ...
 
-    def committed(self, connection: Connection) -> Bookmark | None:
-        """The position of the commit that has just succeeded here; None if nothing was written."""
+    def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
+        """The position of the commit that has just succeeded here.
+
+        It covers what the transaction has read, too.
+
+        Args:
+            connection: which has committed.
+            wrote: whether the transaction is known to have changed rows.
+
+        Returns:
+            None if nothing was written, or the position could not be learnt.
+        """
+        ...
+
+    def lost(self, head: Bookmark, need: Bookmark) -> str | None:
+        """Why a server that is at `head` will never have all of `need`.
+
+        Both are of one history. None if it may have it later, for all that the two tell.
+        """
+        ...
+
+    def is_later(self, at: Bookmark, than: Bookmark) -> bool:
+        """Whether a primary at `at` was made one after the primary at `than` was."""
+        ...
+
+    def is_standby(self, connection: Connection) -> bool | None:
+        """Whether `position` has last been answered by a replica, whatever the server was thought
+        to be; None if the engine's servers do not know. No I/O.
+        """
         ...
 
     def is_unavailable(self, error: DBAPIError) -> bool:

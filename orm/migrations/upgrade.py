@@ -144,4 +144,4 @@ class Upgrade:
             )
             ledger.record(self._connection, row, after=self._at)
         if self._ours:
-            self._committed = self._backend.committed(self._connection)
+            self._committed = self._backend.committed(self._connection, wrote=True)

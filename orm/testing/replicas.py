@@ -1,30 +1,80 @@
-"""Control over the embedded replicas of a running `Database`."""
+"""Control over the replicas of a running `Database`."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from orm.database import Database
 from orm.exceptions import ConfigurationError
 from orm.replication import Replicator
 from orm.watcher import Server
 
-__all__ = ["ReplicaControl", "caught_up", "paused", "replicas"]
+__all__ = ["Follower", "ReplicaControl", "Standby", "caught_up", "paused", "replicas"]
 
 
-class ReplicaControl:
-    """One embedded replica, in a test's hand."""
+class Follower(ABC):
+    """One replica, in a test's hand."""
 
-    def __init__(self, database: Database, server: Server, replicator: Replicator) -> None:
+    def __init__(self, database: Database, server: Server) -> None:
         self._database = database
         self._server = server
-        self._replicator = replicator
 
     @property
     def name(self) -> str:
         """As in `Route.server`: ``"replica-1"``, …"""
         return self._server.name
+
+    @abstractmethod
+    async def pause(self) -> None:
+        """Return when nothing more is replayed by the replica until `resume`."""
+
+    @abstractmethod
+    async def resume(self) -> None:
+        """Go on."""
+
+    async def caught_up(self, within: float = 10.0) -> None:
+        """Return when the replica has all that the primary has at this moment.
+
+        Args:
+            within: seconds.
+
+        Raises:
+            TimeoutError: it did not.
+        """
+        cluster = self._database.cluster
+        await cluster.primary.probe()
+        head = cluster.primary.knowledge.at
+        assert head is not None, cluster.primary.knowledge.error
+        await cluster.watcher.wait(head, [self._server], within)
+        if not self._server.covers(head):
+            raise TimeoutError(f"{self.name} has not caught up within {within:g} s")
+
+
+class Standby(Follower):
+    """A standby of PostgreSQL, which the database's user may pause: a superuser, say."""
+
+    async def pause(self) -> None:
+        await self._ask("SELECT pg_wal_replay_pause()")
+        while await self._ask("SELECT pg_get_wal_replay_pause_state()") != "paused":
+            await asyncio.sleep(0.002)
+
+    async def resume(self) -> None:
+        await self._ask("SELECT pg_wal_replay_resume()")
+
+    async def _ask(self, query: str) -> Any:
+        async with self._server.engine.connect() as connection:
+            return (await connection.exec_driver_sql(query)).scalar()
+
+
+class ReplicaControl(Follower):
+    """An embedded replica, in a test's hand."""
+
+    def __init__(self, database: Database, server: Server, replicator: Replicator) -> None:
+        super().__init__(database, server)
+        self._replicator = replicator
 
     @property
     def file(self) -> Path:
@@ -61,23 +111,6 @@ class ReplicaControl:
         await asyncio.to_thread(self._replicator.start)
         await self._server.probe()
 
-    async def caught_up(self, within: float = 10.0) -> None:
-        """Return when the replica has all that the primary has at this moment.
-
-        Args:
-            within: seconds.
-
-        Raises:
-            TimeoutError: it did not.
-        """
-        cluster = self._database.cluster
-        await cluster.primary.probe()
-        head = cluster.primary.knowledge.at
-        assert head is not None, cluster.primary.knowledge.error
-        await cluster.watcher.wait(head, [self._server], within)
-        if not self._server.covers(head):
-            raise TimeoutError(f"{self.name} has not caught up within {within:g} s")
-
 
 def replicas(database: Database) -> list[ReplicaControl]:
     """The embedded replicas of a database, in order.
@@ -85,13 +118,16 @@ def replicas(database: Database) -> list[ReplicaControl]:
     Raises:
         ConfigurationError: it has none.
     """
-    servers: Sequence[Server] = database.cluster.replicas
     if not database.replicators:
         raise ConfigurationError("this Database has no embedded replicas: give replicas=<number>")
-    return [
-        ReplicaControl(database, server, replicator)
-        for server, replicator in zip(servers, database.replicators, strict=True)
-    ]
+    pairs = zip(database.cluster.replicas, database.replicators, strict=True)
+    return [ReplicaControl(database, server, replicator) for server, replicator in pairs]
+
+
+def _followers(database: Database) -> Sequence[Follower]:
+    if database.replicators:
+        return replicas(database)
+    return [Standby(database, server) for server in database.cluster.replicas]
 
 
 async def caught_up(database: Database, within: float = 10.0) -> None:
@@ -103,15 +139,15 @@ async def caught_up(database: Database, within: float = 10.0) -> None:
     Raises:
         TimeoutError: one of them did not.
     """
-    for replica in replicas(database):
+    for replica in _followers(database):
         await replica.caught_up(within)
 
 
 @asynccontextmanager
-async def paused(database: Database) -> AsyncIterator[list[ReplicaControl]]:
+async def paused(database: Database) -> AsyncIterator[Sequence[Follower]]:
     """All replicas stand still inside the block, and go on after it."""
     async with AsyncExitStack() as stack:
-        controls = replicas(database)
+        controls = _followers(database)
         for replica in controls:
             await replica.pause()
             stack.push_async_callback(replica.resume)

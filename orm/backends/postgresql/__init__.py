@@ -3,22 +3,38 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.base import FileCopy, Thing
-from orm.backends.postgresql import migrating
+from orm.backends.postgresql import engines, migrating, position
 from orm.backends.postgresql.definitions import definitions
+from orm.backends.postgresql.driver import sqlstate
 from orm.backends.postgresql.explain import explain
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
 from orm.backends.squawk import lint
 from orm.bookmark import Bookmark
+from orm.exceptions import ConfigurationError
 
 __all__ = ["PostgreSQLBackend"]
+
+
+_UNAVAILABLE: Final = frozenset(
+    {
+        "40001",  # a recovery conflict: the standby had to replay what the statement still read
+        "40P01",  # the same, as a deadlock
+        "53300",  # too many connections
+        "55000",  # recovery is in a state in which it cannot answer
+        "57P01",  # it is shut down
+        "57P02",  # it has crashed
+        "57P03",  # it starts up
+    }
+)
+_DAMAGED: Final = frozenset({"XX001", "XX002"})
 
 
 class PostgreSQLBackend:
@@ -29,13 +45,13 @@ class PostgreSQLBackend:
     new_columns_need_constants = False
 
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
-        return create_async_engine(url, **options)
+        return engines.writer_engine(url, **options)
 
     def reader_engine(self, url: URL, **options: Any) -> AsyncEngine:
-        return create_async_engine(url, isolation_level="AUTOCOMMIT", **options)
+        return engines.reader_engine(url, **options)
 
     def snapshot_engine(self, reader: AsyncEngine) -> Engine:
-        return reader.sync_engine.execution_options(isolation_level="REPEATABLE READ")
+        return engines.snapshot_engine(reader)
 
     def migration_engine(self, url: URL, **options: Any) -> Engine | AsyncEngine:
         return migrating.migration_engine(url, **options)
@@ -73,25 +89,38 @@ class PostgreSQLBackend:
         return lint(sql)
 
     def incarnation(self, connection: Connection) -> str:
-        return ""
+        return position.incarnation(connection)
+
+    def is_standby(self, connection: Connection) -> bool | None:
+        return position.is_standby(connection)
 
     def position(self, connection: Connection) -> Bookmark | None:
-        return None
+        return position.position(connection)
 
     def seen(self, connection: Connection) -> Bookmark | None:
-        return None
+        return position.seen(connection)
 
-    def committed(self, connection: Connection) -> Bookmark | None:
-        return None
+    def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
+        return position.committed(connection, wrote=wrote)
+
+    def lost(self, head: Bookmark, need: Bookmark) -> str | None:
+        return position.lost(head, need)
+
+    def is_later(self, at: Bookmark, than: Bookmark) -> bool:
+        return position.is_later(at, than)
 
     def is_unavailable(self, error: DBAPIError) -> bool:
-        return False
+        code = sqlstate(error)
+        return error.connection_invalidated or code[:2] == "08" or code in _UNAVAILABLE
 
     def is_damaged(self, error: DBAPIError) -> bool:
-        return False
+        return sqlstate(error) in _DAMAGED
 
     def is_read_only(self, error: DBAPIError) -> bool:
-        return False
+        return sqlstate(error) == "25006"
 
     def file_copies(self, primary: URL, count: int) -> Sequence[FileCopy]:
-        return []
+        raise ConfigurationError(
+            "PostgreSQL replicates by itself: give the standbys' URLs, as in "
+            "replicas=['postgresql+asyncpg://standby-1/app']"
+        )

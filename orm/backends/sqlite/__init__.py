@@ -109,8 +109,17 @@ class SQLiteBackend:
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.position(connection)
 
-    def committed(self, connection: Connection) -> Bookmark | None:
+    def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
         return position.committed(connection)
+
+    def lost(self, head: Bookmark, need: Bookmark) -> str | None:
+        return None  # its history is one line
+
+    def is_later(self, at: Bookmark, than: Bookmark) -> bool:
+        return False
+
+    def is_standby(self, connection: Connection) -> bool | None:
+        return None
 
     def is_unavailable(self, error: DBAPIError) -> bool:
         return code(error) in _UNAVAILABLE

@@ -1,0 +1,83 @@
+"""asyncpg and psycopg below SQLAlchemy: a query in one round trip, outside of any transaction."""
+
+from typing import Any, Final
+
+from sqlalchemy import URL
+from sqlalchemy.engine import AdaptedConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from orm.exceptions import ConfigurationError
+
+__all__ = ["arguments", "fetch", "sqlstate"]
+
+_CONNECT: Final = 5
+"""Seconds after which a server that does not answer at all counts as unreachable."""
+
+
+def arguments(url: URL, options: dict[str, Any], **settings: str) -> dict[str, Any]:
+    """Engine options whose connections begin with some settings of the server's.
+
+    Args:
+        url: whose driver it is about.
+        options: the user's engine options, which come first.
+        settings: of PostgreSQL.
+
+    Raises:
+        ConfigurationError: the driver is neither of the two.
+    """
+    given = dict(options.get("connect_args", {}))
+    match url.get_driver_name():
+        case "asyncpg":
+            given["server_settings"] = settings | given.get("server_settings", {})
+            given.setdefault("timeout", _CONNECT)
+        case "psycopg":
+            said = " ".join(f"-c {name}={value}" for name, value in settings.items())
+            given["options"] = f"{said} {given.get('options', '')}".strip()
+            given.setdefault("connect_timeout", _CONNECT)
+        case other:
+            raise ConfigurationError(
+                f"{other!r} has no async driver: use postgresql+asyncpg:// or postgresql+psycopg://"
+            )
+    return options | {"connect_args": given}
+
+
+def fetch(connection: DBAPIConnection, query: str) -> Any:
+    """The row of a query that is sent past SQLAlchemy, when no transaction is open.
+
+    Raises:
+        OperationalError: it failed, for whatever reason.
+    """
+    if isinstance(connection, AdaptedConnection):
+        return connection.run_async(lambda driver: _fetch(driver, query))
+    driver: Any = connection  # a migration's, without an event loop
+    autocommit, driver.autocommit = driver.autocommit, True
+    try:
+        return driver.execute(query).fetchone()
+    finally:
+        driver.autocommit = autocommit
+
+
+async def _fetch(driver: Any, query: str) -> Any:
+    if hasattr(driver, "fetchrow"):
+        from asyncpg import InterfaceError, PostgresError
+
+        try:
+            return await driver.fetchrow(query)
+        except (InterfaceError, PostgresError, OSError) as error:
+            raise OperationalError(query, None, error) from error
+    from psycopg import Error
+
+    autocommit = driver.autocommit
+    try:
+        await driver.set_autocommit(True)  # tells the driver, not the server
+        row = await (await driver.execute(query)).fetchone()
+        await driver.set_autocommit(autocommit)
+    except (Error, OSError) as error:
+        raise OperationalError(query, None, error) from error
+    return row
+
+
+def sqlstate(error: DBAPIError) -> str:
+    """PostgreSQL's code of an error; empty if it is the driver's own (Appendix A)."""
+    return getattr(error.orig, "sqlstate", None) or ""

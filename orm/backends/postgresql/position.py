@@ -1,0 +1,233 @@
+"""Positions in the write-ahead log: what a server shows for certain, and what it may have shown.
+
+A history is a cluster (its system identifier), and each timeline is a domain of it: a server on
+timeline 2 that was left at F has all of timeline 1 up to F, and nothing after it. So a bookmark from
+before a failover goes on being comparable, and one that names what was lost is told from one that
+a server is merely behind.
+"""
+
+import re
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from orm.backends.postgresql.driver import fetch, sqlstate
+from orm.bookmark import Bookmark
+from orm.exceptions import ConfigurationError
+
+__all__ = [
+    "committed",
+    "identify",
+    "incarnation",
+    "is_later",
+    "is_standby",
+    "lost",
+    "position",
+    "seen",
+]
+
+_HISTORY: Final = "orm.postgresql.history"
+_INCARNATION: Final = "orm.postgresql.incarnation"
+_FORKS: Final = "orm.postgresql.forks"
+_STANDBY: Final = "orm.postgresql.standby"
+_TIMELINE: Final = "orm.postgresql.timeline"
+
+_IDENTITY: Final = """\
+SELECT system_identifier::text, extract(epoch FROM pg_postmaster_start_time())::text
+FROM pg_control_system()"""
+
+# Its position comes first, and its timeline after it: a standby that moves to the next timeline
+# between the two is then taken to be behind rather than ahead.
+_POSITION: Final = """\
+SELECT
+    (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END
+        - '0/0')::bigint AS at,
+    pg_is_in_recovery() AS standby,
+    CASE WHEN pg_is_in_recovery() THEN (SELECT received_tli FROM pg_stat_wal_receiver)
+        ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer
+    END AS timeline,
+    EXISTS (SELECT FROM pg_stat_wal_receiver) AS receives,
+    greatest(c.timeline_id, r.min_recovery_end_timeline) AS replayed,
+    s.system_identifier::text AS history
+FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s"""
+
+# While a long commit record is being applied, what it commits is visible before the position of
+# the replay says so; 65,536 bytes are the most that such a record was ever seen to take.
+_SEEN: Final = """\
+SELECT
+    (CASE WHEN pg_is_in_recovery() THEN
+        least(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()),
+              pg_last_wal_replay_lsn() + 65536)
+        ELSE pg_current_wal_insert_lsn() END
+        - '0/0')::bigint AS at,
+    pg_is_in_recovery() AS standby,
+    CASE WHEN pg_is_in_recovery() THEN (SELECT received_tli FROM pg_stat_wal_receiver)
+        ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer
+    END AS timeline,
+    EXISTS (SELECT FROM pg_stat_wal_receiver) AS receives,
+    greatest(c.timeline_id, r.min_recovery_end_timeline) AS replayed
+FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r"""
+
+# A synchronous commit is flushed by now. One that was not, or of which that is not known, is
+# certain to lie before the insert position. That counts the header of the next page as soon as a
+# record ends at a page's end (24 bytes; 40 at a segment's start), which nobody reaches while the
+# server is idle.
+_COMMITTED: Final = """\
+SELECT
+    (pg_current_wal_flush_lsn() - '0/0')::bigint,
+    (i.lsn - CASE
+        WHEN (i.lsn - '0/0') % (SELECT setting::bigint FROM pg_settings
+                                WHERE name = 'wal_segment_size') = 40 THEN 40
+        WHEN (i.lsn - '0/0') % 8192 = 24 THEN 24
+        ELSE 0 END - '0/0')::bigint,
+    current_setting('synchronous_commit'),
+    ('x' || left(pg_walfile_name(i.lsn), 8))::bit(32)::integer
+FROM (SELECT pg_current_wal_insert_lsn() AS lsn) AS i"""
+
+_FORK: Final = re.compile(r"^\s*(\d+)\s+([0-9A-F]+)/([0-9A-F]+)", re.MULTILINE)
+_KEPT: Final = 16
+"""Timelines that are kept in mind; a bookmark of an earlier one is refused."""
+
+
+def identify(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    """Learn which server, since which start, a new connection leads to."""
+    system, started = fetch(connection, _IDENTITY)
+    record.info[_HISTORY] = system
+    record.info[_INCARNATION] = f"{system}-{started}"
+
+
+def incarnation(connection: Connection) -> str:
+    """Which server, since which start, the connection leads to."""
+    return str(connection.info[_INCARNATION])
+
+
+def is_standby(connection: Connection) -> bool | None:
+    """Whether it was a standby when `position` was asked last; None before that."""
+    standby: bool | None = connection.info.get(_STANDBY)
+    return standby
+
+
+def position(connection: Connection) -> Bookmark | None:
+    """Everything up to here is visible to any later statement; None where nobody can tell."""
+    row = connection.execute(text(_POSITION)).one()
+    connection.info[_HISTORY] = row.history
+    timeline = _timeline(connection, row)
+    if timeline is None or row.at is None:
+        return None
+    forks = _forks(connection, timeline)
+    known = {old: fork for old, fork in forks.items() if fork <= row.at}
+    unreached = sorted(set(forks) - set(known))
+    at = unreached[0] if unreached else timeline
+    return _bookmark(connection, known | {at: row.at})
+
+
+def seen(connection: Connection) -> Bookmark | None:
+    """Nothing that was read here lies after this; None where nobody can tell."""
+    row = connection.execute(text(_SEEN)).one()
+    timeline = _timeline(connection, row)
+    if timeline is None or row.at is None:
+        return None
+    return _bookmark(connection, {timeline: row.at})
+
+
+def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
+    """The position of the commit that has just succeeded; None if it could not be learnt.
+
+    Args:
+        connection: which has committed, and has begun nothing since.
+        wrote: whether the transaction is certain to have written. One that only read has flushed
+            nothing, and may have seen what others had not flushed.
+    """
+    dbapi: Any = connection.connection.dbapi_connection
+    try:
+        flushed, inserted, mode, timeline = fetch(dbapi, _COMMITTED)
+    except DBAPIError:
+        return None  # the write stands, and the session stays on the primary until it knows more
+    certain = wrote and mode != "off"
+    return _bookmark(connection, {timeline: flushed if certain else inserted})
+
+
+def is_later(at: Bookmark, than: Bookmark) -> bool:
+    """Whether it is on a later timeline."""
+    return _timelines(at)[-1] > _timelines(than)[-1]
+
+
+def lost(head: Bookmark, need: Bookmark) -> str | None:
+    """Why what is needed is not on the way to a server that is at `head`; None if it may be."""
+    there, current = dict(head.position), _timelines(head)[-1]
+    for timeline, sequence in need.position:
+        if int(timeline) < current:
+            fork = there.get(timeline)
+            if fork is None:
+                return (
+                    f"it is of timeline {timeline}, the database is on {current}, and where it "
+                    f"left timeline {timeline} cannot be told: GRANT EXECUTE ON FUNCTION "
+                    "pg_read_file(text) to the account, and it will be"
+                )
+            if sequence > fork:
+                return (
+                    f"it lies {sequence - fork} bytes after {_lsn(fork)}, where a failover left "
+                    f"timeline {timeline}: what was written there is gone"
+                )
+    return None
+
+
+# -------------------------------------------------------------------------------------------------
+
+
+def _timeline(connection: Connection, row: Any) -> int | None:
+    connection.info[_STANDBY] = row.standby
+    if row.timeline is not None:
+        connection.info[_TIMELINE] = row.timeline
+        return int(row.timeline)
+    if row.receives:
+        raise ConfigurationError(
+            "the account may not see which timeline a standby is on: GRANT pg_read_all_stats "
+            f"TO {connection.engine.url.username or 'the account'}"
+        )
+    # Nothing is received at present, so nothing has changed since the last time; nor since the
+    # standby last wrote down what it has replayed.
+    return max(int(row.replayed), connection.info.get(_TIMELINE, 0))
+
+
+def _timelines(at: Bookmark) -> list[int]:
+    return sorted(int(timeline) for timeline, _ in at.position)
+
+
+def _forks(connection: Connection, timeline: int) -> dict[int, int]:
+    """Where each timeline before this one was left, as far as the account may know."""
+    if timeline == 1:
+        return {}
+    cached = connection.info.get(_FORKS)
+    if cached is None or cached[0] != timeline:
+        cached = connection.info[_FORKS] = (timeline, _read_forks(connection, timeline))
+    return dict(cached[1])
+
+
+def _read_forks(connection: Connection, timeline: int) -> dict[int, int]:
+    file = f"pg_wal/{timeline:08X}.history"
+    try:
+        content = connection.execute(
+            text("SELECT pg_read_file(:file)"), {"file": file}
+        ).scalar_one()
+    except DBAPIError as error:
+        if sqlstate(error) in ("42501", "58P01"):  # insufficient privilege, no such file
+            return {}
+        raise
+    found = [
+        (int(old), (int(high, 16) << 32) + int(low, 16))
+        for old, high, low in _FORK.findall(content)
+    ]
+    return dict(found[-_KEPT:])
+
+
+def _bookmark(connection: Connection, at: dict[int, int]) -> Bookmark:
+    pairs = sorted((str(timeline), lsn) for timeline, lsn in at.items())
+    return Bookmark(connection.info[_HISTORY], tuple(pairs))
+
+
+def _lsn(at: int) -> str:
+    return f"{at >> 32:X}/{at & 0xFFFFFFFF:X}"
