@@ -7,6 +7,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
 
+from orm.backends.postgresql.driver import sqlstate
+
 __all__ = ["explain"]
 
 _LOCK_NOT_AVAILABLE: Final = "55P03"
@@ -40,7 +42,7 @@ def explain(connection: Connection, error: DBAPIError) -> list[str]:
     detail = getattr(error.orig, "detail", None)  # asyncpg's; psycopg's message has it
     if detail is not None:
         said.append(f"DETAIL: {detail}")
-    if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+    if sqlstate(error) == _LOCK_NOT_AVAILABLE:
         said.append(f"The lock was held by: {_holders(connection, error.statement or '')}")
     return said
 

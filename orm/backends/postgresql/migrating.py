@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from orm._greenlet import await_, in_greenlet
+from orm.backends.postgresql.driver import arguments
 from orm.backends.postgresql.sync import is_tuned, sync_url
 from orm.exceptions import MigrationError
 
@@ -69,12 +70,12 @@ def migration_engine(url: URL, **options: Any) -> Engine | AsyncEngine:
         options: for SQLAlchemy's engine. With any, as with a parameter of the URL that only its own
             driver understands, that driver is used.
     """
-    same = (
-        None if options or (is_tuned(url) and url.get_driver_name() != "psycopg") else sync_url(url)
-    )
+    its_own = options or (is_tuned(url) and url.get_driver_name() != "psycopg")
+    same = None if its_own else sync_url(url)
+    options = {"poolclass": NullPool} | options
     if same is not None:
-        return create_engine(same, poolclass=NullPool)
-    return create_async_engine(url, **{"poolclass": NullPool} | options)
+        return create_engine(same, **arguments(same, options))
+    return create_async_engine(url, **arguments(url, options))
 
 
 # One at a time -----------------------------------------------------------------------------
