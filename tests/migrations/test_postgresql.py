@@ -5,6 +5,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +15,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from orm.testing.postgresql import Cluster
 from tests.migrations.support import COMMAND_LINES, POSTGRESQL, Project
 from tests.migrations.test_at_once import begin
 
@@ -134,6 +136,27 @@ def test_a_revision_may_clear_away_what_was_left(
     users.upgrade("orm")
     assert users.ledger == ["0001", "0002"]
     assert "ix of users is INVALID" in caplog.text
+
+
+def test_an_index_that_somebody_else_is_making_is_none_yet(users: Project) -> None:
+    users.revision(2, "op.execute('CREATE TABLE other (id integer)')")
+    invalid = "SELECT FROM pg_index WHERE indrelid = 'users'::regclass AND NOT indisvalid"
+
+    def make() -> None:
+        with connected(users, autocommit=True) as maker:
+            maker.execute("CREATE INDEX CONCURRENTLY ix ON users (email)")
+
+    with ThreadPoolExecutor(1) as executor:
+        with connected(users) as report:  # which the index has to wait for
+            report.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            report.execute("SELECT 1")
+            making = executor.submit(make)
+            while not users.query(invalid):
+                assert not making.done()
+            users.upgrade("orm")
+            assert not making.done()
+        making.result()
+    assert users.ledger == ["0001", "0002"]
 
 
 # Locks that time out -----------------------------------------------------------------------
@@ -387,6 +410,20 @@ def test_models_that_only_postgresql_can_have(project: Project) -> None:
     assert project.orm("create", "more").stdout.startswith("The revisions make what")
 
 
+def test_a_linter_looks_at_what_is_pending(project: Project) -> None:
+    users = 'Table("users", metadata, Column("id", Integer, primary_key=True), Column("e", Text{}))'
+    project.models(users.format(""))
+    assert project.orm("create", "start").exit_code == 0
+    project.upgrade("orm")
+    assert project.orm("check", "--local").stderr == ""
+    project.models(users.format(", index=True"))
+    assert project.orm("create", "more").exit_code == 0
+    said = project.orm("check", "--local")
+    assert said.exit_code == 0
+    assert said.stderr.startswith("Note: 0002_more: ")
+    assert "(require-concurrent-index-creation)" in said.stderr
+
+
 # Servers -----------------------------------------------------------------------------------
 
 
@@ -413,3 +450,17 @@ def test_the_password_is_not_printed(project: Project, monkeypatch: pytest.Monke
         said = project.orm(*command, "--remote")
         assert "secret" not in said.output, command
     assert project.ledger == ["0001"]
+
+
+@COMMAND_LINES
+def test_a_standby_is_refused(project: Project, shared_cluster: Cluster, command_line: str) -> None:
+    project.revision(1, *USERS)
+    settings = project.folder / "pyproject.toml"
+    kept = settings.read_text()
+    settings.write_text(
+        kept.partition("[tool.orm]")[0]
+        + f'[tool.orm]\nlocal = "{shared_cluster.standbys[0].url()}"\n'
+    )
+    assert "this server is a standby" in project.refusal(command_line)
+    settings.write_text(kept)
+    assert project.is_untouched
