@@ -365,6 +365,22 @@ def test_an_account_that_may_not_create_databases(account: Project) -> None:
     assert account.ledger == ["0001", "0002"]
 
 
+def test_who_blocks_is_named_as_far_as_the_account_may_know(account: Project) -> None:
+    account.revision(2, ALTER)
+    [(name,)] = account.query("SELECT current_database()")
+    account.query(f"ALTER DATABASE {name} SET lock_timeout = '200ms'")
+    with connected(account, application_name="a report") as report:
+        report.execute("SELECT count(*) FROM users")
+        said = account.orm("apply", "--remote", "--yes").stderr
+    assert "of postgres (a report) holds AccessShareLock on users\n" in said
+    account.revision(2, *concurrently())
+    with connected(account, application_name="a report") as report:
+        report.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        report.execute("SELECT 1")
+        said = account.orm("apply", "--remote", "--yes").stderr
+    assert "of postgres (a report)\n" in said
+
+
 def test_what_such_an_account_cannot_review_may_lose_anything(account: Project) -> None:
     account.revision(2, ALTER)
     settings = account.folder / "pyproject.toml"

@@ -116,6 +116,17 @@ def test_what_hurts_nobody_is_not_told(remote: Project, line: str) -> None:
 
 
 @ENGINES
+def test_a_block_outside_of_transactions_is_seen_through(remote: Project) -> None:
+    remote.revision(
+        2,
+        "with op.get_context().autocommit_block():",
+        "    op.create_index('ix', 'users', ['email'], postgresql_concurrently=True)",
+        "op.drop_column('users', 'age')",
+    )
+    assert reviewed(remote) == [("drop_column", "users", "age", 2, True)]
+
+
+@ENGINES
 def test_names_are_followed_over_revisions(remote: Project) -> None:
     remote.revision(2, "op.rename_table('users', 'people')")
     remote.revision(3, "op.create_table('users', sa.Column('email', sa.Integer))")

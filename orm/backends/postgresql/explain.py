@@ -32,8 +32,10 @@ ORDER BY a.xact_start LIMIT :limit""")
 _TRANSACTIONS: Final = text(f"""\
 SELECT {_ACTIVITY}, NULL AS relname, NULL AS modes
 FROM pg_stat_activity a
-WHERE a.xact_start IS NOT NULL AND a.pid <> pg_backend_pid() AND a.datname = current_database()
+WHERE a.pid <> pg_backend_pid() AND a.datname = current_database()
+AND a.pid IN (SELECT l.pid FROM pg_locks l WHERE l.locktype = 'virtualxid' AND l.granted)
 ORDER BY a.xact_start LIMIT :limit""")
+"""By a lock that each transaction has: when others began theirs, not every account may see."""
 
 
 def explain(connection: Connection, error: DBAPIError) -> list[str]:
@@ -72,5 +74,5 @@ def _parts(row: Row[Any]) -> Iterator[str]:
         yield f" holds {row.modes} on {row.relname}"
     if row.age is not None:
         yield f", in a transaction for {row.age}"
-    if row.query:
+    if row.state is not None:  # an account that may not see it
         yield f", {row.state}: {' '.join(row.query.split())[:_LONGEST]}"
