@@ -91,6 +91,7 @@ class Backend(Protocol):
 
         Raises:
             ConfigurationError: the connection was handed in by somebody, and cannot be made fit.
+            MigrationError: nobody can migrate on it, now or ever.
         """
         ...
 
@@ -103,7 +104,7 @@ class Backend(Protocol):
         ...
 
     def faults(self, connection: Connection) -> Counter[str]:
-        """What in the data breaks the schema's rules, as in the open transaction, row by row."""
+        """What breaks the schema's rules, as in the open transaction: each row, each index."""
         ...
 
     def verify(self, connection: Connection, known: Counter[str]) -> None:
@@ -159,6 +160,10 @@ class Backend(Protocol):
 
         Args:
             url: where it may be made, if it cannot be made anywhere; what is there is not touched.
+
+        Raises:
+            ConfigurationError: a driver is missing.
+            MigrationError: the account may not make one.
         """
         ...
 

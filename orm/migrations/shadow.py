@@ -125,7 +125,8 @@ class Shadow:
                 return MigrationError(
                     f"{file.path} cannot be replayed in an empty {self.connection.dialect.name} "
                     f"database{line}: {cause_of(error)}. What is for one engine only belongs under "
-                    'if op.get_context().dialect.name == "…"'
+                    'if op.get_context().dialect.name == "…"; if everything is for one, [tool.orm] '
+                    "local in pyproject.toml has to name a database of that engine"
                 )
         environment = self.application.versions.parent / "env.py"
         if isinstance(error, SyntaxError) or where(environment, error):

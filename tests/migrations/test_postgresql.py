@@ -3,6 +3,7 @@
 import os
 import secrets
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from orm import Database
 from orm.testing.postgresql import Cluster
 from tests.migrations.support import COMMAND_LINES, POSTGRESQL, Project
 from tests.migrations.test_at_once import begin
@@ -245,6 +247,18 @@ async def test_a_connection_is_as_it_was(project: Project, options: dict[str, An
     with pytest.raises(CommandError, match="nothing of it stays"):
         await handed_in(project, **options)
     assert "half" not in project.tables
+
+
+async def test_the_librarys_own_connection(project: Project) -> None:
+    project.revision(1, "op.execute('CREATE TABLE t (id integer)')")
+
+    def migrate(connection: Connection) -> None:
+        project.attributes["connection"] = connection
+        project.alembic("upgrade", "head")
+
+    async with Database(project.url) as db, db.cluster.writer.connect() as connection:
+        await connection.run_sync(migrate)
+    assert project.ledger == ["0001"]
 
 
 def test_in_a_transaction_nobody_waits(project: Project) -> None:
@@ -480,3 +494,26 @@ def test_a_standby_is_refused(project: Project, shared_cluster: Cluster, command
     assert "this server is a standby" in project.refusal(command_line)
     settings.write_text(kept)
     assert project.is_untouched
+
+
+def test_asyncpg_alone_will_do_to_migrate(project: Project) -> None:
+    url = make_url(project.url).set(drivername="postgresql+asyncpg", query={})
+    settings = project.folder / "pyproject.toml"
+    settings.write_text(
+        settings.read_text().partition("[tool.orm]")[0]
+        + f'[tool.orm]\nlocal = "{url.render_as_string(False)}"\n'
+    )
+    project.revision(1, *USERS)
+
+    def orm(*arguments: str) -> subprocess.CompletedProcess[str]:
+        without = "import sys; sys.modules['psycopg'] = None; from orm.cli import main; main()"
+        command = [sys.executable, "-c", without, "migrations", *arguments, "--local"]
+        return subprocess.run(
+            command, cwd=project.folder, capture_output=True, text=True, check=False
+        )
+
+    said = orm("apply")
+    assert (said.returncode, said.stdout) == (0, "applied 0001_by_hand\n"), said.stderr
+    assert orm("list").returncode == 0
+    assert project.ledger == ["0001"]
+    assert "through psycopg, which is not installed" in orm("check").stderr
