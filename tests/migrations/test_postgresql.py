@@ -173,10 +173,11 @@ def test_who_blocks_is_named(users: Project, command_line: str) -> None:
         report.execute("SELECT count(*) FROM users")
         began = time.monotonic()
         refusal = users.refusal(command_line)
-    assert time.monotonic() - began < 4, "the account's own time was taken, and not 5 s"
+    assert time.monotonic() - began < 5, "the account's own time was taken, and not 5 s"
     assert "0002_by_hand.py failed in line 10, nothing of it stays" in refusal
     assert "canceling statement due to lock timeout" in refusal
     assert "The statement: ALTER TABLE users ADD COLUMN age INTEGER" in refusal
+    assert "Who holds a lock there: process" in refusal
     assert "(a report) holds AccessShareLock on users, in a transaction for 00:00:0" in refusal
     assert "idle in transaction: SELECT count(*) FROM users" in refusal
     assert users.ledger == ["0001"]
@@ -193,7 +194,7 @@ def test_whom_an_index_waits_for_is_named(users: Project) -> None:
         report.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         report.execute("SELECT count(*) FROM other")
         refusal = users.refusal("orm")
-    assert "The lock was held by: process" in refusal
+    assert "Whose transactions are open: process" in refusal
     assert "(a report)" in refusal
     assert users.ledger == ["0001"]
 

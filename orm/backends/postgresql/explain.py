@@ -45,7 +45,7 @@ def explain(connection: Connection, error: DBAPIError) -> list[str]:
     if detail is not None:
         said.append(f"DETAIL: {detail}")
     if sqlstate(error) == _LOCK_NOT_AVAILABLE:
-        said.append(f"The lock was held by: {_holders(connection, error.statement or '')}")
+        said.append(_holders(connection, error.statement or ""))
     return said
 
 
@@ -56,10 +56,14 @@ def _holders(connection: Connection, statement: str) -> str:
     on another connection. Who has held a lock for so long mostly does so a moment later, too.
     """
     names = [word.lower() for word in re.findall(r"\w+", statement)]
-    found = connection.execute(_HOLDERS, {"names": names, "limit": _SHOWN}).all()
-    if not found:
-        found = connection.execute(_TRANSACTIONS, {"limit": _SHOWN}).all()
-    return "; ".join(_sentence(row) for row in found) or "nobody any more: apply again"
+    for question, what in (
+        (_HOLDERS, "Who holds a lock there"),
+        (_TRANSACTIONS, "Whose transactions are open"),
+    ):
+        found = connection.execute(question, {"names": names, "limit": _SHOWN}).all()
+        if found:
+            return f"{what}: {'; '.join(map(_sentence, found))}"
+    return "Nobody holds a lock there any more: apply again."
 
 
 def _sentence(row: Row[Any]) -> str:

@@ -21,7 +21,7 @@ _FORGOTTEN: Final = 3600
 """Seconds after which one that nobody is connected to was left by a process that was killed."""
 _OLD: Final = text("""\
 SELECT datname FROM pg_database d
-WHERE starts_with(datname, :prefix) AND pg_has_role(datdba, 'USAGE')
+WHERE datname ~ :pattern AND pg_has_role(datdba, 'USAGE')
 AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)""")
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
 
@@ -74,7 +74,7 @@ def _engine(url: URL) -> Engine:
 
 
 def _sweep(server: Connection) -> None:
-    for name in server.scalars(_OLD, {"prefix": _PREFIX}).all():
+    for name in server.scalars(_OLD, {"pattern": f"^{_PREFIX}[0-9a-f]+_[0-9a-f]{{12}}$"}).all():
         made_at, _, _ = name.removeprefix(_PREFIX).partition("_")
         if time.time() - int(made_at, 16) > _FORGOTTEN:
             server.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")
