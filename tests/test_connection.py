@@ -83,6 +83,7 @@ async def test_streams(db: Database) -> None:
         assert [n async for n in ids] == list(range(1, 101))
 
 
+@pytest.mark.embedded
 async def test_strings_and_callables_run_on_the_primary(db: Database) -> None:
     async with paused(db), db.connect() as connection:
         await connection.exec_driver_sql("INSERT INTO users (email) VALUES (?)", ("a",))

@@ -84,6 +84,7 @@ async def test_session_writes_again_after_a_read_only_unit(db: Database) -> None
         assert await session.scalar(select(User.email)) == "a"
 
 
+@pytest.mark.embedded
 async def test_replica_that_dies_ends_a_read_only_unit_that_has_answered(db: Database) -> None:
     async with db.begin() as writer:
         writer.add_all(User(email=f"{n}{'x' * 1000}") for n in range(200))

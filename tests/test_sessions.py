@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from models import Post, User
 from orm import BookmarkSession, Database, NotCaughtUp, Reason
 from orm.exceptions import ConfigurationError
-from orm.testing import caught_up, paused, replicas
+from orm.testing import caught_up, followers, paused, replicas
 
 
 async def add_user(session: BookmarkSession, email: str) -> None:
@@ -156,7 +156,7 @@ async def test_transaction_stays_on_its_replica(db: Database) -> None:
 
 
 async def test_concurrent_reads_of_one_session_never_read_from_two_servers(db: Database) -> None:
-    one, two = replicas(db)
+    one, two = followers(db)
     await two.pause()
     async with db.begin() as writer:
         writer.add(User(email="a"))
@@ -191,8 +191,8 @@ async def test_session_stays_on_its_replica_between_transactions(db: Database) -
         select(User).with_for_update(),
         select(insert(User).values(email="x").returning(User.id).cte()),
         text("SELECT 1"),
-        select(func.randomblob(1)),
-        select(User.id).where(text("1")),
+        select(func.random()),
+        select(User.id).where(text("1 = 1")),
     ],
     ids=["insert", "update", "for update", "dml cte", "text", "function", "text inside"],
 )
@@ -378,6 +378,7 @@ async def test_bind_asked_for_outside_any_statement_is_the_primary(db: Database)
         assert session.get_async_bind() is db.cluster.writer
 
 
+@pytest.mark.embedded
 async def test_two_phase_session_is_on_the_primary(db: Database) -> None:
     async with db.session(twophase=True) as session:
         with pytest.raises(NotImplementedError):  # SQLite has none
@@ -398,6 +399,7 @@ async def test_closed_session_starts_afresh(db: Database) -> None:
         assert served_by(session) == "replica"
 
 
+@pytest.mark.embedded
 async def test_writer_that_does_not_come_is_explained(servers) -> None:
     async with servers.migrated(engine_options={"pool_timeout": 0.05}) as db:
         async with db.session() as one, db.session() as two:
@@ -433,6 +435,7 @@ async def test_session_starts_with_the_bookmark_it_was_given(db: Database) -> No
         assert await session.bookmark() == token
 
 
+@pytest.mark.embedded
 async def test_what_changes_nothing_moves_nothing(db: Database) -> None:
     async with paused(db), db.session("first-primary") as session:
         before = await session.bookmark()
@@ -444,6 +447,7 @@ async def test_what_changes_nothing_moves_nothing(db: Database) -> None:
         assert await session.bookmark() == before
 
 
+@pytest.mark.embedded
 async def test_release_of_a_savepoint_is_no_commit(db: Database) -> None:
     async with db.session() as session:
         before = await session.bookmark()
@@ -462,7 +466,7 @@ async def test_backend_is_asked_for_a_position_after_a_commit_only(db, monkeypat
     asked = []
     backend = type(db.cluster.backend)
     committed = backend.committed
-    monkeypatch.setattr(backend, "committed", lambda *a: asked.append(a) or committed(*a))
+    monkeypatch.setattr(backend, "committed", lambda *a, **k: asked.append(a) or committed(*a, **k))
     async with db.session() as session:
         async with session.begin_nested():
             session.add(User(email="a"))
@@ -471,12 +475,13 @@ async def test_backend_is_asked_for_a_position_after_a_commit_only(db, monkeypat
         assert len(asked) == 1
 
 
+@pytest.mark.embedded
 async def test_failed_commit_moves_nothing_and_is_not_replayed(db: Database) -> None:
     async with db.session() as session:
         await add_user(session, "a")
         before = await session.bookmark()
         session.add(User(email="a"))
-        with pytest.raises(Exception, match="UNIQUE"):
+        with pytest.raises(Exception, match=r"(?i)unique"):
             await session.commit()
         await session.rollback()
         assert await session.bookmark() == before
@@ -504,6 +509,7 @@ async def test_bookmark_of_an_open_transaction_covers_what_it_has_read(db: Datab
             assert await reader.bookmark() == wrote
 
 
+@pytest.mark.embedded
 async def test_bookmark_during_a_write_does_not_cover_it(db: Database) -> None:
     async with db.session() as session:
         before = await session.bookmark()
@@ -525,6 +531,7 @@ async def test_bookmark_during_a_write_needs_no_second_connection(servers) -> No
 # Waiting and falling back ------------------------------------------------------------------
 
 
+@pytest.mark.embedded
 async def test_read_waits_for_a_replica_that_catches_up(servers) -> None:
     async with servers.migrated(max_wait=10) as db, db.session() as session:
         for replica in replicas(db):
@@ -579,10 +586,11 @@ async def test_waiting_readers_share_their_probes(servers, statements) -> None:
 async def test_without_fallback_the_error_says_who_is_how_far_behind(servers) -> None:
     async with servers.migrated(fallback=False) as db, paused(db), db.session() as session:
         await add_user(session, "a")
-        with pytest.raises(NotCaughtUp, match=r"replica-1 is 1 behind; replica-2 is 1 behind"):
+        with pytest.raises(NotCaughtUp, match=r"replica-1 is \d+ behind; replica-2 is \d+ behind"):
             await emails(session)
 
 
+@pytest.mark.embedded
 async def test_session_that_leaves_a_replica_never_goes_back_in_time(db: Database) -> None:
     one, two = replicas(db)
     await two.pause()

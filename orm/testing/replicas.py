@@ -12,7 +12,7 @@ from orm.exceptions import ConfigurationError
 from orm.replication import Replicator
 from orm.watcher import Server
 
-__all__ = ["Follower", "ReplicaControl", "Standby", "caught_up", "paused", "replicas"]
+__all__ = ["Follower", "ReplicaControl", "Standby", "caught_up", "followers", "paused", "replicas"]
 
 
 class Follower(ABC):
@@ -58,6 +58,7 @@ class Standby(Follower):
 
     async def pause(self) -> None:
         await self._ask("SELECT pg_wal_replay_pause()")
+        # It is so within a record's time, and PostgreSQL announces it to nobody.
         while await self._ask("SELECT pg_get_wal_replay_pause_state()") != "paused":
             await asyncio.sleep(0.002)
 
@@ -124,7 +125,8 @@ def replicas(database: Database) -> list[ReplicaControl]:
     return [ReplicaControl(database, server, replicator) for server, replicator in pairs]
 
 
-def _followers(database: Database) -> Sequence[Follower]:
+def followers(database: Database) -> Sequence[Follower]:
+    """The replicas of a database, in order, whatever its engine."""
     if database.replicators:
         return replicas(database)
     return [Standby(database, server) for server in database.cluster.replicas]
@@ -139,7 +141,7 @@ async def caught_up(database: Database, within: float = 10.0) -> None:
     Raises:
         TimeoutError: one of them did not.
     """
-    for replica in _followers(database):
+    for replica in followers(database):
         await replica.caught_up(within)
 
 
@@ -147,7 +149,7 @@ async def caught_up(database: Database, within: float = 10.0) -> None:
 async def paused(database: Database) -> AsyncIterator[Sequence[Follower]]:
     """All replicas stand still inside the block, and go on after it."""
     async with AsyncExitStack() as stack:
-        controls = _followers(database)
+        controls = followers(database)
         for replica in controls:
             await replica.pause()
             stack.push_async_callback(replica.resume)

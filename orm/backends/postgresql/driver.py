@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from orm.exceptions import ConfigurationError
 
-__all__ = ["arguments", "fetch", "sqlstate"]
+__all__ = ["arguments", "fetch", "in_transaction", "sqlstate"]
 
 _CONNECT: Final = 5
 """Seconds after which a server that does not answer at all counts as unreachable."""
@@ -76,6 +76,14 @@ async def _fetch(driver: Any, query: str) -> Any:
     except (Error, OSError) as error:
         raise OperationalError(query, None, error) from error
     return row
+
+
+def in_transaction(connection: Any) -> bool:
+    """Whether the server is in a transaction of the connection's, whoever began it."""
+    driver = connection.driver_connection
+    if hasattr(driver, "is_in_transaction"):
+        return bool(driver.is_in_transaction())
+    return bool(driver.info.transaction_status)  # 0 is IDLE
 
 
 def sqlstate(error: DBAPIError) -> str:

@@ -3,21 +3,23 @@
 from typing import Any, Final
 
 from sqlalchemy import URL, Engine, event
-from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
-from orm.backends.postgresql.driver import arguments
+from orm.backends.postgresql.driver import arguments, in_transaction
 from orm.backends.postgresql.position import identify
 from orm.exceptions import ConfigurationError
 
 __all__ = ["reader_engine", "snapshot_engine", "writer_engine"]
 
+_STREAMS: Final = "orm.postgresql.streams"
+
 
 def writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write."""
     engine = create_async_engine(url, **arguments(url, options))
-    event.listen(engine.sync_engine, "connect", identify)
-    event.listen(engine.sync_engine, "handle_error", _explain)
+    _prepare(engine)
     event.listen(engine.sync_engine, "set_connection_execution_options", _refuse_autocommit)
     event.listen(engine.sync_engine, "set_engine_execution_options", _refuse_autocommit)
     return engine
@@ -25,18 +27,48 @@ def writer_engine(url: URL, **options: Any) -> AsyncEngine:
 
 def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     """Read-only and in autocommit: each statement sees what is committed when it begins."""
-    readers: Final = arguments(url, options, default_transaction_read_only="on")
+    readers = arguments(url, options, default_transaction_read_only="on")
     engine = create_async_engine(
         url, **(readers | {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True})
     )
-    event.listen(engine.sync_engine, "connect", identify)
-    event.listen(engine.sync_engine, "handle_error", _explain)
+    _prepare(engine)
     return engine
 
 
 def snapshot_engine(reader: AsyncEngine) -> Engine:
     """Over the pool of a reader engine, with transactions that read one snapshot."""
     return reader.sync_engine.execution_options(isolation_level="REPEATABLE READ")
+
+
+def _prepare(engine: AsyncEngine) -> None:
+    sync = engine.sync_engine
+    event.listen(sync, "connect", identify)
+    event.listen(sync, "handle_error", _explain)
+    event.listen(sync, "do_execute", _begin_stream)
+    event.listen(sync, "do_execute_no_params", _begin_stream)
+    event.listen(sync, "reset", _end_streams)
+
+
+def _begin_stream(cursor: Any, *statement_and_context: Any) -> None:
+    if not cursor.server_side:
+        return
+    context: ExecutionContext = statement_and_context[-1]
+    context.root_connection.info.setdefault(_STREAMS, []).append(cursor)
+    connection: Any = context.root_connection.connection.dbapi_connection
+    # A cursor on the server lives in a transaction (PostgreSQL "DECLARE").
+    if connection.autocommit and not in_transaction(connection):
+        connection.run_async(lambda driver: driver.execute("BEGIN"))
+
+
+def _end_streams(connection: Any, record: ConnectionPoolEntry, state: Any) -> None:
+    streams = record.info.pop(_STREAMS, ())
+    if not state.asyncio_safe:  # the connection will not be used again
+        return
+    for cursor in streams:
+        cursor.close()
+    # SQLAlchemy takes a connection in autocommit to have nothing to end.
+    if connection.autocommit and in_transaction(connection):
+        connection.run_async(lambda driver: driver.execute("ROLLBACK"))
 
 
 def _refuse_autocommit(_: Any, options: dict[str, Any]) -> None:

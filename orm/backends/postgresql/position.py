@@ -1,9 +1,9 @@
 """Positions in the write-ahead log: what a server shows for certain, and what it may have shown.
 
 A history is a cluster (its system identifier), and each timeline is a domain of it: a server on
-timeline 2 that was left at F has all of timeline 1 up to F, and nothing after it. So a bookmark from
-before a failover goes on being comparable, and one that names what was lost is told from one that
-a server is merely behind.
+timeline 2 that was left at F has all of timeline 1 up to F, and nothing after it. So a bookmark
+from before a failover goes on being comparable, and one that names what was lost is told from one
+that a server is merely behind.
 """
 
 import re
@@ -54,38 +54,45 @@ SELECT
     s.system_identifier::text AS history
 FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s"""
 
+# The insert position counts the header of the next page as soon as a record ends at a page's end
+# (24 bytes; 40 at a segment's start), which nobody reaches while the server is idle.
+_INSERTED: Final = """\
+(SELECT i.lsn - CASE
+    WHEN (i.lsn - '0/0') % (SELECT setting::bigint FROM pg_settings
+                            WHERE name = 'wal_segment_size') = 40 THEN 40
+    WHEN (i.lsn - '0/0') % 8192 = 24 THEN 24
+    ELSE 0 END
+FROM (SELECT pg_current_wal_insert_lsn() AS lsn) AS i)"""
+
 # While a long commit record is being applied, what it commits is visible before the position of
 # the replay says so; 65,536 bytes are the most that such a record was ever seen to take.
-_SEEN: Final = """\
+_SEEN: Final = f"""\
 SELECT
     (CASE WHEN pg_is_in_recovery() THEN
         least(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()),
               pg_last_wal_replay_lsn() + 65536)
-        ELSE pg_current_wal_insert_lsn() END
+        ELSE {_INSERTED} END
         - '0/0')::bigint AS at,
     pg_is_in_recovery() AS standby,
     CASE WHEN pg_is_in_recovery() THEN (SELECT received_tli FROM pg_stat_wal_receiver)
         ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer
     END AS timeline,
     EXISTS (SELECT FROM pg_stat_wal_receiver) AS receives,
-    greatest(c.timeline_id, r.min_recovery_end_timeline) AS replayed
+    greatest(c.timeline_id, r.min_recovery_end_timeline) AS replayed,
+    CASE WHEN pg_is_in_recovery() OR current_setting('server_version_num')::integer < 170000
+        THEN false ELSE pg_current_wal_flush_lsn() < {_INSERTED} END AS unflushed
 FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r"""
 
 # A synchronous commit is flushed by now. One that was not, or of which that is not known, is
-# certain to lie before the insert position. That counts the header of the next page as soon as a
-# record ends at a page's end (24 bytes; 40 at a segment's start), which nobody reaches while the
-# server is idle.
-_COMMITTED: Final = """\
+# certain to lie before the insert position.
+_FLUSH: Final = "SELECT pg_logical_emit_message(false, 'orm', '', true)"
+
+_COMMITTED: Final = f"""\
 SELECT
     (pg_current_wal_flush_lsn() - '0/0')::bigint,
-    (i.lsn - CASE
-        WHEN (i.lsn - '0/0') % (SELECT setting::bigint FROM pg_settings
-                                WHERE name = 'wal_segment_size') = 40 THEN 40
-        WHEN (i.lsn - '0/0') % 8192 = 24 THEN 24
-        ELSE 0 END - '0/0')::bigint,
+    ({_INSERTED} - '0/0')::bigint,
     current_setting('synchronous_commit'),
-    ('x' || left(pg_walfile_name(i.lsn), 8))::bit(32)::integer
-FROM (SELECT pg_current_wal_insert_lsn() AS lsn) AS i"""
+    ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer"""
 
 _FORK: Final = re.compile(r"^\s*(\d+)\s+([0-9A-F]+)/([0-9A-F]+)", re.MULTILINE)
 _KEPT: Final = 16
@@ -130,6 +137,10 @@ def seen(connection: Connection) -> Bookmark | None:
     timeline = _timeline(connection, row)
     if timeline is None or row.at is None:
         return None
+    if not row.standby and row.unflushed:
+        # What is inserted and not flushed, by a read's hint bits perhaps, may wait for long until
+        # somebody commits, and so would who must see it on a standby.
+        connection.execute(text(_FLUSH))
     return _bookmark(connection, {timeline: row.at})
 
 

@@ -206,5 +206,5 @@ def _let_go(connection: DBAPIConnection, *_: Any) -> None:
 def _explain(context: ExceptionContext) -> None:
     if context.sqlalchemy_exception and "no such table" in str(context.original_exception):
         context.sqlalchemy_exception.add_note(
-            "Has this database been migrated? Run: alembic upgrade head"
+            "Has this database been migrated? Run: orm migrations apply"
         )
