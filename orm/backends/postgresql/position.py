@@ -63,10 +63,10 @@ FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system
 # The insert position counts the header of the next page as soon as a record ends at a page's end
 # (24 bytes; 40 at a segment's start), which nobody reaches while the server is idle.
 _INSERTED: Final = """\
-(SELECT i.lsn - CASE
-    WHEN (i.lsn - '0/0') % (SELECT setting::bigint FROM pg_settings
-                            WHERE name = 'wal_segment_size') = 40 THEN 40
-    WHEN (i.lsn - '0/0') % 8192 = 24 THEN 24
+(SELECT i.lsn - CASE (i.lsn - '0/0') % 8192
+    WHEN 24 THEN 24
+    WHEN 40 THEN CASE (i.lsn - '0/0') % pg_size_bytes(current_setting('wal_segment_size'))
+        WHEN 40 THEN 40 ELSE 0 END
     ELSE 0 END
 FROM (SELECT pg_current_wal_insert_lsn() AS lsn) AS i)"""
 
