@@ -226,7 +226,8 @@ class Watcher:
         Returns:
             The seconds waited.
         """
-        started = monotonic()
+        clock = asyncio.get_running_loop().time
+        started = clock()
         self.waiting += 1
         try:
             if self.waiting == 1:
@@ -240,4 +241,4 @@ class Watcher:
                 server.gave_up()
         finally:
             self.waiting -= 1
-        return monotonic() - started
+        return clock() - started

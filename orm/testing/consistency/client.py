@@ -1,9 +1,9 @@
 """A client: a seeded task that reads and writes, session after session, and records it all."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import select, update
@@ -14,7 +14,7 @@ from orm.bookmark import Bookmark
 from orm.database import Database
 from orm.exceptions import InvalidBookmark, OrmError
 from orm.session import BookmarkSession
-from orm.testing.consistency.board import Board, Handed
+from orm.testing.consistency.board import Handed, Shelf
 from orm.testing.consistency.cancel import CutOff, cancelled_at
 from orm.testing.consistency.history import Kind, Operation, Seen
 from orm.testing.consistency.recorder import Recorder
@@ -78,7 +78,7 @@ class Client:
         name: str,
         database: Database,
         recorder: Recorder,
-        board: Board,
+        board: Shelf,
         habits: Habits,
         seed: str,
     ) -> None:
@@ -160,7 +160,7 @@ class Client:
         id_ = f"{self._name}-{self._operations}"
         session = f"{self._name}.{self._sessions}"
         notes = _Notes()
-        start = monotonic()
+        start = asyncio.get_running_loop().time()
         self._recorder.write(
             Operation(
                 id=id_, session=session, kind=kind, start=start, end=start,
@@ -186,7 +186,7 @@ class Client:
             session=session,
             kind=kind,
             start=start,
-            end=monotonic(),
+            end=asyncio.get_running_loop().time(),
             after=self._after,
             reads=tuple(dict.fromkeys(notes.reads)),
             writes=tuple(notes.writes),
