@@ -41,6 +41,8 @@ class _Unit:
     opening: bool = False
     streams: list[Result[Any]] = field(default_factory=list)
     held: list[Connection] = field(default_factory=list)
+    failed: list[Server] = field(default_factory=list)
+    """They are not read from again: SQLAlchemy's transaction takes one connection of an engine."""
 
 
 class Router:
@@ -159,10 +161,11 @@ class Router:
         cluster, tracker = self.cluster, self._tracker
         waited = 0.0
         turn = next(cluster.turns)
+        replicas = [server for server in cluster.replicas if server not in self._unit.failed]
         while not tracker.first_primary:
             chosen = choose(
                 tracker.bookmark,
-                cluster.replicas,
+                replicas,
                 last=tracker.unsampled,
                 turn=turn,
                 may_wait=waited < cluster.max_wait,
@@ -177,7 +180,7 @@ class Router:
                 continue
             elif chosen == "wait":
                 left = cluster.max_wait - waited
-                waited += await_(cluster.watcher.wait(tracker.bookmark, cluster.replicas, left))
+                waited += await_(cluster.watcher.wait(tracker.bookmark, replicas, left))
             else:
                 break
         return self._open_primary(waited)
@@ -297,6 +300,7 @@ class Router:
         if not unit.connection.invalidated:
             unit.connection.connection.invalidate(error, soft=True)
         unit.server.fail(error)
+        unit.failed.append(unit.server)
         unit.connection = unit.server = None
         return True
 

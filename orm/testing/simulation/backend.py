@@ -10,8 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from orm.backends.base import FileCopy
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError
-from orm.testing.simulation.driver import Conflict, Error, Lost, ReadOnly, link_of, worlds
-from orm.testing.simulation.world import Machine
+from orm.testing.simulation.driver import Conflict, Lost, ReadOnly, link_of, worlds
 
 __all__ = ["SimulatedBackend"]
 
@@ -27,7 +26,7 @@ class SimulatedBackend:
 
     def snapshot_engine(self, reader: AsyncEngine) -> Engine:
         engine = reader.sync_engine.execution_options()
-        event.listen(engine, "begin", lambda connection: link_of(connection).begin_snapshot())
+        event.listen(engine, "begin", _repeat)
         return engine
 
     def prepare(self, connection: Connection) -> None:
@@ -58,6 +57,10 @@ class SimulatedBackend:
 
     def file_copies(self, primary: URL, count: int) -> Sequence[FileCopy]:
         raise ConfigurationError("simulated replicas are named by their URLs")
+
+
+def _repeat(connection: Connection) -> None:
+    link_of(connection).repeats = True
 
 
 def _engine(url: URL, options: dict[str, Any], *, writes: bool) -> AsyncEngine:

@@ -4,6 +4,7 @@ Each request and each answer takes virtual time, and may be cut off on its way.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar
@@ -27,6 +28,8 @@ worlds: Final[WeakValueDictionary[str, World]] = WeakValueDictionary()
 
 _LOCK_TIMEOUT: Final = 2.0
 _NO_WRITES: Final = Transaction()
+_DONE: Final = Statement(lambda *_: [], ())
+_SAVEPOINT: Final = re.compile(r"(?P<verb>(ROLLBACK TO |RELEASE )?SAVEPOINT) (?P<name>\w+)")
 _POINTS: Final = {
     point: Statement(lambda *_: [], (point,)) for point in ("at_least", "at_most")
 }
@@ -36,19 +39,23 @@ class Error(Exception):
     """Of the driver, as DB-API has it."""
 
 
-class Lost(Error):
+class OperationalError(Error):
+    """Of the server or the way to it."""
+
+
+class Lost(OperationalError):
     """The connection is gone, or could not be made."""
 
 
-class Conflict(Error):
+class Conflict(OperationalError):
     """A replica cancelled the statement, to go on replaying."""
 
 
-class ReadOnly(Error):
+class ReadOnly(OperationalError):
     """A write met a read-only server."""
 
 
-class LockTimeout(Error):
+class LockTimeout(OperationalError):
     """Another transaction held the row for too long."""
 
 
@@ -69,6 +76,8 @@ class Link:
         self.incarnation = machine.incarnation
         self.transaction: Transaction | None = None
         self.committed_at: int | None = None
+        self.repeats = False
+        """Whether the transaction that begins next is to be one of repeatable reads."""
         self.frozen_at: int | None = None
         """The commit that its repeatable reads see; None in autocommit."""
         self._lost = False
@@ -77,6 +86,11 @@ class Link:
 
     def cursor(self, *, server_side: bool = False) -> "_Cursor":
         return _Cursor(self, server_side)
+
+    def begin(self) -> None:
+        """Begin a transaction; one that writes begins with its first statement."""
+        if self.repeats:
+            await_(self.request(self._freeze))
 
     def commit(self) -> None:
         if self.transaction is not None:
@@ -104,24 +118,22 @@ class Link:
         at = self._world.commit(transaction)
         return at if wrote else None
 
+    def _freeze(self) -> None:
+        self.frozen_at = self._machine.snapshot
+
     def _roll_back(self) -> None:
-        transaction, self.transaction, self.frozen_at = self.transaction, None, None
+        transaction, self.transaction = self.transaction, None
+        self.frozen_at, self.repeats = None, False
         if transaction is not None:
             self._world.unlock(transaction)
-
-    def begin_snapshot(self) -> None:
-        """Have all reads until the next rollback see one state."""
-
-        def begin() -> None:
-            self.frozen_at = self._machine.snapshot
-
-        await_(self.request(begin))
 
     async def execute(self, sql: str, parameters: Sequence[Any]) -> tuple[Statement, list[Any]]:
         """Answer a statement of the workload, or the name of a point of the machine."""
         machine, chance = self._machine, self._chance
         if sql in _POINTS:
             return _POINTS[sql], await self.request(lambda: [(getattr(machine, sql),)])
+        if point := _SAVEPOINT.fullmatch(sql):
+            return _DONE, await self.request(lambda: self._savepoint(point["verb"], point["name"]))
         statement = understood(sql)
         if not machine.is_primary and chance.random() < self._world.conflicts:
             await self._travel()
@@ -142,9 +154,13 @@ class Link:
 
         return statement, await self.request(run)
 
-    def savepoint(self, do: Callable[[Transaction], None]) -> None:
-        """Do something with a savepoint."""
-        await_(self.request(lambda: do(self._begin())))
+    def _savepoint(self, verb: str, name: str) -> list[Any]:
+        transaction = self._begin()
+        if verb == "SAVEPOINT":
+            transaction.save(name)
+        elif verb == "ROLLBACK TO SAVEPOINT":
+            transaction.back_to(name)
+        return []
 
     def _begin(self) -> Transaction:
         if self._lost:
@@ -272,7 +288,7 @@ async def _connect(url: URL, writes: bool) -> Link:
 _DBAPI: Final = SimpleNamespace(
     paramstyle="qmark",
     Error=Error,
-    OperationalError=Error,
+    OperationalError=OperationalError,
     connect=lambda url, writes: await_(_connect(url, writes)),
 )
 """The module that DB-API would have."""
@@ -316,14 +332,8 @@ class SimulatedDialect(default.DefaultDialect):
     def do_terminate(self, dbapi_connection: Any) -> None:
         dbapi_connection.terminate()
 
-    def do_savepoint(self, connection: Connection, name: str) -> None:
-        link_of(connection).savepoint(lambda transaction: transaction.save(name))
-
-    def do_rollback_to_savepoint(self, connection: Connection, name: str) -> None:
-        link_of(connection).savepoint(lambda transaction: transaction.back_to(name))
-
-    def do_release_savepoint(self, connection: Connection, name: str) -> None:
-        link_of(connection).savepoint(lambda transaction: None)
+    def do_begin(self, dbapi_connection: Any) -> None:
+        dbapi_connection.begin()
 
 
 def link_of(connection: Connection) -> Link:

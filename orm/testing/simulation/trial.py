@@ -163,10 +163,11 @@ async def _run(trial: Plan) -> tuple[History, Counter[str]]:
             group.create_task(nemesis.run(go_on))
             for client in clients:
                 group.create_task(client.run(go_on))
-        await audit(database, recorder)
         leaked = {name: held for name, held in _held(database) if held}
         if leaked:
             raise AssertionError(f"connections were not given back: {leaked}")
+    async with Database(urls[0]) as database:
+        await audit(database, recorder)
     return recorder.history(), nemesis.done
 
 
