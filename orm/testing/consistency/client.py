@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -18,7 +17,7 @@ from orm.testing.consistency.board import Handed, Shelf
 from orm.testing.consistency.cancel import CutOff, cancelled_at
 from orm.testing.consistency.history import Kind, Operation, Seen
 from orm.testing.consistency.recorder import Recorder
-from orm.testing.consistency.tables import LOG, REGISTER, registers, seen_in
+from orm.testing.consistency.tables import APPEND, RAISE, log_of, registers, seen_in
 
 __all__ = ["Client", "Habits"]
 
@@ -261,7 +260,7 @@ class Client:
         match chance.randrange(4):
             case 0:
                 some = chance.sample(range(keys), k=min(2, keys))
-                rows = await self._session.execute(registers(some))
+                rows = await self._session.execute(registers(tuple(some)))
                 notes.reads += map(seen_in, rows)
             case 1:
                 rows = await self._session.execute(registers())
@@ -269,12 +268,11 @@ class Client:
             case 2:
                 await self._read_log(notes, chance.randrange(keys))
             case _:
-                row = (await self._session.execute(registers([chance.randrange(keys)]))).one()
+                row = (await self._session.execute(registers((chance.randrange(keys),)))).one()
                 notes.reads.append(seen_in(row))
 
     async def _read_log(self, notes: _Notes, key: int) -> None:
-        log = select(LOG.c.key, LOG.c.version, LOG.c.writer).where(LOG.c.key == key)
-        rows = (await self._session.execute(log.order_by(LOG.c.version))).all()
+        rows = (await self._session.execute(log_of(key))).all()
         versions = [row.version for row in rows]
         if versions != list(range(1, len(versions) + 1)):
             missing = sorted(set(range(1, max(versions))) - set(versions))
@@ -332,15 +330,12 @@ class Client:
         # In order, so that two of these never wait for each other's rows.
         some = sorted(self._chance.sample(range(keys), k=min(keys, self._chance.choice([1, 1, 2]))))
         for key in some:
-            raised = update(REGISTER).where(REGISTER.c.key == key)
-            raised = raised.values(version=REGISTER.c.version + 1, writer=id_)
-            version = (
-                await self._session.execute(raised.returning(REGISTER.c.version))
-            ).scalar_one()
+            raised = await self._session.execute(RAISE, {"of": key, "by": id_})
+            version = raised.scalar_one()
             entry = {"key": key, "version": version, "writer": id_}
-            await self._session.execute(LOG.insert().values(entry))
+            await self._session.execute(APPEND, entry)
             notes.writes.append(Seen(key, version, id_))
         if self._chance.random() < 0.3:
-            rows = await self._session.execute(registers(some))
+            rows = await self._session.execute(registers(tuple(some)))
             if sorted(map(seen_in, rows)) != notes.writes:
                 notes.torn = "the transaction did not see what it had just written"
