@@ -4,6 +4,7 @@ A `Router` finds the connection that a transaction reads from, and keeps what th
 up to date. All of it runs inside SQLAlchemy's greenlet.
 """
 
+from asyncio import CancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -41,6 +42,7 @@ class _Unit:
     opening: bool = False
     streams: list[Result[Any]] = field(default_factory=list)
     held: list[Connection] = field(default_factory=list)
+    cut_off: CancelledError | None = None
     failed: list[Server] = field(default_factory=list)
     """They are not read from again: SQLAlchemy's transaction takes one connection of an engine."""
 
@@ -114,24 +116,35 @@ class Router:
     def committed(self) -> None:
         """COMMIT has just succeeded, and the connection is still at hand."""
         writer = self._unit.writer
-        at = self.cluster.backend.committed(writer) if writer is not None else None
+        try:
+            at = self.cluster.backend.committed(writer) if writer is not None else None
+        except DBAPIError:
+            return  # the write stands, and is located when somebody has to know
+        except CancelledError as error:
+            self._unit.cut_off = error  # SQLAlchemy's transaction would never end
+            return
         if at is not None:
             self._tracker.saw(at)
             self.cluster.primary.advance(at)
             self.cluster.committed()
 
     def ended(self) -> None:
-        """The transaction is over: give back its reading connections, forget where it ran."""
+        """The transaction is over: give back its reading connections, forget where it ran.
+
+        Raises:
+            asyncio.CancelledError: it was cancelled after its COMMIT, which stands.
+        """
         unit, self._unit = self._unit, _Unit()
         if unit.connection is not None or unit.writer is not None:
             self._tracker.first_primary = False
-        if not unit.held and not unit.streams:
-            return
-        with ExitStack() as stack:  # whatever fails or is cancelled, the rest is given back too
-            for connection in unit.held:
-                stack.callback(connection.close)
-            for stream in unit.streams:
-                stack.callback(stream.close)
+        if unit.held or unit.streams:
+            with ExitStack() as stack:  # whatever fails or is cancelled, the rest is given back too
+                for connection in unit.held:
+                    stack.callback(connection.close)
+                for stream in unit.streams:
+                    stack.callback(stream.close)
+        if unit.cut_off is not None:
+            raise unit.cut_off
 
     # Reads -----------------------------------------------------------------------------------
 

@@ -168,7 +168,10 @@ class Backend(Protocol):
         ...
 
     def committed(self, connection: Connection) -> Bookmark | None:
-        """The position of the commit that has just succeeded here; None if nothing was written."""
+        """The position of the commit that has just succeeded here; None if nothing was written.
+
+        If asking for it fails, or is cancelled, the write stands, and is located later.
+        """
         ...
 
     def is_unavailable(self, error: DBAPIError) -> bool:

@@ -11,6 +11,7 @@ from orm.backends.base import FileCopy
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError
 from orm.testing.simulation.driver import Conflict, Lost, ReadOnly, link_of, worlds
+from orm.testing.simulation.world import World
 
 __all__ = ["SimulatedBackend"]
 
@@ -42,9 +43,11 @@ class SimulatedBackend:
         return _where(connection, "at_most")
 
     def committed(self, connection: Connection) -> Bookmark | None:
-        link, history = link_of(connection), _history(connection)
+        link, world = link_of(connection), _world(connection)
         at, link.committed_at = link.committed_at, None
-        return None if at is None else Bookmark.at(history, at)
+        if at is None:
+            return None
+        return _where(connection, "at_most") if world.samples else Bookmark.at(world.history, at)
 
     def is_unavailable(self, error: DBAPIError) -> bool:
         return isinstance(error.orig, Lost | Conflict)
@@ -67,11 +70,11 @@ def _engine(url: URL, options: dict[str, Any], *, writes: bool) -> AsyncEngine:
     return create_async_engine(url, connect_args={"writes": writes}, **options)
 
 
-def _history(connection: Connection) -> str:
-    return worlds[connection.engine.url.host or ""].history
+def _world(connection: Connection) -> World:
+    return worlds[connection.engine.url.host or ""]
 
 
 def _where(connection: Connection, point: str) -> Bookmark:
     # A statement of SQLAlchemy's, so that it begins a transaction and hears of what goes wrong.
     at: int = connection.exec_driver_sql(point).scalar_one()
-    return Bookmark.at(_history(connection), at)
+    return Bookmark.at(_world(connection).history, at)

@@ -11,7 +11,7 @@ from orm.testing.simulation.world import Machine, World
 
 __all__ = ["FAULTS", "Nemesis"]
 
-FAULTS: Final = "lag pause partition freeze crash outage slow drop conflict jump".split()
+FAULTS: Final = "lag pause partition silence freeze crash outage slow drop conflict jump".split()
 """What it can do: `outage` is of the primary, all others are of any server or of the network."""
 
 _SHORTEST, _LONGEST = 0.005, 0.3  # seconds from one fault to the next, and that most last
@@ -64,6 +64,13 @@ class Nemesis:
         replica.partitioned = True
         await self._rest()
         replica.partitioned = False
+        replica.wake()
+
+    async def _silence(self, replica: Machine) -> None:
+        """A long commit record: what it brings is seen before its position is said."""
+        replica.silent = True
+        await self._rest()
+        replica.silent = False
         replica.wake()
 
     async def _freeze(self, replica: Machine) -> None:

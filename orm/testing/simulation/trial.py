@@ -39,6 +39,7 @@ class Plan:
         clients: tasks.
         replicas: for each replica's address, how many machines are behind it.
         latency: the longest that a request or an answer travels, in seconds.
+        samples: whether the position of a commit takes a request of its own.
         faults: of `FAULTS`.
         habits: of the clients.
         options: of the `Database`.
@@ -49,6 +50,7 @@ class Plan:
     clients: int = 4
     replicas: tuple[int, ...] = (1, 1)
     latency: float = 0.002
+    samples: bool = False
     faults: tuple[str, ...] = ()
     habits: Habits = field(default_factory=Habits)
     options: dict[str, Any] = field(default_factory=dict)
@@ -111,6 +113,7 @@ def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
         clients=chance.choice([2, 4, 8]),
         replicas=chance.choice([(1,), (1, 1), (1, 1), (1, 1), (2,), (2, 1)]),
         latency=chance.choice([0.0, 0.0005, 0.005]),
+        samples=chance.random() < 0.5,
         faults=tuple(some if only is None else [only]),
         habits=Habits(
             keys=chance.choice([2, 8]),
@@ -145,7 +148,9 @@ def run(trial: Plan) -> Result:
 
 async def _run(trial: Plan) -> tuple[History, Counter[str]]:
     name = f"trial-{trial.seed}"
-    world = World(trial.seed, trial.habits.keys, trial.replicas, trial.latency, 0.0)
+    world = World(
+        trial.seed, trial.habits.keys, trial.replicas, trial.latency, samples=trial.samples
+    )
     worlds[name] = world
     recorder, shelf = Recorder(), _Memory()
     nemesis = Nemesis(world, trial.faults, trial.seed)

@@ -6,7 +6,6 @@ A replica has four points, each at or behind the one before: what it has *receiv
 
 import asyncio
 import random
-from collections.abc import Callable
 from typing import Final
 
 from orm.testing.simulation.store import Store, Transaction
@@ -25,18 +24,21 @@ class World:
         keys: how many registers there are.
         replicas: for each replica's address, how many machines are behind it.
         latency: the longest that a request or an answer travels, in seconds.
-        drops: the share of requests that end in a broken connection.
+        samples: whether the position of a commit takes a request of its own.
     """
 
     def __init__(
-        self, seed: str, keys: int, replicas: tuple[int, ...], latency: float, drops: float
+        self, seed: str, keys: int, replicas: tuple[int, ...], latency: float, *, samples: bool
     ) -> None:
         self.chance = random.Random(f"{seed}/world")
         self.store = Store(keys)
         self.history = "simulated"
         self.latency = latency
-        self.drops = drops
+        self.samples = samples
+        self.drops = 0.0
+        """The share of requests that end in a broken connection."""
         self.conflicts = 0.0
+        """The share of statements that a replica cancels."""
         self.locks: dict[int, Transaction] = {}
         self.unlocked = asyncio.Event()
         self.primary = Machine(self, "primary", is_primary=True)
@@ -86,7 +88,8 @@ class Machine:
         self.starts = 1
         self.received = self.seen = self.said = self.durable = 0
         self.lag = _TICK
-        self.down = self.partitioned = self.paused = False
+        self.down = self.partitioned = self.paused = self.silent = False
+        """It refuses connections; receives nothing; shows nothing new; does not say what it shows."""
         self.slow = 0.0
         """Seconds that every request takes longer."""
         self._running = asyncio.Event()
@@ -130,7 +133,7 @@ class Machine:
             or (
                 (self.partitioned or self.received == head)
                 and (self.paused or self.seen == self.received)
-                and self.said == self.seen
+                and (self.silent or self.said == self.seen)
             )
         )
 
@@ -144,7 +147,7 @@ class Machine:
                 self.received = between(self.received, self._world.store.commits)
             case 1 if not self.paused:
                 self.seen = between(self.seen, self.received)
-            case 2:
+            case 2 if not self.silent:
                 self.said = between(self.said, self.seen)
             case 3:
                 self.durable = between(self.durable, self.said)
@@ -180,9 +183,4 @@ class Machine:
 
     def restart(self) -> None:
         self.down = False
-        self.wake()
-
-    def set(self, change: Callable[["Machine"], None]) -> None:
-        """Change how it replicates."""
-        change(self)
         self.wake()
