@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -200,8 +201,12 @@ class Client:
         self._recorder.write(operation)
         self._after, self._given = (id_,), ()
         if error:
-            await self._session.rollback()
+            await self._roll_back()
         return operation
+
+    async def _roll_back(self) -> None:
+        with suppress(DBAPIError):  # the connection is gone, and its transaction with it
+            await self._session.rollback()
 
     # Units -----------------------------------------------------------------------------------
 
@@ -248,12 +253,12 @@ class Client:
         await self._operate("read", work)
         match self._chance.randrange(3):
             case 0:
-                await self._session.rollback()
+                await self._roll_back()
             case 1:
                 await self._session.commit()
             case _:
                 await self._operate("read", self._read)
-                await self._session.rollback()
+                await self._roll_back()
 
     async def _read(self, _: str, notes: _Notes) -> None:
         chance, keys = self._chance, self._habits.keys
@@ -309,7 +314,7 @@ class Client:
         read = await self._operate("read", self._read)
         if read.outcome == "ok":
             await self._autobegin()
-        await self._session.rollback()
+        await self._roll_back()
 
     async def _savepoint(self) -> None:
         """A savepoint that is released; then the whole is committed, or rolled back."""

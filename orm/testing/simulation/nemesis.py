@@ -14,7 +14,8 @@ __all__ = ["FAULTS", "Nemesis"]
 FAULTS: Final = "lag pause partition silence freeze crash outage slow drop conflict jump".split()
 """What it can do: `outage` is of the primary, all others are of any server or of the network."""
 
-_SHORTEST, _LONGEST = 0.005, 0.3  # seconds from one fault to the next, and that most last
+_BETWEEN: Final = 0.03  # seconds, at most, from one fault to the next
+_SHORTEST, _LONGEST = 0.002, 0.5  # seconds that most last
 _LONG: Final = 12.0  # seconds that some last: longer than any probe may take
 
 
@@ -38,15 +39,17 @@ class Nemesis:
         """One fault after the other, for as long as it is to; several may last at once."""
         async with asyncio.TaskGroup() as group:
             while go_on() and self._faults:
-                await asyncio.sleep(self._chance.uniform(_SHORTEST, _LONGEST))
+                await asyncio.sleep(self._chance.random() * _BETWEEN)
                 fault = self._chance.choice(self._faults)
                 do: Callable[[Machine], Awaitable[None]] = getattr(self, f"_{fault}")
                 group.create_task(do(self._chance.choice(self._world.replicas)))  # type: ignore[arg-type]
                 self.done[fault] += 1
 
     async def _rest(self) -> None:
-        longest = _LONG if self._chance.random() < 0.05 else _LONGEST
-        await asyncio.sleep(self._chance.uniform(_SHORTEST, longest))
+        if self._chance.random() < 0.02:
+            await asyncio.sleep(self._chance.random() * _LONG)
+        else:  # of all orders of magnitude alike
+            await asyncio.sleep(_SHORTEST * (_LONGEST / _SHORTEST) ** self._chance.random())
 
     def _any(self, replica: Machine) -> Machine:
         return self._world.primary if self._chance.random() < 0.2 else replica

@@ -49,7 +49,7 @@ class Plan:
     operations: int
     clients: int = 4
     replicas: tuple[int, ...] = (1, 1)
-    latency: float = 0.002
+    latency: float = 0.02
     samples: bool = False
     faults: tuple[str, ...] = ()
     habits: Habits = field(default_factory=Habits)
@@ -98,7 +98,7 @@ def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
     """
     chance = random.Random(f"plan/{seed}")
     some = chance.sample(FAULTS, k=chance.choice([0, 1, 2, 4, len(FAULTS)]))
-    options: dict[str, Any] = {"max_wait": chance.choice([0.0, 0.02, 0.05, 1.0])}
+    options: dict[str, Any] = {"max_wait": chance.choice([0.0, 0.05, 0.05, 1.0])}
     if chance.random() < 0.3:
         options["engine_options"] = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 1}
     if chance.random() < 0.3:
@@ -112,7 +112,7 @@ def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
         operations=operations,
         clients=chance.choice([2, 4, 8]),
         replicas=chance.choice([(1,), (1, 1), (1, 1), (1, 1), (2,), (2, 1)]),
-        latency=chance.choice([0.0, 0.0005, 0.005]),
+        latency=chance.choice([0.0, 0.001, 0.01, 0.03]),
         samples=chance.random() < 0.5,
         faults=tuple(some if only is None else [only]),
         habits=Habits(
