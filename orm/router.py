@@ -4,7 +4,7 @@ A `Router` finds the connection that a transaction reads from, and keeps what th
 up to date. All of it runs inside SQLAlchemy's greenlet.
 """
 
-from asyncio import CancelledError
+from asyncio import CancelledError, get_running_loop
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -172,7 +172,8 @@ class Router:
 
     def _open(self) -> Connection:
         cluster, tracker = self.cluster, self._tracker
-        waited = 0.0
+        waited, clock = 0.0, get_running_loop().time
+        deadline = clock() + cluster.max_wait
         turn = next(cluster.turns)
         replicas = [server for server in cluster.replicas if server not in self._unit.failed]
         while not tracker.first_primary:
@@ -181,7 +182,7 @@ class Router:
                 replicas,
                 last=tracker.unsampled,
                 turn=turn,
-                may_wait=waited < cluster.max_wait,
+                may_wait=clock() < deadline,
             )
             if isinstance(chosen, Server):
                 if tracker.unsampled not in (None, chosen):
@@ -189,10 +190,12 @@ class Router:
                 elif connection := self._connect(chosen):
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP
                     return self._pin(chosen, connection, waited, reason)
+                elif clock() >= deadline:  # several servers behind one address may answer in turn
+                    replicas.remove(chosen)
             elif not tracker.proven and self._prove():
                 continue
             elif chosen == "wait":
-                left = cluster.max_wait - waited
+                left = deadline - clock()
                 waited += await_(cluster.watcher.wait(tracker.bookmark, replicas, left))
             else:
                 break

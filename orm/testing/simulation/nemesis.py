@@ -110,4 +110,4 @@ class Nemesis:
     async def _jump(self, _: Machine) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
-        loop.jump(self._chance.uniform(0, _LONG))
+        loop.jump(_SHORTEST * (_LONG / _SHORTEST) ** self._chance.random())
