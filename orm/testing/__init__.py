@@ -1,5 +1,23 @@
-"""For tests of applications: replicas whose lag one can set, pause and resume."""
+"""For tests of applications: replicas whose lag one can set, pause and resume.
 
-from orm.testing.replicas import Follower, ReplicaControl, caught_up, followers, paused, replicas
+Clusters of PostgreSQL are in `orm.testing.postgresql`, fixtures for pytest in `orm.testing.plugin`.
+"""
+
+from typing import TYPE_CHECKING
+
+from orm._lazy import lazy
+
+if TYPE_CHECKING:
+    from orm.testing.replicas import (
+        Follower,
+        ReplicaControl,
+        caught_up,
+        followers,
+        paused,
+        replicas,
+    )
 
 __all__ = ["Follower", "ReplicaControl", "caught_up", "followers", "paused", "replicas"]
+
+# pytest imports the plugin in this package also where no test asks for any of these.
+__getattr__ = lazy(__name__, dict.fromkeys(__all__, "orm.testing.replicas"))

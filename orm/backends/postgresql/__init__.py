@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.base import FileCopy, Thing
 from orm.backends.postgresql import engines, fences, migrating, position
-from orm.backends.postgresql.blockers import blockers
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import sqlstate
+from orm.backends.postgresql.explain import explain
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
 from orm.backends.squawk import lint
@@ -43,6 +43,7 @@ class PostgreSQLBackend:
     reserved_tables: frozenset[str] = frozenset()
     all_ddl_is_transactional = False
     has_fences = True
+    new_columns_need_constants = False
 
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
         return engines.writer_engine(url, **options)
@@ -71,8 +72,8 @@ class PostgreSQLBackend:
     def verify(self, connection: Connection, known: Counter[str]) -> None:
         migrating.verify(connection)
 
-    def blockers(self, connection: Connection, error: DBAPIError) -> str | None:
-        return blockers(connection, error)
+    def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
+        return explain(connection, error)
 
     def restore_point(
         self, connection: Connection, name: str, without: frozenset[str]

