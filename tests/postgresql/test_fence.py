@@ -43,10 +43,9 @@ async def database(cluster: Cluster, driver: Any) -> Any:
 async def unfinished_commit(cluster: Cluster, email: str) -> Any:
     """A commit that standbys show, and the primary does not, for as long as the block."""
     primary, synchronous = cluster.primary, cluster.standbys[0]
-    primary.configure(f"synchronous_standby_names = '{synchronous.name}'")
-    primary.sql("SELECT pg_reload_conf()")
+    primary.set("synchronous_standby_names", synchronous.name)
     cluster.caught_up()
-    synchronous.freeze_only("walreceiver")
+    synchronous.black_hole()
     insert = f"INSERT INTO users (email) VALUES ('{email}')"
     writing = asyncio.create_task(asyncio.to_thread(primary.sql, insert))
     try:
@@ -54,8 +53,7 @@ async def unfinished_commit(cluster: Cluster, email: str) -> Any:
     finally:
         synchronous.thaw()
         await writing
-        primary.configure("synchronous_standby_names = ''")
-        primary.sql("SELECT pg_reload_conf()")
+        primary.set("synchronous_standby_names", "")
 
 
 async def sees(session: Any, email: str) -> None:

@@ -63,8 +63,11 @@ class SimulatedBackend:
     def fence(self, connection: Connection) -> str | None:
         return None
 
-    def passes(self, connection: Connection, fence: str) -> bool:
-        return True
+    def hidden(self, connection: Connection, fence: str) -> frozenset[int]:
+        return frozenset()
+
+    def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
+        return hidden
 
     def is_unavailable(self, error: DBAPIError) -> bool:
         return isinstance(error.orig, Lost | Conflict)
