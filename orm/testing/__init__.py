@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from orm._lazy import lazy
 
 if TYPE_CHECKING:
-    from orm.testing.replicas import (
+    from orm.testing.control import (
         Follower,
         ReplicaControl,
         caught_up,
@@ -20,4 +20,4 @@ if TYPE_CHECKING:
 __all__ = ["Follower", "ReplicaControl", "caught_up", "followers", "paused", "replicas"]
 
 # pytest imports the plugin in this package also where no test asks for any of these.
-__getattr__ = lazy(__name__, dict.fromkeys(__all__, "orm.testing.replicas"))
+__getattr__ = lazy(__name__, dict.fromkeys(__all__, "orm.testing.control"))

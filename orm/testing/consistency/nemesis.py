@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orm.database import Database
 from orm.replication import incarnation
-from orm.testing.replicas import ReplicaControl, replicas
+from orm.testing.control import ReplicaControl, replicas
 
 __all__ = ["FAULTS", "Nemesis"]
 
