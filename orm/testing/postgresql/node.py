@@ -81,7 +81,9 @@ class Node:
         Raises:
             RuntimeError: it failed; with what the server said.
         """
-        target = f"host={self.folder} port={self.port} user=postgres dbname={database or self.database}"
+        target = (
+            f"host={self.folder} port={self.port} user=postgres dbname={database or self.database}"
+        )
         psql = self._programs / "psql"
         options = ("-XAtq", "-v", "ON_ERROR_STOP=1", "-d", target, "-c", statement)
         return programs.run(psql, *options).splitlines()
