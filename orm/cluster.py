@@ -1,21 +1,25 @@
 """The servers of one database, and the rules that all its sessions share."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
+from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends import Backend
 from orm.bookmark import Bookmark
 from orm.constraint import Constraint, parse
-from orm.exceptions import DatabaseClosed, ForeignBookmark
+from orm.exceptions import DatabaseClosed, ForeignBookmark, NotCaughtUp
 from orm.routing import Route
 from orm.tracker import Tracker
 from orm.watcher import Server, Watcher
 
 __all__ = ["Cluster"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -25,6 +29,7 @@ class Cluster:
     Attributes:
         backend: what the engine family can do.
         writer: the engine for transactions that may write, on the primary.
+        new_writer: makes one, for another server.
         primary: the primary, for plain reads.
         replicas: all replicas.
         watcher: keeps the knowledge of all servers fresh.
@@ -37,6 +42,7 @@ class Cluster:
 
     backend: Backend
     writer: AsyncEngine
+    new_writer: Callable[[URL], AsyncEngine]
     primary: Server
     replicas: Sequence[Server]
     watcher: Watcher
@@ -51,6 +57,76 @@ class Cluster:
     """Told where each transaction goes."""
     closed: bool = False
     turns: "count[int]" = field(default_factory=count)
+    lineage: int = 0
+    """Raised whenever the primary is another one, or leads another life, than it was."""
+    head: Bookmark | None = None
+    """Where the primary was when it last answered."""
+    _writers: dict[str, AsyncEngine] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._writers[self.primary.name] = self.writer
+        for server in (self.primary, *self.replicas):
+            server.answered = self._answered
+
+    @property
+    def writers(self) -> Iterable[AsyncEngine]:
+        """The engines of all servers that have been primary."""
+        return self._writers.values()
+
+    # Roles -------------------------------------------------------------------------------------
+
+    def _answered(self, server: Server) -> None:
+        """Roles are what servers say, and not what they were configured as."""
+        at = server.knowledge.at
+        if at is None or server.is_standby is None:
+            return
+        if server is self.primary:
+            if server.is_standby:
+                server.fail(NotCaughtUp("it is a standby, and no other server is the primary"))
+            else:
+                self.primary_at(at)
+        elif not server.is_standby:
+            if self.head is None or self.primary.is_standby or self._is_later(at):
+                self._elect(server, at)
+            else:
+                server.fail(NotCaughtUp("it is a primary that was replaced by another one"))
+        elif self.head is not None and at.history == self.head.history:
+            diverged = self.backend.lost(self.head, at)
+            if diverged:
+                server.fail(NotCaughtUp(f"it follows a primary that was replaced: {diverged}"))
+
+    def primary_at(self, at: Bookmark) -> None:
+        """The primary has been there: at a commit, or when it was asked."""
+        if self._is_later(at):
+            self._new_lineage()
+        if self.head is None or not self.head.covers(at):
+            self.head = at if self.head is None or self._is_later(at) else self.head.merge(at)
+
+    def _is_later(self, at: Bookmark) -> bool:
+        head = self.head
+        return head is not None and (at.history != head.history or self.backend.is_later(at, head))
+
+    def _elect(self, server: Server, at: Bookmark) -> None:
+        old = self.primary
+        _log.warning(
+            "%s is the primary now, and %s is not",
+            server.name,
+            old.name,
+            extra={"server": server.name, "was": old.name},
+        )
+        old.role, server.role = "replica", "primary"
+        self.primary = server
+        self.replicas = [*(other for other in self.replicas if other is not server), old]
+        if server.name not in self._writers:
+            self._writers[server.name] = self.new_writer(server.url)
+        self.writer = self._writers[server.name]
+        self.head = at
+        self._new_lineage()
+
+    def _new_lineage(self) -> None:
+        self.lineage += 1
+        for replica in self.replicas:
+            replica.distrust()
 
     def require_open(self) -> Bookmark:
         """The floor.
@@ -75,11 +151,11 @@ class Cluster:
         floor = self.require_open()
         first_primary, bookmark = parse(constraint, self.keys)
         if bookmark is None:
-            return Tracker(floor, first_primary=first_primary, proven=True)
+            return Tracker(floor, first_primary=first_primary, proven=self.lineage)
         if bookmark.history == floor.history:
-            return Tracker(floor.merge(bookmark), first_primary=False, proven=False)
+            return Tracker(floor.merge(bookmark), first_primary=False, proven=None)
         if self.stray_bookmarks == "error":
             raise ForeignBookmark(
                 "the bookmark is of another database, or of this one before it was restored"
             )
-        return Tracker(floor, first_primary=True, proven=True, stray=True)
+        return Tracker(floor, first_primary=True, proven=self.lineage, stray=True)

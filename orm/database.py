@@ -100,6 +100,7 @@ class Database:
         self._cluster = Cluster(
             backend=backend,
             writer=writer,
+            new_writer=partial(backend.writer_engine, **options),
             primary=primary_server,
             replicas=replica_servers,
             watcher=Watcher([primary_server, *replica_servers]),
@@ -144,6 +145,9 @@ class Database:
     async def _open(self) -> None:
         cluster = self._cluster
         self._loop = asyncio.get_running_loop()
+        if not self._replicators:  # the servers may have changed roles since they were configured
+            await cluster.primary.probe()
+            await asyncio.gather(*(replica.probe() for replica in cluster.replicas))
         async with cluster.writer.begin() as connection:
             await connection.run_sync(cluster.backend.prepare)
         async with cluster.primary.engine.connect() as connection:
@@ -186,7 +190,8 @@ class Database:
         """
         self._started = self._cluster.closed = True
         async with AsyncExitStack() as stack:  # whatever fails, the rest is closed too
-            stack.push_async_callback(self._cluster.writer.dispose)
+            for writer in self._cluster.writers:
+                stack.push_async_callback(writer.dispose)
             for server in (self._cluster.primary, *self._cluster.replicas):
                 stack.push_async_callback(server.dispose)
             for replicator in self._replicators:

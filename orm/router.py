@@ -4,6 +4,7 @@ A `Router` finds the connection that a transaction reads from, and keeps what th
 up to date. All of it runs inside SQLAlchemy's greenlet.
 """
 
+import asyncio
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,6 +25,10 @@ __all__ = ["Router"]
 _CANNOT_CONNECT: Final = (DBAPIError, InvalidRequestError, OSError)
 """The pool raises the second once it has dropped several connections in a row (`_checkout`), a
 driver the third."""
+
+_FENCE: Final = 5.0  # seconds
+_SHORTEST: Final = 0.001
+_LONGEST: Final = 0.02
 
 _NO_POSITION: Final = "the primary has lost its position: start the Database anew"
 
@@ -98,12 +103,13 @@ class Router:
     def writer(self) -> Engine:
         """The engine for a transaction that may write."""
         primary = self.cluster.primary
-        if not self._tracker.proven:
-            self._prove()
+        if self._unit.writer is None:  # asked for each statement, decided once
+            if self._tracker.proven != self.cluster.lineage:
+                self._prove()
+            self._pass_fence()
+            self._decided(primary, 0.0, Reason.MAY_WRITE)
         self._unit.writes = True
         self._tracker.reads(primary, "")
-        if self._unit.writer is None:  # asked for each statement, decided once
-            self._decided(primary, 0.0, Reason.MAY_WRITE)
         return self.cluster.writer.sync_engine
 
     def began(self, connection: Connection) -> None:
@@ -124,6 +130,7 @@ class Router:
         if at is not None:
             self._tracker.saw(at)
             self.cluster.primary.advance(at)
+            self.cluster.primary_at(at)
             self.cluster.committed()
 
     def ended(self) -> None:
@@ -181,7 +188,7 @@ class Router:
                 elif connection := self._connect(chosen):
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP
                     return self._pin(chosen, connection, waited, reason)
-            elif not tracker.proven and self._prove():
+            elif tracker.proven != cluster.lineage and self._prove():
                 continue
             elif chosen == "wait":
                 left = cluster.max_wait - waited
@@ -225,7 +232,7 @@ class Router:
         # By now the server may be known as another incarnation than this connection leads to.
         if known.at is None or not known.at.covers(tracker.bookmark):
             return False
-        tracker.proven = True
+        tracker.proven = self.cluster.lineage
         tracker.reads(server, incarnation)
         return True
 
@@ -240,6 +247,7 @@ class Router:
         else:
             raise self._not_caught_up("the primary is not asked (fallback=False)")
         engine = primary.snapshots if self._unit.read_only else primary.engine.sync_engine
+        self._pass_fence()
         try:
             connection = engine.connect()
         except _CANNOT_CONNECT as error:
@@ -292,6 +300,15 @@ class Router:
             ReadOnlyError: it has tried to write on a read-only server.
         """
         backend, unit = self.cluster.backend, self._unit
+        if unit.writes or unit.server is None or unit.server.role == "primary":
+            if backend.is_unavailable(error) or (unit.writes and backend.is_read_only(error)):
+                self.cluster.watcher.nudge()  # another server may be the primary by now
+            if unit.writes and unit.writer is not None and backend.is_read_only(error):
+                unit.writer.invalidate(error)
+                error.add_note(
+                    "The server is a standby: the primary has changed. Try the transaction again."
+                )
+                return False
         if unit.connection is None or unit.server is None or unit.writes:
             return False
         if backend.is_read_only(error):
@@ -310,6 +327,34 @@ class Router:
         return True
 
     # What was seen ---------------------------------------------------------------------------
+
+    def _pass_fence(self) -> None:
+        """Return when the primary shows all that the session has seen on replicas.
+
+        A replica can show a commit a moment before the primary's own snapshots do, and for as long
+        as a synchronous standby keeps the commit waiting.
+
+        Raises:
+            NotCaughtUp: it does not, for long.
+        """
+        backend, tracker = self.cluster.backend, self._tracker
+        if not backend.has_fences:
+            return
+        if tracker.unsampled is not None and tracker.unsampled.role == "replica":
+            self.settle()
+        fence, pause, waited = tracker.fence, _SHORTEST, 0.0
+        if fence is None:
+            return
+        with self.cluster.primary.engine.sync_engine.connect() as connection:
+            while not backend.passes(connection, fence):
+                if waited > _FENCE:
+                    raise NotCaughtUp(
+                        f"the primary has not shown for {waited:.0f} s what was read on a replica: "
+                        "does it wait for a synchronous standby?"
+                    )
+                await_(asyncio.sleep(pause))
+                waited, pause = waited + pause, min(2 * pause, _LONGEST)
+        tracker.fence = None
 
     def settle(self) -> Bookmark:
         """Learn the position of all that was seen so far; a round trip, if one is needed at all."""
@@ -340,12 +385,18 @@ class Router:
         """An upper bound of what was read on a server, or None if that incarnation is gone."""
         backend, unit = self.cluster.backend, self._unit
         if unit.server is server and unit.connection is not None:
-            return backend.seen(unit.connection)  # a second one of its pool might never come
+            return self._seen(server, unit.connection)  # a second of its pool might never come
         if server.role == "primary" and unit.writer is not None and unit.writer.in_transaction():
             return backend.seen(unit.writer)  # who holds its readers may be waiting for this writer
         with server.engine.sync_engine.connect() as connection:
             gone = backend.incarnation(connection) != self._tracker.incarnation
-            return None if gone and server.role == "replica" else backend.seen(connection)
+            return None if gone and server.role == "replica" else self._seen(server, connection)
+
+    def _seen(self, server: Server, connection: Connection) -> Bookmark | None:
+        at = self.cluster.backend.seen(connection)
+        if server.role == "replica":
+            self._tracker.fence = self.cluster.backend.fence(connection)
+        return at
 
     def _prove(self) -> bool:
         """See that the bookmark is not ahead of the primary; True if it was, and is dropped."""
@@ -354,15 +405,22 @@ class Router:
             try:
                 with primary.engine.sync_engine.connect() as connection:
                     primary.ask(connection)
+                    at = self.cluster.backend.seen(connection)
+                if at is not None:
+                    primary.advance(at)
             except _CANNOT_CONNECT:
                 return False  # whoever needs the primary will hear of it; a replica may still do
         head = primary.knowledge.at
         if head is None:
             raise ConfigurationError(_NO_POSITION)
-        tracker.proven = True
+        same = head.history == tracker.bookmark.history
+        lost = self.cluster.backend.lost(head, tracker.bookmark) if same else None
+        if lost is not None:
+            raise WriteLost(f"the bookmark names writes that the database does not have: {lost}")
+        before, tracker.proven = tracker.proven, self.cluster.lineage
         if head.covers(tracker.bookmark):
             return False
-        if self.cluster.keys or self.cluster.stray_bookmarks == "error":
+        if before is not None or self.cluster.keys or self.cluster.stray_bookmarks == "error":
             raise WriteLost(
                 "the bookmark names writes that the primary does not have: it was restored to an "
                 "earlier state, or the bookmark was not handed out by it"

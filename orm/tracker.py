@@ -12,12 +12,12 @@ class Tracker:
     Args:
         start: the least state that the session may see.
         first_primary: whether its first transaction reads from the primary.
-        proven: whether `start` is known not to lie ahead of the primary.
+        proven: the lineage of the primary (`Cluster.lineage`) that `start` is known to be part of.
         stray: whether the session was started from a bookmark that could not be used.
     """
 
     def __init__(
-        self, start: Bookmark, *, first_primary: bool, proven: bool, stray: bool = False
+        self, start: Bookmark, *, first_primary: bool, proven: int | None, stray: bool = False
     ) -> None:
         self.bookmark = start
         self.first_primary = first_primary
@@ -29,6 +29,8 @@ class Tracker:
         As long as the session stays on this incarnation of it, nothing there can go back in time.
         """
         self.incarnation = ""
+        self.fence: str | None = None
+        """What was seen on a replica, and the primary has not been seen to show yet."""
 
     def reads(self, server: Server, incarnation: str) -> None:
         """The session is about to see what `server` shows."""
@@ -44,4 +46,4 @@ class Tracker:
     def start_over(self, at: Bookmark) -> None:
         """The bookmark that the session started from is not believed: `at` is all there is."""
         self.bookmark = at
-        self.proven = self.stray = self.first_primary = True
+        self.stray = self.first_primary = True

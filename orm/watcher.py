@@ -91,6 +91,8 @@ class Server:
         self._nudged = asyncio.Event()
         self.changed: Callable[[], None] = lambda: None
         """Called whenever something new is known."""
+        self.answered: Callable[[Server], None] = lambda _: None
+        """Called whenever it has said where, and what, it is."""
 
     def covers(self, need: Bookmark) -> bool:
         """Whether this server is known to have everything up to `need`."""
@@ -143,6 +145,11 @@ class Server:
         """Have it probed now."""
         self._nudged.set()
 
+    def distrust(self) -> None:
+        """What was known is void: it is to be asked again, at once."""
+        self.knowledge = Knowledge()
+        self.nudge()
+
     def gave_up(self) -> None:
         """Somebody waited for it in vain."""
         self._stalled = self.knowledge.at
@@ -160,7 +167,9 @@ class Server:
         """Learn from a connection in hand; a round trip, before any read that rests on it."""
         at = self._backend.position(connection)
         self.is_standby = self._backend.is_standby(connection)
-        return self.learn(self._backend.incarnation(connection), at)
+        self.learn(self._backend.incarnation(connection), at)
+        self.answered(self)
+        return self.knowledge
 
     async def watch(self, waited_for: "Watcher") -> None:
         """Probe: often while somebody waits, seldom otherwise, ever less while it fails."""
@@ -207,8 +216,7 @@ class Watcher:
     async def stop(self) -> None:
         """End all probing. One that is under way may finish, unless it takes long."""
         self.stopping = True
-        for server in self._servers:
-            server.nudge()
+        self.nudge()
         if self._tasks:
             # A driver that is cut off while it connects may go on in a thread of its own.
             await asyncio.wait(self._tasks, timeout=_PATIENCE)
@@ -219,6 +227,11 @@ class Watcher:
         for outcome in outcomes:
             if isinstance(outcome, Exception):  # not that it was cancelled
                 raise outcome
+
+    def nudge(self) -> None:
+        """Have all of them probed now."""
+        for server in self._servers:
+            server.nudge()
 
     def _spread(self) -> None:
         """Wake all who wait, to look for themselves."""

@@ -103,8 +103,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def belongs(item: pytest.Item) -> bool:
         callspec = getattr(item, "callspec", None)
         engine = callspec.params.get("servers", "SQLite") if callspec else "SQLite"
-        everywhere = item.path.name in SUITES and "embedded" not in item.keywords
-        return everywhere or engine == "SQLite"
+        suites = item.path.name in SUITES or item.path.parent.name == "postgresql"
+        return engine == "SQLite" or (suites and "embedded" not in item.keywords)
 
     items[:] = filter(belongs, items)
 

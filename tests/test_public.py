@@ -35,7 +35,14 @@ def test_every_error_of_ours_is_an_orm_error_and_drawn_in_the_tree() -> None:
 
 
 def test_names_for_tests() -> None:
-    assert sorted(orm.testing.__all__) == ["ReplicaControl", "caught_up", "paused", "replicas"]
+    assert sorted(orm.testing.__all__) == [
+        "Follower",
+        "ReplicaControl",
+        "caught_up",
+        "followers",
+        "paused",
+        "replicas",
+    ]
 
 
 def test_names_for_the_web() -> None:

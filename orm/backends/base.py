@@ -61,6 +61,9 @@ class Backend(Protocol):
     """Whether every statement can run in a transaction: Alembic's ``autocommit_block``, which other
     engines need in the same revision files, then leaves the transaction alone."""
 
+    new_columns_need_constants: bool
+    """Whether a column that is added to a table with rows can have no default but a constant."""
+
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
         """The engine for transactions that may write, on the primary."""
         ...
@@ -88,6 +91,7 @@ class Backend(Protocol):
 
         Raises:
             ConfigurationError: the connection was handed in by somebody, and cannot be made fit.
+            MigrationError: nobody can migrate on it, now or ever.
         """
         ...
 
@@ -100,7 +104,7 @@ class Backend(Protocol):
         ...
 
     def faults(self, connection: Connection) -> Counter[str]:
-        """What in the data breaks the schema's rules, as in the open transaction, row by row."""
+        """What breaks the schema's rules, as in the open transaction: each row, each index."""
         ...
 
     def verify(self, connection: Connection, known: Counter[str]) -> None:
@@ -112,15 +116,15 @@ class Backend(Protocol):
         """
         ...
 
-    def blockers(self, connection: Connection, error: DBAPIError) -> str | None:
-        """Who kept a statement from the lock that it waited for in vain.
+    def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
+        """What the engine knows of an error besides its message, such as who held a lock.
 
         Args:
-            connection: on which it was rolled back.
+            connection: on which the statement was rolled back.
             error: what it failed with.
 
         Returns:
-            Sentences for people; None if it failed for another reason.
+            Sentences for people.
         """
         ...
 
@@ -156,6 +160,10 @@ class Backend(Protocol):
 
         Args:
             url: where it may be made, if it cannot be made anywhere; what is there is not touched.
+
+        Raises:
+            ConfigurationError: a driver is missing.
+            MigrationError: the account may not make one.
         """
         ...
 
@@ -198,6 +206,17 @@ class Backend(Protocol):
 
         Both are of one history. None if it may have it later, for all that the two tell.
         """
+        ...
+
+    has_fences: bool
+    """Whether a replica may show a commit before the primary does."""
+
+    def fence(self, connection: Connection) -> str | None:
+        """What a replica has shown at most, as of the last `seen` there; for `passes`. No I/O."""
+        ...
+
+    def passes(self, connection: Connection, fence: str) -> bool:
+        """Whether the primary shows all that a replica has shown."""
         ...
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:

@@ -1,7 +1,7 @@
 """The servers that a command line names."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,13 +26,15 @@ def replicas_of(primary: "URL", named: Sequence[str], *, embedded: bool) -> "lis
     from sqlalchemy import make_url
 
     from orm.backends import backend_for
+    from orm.exceptions import ConfigurationError
 
     found = [make_url(url) for url in named]
     if not found and embedded:
-        while (
-            copy := backend_for(primary).file_copies(primary, len(found) + 1)[-1]
-        ).replica.exists():
-            found.append(copy.url)
+        with suppress(ConfigurationError):  # it is not a file that could have any
+            while (
+                copy := backend_for(primary).file_copies(primary, len(found) + 1)[-1]
+            ).replica.exists():
+                found.append(copy.url)
     return found
 
 

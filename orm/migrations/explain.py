@@ -25,7 +25,7 @@ def failed(
     at: str | None,
     ours: bool,
     may_split: bool,
-    blockers: str | None = None,
+    more: Iterable[str] = (),
 ) -> MigrationError:
     """What to raise in place of an error in a revision.
 
@@ -35,7 +35,7 @@ def failed(
         at: the revision before it, which the database is at now.
         ours: whether the transaction is Alembic's, and was rolled back.
         may_split: whether an ``autocommit_block`` commits what comes before it.
-        blockers: who held the lock that it waited for; None if it was no lock.
+        more: `orm.backends.Backend.explain` of the error.
     """
     if not ours:
         stays = "the transaction is yours to roll back"
@@ -44,11 +44,10 @@ def failed(
     else:
         stays = "nothing of it stays"
     parts = [f"{revision.name}.py failed{where(revision.path, error)}, {stays}: {cause_of(error)}"]
+    parts.extend(more)
     if isinstance(error, DBAPIError) and error.statement:
         statement = " ".join(error.statement.split())
         parts.append(f"The statement: {statement[:_LONGEST]}")
-    if blockers is not None:
-        parts.append(f"The lock was held by: {blockers}")
     now = f"is at {at}" if at else "has no revision yet"
     parts.append(f"The database {now}: correct the file and apply again, it goes on from there.")
     return MigrationError("\n".join(parts))

@@ -8,7 +8,7 @@ from alembic.util import CommandError
 from sqlalchemy import URL, ColumnElement, Connection, column, func, select, table
 from sqlalchemy.exc import DBAPIError
 
-from orm.backends import backend_for
+from orm.backends import Backend, backend_for
 from orm.exceptions import OrmError
 from orm.migrations.application import Application
 from orm.migrations.connecting import on_a_connection
@@ -102,7 +102,7 @@ def review(
         return [Reviewed(r, effect, _rows(connection, there, effect)) for r, effect in found]
 
     reviewed = on_a_connection(backend.reader_engine(url), count)
-    return [one for one in reviewed if _matters(one)]
+    return [one for one in reviewed if _matters(one, backend)]
 
 
 def _effects(
@@ -139,11 +139,13 @@ def _rows(connection: Connection, there: Schema, effect: Effect) -> int | None:
     return connection.scalar(query)
 
 
-def _matters(one: Reviewed) -> bool:
+def _matters(one: Reviewed, backend: Backend) -> bool:
     match one.effect.kind:
         case "index":
             return (one.rows or 0) >= _MANY
-        case "constraint" | "not_null" | "required_column" | "changing_default" | "delete":
+        case "changing_default":
+            return one.rows != 0 and backend.new_columns_need_constants
+        case "constraint" | "not_null" | "required_column" | "delete":
             return one.rows != 0
         case _:
             return True

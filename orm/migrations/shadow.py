@@ -23,6 +23,7 @@ from sqlalchemy import URL, Connection, MetaData
 from orm.backends import backend_for
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
+from orm.migrations.direction import keep_whole
 from orm.migrations.explain import cause_of, where
 from orm.migrations.recorder import Recorded, recording
 from orm.migrations.revisions import read
@@ -111,8 +112,10 @@ class Shadow:
                 self.steps.append(Step(str(step.up_revision_id), tuple(records), after))
             records.clear()
 
+        self.connection.commit()  # else Alembic takes what looking has begun for somebody else's
         context.configure(connection=self.connection, on_version_apply=applied, **options)
         migration = context.get_context()
+        keep_whole(migration, backend_for(self.connection.engine.url))
         with context.begin_transaction(), recording(migration, records):
             migration.run_migrations()
 
@@ -122,7 +125,8 @@ class Shadow:
                 return MigrationError(
                     f"{file.path} cannot be replayed in an empty {self.connection.dialect.name} "
                     f"database{line}: {cause_of(error)}. What is for one engine only belongs under "
-                    'if op.get_context().dialect.name == "…"'
+                    'if op.get_context().dialect.name == "…"; if everything is for one, [tool.orm] '
+                    "local in pyproject.toml has to name a database of that engine"
                 )
         environment = self.application.versions.parent / "env.py"
         if isinstance(error, SyntaxError) or where(environment, error):

@@ -82,7 +82,7 @@ class Upgrade:
                         at=self._at,
                         ours=self._ours,
                         may_split=not self._backend.all_ddl_is_transactional,
-                        blockers=self._blockers(error),
+                        more=self._explained(error),
                     ) from error
                 self._at = file.id
                 if applied is not None:
@@ -122,12 +122,10 @@ class Upgrade:
             if point is not None:
                 say(f"Restore point: {point}")
 
-    def _blockers(self, error: Exception) -> str | None:
+    def _explained(self, error: Exception) -> Sequence[str]:
         if not isinstance(error, DBAPIError) or error.connection_invalidated or not self._ours:
-            return None
-        found = self._backend.blockers(self._connection, error)
-        self._connection.rollback()  # what asking began
-        return found
+            return ()
+        return self._backend.explain(self._connection, error)
 
     def _apply(self, context: MigrationContext, step: RevisionStep, file: Revision) -> None:
         """Run and record one revision, in a transaction of its own."""

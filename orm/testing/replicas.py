@@ -58,9 +58,9 @@ class Standby(Follower):
 
     async def pause(self) -> None:
         await self._ask("SELECT pg_wal_replay_pause()")
-        # It is so within a record's time, and PostgreSQL announces it to nobody.
-        while await self._ask("SELECT pg_get_wal_replay_pause_state()") != "paused":
-            await asyncio.sleep(0.002)
+        state = None
+        while state != "paused":  # it is so within a record's time
+            state = await self._ask("SELECT pg_get_wal_replay_pause_state()")
 
     async def resume(self) -> None:
         await self._ask("SELECT pg_wal_replay_resume()")

@@ -1,12 +1,10 @@
-import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
-from sqlalchemy import make_url
 
+from orm.testing.postgresql import Cluster
 from tests.migrations.support import PostgreSQLProject, Project
 
 REPOSITORY = Path(__file__).parents[2]
@@ -47,18 +45,14 @@ def project(
 
 
 @pytest.fixture(scope="session")
-def postgresql_server() -> str:
-    """The URL of a server of PostgreSQL."""
-    return "postgresql+psycopg://postgres@127.0.0.1:54399/postgres"
+def postgresql() -> Iterator[Cluster]:
+    """A server of PostgreSQL."""
+    with Cluster(standbys=0) as cluster:
+        yield cluster
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: str) -> Iterator[str]:
-    """The URL of an empty database."""
-    url, name = make_url(postgresql_server), f"test_{secrets.token_hex(8)}"
-    with psycopg.connect(
-        url.set(drivername="postgresql").render_as_string(False), autocommit=True
-    ) as server:
-        server.execute(f"CREATE DATABASE {name}")
-        yield url.set(database=name).render_as_string(False)
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def postgresql_url(postgresql: Cluster) -> Iterator[str]:
+    """The URL of an empty database, for psycopg."""
+    with postgresql.database() as name:
+        yield postgresql.primary.url("psycopg", database=name)

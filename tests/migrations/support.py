@@ -35,6 +35,8 @@ class Project:
         "CREATE TRIGGER tr AFTER INSERT ON users BEGIN UPDATE users SET age = 1; END",
     )
     """SQL that makes a trigger of a table of users."""
+    indexes: ClassVar = "SELECT name FROM sqlite_master WHERE name LIKE 'ix_%'"
+    """A query for the names of indexes."""
 
     def alembic(self, *arguments: str) -> str:
         """Run an Alembic command as its command line would; what it printed."""
@@ -99,6 +101,15 @@ class Project:
         """All that is in the database, to be compared."""
         return self.database.read_bytes()
 
+    def run_script(self, script: str) -> None:
+        """Have the engine itself run a script."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            connection.executescript(script)
+
+    def clear(self) -> None:
+        """Have the database as it was before anybody wrote to it."""
+        self.database.unlink()
+
     @property
     def tables(self) -> set[str]:
         rows = self.query("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -160,6 +171,7 @@ class PostgreSQLProject(Project):
         " $$ BEGIN NEW.age = 1; RETURN NEW; END $$",
         "CREATE TRIGGER tr BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION one()",
     )
+    indexes = "SELECT indexname FROM pg_indexes WHERE starts_with(indexname, 'ix_')"
 
     @property
     def url(self) -> str:
@@ -184,3 +196,14 @@ class PostgreSQLProject(Project):
     def contents(self) -> Any:
         rows = {name: self.query(f'SELECT * FROM "{name}" ORDER BY 1') for name in self.tables}
         return rows, self.query("SELECT relname, relfilenode FROM pg_class ORDER BY oid")
+
+    def run_script(self, script: str) -> None:
+        url = make_url(self.url).set(drivername="postgresql", query={})
+        # Its statements one by one, as psql does: what commits cannot be in a list of them.
+        with psycopg.connect(url.render_as_string(False), autocommit=True) as connection:
+            for statement in script.split(";"):
+                connection.execute(statement)
+
+    def clear(self) -> None:
+        self.query("DROP SCHEMA public CASCADE")
+        self.query("CREATE SCHEMA public")

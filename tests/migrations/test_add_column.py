@@ -5,7 +5,7 @@ from alembic.util import CommandError
 from sqlalchemy import NullPool, create_engine
 
 from orm.migrations.new_columns import refuse_files_without_values
-from tests.migrations.support import Project
+from tests.migrations.support import ENGINES, Project
 
 BATCH = "with op.batch_alter_table('users'{}) as batch: batch.add_column({})"
 PLAIN = "op.add_column('users', {})"
@@ -52,6 +52,7 @@ TAKEN = {
 }
 
 
+@ENGINES
 @pytest.mark.parametrize("line", TAKEN.values(), ids=TAKEN)
 def test_taken_with_rows(users: Project, line: str) -> None:
     users.query("INSERT INTO users VALUES (1), (2)")
@@ -61,6 +62,7 @@ def test_taken_with_rows(users: Project, line: str) -> None:
     assert users.applied == ["0002"]
 
 
+@ENGINES
 def test_the_advice_works(users: Project) -> None:
     users.query("INSERT INTO users VALUES (1), (2)")
     users.revision(
@@ -73,6 +75,7 @@ def test_the_advice_works(users: Project) -> None:
     assert users.query("SELECT * FROM users") == [(1, 1), (2, 2)]
 
 
+@ENGINES
 @pytest.mark.parametrize(
     "lines",
     [
@@ -93,6 +96,7 @@ def test_told_before_any_revision_runs(users: Project, lines: tuple[str, ...]) -
     assert users.applied == ["0001"]
 
 
+@ENGINES
 @pytest.mark.parametrize("where", [2, 3])
 def test_not_told_before_what_may_no_longer_be_so_then(users: Project, where: int) -> None:
     users.query("INSERT INTO users VALUES (1)")

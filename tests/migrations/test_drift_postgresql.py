@@ -98,7 +98,6 @@ def drift(project: Project) -> set[str]:
     ],
 )
 def test_it_is_told(made: Project, sql: str, problem: str) -> None:
-    assert drift(made) == set()
     for statement in sql.split("; ") if "BEGIN" not in sql else [sql]:
         made.query(statement)
     assert problem in drift(made)

@@ -19,6 +19,8 @@ def alembic_config() -> Config:
     return Config(toml_file=Path(__file__).parents[2] / "pyproject.toml")
 
 
-@pytest.fixture
-def alembic_engine(tmp_path: Path) -> AsyncEngine:
-    return create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/app.db")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def alembic_engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncEngine:
+    if request.param == "sqlite":
+        return create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/app.db")
+    return create_async_engine(request.getfixturevalue("postgresql_url"))

@@ -9,6 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from orm.cli import main
 
 REPOSITORY = Path(__file__).parents[2]
 FIRST = "0001_create_users_and_posts.py"
@@ -53,6 +56,20 @@ def test_a_clean_checkout_is_migrated(checkout: Path) -> None:
     assert refused.stdout.startswith("FAILED: migrations only go forward")
     assert "Traceback" not in refused.stderr
     assert alembic(checkout, "current").stdout == "0001 (head)\n"
+
+
+def test_a_server_is_migrated(
+    checkout: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORM_REMOTE_URL", postgresql_url)
+    remote = ("-x", "target=remote")
+    assert alembic(checkout, *remote, "upgrade", "head").returncode == 0
+    assert alembic(checkout, *remote, "check").stdout == "No new upgrade operations detected.\n"
+    assert alembic(checkout, *remote, "current").stdout == "0001 (head)\n"
+    assert not (checkout / "app.db").exists()
+    monkeypatch.chdir(checkout)
+    said = CliRunner().invoke(main, ["migrations", "check", "--remote"])
+    assert (said.exit_code, said.output) == (0, "All is well.\n")
 
 
 def test_the_first_revision_is_what_autogenerate_writes(checkout: Path) -> None:

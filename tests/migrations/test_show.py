@@ -29,7 +29,7 @@ def test_each_dialect_has_its_own_sql(project: Project) -> None:
     assert [line for line in told.splitlines() if line in {f"-- {d}" for d in dialects}] == [
         f"-- {dialect}" for dialect in dialects
     ]
-    assert not project.database.exists()
+    assert project.is_untouched
 
 
 def test_only_that_revision_is_shown(project: Project) -> None:

@@ -10,10 +10,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.base import FileCopy, Thing
-from orm.backends.postgresql import engines, migrating, position
-from orm.backends.postgresql.blockers import blockers
+from orm.backends.postgresql import engines, fences, migrating, position
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import sqlstate
+from orm.backends.postgresql.explain import explain
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
 from orm.backends.squawk import lint
@@ -42,6 +42,8 @@ class PostgreSQLBackend:
 
     reserved_tables: frozenset[str] = frozenset()
     all_ddl_is_transactional = False
+    has_fences = True
+    new_columns_need_constants = False
 
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
         return engines.writer_engine(url, **options)
@@ -70,8 +72,8 @@ class PostgreSQLBackend:
     def verify(self, connection: Connection, known: Counter[str]) -> None:
         migrating.verify(connection)
 
-    def blockers(self, connection: Connection, error: DBAPIError) -> str | None:
-        return blockers(connection, error)
+    def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
+        return explain(connection, error)
 
     def restore_point(
         self, connection: Connection, name: str, without: frozenset[str]
@@ -104,6 +106,12 @@ class PostgreSQLBackend:
 
     def lost(self, head: Bookmark, need: Bookmark) -> str | None:
         return position.lost(head, need)
+
+    def fence(self, connection: Connection) -> str | None:
+        return fences.fence(connection)
+
+    def passes(self, connection: Connection, fence: str) -> bool:
+        return fences.passes(connection, fence)
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
         return position.is_later(at, than)

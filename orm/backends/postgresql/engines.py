@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm.backends.postgresql.driver import arguments, in_transaction
-from orm.backends.postgresql.position import identify
+from orm.backends.postgresql.position import UNSURE, identify
 from orm.exceptions import ConfigurationError
 
 __all__ = ["reader_engine", "snapshot_engine", "writer_engine"]
@@ -20,6 +20,8 @@ def writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write."""
     engine = create_async_engine(url, **arguments(url, options))
     _prepare(engine)
+    event.listen(engine.sync_engine, "do_execute", _note_settings)
+    event.listen(engine.sync_engine, "do_execute_no_params", _note_settings)
     event.listen(engine.sync_engine, "set_connection_execution_options", _refuse_autocommit)
     event.listen(engine.sync_engine, "set_engine_execution_options", _refuse_autocommit)
     return engine
@@ -38,6 +40,13 @@ def reader_engine(url: URL, **options: Any) -> AsyncEngine:
 def snapshot_engine(reader: AsyncEngine) -> Engine:
     """Over the pool of a reader engine, with transactions that read one snapshot."""
     return reader.sync_engine.execution_options(isolation_level="REPEATABLE READ")
+
+
+def _note_settings(cursor: Any, statement: str, *parameters_and_context: Any) -> None:
+    # Whoever says so for one transaction cannot be asked any more when it has been committed.
+    if "synchronous_commit" in statement or "set_config" in statement:
+        context: ExecutionContext = parameters_and_context[-1]
+        context.root_connection.info[UNSURE] = True
 
 
 def _prepare(engine: AsyncEngine) -> None:

@@ -4,16 +4,17 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, text
+from sqlalchemy import URL, Connection, Engine, TextClause, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from orm._greenlet import await_, in_greenlet
-from orm.backends.postgresql.sync import sync_url
+from orm.backends.postgresql.driver import arguments
+from orm.backends.postgresql.sync import is_tuned, sync_url
 from orm.exceptions import MigrationError
 
 __all__ = ["faults", "migrating", "migration_engine", "verify"]
@@ -27,6 +28,7 @@ _KEY: Final = {"high": 0x6F726D, "low": 0x6D696772}
 _TRY: Final = text("SELECT pg_try_advisory_lock(:high, :low)")
 _TRY_FOR_TRANSACTION: Final = text("SELECT pg_try_advisory_xact_lock(:high, :low)")
 _UNLOCK: Final = text("SELECT pg_advisory_unlock(:high, :low)")
+_IS_STANDBY: Final = text("SELECT pg_is_in_recovery()")
 _HOLDS: Final = """\
 pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
 AND l.classid = :high AND l.objid = :low
@@ -66,13 +68,15 @@ def migration_engine(url: URL, **options: Any) -> Engine | AsyncEngine:
 
     Args:
         url: of the database.
-        options: for SQLAlchemy's engine; with any, the URL's own driver is used.
+        options: for SQLAlchemy's engine. With any, as with a parameter of the URL that only its own
+            driver understands, that driver is used.
     """
+    its_own = options or (is_tuned(url) and url.get_driver_name() != "psycopg")
+    same = None if its_own else sync_url(url)
     options = {"poolclass": NullPool} | options
-    plain = sync_url(url) if len(options) == 1 else None
-    if plain is not None:
-        return create_engine(plain, **options)
-    return create_async_engine(url, **options)
+    if same is not None:
+        return create_engine(same, **arguments(same, options))
+    return create_async_engine(url, **arguments(url, options))
 
 
 # One at a time -----------------------------------------------------------------------------
@@ -87,7 +91,8 @@ def migrating(connection: Connection) -> Iterator[None]:
     the other run would wait, and that is a deadlock.
 
     Raises:
-        MigrationError: another process migrates, and in the caller's transaction nobody waits.
+        MigrationError: the server is a standby; or another process migrates, and in the caller's
+            transaction nobody waits.
     """
     if connection.in_transaction():
         if not connection.scalar(_TRY_FOR_TRANSACTION, _KEY):
@@ -97,6 +102,10 @@ def migrating(connection: Connection) -> Iterator[None]:
             )
         yield
         return
+    if _ask(connection, _IS_STANDBY, {}):
+        raise MigrationError(
+            "this server is a standby, which only replays what the primary does: apply there"
+        )
     with _in_transactions(connection), _locked(connection), _set(connection):
         yield
 
@@ -136,10 +145,10 @@ def _locked(connection: Connection) -> Iterator[None]:
             _ask(connection, _UNLOCK)
 
 
-def _ask(connection: Connection, question: Any) -> bool:
+def _ask(connection: Connection, question: TextClause, key: Mapping[str, int] = _KEY) -> bool:
     """In a transaction of its own, so that between two there is no snapshot."""
     with connection.begin():
-        return bool(connection.scalar(question, _KEY))
+        return bool(connection.scalar(question, key))
 
 
 def _holder(connection: Connection) -> str:

@@ -19,6 +19,8 @@ from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError
 
 __all__ = [
+    "SHOWN",
+    "UNSURE",
     "committed",
     "identify",
     "incarnation",
@@ -34,6 +36,10 @@ _INCARNATION: Final = "orm.postgresql.incarnation"
 _FORKS: Final = "orm.postgresql.forks"
 _STANDBY: Final = "orm.postgresql.standby"
 _TIMELINE: Final = "orm.postgresql.timeline"
+UNSURE: Final = "orm.postgresql.unsure"
+"""Set where a transaction may have chosen how it is committed."""
+SHOWN: Final = "orm.postgresql.shown"
+"""What a standby showed when `seen` was last asked."""
 
 _IDENTITY: Final = """\
 SELECT system_identifier::text, extract(epoch FROM pg_postmaster_start_time())::text
@@ -57,10 +63,10 @@ FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system
 # The insert position counts the header of the next page as soon as a record ends at a page's end
 # (24 bytes; 40 at a segment's start), which nobody reaches while the server is idle.
 _INSERTED: Final = """\
-(SELECT i.lsn - CASE
-    WHEN (i.lsn - '0/0') % (SELECT setting::bigint FROM pg_settings
-                            WHERE name = 'wal_segment_size') = 40 THEN 40
-    WHEN (i.lsn - '0/0') % 8192 = 24 THEN 24
+(SELECT i.lsn - CASE (i.lsn - '0/0') % 8192
+    WHEN 24 THEN 24
+    WHEN 40 THEN CASE (i.lsn - '0/0') % pg_size_bytes(current_setting('wal_segment_size'))
+        WHEN 40 THEN 40 ELSE 0 END
     ELSE 0 END
 FROM (SELECT pg_current_wal_insert_lsn() AS lsn) AS i)"""
 
@@ -80,7 +86,8 @@ SELECT
     EXISTS (SELECT FROM pg_stat_wal_receiver) AS receives,
     greatest(c.timeline_id, r.min_recovery_end_timeline) AS replayed,
     CASE WHEN pg_is_in_recovery() OR current_setting('server_version_num')::integer < 170000
-        THEN false ELSE pg_current_wal_flush_lsn() < {_INSERTED} END AS unflushed
+        THEN false ELSE pg_current_wal_flush_lsn() < {_INSERTED} END AS unflushed,
+    CASE WHEN pg_is_in_recovery() THEN pg_current_snapshot()::text END AS shown
 FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r"""
 
 # A synchronous commit is flushed by now. One that was not, or of which that is not known, is
@@ -134,6 +141,7 @@ def position(connection: Connection) -> Bookmark | None:
 def seen(connection: Connection) -> Bookmark | None:
     """Nothing that was read here lies after this; None where nobody can tell."""
     row = connection.execute(text(_SEEN)).one()
+    connection.info[SHOWN] = row.shown
     timeline = _timeline(connection, row)
     if timeline is None or row.at is None:
         return None
@@ -157,7 +165,7 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
         flushed, inserted, mode, timeline = fetch(dbapi, _COMMITTED)
     except DBAPIError:
         return None  # the write stands, and the session stays on the primary until it knows more
-    certain = wrote and mode != "off"
+    certain = wrote and mode != "off" and not connection.info.pop(UNSURE, False)
     return _bookmark(connection, {timeline: flushed if certain else inserted})
 
 
@@ -170,7 +178,7 @@ def lost(head: Bookmark, need: Bookmark) -> str | None:
     """Why what is needed is not on the way to a server that is at `head`; None if it may be."""
     there, current = dict(head.position), _timelines(head)[-1]
     for timeline, sequence in need.position:
-        if int(timeline) < current:
+        if timeline.isdecimal() and int(timeline) < current:
             fork = there.get(timeline)
             if fork is None:
                 return (
@@ -201,7 +209,8 @@ def _timeline(connection: Connection, row: Any) -> int | None:
         )
     # Nothing is received at present, so nothing has changed since the last time; nor since the
     # standby last wrote down what it has replayed.
-    return max(int(row.replayed), connection.info.get(_TIMELINE, 0))
+    known: int = connection.info.get(_TIMELINE, 0)
+    return max(int(row.replayed), known)
 
 
 def _timelines(at: Bookmark) -> list[int]:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy import URL, Connection, create_engine, text
+from sqlalchemy import URL, Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from orm.backends.postgresql.driver import arguments, sqlstate
 from orm.backends.postgresql.sync import sync_url
 from orm.exceptions import ConfigurationError, MigrationError
 
@@ -20,7 +21,7 @@ _FORGOTTEN: Final = 3600
 """Seconds after which one that nobody is connected to was left by a process that was killed."""
 _OLD: Final = text("""\
 SELECT datname FROM pg_database d
-WHERE starts_with(datname, :prefix) AND pg_has_role(datdba, 'USAGE')
+WHERE datname ~ :pattern AND pg_has_role(datdba, 'USAGE')
 AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)""")
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
 
@@ -45,8 +46,7 @@ def scratch(url: URL) -> Iterator[Connection]:
             "of the URL: pip install 'bookmark-orm[psycopg]'"
         )
     name = f"{_PREFIX}{int(time.time()):x}_{secrets.token_hex(6)}"
-    engine = create_engine(plain, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as server:
+    with _engine(plain).connect() as server:
         schema, path = server.execute(
             text("SELECT current_schema(), current_setting('search_path')")
         ).one()
@@ -55,7 +55,7 @@ def scratch(url: URL) -> Iterator[Connection]:
             # Not template1: nobody can copy it while anybody is connected to it.
             server.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+            if sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
                 raise
             raise MigrationError(
                 f"the account {plain.username} may not create the scratch database in which "
@@ -68,8 +68,13 @@ def scratch(url: URL) -> Iterator[Connection]:
             server.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def _engine(url: URL) -> Engine:
+    options = {"poolclass": NullPool, "isolation_level": "AUTOCOMMIT"}
+    return create_engine(url, **arguments(url, options))
+
+
 def _sweep(server: Connection) -> None:
-    for name in server.scalars(_OLD, {"prefix": _PREFIX}).all():
+    for name in server.scalars(_OLD, {"pattern": f"^{_PREFIX}[0-9a-f]+_[0-9a-f]{{12}}$"}).all():
         made_at, _, _ = name.removeprefix(_PREFIX).partition("_")
         if time.time() - int(made_at, 16) > _FORGOTTEN:
             server.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")
@@ -77,8 +82,7 @@ def _sweep(server: Connection) -> None:
 
 @contextmanager
 def _connected(url: URL, schema: str | None, path: str) -> Iterator[Connection]:
-    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with _engine(url).connect() as connection:
         quote = connection.dialect.identifier_preparer.quote
         if schema is not None:
             connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")

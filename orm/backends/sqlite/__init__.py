@@ -36,6 +36,8 @@ class SQLiteBackend:
 
     reserved_tables = frozenset({"orm_position"})
     all_ddl_is_transactional = True
+    has_fences = False
+    new_columns_need_constants = True
 
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
         return engines.writer_engine(url, **options)
@@ -69,8 +71,8 @@ class SQLiteBackend:
                 f"{summary(found)}. Delete or update these rows in the same revision"
             )
 
-    def blockers(self, connection: Connection, error: DBAPIError) -> str | None:
-        return None  # SQLite does not know them
+    def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
+        return ()  # its message is all that it knows
 
     def restore_point(
         self, connection: Connection, name: str, without: frozenset[str]
@@ -113,6 +115,12 @@ class SQLiteBackend:
 
     def lost(self, head: Bookmark, need: Bookmark) -> str | None:
         return None  # its history is one line
+
+    def fence(self, connection: Connection) -> str | None:
+        return None
+
+    def passes(self, connection: Connection, fence: str) -> bool:
+        return True
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
         return False

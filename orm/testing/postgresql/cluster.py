@@ -86,9 +86,10 @@ class Cluster:
         return server
 
     def caught_up(self) -> None:
-        """Return when every standby shows all that the primary has committed by now."""
+        """Return when every standby that runs shows all that the primary has committed by now."""
         for standby in self.standbys:
-            standby.caught_up(self.primary)
+            if standby.is_running:
+                standby.caught_up(self.primary)
 
     def promote(self, standby: Server) -> None:
         """Make a standby the primary. Nobody else is told, neither the old primary."""

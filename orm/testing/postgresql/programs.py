@@ -55,7 +55,7 @@ def run(*command: str | Path) -> str:
     Raises:
         RuntimeError: it failed; with what it said.
     """
-    done = subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         command, capture_output=True, text=True, cwd="/", env=_environment(), **ownership()
     )
     if done.returncode:

@@ -1,0 +1,135 @@
+"""What PostgreSQL's positions stand for, on a real cluster."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import insert, select, text
+
+from models import User
+from orm import Database
+from orm.bookmark import Bookmark
+from orm.exceptions import ConfigurationError, ReplicaUnavailable
+from orm.testing import caught_up, followers, paused
+from orm.testing.postgresql import Cluster
+from tests.conftest import PostgreSQL
+
+pytestmark = pytest.mark.parametrize("servers", ["asyncpg", "psycopg"], indirect=True)
+
+
+async def add(db: Database, email: str, *settings: str) -> str:
+    async with db.session() as session:
+        for setting in settings:
+            await session.execute(text(setting))
+        session.add(User(email=email))
+        await session.commit()
+        return await session.bookmark()
+
+
+@pytest.mark.parametrize("setting", ["SELECT 1", "SET LOCAL synchronous_commit = off"])
+async def test_a_commit_is_at_or_before_its_bookmark(servers: PostgreSQL, setting: str) -> None:
+    """However it was committed: replicas that cover the bookmark show it, again and again."""
+    async with servers.migrated(max_wait=5) as db:
+        for number in range(30):
+            token = await add(db, f"{number}", setting)
+            async with db.session(token) as session:
+                found = await session.scalar(select(User.id).where(User.email == f"{number}"))
+                assert found is not None
+                assert session.last_route
+
+
+async def test_a_reader_of_an_unflushed_commit_is_not_ahead_of_its_bookmark(
+    servers: PostgreSQL,
+) -> None:
+    """A transaction that only reads has flushed nothing of what it saw."""
+    async with servers.migrated(max_wait=5) as db:
+        for number in range(20):
+            await add(db, f"{number}", "SET LOCAL synchronous_commit = off")
+            async with db.begin() as reader:
+                seen = set(await reader.scalars(select(User.email)))
+            async with db.session(await reader.bookmark()) as later:
+                assert set(await later.scalars(select(User.email))) >= seen
+
+
+async def test_what_is_idle_is_reached(servers: PostgreSQL) -> None:
+    """Reading writes hint bits, which nobody's commit flushes: replicas must reach them."""
+    async with servers.migrated(max_wait=10) as db:
+        async with db.begin() as writer:
+            await writer.execute(insert(User), [{"email": str(n)} for n in range(500)])
+        async with db.session("first-primary") as session:
+            assert len((await session.scalars(select(User))).all()) == 500
+            await session.rollback()
+            await session.scalars(select(User))
+            assert session.last_route and session.last_route.role == "replica"
+
+
+async def test_a_caught_up_read_takes_no_round_trip_of_ours(
+    servers: PostgreSQL, statements: list[str]
+) -> None:
+    async with servers.migrated() as db:
+        token = await add(db, "a")
+        await caught_up(db)
+        async with db.session(token) as session:
+            await session.scalars(select(User))  # learns the connection
+        statements.clear()
+        async with db.session(token) as session:
+            await session.scalars(select(User))
+        assert len(statements) == 1
+
+
+async def test_a_thousand_waiting_readers_share_their_probes(
+    servers: PostgreSQL, statements
+) -> None:
+    async with servers.migrated(max_wait=30) as db:
+        async with paused(db):
+            token = await add(db, "a")
+            statements.probes = 0
+
+            async def read() -> int:
+                await db.cluster.watcher.wait(
+                    Bookmark.decode(token), db.cluster.replicas, db.cluster.max_wait
+                )
+                return 1
+
+            readers = [asyncio.create_task(read()) for _ in range(1000)]
+            await asyncio.sleep(0)  # all of them begin
+            assert db.cluster.watcher.waiting == 1000
+            one, _ = followers(db)
+            await one.resume()
+            assert sum(await asyncio.gather(*readers)) == 1000
+        assert statements.probes <= 20
+
+
+async def test_replicas_refuse_to_write(servers: PostgreSQL) -> None:
+    async with servers.migrated() as db, db.session() as session:
+        with pytest.raises(Exception, match="read-only"):
+            await session.execute(
+                text("INSERT INTO users (email) VALUES ('a')"),
+                execution_options={"route": "read"},
+            )
+
+
+async def test_an_account_that_may_not_see_timelines_is_told_what_to_grant(
+    servers: PostgreSQL, shared_cluster: Cluster
+) -> None:
+    primary = shared_cluster.primary
+    primary.sql("CREATE ROLE nobody_special LOGIN; GRANT CREATE ON SCHEMA public TO nobody_special")
+    shared_cluster.caught_up()
+    driver = "psycopg" if "psycopg" in servers.url else "asyncpg"
+    url = primary.url(driver, user="nobody_special")
+    replicas = [s.url(driver, user="nobody_special") for s in shared_cluster.standbys]
+    try:
+        with pytest.raises(ReplicaUnavailable, match="GRANT pg_read_all_stats TO nobody_special"):
+            async with Database(url, replicas=replicas):
+                pass
+        primary.sql("GRANT pg_read_all_stats TO nobody_special")
+        shared_cluster.caught_up()
+        async with Database(url, replicas=replicas) as db, db.session() as session:
+            assert await session.scalar(select(1)) == 1
+            assert session.last_route and session.last_route.role == "replica"
+    finally:
+        primary.sql("DROP OWNED BY nobody_special; DROP ROLE nobody_special")
+
+
+async def test_a_number_of_replicas_is_for_another_engine(servers: PostgreSQL) -> None:
+    with pytest.raises(ConfigurationError, match="give the standbys' URLs"):
+        Database(servers.url, replicas=2)
