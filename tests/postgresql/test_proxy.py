@@ -17,7 +17,7 @@ async def connect(cluster: Cluster, proxy: Proxy, **options: int) -> psycopg.Asy
 async def one(connection: psycopg.AsyncConnection) -> float:
     """Seconds that a query takes."""
     begin = time.perf_counter()
-    cursor = await connection.execute("SELECT repeat('x', 100000)")
+    cursor = await connection.execute("SELECT repeat('x', 100000)", prepare=False)
     [text] = await cursor.fetchone() or [""]
     assert len(text) == 100000
     return time.perf_counter() - begin

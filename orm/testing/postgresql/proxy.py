@@ -75,8 +75,8 @@ class Proxy:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
             ends.append(far_writer)
             await _first(self._forward(reader, far_writer), self._forward(far_reader, writer))
-        except OSError:
-            return  # one end is gone, and so is the other in a moment
+        except (OSError, asyncio.CancelledError):
+            return  # an end is gone, or `cut`, which asyncio would report as an error
         finally:
             for end in ends:
                 end.transport.abort()
