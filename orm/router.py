@@ -4,7 +4,7 @@ A `Router` finds the connection that a transaction reads from, and keeps what th
 up to date. All of it runs inside SQLAlchemy's greenlet.
 """
 
-import asyncio
+from asyncio import CancelledError, get_running_loop, sleep
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -48,6 +48,9 @@ class _Unit:
     opening: bool = False
     streams: list[Result[Any]] = field(default_factory=list)
     held: list[Connection] = field(default_factory=list)
+    cut_off: CancelledError | None = None
+    failed: list[Server] = field(default_factory=list)
+    """They are not read from again: SQLAlchemy's transaction takes one connection of an engine."""
 
 
 class Router:
@@ -126,7 +129,13 @@ class Router:
         writer = self._unit.writer
         if writer is None:
             return
-        at = self.cluster.backend.committed(writer, wrote=self._unit.wrote)
+        try:
+            at = self.cluster.backend.committed(writer, wrote=self._unit.wrote)
+        except DBAPIError:
+            return  # the write stands, and is located when somebody has to know
+        except CancelledError as error:
+            self._unit.cut_off = error  # SQLAlchemy's transaction would never end
+            return
         if at is not None:
             self._tracker.saw(at)
             self.cluster.primary.advance(at)
@@ -134,17 +143,22 @@ class Router:
             self.cluster.committed()
 
     def ended(self) -> None:
-        """The transaction is over: give back its reading connections, forget where it ran."""
+        """The transaction is over: give back its reading connections, forget where it ran.
+
+        Raises:
+            asyncio.CancelledError: it was cancelled after its COMMIT, which stands.
+        """
         unit, self._unit = self._unit, _Unit()
         if unit.connection is not None or unit.writer is not None:
             self._tracker.first_primary = False
-        if not unit.held and not unit.streams:
-            return
-        with ExitStack() as stack:  # whatever fails or is cancelled, the rest is given back too
-            for connection in unit.held:
-                stack.callback(connection.close)
-            for stream in unit.streams:
-                stack.callback(stream.close)
+        if unit.held or unit.streams:
+            with ExitStack() as stack:  # whatever fails or is cancelled, the rest is given back too
+                for connection in unit.held:
+                    stack.callback(connection.close)
+                for stream in unit.streams:
+                    stack.callback(stream.close)
+        if unit.cut_off is not None:
+            raise unit.cut_off
 
     # Reads -----------------------------------------------------------------------------------
 
@@ -172,15 +186,17 @@ class Router:
 
     def _open(self) -> Connection:
         cluster, tracker = self.cluster, self._tracker
-        waited = 0.0
+        waited, clock = 0.0, get_running_loop().time
+        deadline = clock() + cluster.max_wait
         turn = next(cluster.turns)
+        replicas = [server for server in cluster.replicas if server not in self._unit.failed]
         while not tracker.first_primary:
             chosen = choose(
                 tracker.bookmark,
-                cluster.replicas,
+                replicas,
                 last=tracker.unsampled,
                 turn=turn,
-                may_wait=waited < cluster.max_wait,
+                may_wait=clock() < deadline,
             )
             if isinstance(chosen, Server):
                 if tracker.unsampled not in (None, chosen):
@@ -188,11 +204,13 @@ class Router:
                 elif connection := self._connect(chosen):
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP
                     return self._pin(chosen, connection, waited, reason)
+                elif clock() >= deadline:  # several servers behind one address may answer in turn
+                    replicas.remove(chosen)
             elif tracker.proven != cluster.lineage and self._prove():
                 continue
             elif chosen == "wait":
-                left = cluster.max_wait - waited
-                waited += await_(cluster.watcher.wait(tracker.bookmark, cluster.replicas, left))
+                left = deadline - clock()
+                waited += await_(cluster.watcher.wait(tracker.bookmark, replicas, left))
             else:
                 break
         return self._open_primary(waited)
@@ -323,6 +341,7 @@ class Router:
         if not unit.connection.invalidated:
             unit.connection.connection.invalidate(error, soft=True)
         unit.server.fail(error)
+        unit.failed.append(unit.server)
         unit.connection = unit.server = None
         return True
 
@@ -352,7 +371,7 @@ class Router:
                         f"the primary has not shown for {waited:.0f} s what was read on a replica: "
                         "does it wait for a synchronous standby?"
                     )
-                await_(asyncio.sleep(pause))
+                await_(sleep(pause))
                 waited, pause = waited + pause, min(2 * pause, _LONGEST)
         tracker.fence = None
 

@@ -246,7 +246,8 @@ class Watcher:
         Returns:
             The seconds waited.
         """
-        started = monotonic()
+        clock = asyncio.get_running_loop().time
+        started = clock()
         self.waiting += 1
         try:
             if self.waiting == 1:
@@ -260,4 +261,4 @@ class Watcher:
                 server.gave_up()
         finally:
             self.waiting -= 1
-        return monotonic() - started
+        return clock() - started

@@ -190,7 +190,8 @@ class Backend(Protocol):
     def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
         """The position of the commit that has just succeeded here.
 
-        It covers what the transaction has read, too.
+        It covers what the transaction has read, too. If asking for it fails, or is cancelled, the
+        write stands, and is located later.
 
         Args:
             connection: which has committed.

@@ -152,8 +152,8 @@ def seen(connection: Connection) -> Bookmark | None:
     return _bookmark(connection, {timeline: row.at})
 
 
-def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
-    """The position of the commit that has just succeeded; None if it could not be learnt.
+def committed(connection: Connection, *, wrote: bool) -> Bookmark:
+    """The position of the commit that has just succeeded.
 
     Args:
         connection: which has committed, and has begun nothing since.
@@ -161,10 +161,7 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
             nothing, and may have seen what others had not flushed.
     """
     dbapi: Any = connection.connection.dbapi_connection
-    try:
-        flushed, inserted, mode, timeline = fetch(dbapi, _COMMITTED)
-    except DBAPIError:
-        return None  # the write stands, and the session stays on the primary until it knows more
+    flushed, inserted, mode, timeline = fetch(dbapi, _COMMITTED)
     certain = wrote and mode != "off" and not connection.info.pop(UNSURE, False)
     return _bookmark(connection, {timeline: flushed if certain else inserted})
 

@@ -1,7 +1,6 @@
 """``python -m orm.testing.consistency``: trials on the embedded SQLite, for as long as you like."""
 
 import asyncio
-import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -9,9 +8,8 @@ from time import monotonic
 
 import click
 
-from orm.testing.consistency.history import dump
-from orm.testing.consistency.timeline import picture, text
-from orm.testing.consistency.trial import Result, plan, run
+from orm.testing.consistency.report import report
+from orm.testing.consistency.trial import plan, run
 
 
 @click.command()
@@ -47,25 +45,12 @@ def main(
         outcomes += Counter(f"{o.kind} {o.outcome}" for o in result.history)
         faults += result.faults
         if result.violations:
-            _report(seed, result, output)
+            report(str(seed), result.history, result.violations, output)
             raise click.exceptions.Exit(1)
         seed += 1
     click.echo(f"{done} operations, {done / busy:.0f} a second, next seed {seed}: no violation")
     click.echo(f"outcomes: {dict(sorted(outcomes.items()))}")
     click.echo(f"faults: {dict(sorted(faults.items()))}")
-
-
-def _report(seed: int, result: Result, output: Path | None) -> None:
-    click.echo(
-        f"seed {seed}: {len(result.violations)} violations in {len(result.history)} operations"
-    )
-    for violation in result.violations[:3]:
-        click.echo(text(violation))
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        lines = [json.dumps(dump(operation)) for operation in result.history]
-        (output / f"{seed}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
-        (output / f"{seed}.svg").write_text(picture(result.violations[0]), "utf-8")
 
 
 if __name__ == "__main__":

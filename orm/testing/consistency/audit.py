@@ -1,6 +1,6 @@
 """What is there in the end."""
 
-from time import monotonic
+import asyncio
 
 from sqlalchemy import func, select
 
@@ -14,7 +14,7 @@ __all__ = ["audit"]
 
 async def audit(database: Database, recorder: Recorder) -> None:
     """Record all that is on the primary."""
-    start = monotonic()
+    start = asyncio.get_running_loop().time()
     async with database.session("first-primary") as session, session.begin(read_only=True):
         log = (await session.execute(select(LOG.c.key, LOG.c.version, LOG.c.writer))).all()
         latest = (await session.execute(registers())).all()
@@ -30,7 +30,7 @@ async def audit(database: Database, recorder: Recorder) -> None:
         session="audit",
         kind="audit",
         start=start,
-        end=monotonic(),
+        end=asyncio.get_running_loop().time(),
         reads=tuple(map(seen_in, log)),
         torn="; ".join(torn),
         server="primary",

@@ -2,9 +2,9 @@
 
 import random
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-__all__ = ["Board", "Handed"]
+__all__ = ["Board", "Handed", "Shelf"]
 
 _RECENT: Final = 16_384
 """Bytes at the end of the file that bookmarks are picked from."""
@@ -15,6 +15,18 @@ class Handed(NamedTuple):
 
     operation: str
     token: str
+
+
+class Shelf(Protocol):
+    """Where clients leave bookmarks, and find them."""
+
+    def post(self, handed: Handed) -> None:
+        """Hand a bookmark out to whoever picks it."""
+        ...
+
+    def pick(self, chance: random.Random, most: int) -> list[Handed]:
+        """Up to so many of the latest bookmarks, in any order; one may come twice."""
+        ...
 
 
 class Board:

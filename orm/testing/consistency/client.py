@@ -1,12 +1,12 @@
 """A client: a seeded task that reads and writes, session after session, and records it all."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -14,11 +14,11 @@ from orm.bookmark import Bookmark
 from orm.database import Database
 from orm.exceptions import InvalidBookmark, OrmError
 from orm.session import BookmarkSession
-from orm.testing.consistency.board import Board, Handed
+from orm.testing.consistency.board import Handed, Shelf
 from orm.testing.consistency.cancel import CutOff, cancelled_at
 from orm.testing.consistency.history import Kind, Operation, Seen
 from orm.testing.consistency.recorder import Recorder
-from orm.testing.consistency.tables import LOG, REGISTER, registers, seen_in
+from orm.testing.consistency.tables import APPEND, RAISE, log_of, registers, seen_in
 
 __all__ = ["Client", "Habits"]
 
@@ -78,7 +78,7 @@ class Client:
         name: str,
         database: Database,
         recorder: Recorder,
-        board: Board,
+        board: Shelf,
         habits: Habits,
         seed: str,
     ) -> None:
@@ -160,7 +160,7 @@ class Client:
         id_ = f"{self._name}-{self._operations}"
         session = f"{self._name}.{self._sessions}"
         notes = _Notes()
-        start = monotonic()
+        start = asyncio.get_running_loop().time()
         self._recorder.write(
             Operation(
                 id=id_, session=session, kind=kind, start=start, end=start,
@@ -186,7 +186,7 @@ class Client:
             session=session,
             kind=kind,
             start=start,
-            end=monotonic(),
+            end=asyncio.get_running_loop().time(),
             after=self._after,
             reads=tuple(dict.fromkeys(notes.reads)),
             writes=tuple(notes.writes),
@@ -201,8 +201,12 @@ class Client:
         self._recorder.write(operation)
         self._after, self._given = (id_,), ()
         if error:
-            await self._session.rollback()
+            await self._roll_back()
         return operation
+
+    async def _roll_back(self) -> None:
+        with suppress(DBAPIError):  # the connection is gone, and its transaction with it
+            await self._session.rollback()
 
     # Units -----------------------------------------------------------------------------------
 
@@ -249,19 +253,19 @@ class Client:
         await self._operate("read", work)
         match self._chance.randrange(3):
             case 0:
-                await self._session.rollback()
+                await self._roll_back()
             case 1:
                 await self._session.commit()
             case _:
                 await self._operate("read", self._read)
-                await self._session.rollback()
+                await self._roll_back()
 
     async def _read(self, _: str, notes: _Notes) -> None:
         chance, keys = self._chance, self._habits.keys
         match chance.randrange(4):
             case 0:
                 some = chance.sample(range(keys), k=min(2, keys))
-                rows = await self._session.execute(registers(some))
+                rows = await self._session.execute(registers(tuple(some)))
                 notes.reads += map(seen_in, rows)
             case 1:
                 rows = await self._session.execute(registers())
@@ -269,12 +273,11 @@ class Client:
             case 2:
                 await self._read_log(notes, chance.randrange(keys))
             case _:
-                row = (await self._session.execute(registers([chance.randrange(keys)]))).one()
+                row = (await self._session.execute(registers((chance.randrange(keys),)))).one()
                 notes.reads.append(seen_in(row))
 
     async def _read_log(self, notes: _Notes, key: int) -> None:
-        log = select(LOG.c.key, LOG.c.version, LOG.c.writer).where(LOG.c.key == key)
-        rows = (await self._session.execute(log.order_by(LOG.c.version))).all()
+        rows = (await self._session.execute(log_of(key))).all()
         versions = [row.version for row in rows]
         if versions != list(range(1, len(versions) + 1)):
             missing = sorted(set(range(1, max(versions))) - set(versions))
@@ -311,7 +314,7 @@ class Client:
         read = await self._operate("read", self._read)
         if read.outcome == "ok":
             await self._autobegin()
-        await self._session.rollback()
+        await self._roll_back()
 
     async def _savepoint(self) -> None:
         """A savepoint that is released; then the whole is committed, or rolled back."""
@@ -332,15 +335,12 @@ class Client:
         # In order, so that two of these never wait for each other's rows.
         some = sorted(self._chance.sample(range(keys), k=min(keys, self._chance.choice([1, 1, 2]))))
         for key in some:
-            raised = update(REGISTER).where(REGISTER.c.key == key)
-            raised = raised.values(version=REGISTER.c.version + 1, writer=id_)
-            version = (
-                await self._session.execute(raised.returning(REGISTER.c.version))
-            ).scalar_one()
+            raised = await self._session.execute(RAISE, {"of": key, "by": id_})
+            version = raised.scalar_one()
             entry = {"key": key, "version": version, "writer": id_}
-            await self._session.execute(LOG.insert().values(entry))
+            await self._session.execute(APPEND, entry)
             notes.writes.append(Seen(key, version, id_))
         if self._chance.random() < 0.3:
-            rows = await self._session.execute(registers(some))
+            rows = await self._session.execute(registers(tuple(some)))
             if sorted(map(seen_in, rows)) != notes.writes:
                 notes.torn = "the transaction did not see what it had just written"

@@ -1,6 +1,6 @@
 """What the workloads read and write: registers, and a log of all that was written to them."""
 
-from collections.abc import Sequence
+from functools import cache
 
 from sqlalchemy import (
     Column,
@@ -11,12 +11,24 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    bindparam,
     select,
+    update,
 )
 
 from orm.testing.consistency.history import Seen
 
-__all__ = ["LOG", "REGISTER", "create", "drop", "registers", "seen_in"]
+__all__ = [
+    "APPEND",
+    "LOG",
+    "RAISE",
+    "REGISTER",
+    "create",
+    "drop",
+    "log_of",
+    "registers",
+    "seen_in",
+]
 
 _METADATA = MetaData()
 
@@ -53,10 +65,30 @@ def drop(connection: Connection) -> None:
     _METADATA.drop_all(connection)
 
 
-def registers(keys: Sequence[int] | None = None) -> Select[int, int, str]:
+RAISE = (
+    update(REGISTER)
+    .where(REGISTER.c.key == bindparam("of"))
+    .values(version=REGISTER.c.version + 1, writer=bindparam("by"))
+    .returning(REGISTER.c.version)
+)
+"""Raise the version of the register ``of``, in the name of the operation ``by``."""
+
+APPEND = LOG.insert()
+"""Append to the log."""
+
+
+@cache  # building a statement takes longer than sending it
+def registers(keys: tuple[int, ...] | None = None) -> Select[int, int, str]:
     """Read some registers, or all."""
     statement = select(REGISTER.c.key, REGISTER.c.version, REGISTER.c.writer)
     return statement if keys is None else statement.where(REGISTER.c.key.in_(keys))
+
+
+@cache
+def log_of(key: int) -> Select[int, int, str]:
+    """Read all that was written to a register, in order."""
+    log = select(LOG.c.key, LOG.c.version, LOG.c.writer).where(LOG.c.key == key)
+    return log.order_by(LOG.c.version)
 
 
 def seen_in(row: Row[int, int, str]) -> Seen:

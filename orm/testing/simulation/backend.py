@@ -1,0 +1,97 @@
+"""The engine family of simulated servers, as far as sessions use one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from orm.backends.base import FileCopy
+from orm.bookmark import Bookmark
+from orm.exceptions import ConfigurationError
+from orm.testing.simulation.driver import Conflict, Lost, ReadOnly, link_of, worlds
+from orm.testing.simulation.world import World
+
+__all__ = ["SimulatedBackend"]
+
+
+class SimulatedBackend:
+    """Implements what sessions need of `orm.backends.Backend`; there is nothing to migrate."""
+
+    has_fences = False
+
+    def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
+        return _engine(url, options, writes=True)
+
+    def reader_engine(self, url: URL, **options: Any) -> AsyncEngine:
+        return _engine(url, options, writes=False)
+
+    def snapshot_engine(self, reader: AsyncEngine) -> Engine:
+        engine = reader.sync_engine.execution_options()
+        event.listen(engine, "begin", _repeat)
+        return engine
+
+    def prepare(self, connection: Connection) -> None:
+        """Positions are kept without further ado."""
+
+    def incarnation(self, connection: Connection) -> str:
+        return link_of(connection).incarnation
+
+    def position(self, connection: Connection) -> Bookmark | None:
+        return _where(connection, "at_least")
+
+    def seen(self, connection: Connection) -> Bookmark | None:
+        return _where(connection, "at_most")
+
+    def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
+        link, world = link_of(connection), _world(connection)
+        at, link.committed_at = link.committed_at, None
+        if at is None:
+            return None
+        return _where(connection, "at_most") if world.samples else Bookmark.at(world.history, at)
+
+    def lost(self, head: Bookmark, need: Bookmark) -> str | None:
+        return None
+
+    def is_later(self, at: Bookmark, than: Bookmark) -> bool:
+        return False
+
+    def is_standby(self, connection: Connection) -> bool | None:
+        return None
+
+    def fence(self, connection: Connection) -> str | None:
+        return None
+
+    def passes(self, connection: Connection, fence: str) -> bool:
+        return True
+
+    def is_unavailable(self, error: DBAPIError) -> bool:
+        return isinstance(error.orig, Lost | Conflict)
+
+    def is_damaged(self, error: DBAPIError) -> bool:
+        return False
+
+    def is_read_only(self, error: DBAPIError) -> bool:
+        return isinstance(error.orig, ReadOnly)
+
+    def file_copies(self, primary: URL, count: int) -> Sequence[FileCopy]:
+        raise ConfigurationError("simulated replicas are named by their URLs")
+
+
+def _repeat(connection: Connection) -> None:
+    link_of(connection).repeats = True
+
+
+def _engine(url: URL, options: dict[str, Any], *, writes: bool) -> AsyncEngine:
+    return create_async_engine(url, connect_args={"writes": writes}, **options)
+
+
+def _world(connection: Connection) -> World:
+    return worlds[connection.engine.url.host or ""]
+
+
+def _where(connection: Connection, point: str) -> Bookmark:
+    # A statement of SQLAlchemy's, so that it begins a transaction and hears of what goes wrong.
+    at: int = connection.exec_driver_sql(point).scalar_one()
+    return Bookmark.at(_world(connection).history, at)

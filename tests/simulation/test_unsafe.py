@@ -1,0 +1,192 @@
+"""The simulator has teeth: each guard of the product, taken out, is caught by the stated seed.
+
+The product itself passes the same trials.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from orm.bookmark import Bookmark
+from orm.router import Router
+from orm.testing.consistency.client import Habits
+from orm.testing.simulation import Plan, run
+from orm.testing.simulation.backend import SimulatedBackend
+from orm.testing.simulation.driver import Link, link_of
+from orm.watcher import Knowledge, Server
+
+Patch = Callable[[pytest.MonkeyPatch], Any]
+
+
+def believed(self: Router, server: Server, connection: Connection) -> bool:
+    """`Router._may_read` without its questions."""
+    try:
+        connection.begin()
+    except DBAPIError:
+        return False
+    self._tracker.reads(server, self.cluster.backend.incarnation(connection))
+    return True
+
+
+def no_check(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Server, "covers", lambda *_: True)
+    patch.setattr(Router, "_may_read", believed)
+
+
+def check_inside_the_snapshot(patch: pytest.MonkeyPatch) -> None:
+    def may_read(self: Router, server: Server, connection: Connection) -> bool:
+        try:
+            if not believed(self, server, connection):
+                return False
+            known = server.ask(connection)
+        except DBAPIError:
+            return False
+        return known.at is not None and known.at.covers(self._tracker.bookmark)
+
+    patch.setattr(Server, "covers", lambda *_: True)
+    patch.setattr(Router, "_may_read", may_read)
+
+
+def lower_bound_for_upper(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SimulatedBackend, "seen", SimulatedBackend.position)
+
+
+def position_before_commit(patch: pytest.MonkeyPatch) -> None:
+    right = SimulatedBackend.committed
+
+    def committed(self: SimulatedBackend, connection: Connection) -> Bookmark | None:
+        at = right(self, connection)
+        return at and Bookmark.at(at.history, at.position[0][1] - 1)
+
+    patch.setattr(SimulatedBackend, "committed", committed)
+
+
+def savepoint_for_commit(patch: pytest.MonkeyPatch) -> None:
+    right, released = SimulatedBackend.committed, "test.released"
+    execute = Link.execute
+
+    async def watched(self: Link, sql: str, parameters: Any) -> Any:
+        done = await execute(self, sql, parameters)
+        if sql.startswith("RELEASE"):
+            setattr(self, released, self._machine.at_most)
+        return done
+
+    def committed(self: SimulatedBackend, connection: Connection) -> Bookmark | None:
+        at = right(self, connection)
+        early = vars(link_of(connection)).pop(released, None)
+        return at if at is None or early is None else Bookmark.at(at.history, early)
+
+    patch.setattr(Link, "execute", watched)
+    patch.setattr(SimulatedBackend, "committed", committed)
+
+
+def unknown_is_caught_up(patch: pytest.MonkeyPatch) -> None:
+    right, covers = Router._may_read, Server.covers
+
+    def may_read(self: Router, server: Server, connection: Connection) -> bool:
+        unknown = server.knowledge.at is None
+        return believed(self, server, connection) if unknown else right(self, server, connection)
+
+    patch.setattr(Server, "covers", lambda s, need: s.knowledge.at is None or covers(s, need))
+    patch.setattr(Router, "_may_read", may_read)
+
+
+def failure_is_forgiven(patch: pytest.MonkeyPatch) -> None:
+    """A server that failed keeps its position, though its successor answers under the name."""
+
+    def learn(self: Server, incarnation: str, at: Bookmark | None) -> Knowledge:
+        old = self.knowledge
+        at = old.at if at and old.at and old.at.covers(at) else at
+        self.knowledge = Knowledge(incarnation, at, None)
+        self.changed()
+        return self.knowledge
+
+    patch.setattr(Server, "learn", learn)
+
+
+def routed_by_the_statement(patch: pytest.MonkeyPatch) -> None:
+    right = Router.reader
+
+    def reader(self: Router) -> Connection:
+        held = self._unit.held
+        if len(held) < 2:
+            self.settle()
+            self._unit.connection = self._tracker.unsampled = None
+            right(self)
+            if len({connection.engine for connection in held}) < len(held):
+                held.pop().close()  # the same server as before
+        self._unit.connection = held[next(self.cluster.turns) % len(held)]
+        return self._unit.connection
+
+    patch.setattr(Router, "reader", reader)
+
+
+def incarnations_ignored(patch: pytest.MonkeyPatch) -> None:
+    def may_read(self: Router, server: Server, connection: Connection) -> bool:
+        return server.covers(self._tracker.bookmark) and believed(self, server, connection)
+
+    patch.setattr(Router, "_may_read", may_read)
+
+
+def bookmark_without_reads(patch: pytest.MonkeyPatch) -> None:
+    def settle(self: Router) -> Bookmark:
+        self._tracker.unsampled = None
+        return self._tracker.bookmark
+
+    patch.setattr(Router, "settle", settle)
+
+
+def moved_without_sampling(patch: pytest.MonkeyPatch) -> None:
+    right = Router._open
+
+    def open_(self: Router) -> Connection:
+        self._tracker.unsampled = None
+        return right(self)
+
+    patch.setattr(Router, "_open", open_)
+
+
+def merge_takes_the_last(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Bookmark, "merge", lambda _, other: other)
+
+
+VARIANTS: dict[str, tuple[Patch, tuple[str, ...], int]] = {
+    "no check at all": (no_check, ("lag",), 1),
+    "the check inside the snapshot": (check_inside_the_snapshot, ("lag",), 1),
+    "what a replica says it has taken for all it showed": (
+        lower_bound_for_upper,
+        ("lag", "silence"),
+        3,
+    ),
+    "the position taken before COMMIT": (position_before_commit, ("lag",), 1),
+    "a savepoint taken for a commit": (savepoint_for_commit, ("lag",), 1),
+    "unknown taken for caught up": (unknown_is_caught_up, ("lag", "conflict", "drop"), 1),
+    "knowledge kept over a restart": (failure_is_forgiven, ("lag", "pause"), 1),
+    "incarnations ignored": (incarnations_ignored, ("lag", "crash"), 14),
+    "routed by the statement": (routed_by_the_statement, ("lag",), 1),
+    "a bookmark that reads do not move": (bookmark_without_reads, ("lag",), 1),
+    "a move that nobody samples": (moved_without_sampling, ("lag",), 1),
+    "a merge that takes the last": (merge_takes_the_last, ("lag",), 1),
+}
+
+
+def trial(seed: int, faults: tuple[str, ...]) -> Plan:
+    return Plan(
+        seed=str(seed),
+        operations=600,
+        replicas=(1, 2),
+        faults=faults,
+        habits=Habits(keys=4, writes=0.25),
+        options={"max_wait": 0.05},
+    )
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_unsafe_variant_is_caught(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    patch, faults, seed = VARIANTS[variant]
+    assert not run(trial(seed, faults)).violations
+    patch(monkeypatch)
+    assert run(trial(seed, faults)).violations
