@@ -65,7 +65,7 @@ async def test_the_new_primary_is_found(cluster: Cluster, driver) -> None:
             assert await emails(session) == {"before", "after"}
         async with db.session(before) as session:  # from before the failover, and still there
             assert await emails(session) >= {"before"}
-        old.rewind(one)
+        old.rejoin(one)
         assert (await roles(db))["primary"] == "replica"
         async with db.session(after) as session:
             assert await emails(session) == {"before", "after"}
@@ -124,7 +124,7 @@ async def test_a_database_that_starts_after_it_asks_who_is_who(cluster: Cluster,
     cluster.caught_up()
     cluster.promote(one)
     two.follow(one)
-    old.rewind(one)
+    old.rejoin(one)
     urls = [server.url(driver) for server in cluster.servers]
     async with Database(urls[0], replicas=urls[1:]) as db:
         token = await add(db, "b")
@@ -142,7 +142,7 @@ async def test_a_write_on_a_demoted_primary_fails_and_the_next_one_succeeds(
         cluster.caught_up()
         cluster.promote(one)
         two.follow(one)
-        old.rewind(one)
+        old.rejoin(one)
         with pytest.raises(DBAPIError):
             await add(db, "b")
         await roles(db)

@@ -22,12 +22,15 @@ The methods of `Server` are what can befall one: ``pause``, ``resume``, ``delay`
 ``stop``, ``start``, ``restart``, ``promote``, ``rejoin``. Each blocks, for milliseconds mostly, and
 returns when what it says is so; after half a minute it raises.
 
+The network between a client and a server has troubles of its own: `Proxy`.
+
 Without pytest: ``with Cluster(standbys=2) as cluster``. Servers listen on a free port of the
 loopback interface and on a socket in their folder, ask nobody for a password, and end with the
 process that started them, even if that is killed. Data are in memory where there is room.
 """
 
 from orm.testing.postgresql.cluster import Cluster
+from orm.testing.postgresql.proxy import Proxy
 from orm.testing.postgresql.server import Server
 
-__all__ = ["Cluster", "Server"]
+__all__ = ["Cluster", "Proxy", "Server"]

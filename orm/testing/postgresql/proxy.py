@@ -1,0 +1,118 @@
+"""The network between a client and a server: slow, or swallowing everything."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Self
+
+__all__ = ["Proxy"]
+
+
+class Proxy:
+    """Forwards TCP connections to a port, with the troubles of a network.
+
+    Use it in ``async with``; `url` leads through it::
+
+        async with Proxy(standby.port) as proxy:
+            async with Database(primary.url(), replicas=[proxy.url(standby.url())]) as db:
+                proxy.black_hole()
+
+    Args:
+        port: where it forwards to, on the loopback interface.
+        latency: seconds that everything takes in either direction; settable at any time.
+    """
+
+    def __init__(self, port: int, *, latency: float = 0.0) -> None:
+        self.latency = latency
+        self._target = port
+        self._open = asyncio.Event()
+        self._open.set()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.cut()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on the loopback interface."""
+        assert self._server is not None, "use the Proxy in 'async with'"
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    def url(self, direct: str) -> str:
+        """The URL of a server, by way of the proxy."""
+        return direct.replace(f":{self._target}/", f":{self.port}/")
+
+    def black_hole(self) -> None:
+        """Deliver nothing from now on, without closing anything: connections are made, and hang."""
+        self._open.clear()
+
+    def heal(self) -> None:
+        """Deliver again, also what was held back."""
+        self._open.set()
+
+    def cut(self) -> None:
+        """Break all connections."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        ends = [writer]
+        try:
+            await self._open.wait()
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            ends.append(far_writer)
+            await _first(self._forward(reader, far_writer), self._forward(far_reader, writer))
+        except (OSError, asyncio.CancelledError):
+            return  # an end is gone, or `cut`, which asyncio would report as an error
+        finally:
+            for end in ends:
+                end.transport.abort()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """What arrives while something is under way is not held up by it."""
+        loop = asyncio.get_running_loop()
+        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def deliver() -> None:
+            while True:
+                due, data = await under_way.get()
+                await asyncio.sleep(due - loop.time())
+                await self._open.wait()
+                if not data:
+                    return
+                writer.write(data)
+                await writer.drain()
+
+        async def receive() -> None:
+            while data := await reader.read(65536):
+                under_way.put_nowait((loop.time() + self.latency, data))
+            under_way.put_nowait((loop.time() + self.latency, b""))
+            await asyncio.Event().wait()  # until what is under way has arrived
+
+        await _first(deliver(), receive())
+
+
+async def _first(*ways: Coroutine[Any, Any, None]) -> None:
+    """Return when one of them is done; the others end with it."""
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,180 @@
+"""Replicas in trouble: sessions go on, and never see less than they did."""
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from models import Base, User
+from orm import BookmarkSession, Database
+from orm.exceptions import ReplicaUnavailable
+from orm.testing.postgresql import Cluster, Proxy, Server
+
+
+@pytest.fixture(params=["asyncpg", "psycopg"])
+def driver(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def cluster(postgresql_cluster: Cluster) -> Cluster:
+    return postgresql_cluster
+
+
+@asynccontextmanager
+async def migrated(cluster: Cluster, driver, urls=None, **options) -> AsyncIterator[Database]:
+    primary = cluster.primary.url(driver)
+    async with Database(primary) as db, db.connect() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+        await connection.commit()
+    cluster.caught_up()
+    urls = urls or [standby.url(driver) for standby in cluster.standbys]
+    async with Database(primary, replicas=urls, **options) as db:
+        yield db
+
+
+async def add(db: Database, email: str) -> str:
+    async with db.begin() as session:
+        session.add(User(email=email))
+    return await session.bookmark()
+
+
+async def emails(session: BookmarkSession) -> set[str]:
+    found = set(await session.scalars(select(User.email)))
+    await session.rollback()
+    return found
+
+
+def served_by(session: BookmarkSession) -> str:
+    assert session.last_route is not None
+    return session.last_route.server
+
+
+STILL = [Server.pause, Server.stall_replay, Server.partition, Server.black_hole]
+
+
+@pytest.mark.parametrize("fault", STILL)
+async def test_a_replica_that_stands_still_serves_only_the_past(
+    cluster: Cluster, driver, fault
+) -> None:
+    one, _ = cluster.standbys
+    async with migrated(cluster, driver) as db:
+        fault(one)
+        token = await add(db, "new")
+        cluster.standbys[1].caught_up(cluster.primary)
+        for _ in range(4):
+            async with db.session(token) as session:
+                assert await emails(session) == {"new"}
+                assert served_by(session) != "replica-1"
+        one.heal()
+        one.caught_up(cluster.primary)
+        await db.status()
+        servers = set()
+        for _ in range(8):
+            async with db.session(token) as session:
+                assert await emails(session) == {"new"}
+                servers.add(served_by(session))
+        assert "replica-1" in servers
+
+
+async def test_a_read_in_conflict_with_replay_is_read_elsewhere(cluster: Cluster, driver) -> None:
+    one, _ = cluster.standbys
+    async with migrated(cluster, driver, urls=[one.url(driver)]) as db:
+        await add(db, "a")
+        cluster.caught_up()
+        slow = select(User.email, text("pg_sleep(1.5)::text"))
+        async with db.session() as session:
+            reading = asyncio.create_task(
+                session.execute(slow, execution_options={"route": "read"})
+            )
+            query = "SELECT 1 FROM pg_stat_activity WHERE query ~ '[p]g_sleep.1'"
+            await asyncio.to_thread(one.wait, lambda: one.sql(query) == ["1"], "does not read")
+            await asyncio.to_thread(one.conflict)
+            assert [row.email for row in await reading] == ["a"]
+            assert served_by(session) == "primary"
+
+
+async def test_a_frozen_replica_holds_up_nobody_new(cluster: Cluster, driver) -> None:
+    """Whoever is already connected to it hangs; probes find out, and nobody else is sent there."""
+    one, _ = cluster.standbys
+    async with migrated(cluster, driver) as db:
+        token = await add(db, "a")
+        cluster.caught_up()
+        one.freeze()
+        await db.status()  # until every probe has answered or timed out
+        for _ in range(4):
+            async with asyncio.timeout(2), db.session(token) as session:
+                assert await emails(session) == {"a"}
+                assert served_by(session) != "replica-1"
+        one.thaw()
+        await db.status()
+        servers = set()
+        for _ in range(4):
+            async with db.session(token) as session:
+                await emails(session)
+                servers.add(served_by(session))
+        assert "replica-1" in servers
+
+
+async def test_a_black_holed_replica_is_left_out(cluster: Cluster, driver) -> None:
+    one, two = cluster.standbys
+    async with Proxy(one.port) as proxy:
+        urls = [proxy.url(one.url(driver)), two.url(driver)]
+        async with migrated(cluster, driver, urls=urls) as db:
+            token = await add(db, "a")
+            cluster.caught_up()
+            proxy.black_hole()
+            await db.status()  # until every probe has answered or timed out
+            for _ in range(4):
+                async with asyncio.timeout(2), db.session(token) as session:
+                    assert await emails(session) == {"a"}
+                    assert served_by(session) != "replica-1"
+
+
+async def test_a_black_hole_does_not_hold_up_a_start(cluster: Cluster) -> None:
+    [standby, _] = cluster.standbys
+    async with Proxy(standby.port) as proxy:
+        proxy.black_hole()
+        begin = time.monotonic()
+        with pytest.raises(ReplicaUnavailable, match="replica-1"):
+            async with Database(cluster.primary.url(), replicas=[proxy.url(standby.url())]):
+                pass
+        assert time.monotonic() - begin < 15
+
+
+async def test_a_replica_made_anew_under_the_same_name(cluster: Cluster, driver) -> None:
+    """It is older than it was: what was known of it is void."""
+    one, _ = cluster.standbys
+    async with migrated(cluster, driver, urls=[one.url(driver)]) as db:
+        one.stop()
+        shutil.rmtree(one.data)
+        one.clone(cluster.primary)  # from before the write
+        one.stand_by(cluster.primary)
+        one.start()
+        one.pause()
+        token = await add(db, "new")
+        async with db.session(token) as session:
+            assert await emails(session) == {"new"}
+            assert served_by(session) == "primary"
+
+
+async def test_an_exhausted_replica_pool_is_said_and_gets_over_it(cluster: Cluster, driver) -> None:
+    options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.2}
+    one, _ = cluster.standbys
+    urls = [one.url(driver)]
+    async with migrated(cluster, driver, urls=urls, engine_options=options) as db:
+        token = await add(db, "a")
+        cluster.caught_up()
+        async with db.session() as holder:
+            stream = await holder.stream(select(User.email))
+            async with db.session(token) as session:
+                with pytest.raises(PoolTimeout):
+                    await emails(session)
+            await stream.close()
+        async with db.session(token) as session:
+            assert await emails(session) == {"a"}
