@@ -41,8 +41,8 @@ def no_check(patch: pytest.MonkeyPatch) -> None:
 def position_before_commit(patch: pytest.MonkeyPatch) -> None:
     right = SQLiteBackend.committed
 
-    def committed(self: SQLiteBackend, connection: Connection) -> Bookmark | None:
-        at = right(self, connection)
+    def committed(self: SQLiteBackend, connection: Connection, *, wrote: bool) -> Bookmark | None:
+        at = right(self, connection, wrote=wrote)
         return at and Bookmark.at(at.history, at.position[0][1] - 1)
 
     patch.setattr(SQLiteBackend, "committed", committed)
@@ -61,9 +61,9 @@ def savepoint_for_commit(patch: pytest.MonkeyPatch) -> None:
         )
         return engine
 
-    def committed(self: SQLiteBackend, connection: Connection) -> Bookmark | None:
+    def committed(self: SQLiteBackend, connection: Connection, *, wrote: bool) -> Bookmark | None:
         released: Bookmark | None = connection.info.pop(at_release, None)
-        return released or right[1](self, connection)
+        return released or right[1](self, connection, wrote=wrote)
 
     patch.setattr(SQLiteBackend, "writer_engine", writer_engine)
     patch.setattr(SQLiteBackend, "committed", committed)

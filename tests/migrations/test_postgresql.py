@@ -450,7 +450,7 @@ def test_a_linter_looks_at_what_is_pending(project: Project) -> None:
     project.models(users.format(", index=True"))
     assert project.orm("create", "more").exit_code == 0
     said = project.orm("check", "--local")
-    assert said.exit_code == 0
+    assert said.exit_code == 0, said.output
     assert said.stderr.startswith("Note: 0002_more: ")
     assert "(require-concurrent-index-creation)" in said.stderr
 
