@@ -30,7 +30,7 @@ def test_sessions_keep_their_promises_under_one_fault(fault: str) -> None:
         result = run(plan(seed, 300, only=fault))
         assert not result.violations, text(result.violations[0])
         assert result.faults[fault]
-        assert sum(o.outcome == "ok" for o in result.history) > 100
+        assert sum(o.outcome == "ok" for o in result.history) > 50
 
 
 def test_sessions_keep_their_promises_under_several() -> None:

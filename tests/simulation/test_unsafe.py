@@ -3,7 +3,6 @@
 The product itself passes the same trials.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 

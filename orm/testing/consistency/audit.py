@@ -2,7 +2,6 @@
 
 import asyncio
 
-
 from sqlalchemy import func, select
 
 from orm.database import Database

@@ -30,9 +30,7 @@ _LOCK_TIMEOUT: Final = 2.0
 _NO_WRITES: Final = Transaction()
 _DONE: Final = Statement(lambda *_: [], ())
 _SAVEPOINT: Final = re.compile(r"(?P<verb>(ROLLBACK TO |RELEASE )?SAVEPOINT) (?P<name>\w+)")
-_POINTS: Final = {
-    point: Statement(lambda *_: [], (point,)) for point in ("at_least", "at_most")
-}
+_POINTS: Final = {point: Statement(lambda *_: [], (point,)) for point in ("at_least", "at_most")}
 
 
 class Error(Exception):

@@ -72,7 +72,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return handle
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """What `asyncio.TimerHandle` tells its loop; a cancelled timer is skipped when it is due."""
+        """What `asyncio.TimerHandle` tells its loop; it is skipped when it is due."""
 
     def create_future(self) -> "asyncio.Future[Any]":
         return asyncio.Future(loop=self)
