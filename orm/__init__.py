@@ -5,8 +5,9 @@ from one session to the next. `Base` is what models derive from. Everything that
 is an `OrmError`; the tree is in `orm.exceptions`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from orm._lazy import lazy
 
 if TYPE_CHECKING:
     from orm.bookmark import Bookmark
@@ -34,26 +35,22 @@ __all__ = [
     "WriteLost",
 ]
 
-_MODULES: Final = {
-    "Base": "orm.model",
-    "Bookmark": "orm.bookmark",
-    "BookmarkConnection": "orm.connection",
-    "BookmarkSession": "orm.session",
-    "Database": "orm.database",
-    "InvalidBookmark": "orm.exceptions",
-    "NotCaughtUp": "orm.exceptions",
-    "OrmError": "orm.exceptions",
-    "ReadOnlyError": "orm.exceptions",
-    "Reason": "orm.routing",
-    "Route": "orm.routing",
-    "ServerStatus": "orm.status",
-    "WriteLost": "orm.exceptions",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # What asks for no name here, such as `orm --help`, need not wait for SQLAlchemy.
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
-    return value
+# What asks for no name here, such as `orm --help`, need not wait for SQLAlchemy.
+__getattr__ = lazy(
+    __name__,
+    {
+        "Base": "orm.model",
+        "Bookmark": "orm.bookmark",
+        "BookmarkConnection": "orm.connection",
+        "BookmarkSession": "orm.session",
+        "Database": "orm.database",
+        "InvalidBookmark": "orm.exceptions",
+        "NotCaughtUp": "orm.exceptions",
+        "OrmError": "orm.exceptions",
+        "ReadOnlyError": "orm.exceptions",
+        "Reason": "orm.routing",
+        "Route": "orm.routing",
+        "ServerStatus": "orm.status",
+        "WriteLost": "orm.exceptions",
+    },
+)

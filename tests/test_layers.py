@@ -30,6 +30,7 @@ LAYERS = (
     "model",
     "exceptions",
     "_greenlet",
+    "_lazy",
 )
 PACKAGE = Path(__file__).parents[1] / "orm"
 FILES = [file for file in sorted(PACKAGE.rglob("*.py")) if file != PACKAGE / "__init__.py"]

@@ -1,7 +1,8 @@
 """Database engines, found by the name in the URL through the entry point group ``orm.backends``."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from orm._lazy import lazy
 
 if TYPE_CHECKING:
     from orm.backends.base import Backend, FileCopy, Thing
@@ -9,17 +10,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Backend", "FileCopy", "Thing", "backend_for"]
 
-_MODULES: Final = {
-    "Backend": "orm.backends.base",
-    "FileCopy": "orm.backends.base",
-    "Thing": "orm.backends.base",
-    "backend_for": "orm.backends.registry",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # `orm.backends.quick` does without SQLAlchemy.
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
-    return value
+# `orm.backends.quick` does without SQLAlchemy.
+__getattr__ = lazy(
+    __name__,
+    {
+        "Backend": "orm.backends.base",
+        "FileCopy": "orm.backends.base",
+        "Thing": "orm.backends.base",
+        "backend_for": "orm.backends.registry",
+    },
+)

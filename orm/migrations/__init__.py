@@ -12,8 +12,9 @@ And in an application, at its start or in its tests::
     await migrations.apply("local")
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from orm._lazy import lazy
 
 if TYPE_CHECKING:
     from orm.migrations.applying import apply
@@ -22,16 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["apply", "run", "target_url"]
 
-_MODULES: Final = {
-    "apply": "orm.migrations.applying",
-    "run": "orm.migrations.environment",
-    "target_url": "orm.migrations.target",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Alembic is imported by who needs it: it takes longer than most of what is asked in a terminal.
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
-    return value
+# Alembic is imported by who needs it: it takes longer than most of what is asked in a terminal.
+__getattr__ = lazy(
+    __name__,
+    {
+        "apply": "orm.migrations.applying",
+        "run": "orm.migrations.environment",
+        "target_url": "orm.migrations.target",
+    },
+)

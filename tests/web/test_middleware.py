@@ -511,11 +511,12 @@ async def test_a_web_socket_hands_out_its_bookmarks_itself(still: Database) -> N
 
     messages = run(BookmarkMiddleware(app, still), {"type": "websocket"})
     assert await anext(messages) == {"type": "websocket.accept"}
-    seen = []
+    number = 0
     async for message in messages:
+        number += 1
         async with still.session(message["text"]) as session:
-            seen.append(len((await session.scalars(EMAILS)).all()))
-    assert seen == [1, 2, 3]
+            assert len((await session.scalars(EMAILS)).all()) >= number  # it may have gone on
+    assert number == 3
 
 
 async def test_a_web_socket_does_not_collect_the_sessions_that_it_had(still: Database) -> None:

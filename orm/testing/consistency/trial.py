@@ -25,8 +25,8 @@ __all__ = ["Plan", "Result", "plan", "run"]
 _PROCESSES: Final = 3
 
 _UNSOUND: Final = frozenset({"truncate"})
-"""The faults after which anything may be read, until the damage is noticed: SQLite's pages have no
-checksums. They are to be asked for."""
+"""The faults after which anything may be read until the damage is noticed: SQLite's pages have no
+checksums, and one that was cut in two reads as rows of zeros. They are to be asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
