@@ -187,7 +187,7 @@ class Router:
     def _open(self) -> Connection:
         cluster, tracker = self.cluster, self._tracker
         waited, clock = 0.0, get_running_loop().time
-        deadline = clock() + cluster.max_wait
+        deadline = clock() + cluster.max_wait  # servers behind one address may answer in turn
         turn = next(cluster.turns)
         replicas = [server for server in cluster.replicas if server not in self._unit.failed]
         while not tracker.first_primary:
@@ -204,8 +204,6 @@ class Router:
                 elif connection := self._connect(chosen):
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP
                     return self._pin(chosen, connection, waited, reason)
-                elif clock() >= deadline:  # several servers behind one address may answer in turn
-                    replicas.remove(chosen)
             elif tracker.proven != cluster.lineage and self._prove():
                 continue
             elif chosen == "wait":

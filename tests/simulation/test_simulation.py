@@ -26,16 +26,16 @@ print(hashlib.sha256(repr(run(plan(12, 200)).history).encode()).hexdigest())"""
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_sessions_keep_their_promises_under_one_fault(fault: str) -> None:
-    for seed in range(3):
+    for seed in range(2):
         result = run(plan(seed, 300, only=fault))
         assert not result.violations, text(result.violations[0])
         assert result.faults[fault]
-        assert sum(o.outcome == "ok" for o in result.history) > 100
+        assert sum(o.outcome == "ok" for o in result.history) > 50
 
 
 def test_sessions_keep_their_promises_under_several() -> None:
     served = set()
-    for seed in range(40):
+    for seed in range(15):
         result = run(plan(seed, 300))
         assert not result.violations, text(result.violations[0])
         served |= {o.server for o in result.history}

@@ -1,4 +1,13 @@
-"""Sessions on simulated servers, in virtual time: every run is its seed's."""
+"""Sessions on simulated servers, in virtual time: every run is its seed's.
+
+The library runs unchanged, on a backend of its own: `orm.testing.simulation.backend`. Longer runs
+than the test suite's, and the reproduction of a seed, have a command::
+
+    python -m orm.testing.simulation --seed 1 --operations 1000000
+    python -m orm.testing.simulation --seed 25 --operations 1 --shrink
+
+Not simulated: histories that fork, and replicas that show a commit before the primary does.
+"""
 
 from orm.testing.simulation.trial import Plan, Result, plan, run, smallest
 

@@ -146,30 +146,29 @@ _LOG: Final = (
     r"SELECT orm_verify_log\.key, orm_verify_log\.version, orm_verify_log\.writer "
     r"FROM orm_verify_log"
 )
-_STATEMENTS: Final = [
-    (re.compile(pattern), Statement(*statement))
-    for pattern, statement in [
-        (_REGISTER, (_all_registers, _ROW)),
-        (_REGISTER + r" WHERE orm_verify_register\.key IN \([?, ]+\)", (_some, _ROW)),
-        (_LOG, (_all_logs, _ROW)),
-        (
-            _LOG + r" WHERE orm_verify_log\.key = \? ORDER BY orm_verify_log\.version",
-            (_one_log, _ROW),
-        ),
-        (
-            r"SELECT orm_verify_log\.key, max\(orm_verify_log\.version\) AS max_1, "
-            r"count\(\*\) AS count_1 FROM orm_verify_log GROUP BY orm_verify_log\.key",
-            (_tops, ("key", "max_1", "count_1")),
-        ),
-        (
-            r"UPDATE orm_verify_register SET version=\(orm_verify_register\.version \+ \?\), "
-            r"writer=\? WHERE orm_verify_register\.key = \? RETURNING orm_verify_register\.version",
-            (_raise, ("version",), 2),
-        ),
-        (r"INSERT INTO orm_verify_log \(key, version, writer\) VALUES \(\?, \?, \?\)",
-         (_enter, (), 0)),
-    ]
-]  # fmt: skip
+_STATEMENTS: Final[Sequence[tuple[str, Statement]]] = [
+    (_REGISTER, Statement(_all_registers, _ROW)),
+    (_REGISTER + r" WHERE orm_verify_register\.key IN \([?, ]+\)", Statement(_some, _ROW)),
+    (_LOG, Statement(_all_logs, _ROW)),
+    (
+        _LOG + r" WHERE orm_verify_log\.key = \? ORDER BY orm_verify_log\.version",
+        Statement(_one_log, _ROW),
+    ),
+    (
+        r"SELECT orm_verify_log\.key, max\(orm_verify_log\.version\) AS max_1, "
+        r"count\(\*\) AS count_1 FROM orm_verify_log GROUP BY orm_verify_log\.key",
+        Statement(_tops, ("key", "max_1", "count_1")),
+    ),
+    (
+        r"UPDATE orm_verify_register SET version=\(orm_verify_register\.version \+ \?\), "
+        r"writer=\? WHERE orm_verify_register\.key = \? RETURNING orm_verify_register\.version",
+        Statement(_raise, ("version",), 2),
+    ),
+    (
+        r"INSERT INTO orm_verify_log \(key, version, writer\) VALUES \(\?, \?, \?\)",
+        Statement(_enter, (), 0),
+    ),
+]
 
 
 @cache
@@ -181,6 +180,6 @@ def understood(sql: str) -> Statement:
     """
     flat = " ".join(sql.split())
     for pattern, statement in _STATEMENTS:
-        if pattern.fullmatch(flat):
+        if re.fullmatch(pattern, flat):
             return statement
     raise NotImplementedError(f"the simulated servers do not understand: {flat}")

@@ -131,7 +131,7 @@ def run(trial: Plan) -> Result:
     Raises:
         Exception: whatever is neither a database's error nor one of ours has been raised.
     """
-    loop = VirtualLoop()
+    loop = VirtualLoop()  # type: ignore[abstract] # no sockets, processes or signals here
     collecting = gc.isenabled()
     gc.disable()  # what is freed by chance would be another's than this seed's
     try:

@@ -89,7 +89,7 @@ class Machine:
         self.received = self.seen = self.said = self.durable = 0
         self.lag = _TICK
         self.down = self.partitioned = self.paused = self.silent = False
-        """It refuses connections; receives nothing; shows nothing new; does not say what it shows."""
+        """It refuses connections; receives nothing; shows nothing new; says nothing new."""
         self.slow = 0.0
         """Seconds that every request takes longer."""
         self._running = asyncio.Event()

@@ -1,0 +1,88 @@
+"""What the simulator has found, one by one and without chance."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from orm import Database
+from orm.testing.consistency.cancel import CutOff, cancelled_at
+from orm.testing.consistency.tables import RAISE, registers
+from orm.testing.simulation.driver import worlds
+from orm.testing.simulation.loop import VirtualLoop
+from orm.testing.simulation.world import Machine, World
+
+
+def simulated(
+    work: Callable[[World, Database], Awaitable[Any]],
+    replicas: tuple[int, ...] = (1,),
+    *,
+    samples: bool = False,
+    **options: Any,
+) -> None:
+    async def run() -> None:
+        world = worlds["test"] = World("test", 1, replicas, 0.001, samples=samples)
+        urls = [f"simulated://test/{address}" for address in world.addresses]
+        async with Database(urls[0], replicas=urls[1:], **options) as database:
+            await work(world, database)
+
+    VirtualLoop().run(run())
+
+
+async def raised(database: Database) -> str:
+    """Write once; the bookmark after it."""
+    async with database.begin() as session:
+        await session.execute(RAISE, {"of": 0, "by": "test"})
+    return await session.bookmark()
+
+
+def test_a_replica_that_cancels_a_statement_is_not_asked_again_in_its_transaction() -> None:
+    async def work(world: World, database: Database) -> None:
+        world.conflicts = 1.0
+        world.addresses["replica-2"][0].slow = 2.0  # meanwhile replica-1 answers its probes again
+        async with database.session() as session:
+            rows = (await session.execute(registers())).all()
+            assert rows == [(0, 0, "")]
+            assert session.last_route and session.last_route.server == "primary"
+
+    simulated(work, (1, 1), max_wait=5)
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_commit_that_is_cancelled_leaves_a_session_that_works(number: int) -> None:
+    async def work(_: World, database: Database) -> None:
+        async with database.session() as session:
+            await session.execute(RAISE, {"of": 0, "by": "test"})
+            try:
+                await cancelled_at(session.commit(), number)
+            except CutOff:
+                await session.rollback()
+            head = (await session.execute(registers(), {}, execution_options=AT_PRIMARY)).all()
+            await session.rollback()
+            async with database.session(await session.bookmark()) as later:
+                assert (await later.execute(registers())).all() == head
+
+    simulated(work, samples=True)
+
+
+AT_PRIMARY = {"route": "primary"}
+
+
+def test_a_read_waits_no_longer_than_it_may_when_servers_answer_in_turn() -> None:
+    async def work(world: World, database: Database) -> None:
+        late = Machine(world, "late")  # where sessions come out; the probes have come out elsewhere
+        late.paused, late.slow = True, 0.02
+        world.addresses |= {"elsewhere": world.addresses["replica-1"], "replica-1": [late]}
+        token = await raised(database)
+        await asyncio.sleep(2)
+        clock = asyncio.get_running_loop().time
+        for _ in range(5):
+            began = clock()
+            async with database.session(token) as session:
+                assert (await session.execute(registers())).one().version == 1
+                assert session.last_route and session.last_route.server == "primary"
+            assert clock() - began < 0.15  # a connection, the wait, and one answer that comes late
+            await asyncio.sleep(2)
+
+    simulated(work, max_wait=0.05)
