@@ -63,7 +63,7 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
-def spawn(*command: str | Path, log: Path) -> subprocess.Popen[bytes]:
+def spawn(*command: str | Path, log: Path) -> subprocess.Popen[Any]:
     """Start a program in a session of its own: a Ctrl-C is for the tests alone.
 
     Args:
