@@ -36,8 +36,8 @@ _HELD: Final = (
     "reads with execution_options(route='read')."
 )
 _CROWDED: Final = (
-    "Other sessions hold the connections for reads, each until its transaction ends. If they are as "
-    "many as the application needs at once, give engine_options={'pool_size': …} a larger number."
+    "Other sessions hold the connections for reads, each until its transaction ends. If that many "
+    "are needed at once, give engine_options={'pool_size': …} a larger number."
 )
 
 
