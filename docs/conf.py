@@ -1,8 +1,9 @@
 """How the documentation is built: `python3 dev.py docs`. Nothing is fetched while it is."""
 
 from importlib.metadata import version as version_of
+from typing import Any
 
-from docutils.nodes import Element
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
@@ -14,7 +15,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 exclude_patterns = ["_build"]
 default_role = "py:obj"  # the docstrings' `Name`; what is not documented here stays plain code
 
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
@@ -38,15 +39,13 @@ nitpick_ignore = [
 myst_heading_anchors = 3
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # furo's underlines every class and module
 html_title = f"{project} {version}"
-html_theme_options = {"source_repository": ""}
 html_show_sphinx = False
 html_copy_source = False
 
 
-def find_by_name(
-    app: Sphinx, env: BuildEnvironment, node: Element, content: Element
-) -> Element | None:
+def find_by_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Any) -> Any:
     """Resolve a name without its module, as docstrings have it, if only one thing is so called."""
     wanted = node.get("reftarget", "")
     domain = env.domains.python_domain
@@ -58,7 +57,7 @@ def find_by_name(
     if node.get("refdomain") != "py" or len(found) != 1:
         return None
     source = node["refdoc"]
-    return domain.resolve_xref(env, source, app.builder, "obj", found[0], Element(), content)
+    return domain.resolve_xref(env, source, app.builder, "obj", found[0], pending_xref(), content)
 
 
 def setup(app: Sphinx) -> None:
