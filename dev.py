@@ -4,6 +4,7 @@
     python3 dev.py test [arguments]   the tests; arguments go to pytest
     python3 dev.py lint               formatting and lint
     python3 dev.py types              mypy and pyright
+    python3 dev.py docs               build the documentation into build/docs; warnings are errors
     python3 dev.py wheel              build the wheel, look into it, try it in a clean environment
     python3 dev.py bench [arguments]  the benchmarks
 
@@ -137,6 +138,14 @@ def types() -> int:
     return run_all([python, "-m", "mypy"], [python, "-m", "pyright", "--pythonpath", python])
 
 
+def docs() -> int:
+    sphinx = [ready("dev"), "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet"]
+    code = run_all([*sphinx, "--fresh-env", "docs", "build/docs"])
+    if not code:
+        print(f"Open {ROOT / 'build' / 'docs' / 'index.html'}")
+    return code
+
+
 def wheel() -> int:
     python = ready("dev")
     with tempfile.TemporaryDirectory(prefix="bookmark-orm-") as name:
@@ -175,7 +184,7 @@ def bench(*arguments: str) -> int:
     return become(ready("run"), "benchmarks", *arguments)
 
 
-COMMANDS = {f.__name__: f for f in (demo, test, lint, types, wheel, bench)}
+COMMANDS = {f.__name__: f for f in (demo, test, lint, types, docs, wheel, bench)}
 PASS_ON = ("demo", "test", "bench")  # their arguments
 
 

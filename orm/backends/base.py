@@ -58,7 +58,7 @@ class Backend(Protocol):
     """Tables of the library's own, which no migration compares."""
 
     all_ddl_is_transactional: bool
-    """Whether every statement can run in a transaction: Alembic's ``autocommit_block``, which other
+    """Whether every statement can run in a transaction; Alembic's ``autocommit_block``, which other
     engines need in the same revision files, then leaves the transaction alone."""
 
     new_columns_need_constants: bool

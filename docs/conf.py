@@ -1,0 +1,65 @@
+"""How the documentation is built: `python3 dev.py docs`. Nothing is fetched while it is."""
+
+from importlib.metadata import version as version_of
+from typing import Any
+
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+project = "bookmark-orm"
+author = "The bookmark-orm authors"
+version = release = version_of(project)
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
+exclude_patterns = ["_build"]
+default_role = "py:obj"  # the docstrings' `Name`; what is not documented here stays plain code
+
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+napoleon_numpy_docstring = False
+nitpicky = True
+# Nobody else's objects can be looked up offline, and arguments are no objects at all.
+nitpick_ignore_regex = [("py:.*", r"(?!orm\.).*")]
+# Internal things that public signatures and docstrings mention.
+nitpick_ignore = [
+    ("py:class", "orm.cluster.Cluster"),
+    ("py:class", "orm.connection._T"),
+    ("py:class", "orm.replication.replicator.Replicator"),
+    ("py:class", "orm.session.HasCluster"),
+    ("py:class", "orm.session.RoutedSession"),
+    ("py:class", "orm.testing.postgresql.node.Node"),
+    ("py:class", "orm.watcher.Server"),
+    ("py:class", "orm.web.fastapi.request_session.<locals>.session"),
+    ("py:obj", "orm.replication"),
+    ("py:obj", "orm.testing.plugin"),
+]
+
+myst_heading_anchors = 3
+
+html_theme = "furo"
+pygments_dark_style = "github-dark"  # furo's underlines every class and module
+html_title = f"{project} {version}"
+html_show_sphinx = False
+html_copy_source = False
+
+
+def find_by_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Any) -> Any:
+    """Resolve a name without its module, as docstrings have it, if only one thing is so called."""
+    wanted = node.get("reftarget", "")
+    domain = env.domains.python_domain
+    found = [
+        name
+        for name, entry in domain.objects.items()
+        if name.rpartition(".")[2] == wanted and not entry.aliased
+    ]
+    if node.get("refdomain") != "py" or len(found) != 1:
+        return None
+    source = node["refdoc"]
+    return domain.resolve_xref(env, source, app.builder, "obj", found[0], pending_xref(), content)
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("missing-reference", find_by_name)

@@ -1,0 +1,186 @@
+"""What the documentation shows is what runs.
+
+A page is worked through from top to bottom, in an empty folder, as a reader would: a block with a
+caption is a file of that name, and a console block is typed line by line; what it is shown to
+print is what must be printed. No other block may hold code. A page that begins in another's folder
+says so at its top, as in ``files_of: tutorial.md``, and has that page's files.
+"""
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from orm.backends import Backend
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES: Final = sorted(
+    page for page in DOCS.rglob("*.md") if "reference" not in page.relative_to(DOCS).parts
+)
+FENCE: Final = re.compile(
+    r"^(?P<fence>```+)(?P<kind>[^\n`]*)\n(?P<body>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE
+)
+PROSE: Final = ("{toctree}",)
+SECONDS: Final = 60
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    kind: str
+    options: dict[str, str]
+    body: str
+
+
+def blocks(page: str) -> Iterator[Block]:
+    for match in FENCE.finditer(page):
+        head = re.match(r"(?::[a-z-]+:[^\n]*\n)*", match["body"])
+        assert head is not None
+        options = dict(re.findall(r"^:([a-z-]+): *(.*)$", head[0], re.MULTILINE))
+        yield Block(match["kind"].strip(), options, match["body"][head.end() :].lstrip("\n"))
+
+
+def story(page: Path) -> Iterator[Block]:
+    """The blocks of a page, after the files that it begins with."""
+    text = page.read_text("utf-8")
+    begins = re.match(r"---\nfiles_of: (.*)\n---\n", text)
+    if begins:
+        other = (page.parent / begins[1]).read_text("utf-8")
+        yield from (block for block in blocks(other) if "caption" in block.options)
+    yield from blocks(text)
+
+
+def entered(console: str) -> Iterator[tuple[str, str]]:
+    """Each command of a console block, and what it is shown to print."""
+    _, *parts = re.split(r"^\$ ", console, flags=re.MULTILINE)
+    assert parts, "a console block begins with a command"
+    for part in parts:
+        command, _, output = part.partition("\n")
+        yield command, output.strip()
+
+
+def looks_like(shown: str, printed: str) -> bool:
+    """Whether the output is what the page shows, where … stands for anything in a line.
+
+    A line of … alone stands for any number of lines.
+    """
+    lines = [
+        r"(?:.*\n)*" if line == "…" else ".*".join(map(re.escape, line.split("…"))) + r"\n"
+        for line in shown.splitlines()
+    ]
+    return re.fullmatch("".join(lines), f"{printed}\n") is not None
+
+
+class Reader:
+    """Somebody who does what a page says."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = str(free.getsockname()[1])
+        programs = str(Path(sys.executable).parent)
+        path = os.pathsep.join([programs, os.environ.get("PATH", "")])
+        self._environment = os.environ | {"PATH": path, "NO_COLOR": "1"}
+
+    def do(self, block: Block) -> None:
+        body = block.body.replace("8000", self._port)
+        if "caption" in block.options:
+            file = self._folder / block.options["caption"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(body, "utf-8")
+        elif block.kind == "console":
+            for command, shown in entered(body):
+                self._enter(command, shown)
+        else:
+            assert block.kind in PROSE, f"neither a file nor a console: {block}"
+
+    def _enter(self, command: str, shown: str) -> None:
+        if command.startswith("export "):
+            name, _, value = shlex.split(command)[1].partition("=")
+            self._environment[name] = value.replace("$PWD", str(self._folder))
+        elif command.endswith(" &"):
+            self._serve(command.removesuffix(" &"))
+        else:
+            done = subprocess.run(
+                ["bash", "-c", command],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                timeout=SECONDS,
+                check=False,
+            )
+            printed = re.sub(r"[ \t]+$", "", done.stdout, flags=re.MULTILINE).strip()
+            assert done.returncode == 0, f"{command}\n{printed}"
+            if shown:
+                assert looks_like(shown, printed), f"{command}\n{printed}"
+
+    def _serve(self, command: str) -> None:
+        """Start a server, and return when it listens; it ends with the page."""
+        server = subprocess.Popen(
+            shlex.split(command), cwd=self._folder, env=self._environment, stderr=subprocess.PIPE
+        )
+
+        def end() -> None:
+            server.terminate()
+            server.communicate(timeout=SECONDS)
+
+        self._stack.callback(end)
+        until = time.monotonic() + SECONDS
+        while True:
+            assert server.poll() is None and time.monotonic() < until, command
+            with socket.socket() as client:
+                if client.connect_ex(("127.0.0.1", int(self._port))) == 0:
+                    return
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_a_page_is_what_happens(page: Path, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        reader = Reader(tmp_path, stack)
+        for block in story(page):
+            reader.do(block)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "```python\nprint(1)\n```\n",
+        "```console\n$ echo one\ntwo\n```\n",
+        "```console\n$ false\n```\n",
+        "```{code-block} python\n:caption: a.py\nraise SystemExit(1)\n```\n"
+        "```console\n$ python a.py\n```\n",
+    ],
+)
+def test_a_page_that_is_wrong_fails(page: str, tmp_path: Path) -> None:
+    with ExitStack() as stack, pytest.raises(AssertionError):
+        reader = Reader(tmp_path, stack)
+        for block in blocks(page):
+            reader.do(block)
+
+
+def test_every_fence_of_a_page_is_seen() -> None:
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        assert 2 * len(list(FENCE.finditer(text))) == len(re.findall(r"^ *```", text, re.MULTILINE))
+
+
+def test_the_guide_to_backends_names_all_that_is_asked_of_one() -> None:
+    guide = (DOCS / "guides" / "backend.md").read_text("utf-8")
+    asked = {name for name in (*vars(Backend), *Backend.__annotations__) if name[0] != "_"}
+    assert set(re.findall(r"^\| `(\w+)`", guide, re.MULTILINE)) == asked
