@@ -86,5 +86,5 @@ def _state(need: Bookmark, server: Server) -> str:
         return f"serves nobody ({known.error})"
     if known.at is None:
         return "has no known position"
-    behind = known.at.behind(need)
-    return "is of another history" if behind is None else f"is {behind} behind"
+    behind = server.behind(need)
+    return "is of another history" if behind is None else f"is {behind:,} {server.unit} behind"

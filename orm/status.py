@@ -17,10 +17,13 @@ class ServerStatus:
 
     Attributes:
         name: ``"primary"``, ``"replica-1"``, …
-        role: ``"primary"`` or ``"replica"``.
+        role: ``"primary"`` or ``"replica"``: what it says that it is, where the engine can tell.
         url: where it is, without the password.
         at: where it is in which history; None while that is not known.
-        behind: commits that it lacks; None while its position is not known, or not comparable.
+        behind: how much it lacks; None while its position is not known, or not comparable.
+        unit: what that counts: ``"commits"``, or ``"bytes"`` of the log.
+        seconds: since the latest commit that it shows, 0 if it lacks nothing; so its lag is at most
+            that. None where the engine does not tell.
         error: why it serves nobody; None when it serves.
         age: seconds since it was asked; None before the first time.
     """
@@ -30,6 +33,8 @@ class ServerStatus:
     url: str
     at: Bookmark | None
     behind: int | None
+    unit: str
+    seconds: float | None
     error: str | None
     age: float | None
 
@@ -45,15 +50,23 @@ async def ask(primary: Server, replicas: Sequence[Server]) -> list[ServerStatus]
 def known(primary: Server, replicas: Sequence[Server]) -> list[ServerStatus]:
     """What they answered last; the primary comes first."""
     head, now = primary.knowledge.at, monotonic()
-    return [
-        ServerStatus(
-            name=server.name,
-            role=server.role,
-            url=server.url.render_as_string(),
-            at=server.knowledge.at,
-            behind=server.knowledge.at.behind(head) if head and server.knowledge.at else None,
-            error=server.knowledge.error,
-            age=None if server.asked is None else now - server.asked,
-        )
-        for server in (primary, *replicas)
-    ]
+    return [_status(server, head, now) for server in (primary, *replicas)]
+
+
+def _status(server: Server, head: Bookmark | None, now: float) -> ServerStatus:
+    behind = None if head is None else server.behind(head)
+    role = server.role
+    if server.is_standby is not None:
+        role = "replica" if server.is_standby else "primary"
+    seconds = 0.0 if behind == 0 and server.is_standby else server.replayed
+    return ServerStatus(
+        name=server.name,
+        role=role,
+        url=server.url.render_as_string(),
+        at=server.knowledge.at,
+        behind=behind,
+        unit=server.unit,
+        seconds=None if role == "primary" else seconds,
+        error=server.knowledge.error,
+        age=None if server.asked is None else now - server.asked,
+    )

@@ -81,6 +81,8 @@ class Server:
         self.knowledge = Knowledge()
         self.is_standby: bool | None = None
         """What it said it was when it was last asked; None if it cannot tell."""
+        self.replayed: float | None = None
+        """Seconds since the latest commit that it showed then, if it can tell."""
         self.asked: float | None = None
         """When it last answered a probe, or failed to; on the monotonic clock."""
         self._backend = backend
@@ -98,6 +100,16 @@ class Server:
         """Whether this server is known to have everything up to `need`."""
         at = self.knowledge.at
         return at is not None and at.covers(need)
+
+    @property
+    def unit(self) -> str:
+        """What `behind` counts, in the plural."""
+        return self._backend.unit
+
+    def behind(self, head: Bookmark) -> int | None:
+        """How much it lacks of `head`; None while that is not known, or not comparable."""
+        at = self.knowledge.at
+        return None if at is None else self._backend.behind(at, head)
 
     @property
     def worth_waiting_for(self) -> bool:
@@ -167,6 +179,7 @@ class Server:
         """Learn from a connection in hand; a round trip, before any read that rests on it."""
         at = self._backend.position(connection)
         self.is_standby = self._backend.is_standby(connection)
+        self.replayed = self._backend.replayed(connection)
         self.learn(self._backend.incarnation(connection), at)
         self.answered(self)
         return self.knowledge

@@ -58,10 +58,10 @@ async def test_status_shows_who_is_behind(servers, checkout: Path) -> None:
             session.add(User(email="a"))
         shown = await asyncio.to_thread(orm, "status", "--local")
         answered = await asyncio.to_thread(orm, "status", "--local", "--json")
-    assert [line.split()[:3] for line in shown.output.splitlines()] == [
-        ["primary", "up", "to"],
-        ["replica-1", "1", "behind"],
-        ["replica-2", "1", "behind"],
+    assert [line.split()[:5] for line in shown.output.splitlines()] == [
+        ["primary", "primary", "up", "to", "date"],
+        ["replica-1", "replica", "1", "commit", "behind"],
+        ["replica-2", "replica", "1", "commit", "behind"],
     ]
     assert [server["behind"] for server in json.loads(answered.output)] == [0, 1, 1]
     assert shown.exit_code == answered.exit_code == 0

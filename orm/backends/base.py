@@ -209,6 +209,20 @@ class Backend(Protocol):
         """
         ...
 
+    unit: str
+    """What positions count, in the plural: ``"commits"``, ``"bytes"``."""
+
+    def behind(self, at: Bookmark, head: Bookmark) -> int | None:
+        """How much a server that is at `at` lacks of `head`; None if they are of two histories."""
+        ...
+
+    def replayed(self, connection: Connection) -> float | None:
+        """Seconds since the latest commit that a replica shows, as of the last `position` there.
+
+        None if the engine does not tell. No I/O.
+        """
+        ...
+
     has_fences: bool
     """Whether a replica may show a commit before the primary does."""
 

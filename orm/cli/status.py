@@ -62,5 +62,8 @@ def _line(server: "ServerStatus") -> str:
     elif server.behind is None:
         state = "has no position yet"
     else:
-        state = f"{server.behind} behind" if server.behind else "up to date"
-    return f"{server.name:<12}{state:<24}{server.url}"
+        unit = server.unit if server.behind != 1 else server.unit.removesuffix("s")
+        state = f"{server.behind:,} {unit} behind" if server.behind else "up to date"
+        if server.behind and server.seconds is not None:
+            state += f", {server.seconds:.1f} s"
+    return f"{server.name:<12}{server.role:<10}{state:<32}{server.url}"

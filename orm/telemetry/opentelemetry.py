@@ -27,7 +27,7 @@ def instrument(
 
     The current span gets an event ``orm.route`` for each transaction, and a child ``orm.wait`` for
     the time that a read waited. Metrics: ``orm.transactions``, ``orm.wait.duration`` (seconds),
-    ``orm.server.behind`` (commits).
+    ``orm.server.behind`` (commits, or bytes of the log).
 
     Args:
         database: whose.
@@ -58,7 +58,7 @@ def instrument(
                 yield Observation(server.behind, attributes)
 
     meter.create_observable_gauge(
-        "orm.server.behind", [behind], "{commit}", "Commits that a server lacks."
+        "orm.server.behind", [behind], "1", "Commits, or bytes of the log, that a server lacks."
     )
 
     def observe(route: Route) -> None:

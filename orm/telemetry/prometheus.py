@@ -24,7 +24,9 @@ class _Servers(Collector):
 
     def collect(self) -> Iterable[Metric]:
         behind = GaugeMetricFamily(
-            "orm_server_behind", "Commits that a server lacks.", labels=["server", "role"]
+            "orm_server_behind",
+            "Commits, or bytes of the log, that a server lacks.",
+            labels=["server", "role"],
         )
         serves = GaugeMetricFamily(
             "orm_server_serves", "1 if a server answered its last probe.", labels=["server", "role"]
@@ -47,7 +49,7 @@ def export(database: Database, registry: CollectorRegistry = REGISTRY) -> Callab
     ======================== ========= =========================================================
     orm_transactions_total   counter   by ``server``, ``role`` and ``reason`` (`Reason`'s names)
     orm_wait_seconds         histogram of the reads that waited for a replica
-    orm_server_behind        gauge     commits; by ``server`` and ``role``
+    orm_server_behind        gauge     commits, or bytes of the log; by ``server`` and ``role``
     orm_server_serves        gauge     1 or 0; by ``server`` and ``role``
     ======================== ========= =========================================================
 

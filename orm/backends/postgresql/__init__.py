@@ -43,6 +43,7 @@ class PostgreSQLBackend:
     reserved_tables: frozenset[str] = frozenset()
     all_ddl_is_transactional = False
     has_fences = True
+    unit = "bytes"
     new_columns_need_constants = False
 
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
@@ -91,6 +92,12 @@ class PostgreSQLBackend:
 
     def incarnation(self, connection: Connection) -> str:
         return position.incarnation(connection)
+
+    def behind(self, at: Bookmark, head: Bookmark) -> int | None:
+        return position.behind(at, head)
+
+    def replayed(self, connection: Connection) -> float | None:
+        return position.replayed(connection)
 
     def is_standby(self, connection: Connection) -> bool | None:
         return position.is_standby(connection)

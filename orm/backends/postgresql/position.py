@@ -21,6 +21,7 @@ from orm.exceptions import ConfigurationError
 __all__ = [
     "SHOWN",
     "UNSURE",
+    "behind",
     "committed",
     "identify",
     "incarnation",
@@ -28,9 +29,11 @@ __all__ = [
     "is_standby",
     "lost",
     "position",
+    "replayed",
     "seen",
 ]
 
+_AGE: Final = "orm.postgresql.age"
 _HISTORY: Final = "orm.postgresql.history"
 _INCARNATION: Final = "orm.postgresql.incarnation"
 _FORKS: Final = "orm.postgresql.forks"
@@ -57,6 +60,7 @@ SELECT
     END AS timeline,
     EXISTS (SELECT FROM pg_stat_wal_receiver) AS receives,
     greatest(c.timeline_id, r.min_recovery_end_timeline) AS replayed,
+    extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 AS age,
     s.system_identifier::text AS history
 FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s"""
 
@@ -128,6 +132,7 @@ def position(connection: Connection) -> Bookmark | None:
     """Everything up to here is visible to any later statement; None where nobody can tell."""
     row = connection.execute(text(_POSITION)).one()
     connection.info[_HISTORY] = row.history
+    connection.info[_AGE] = row.age
     timeline = _timeline(connection, row)
     if timeline is None or row.at is None:
         return None
@@ -171,6 +176,19 @@ def is_later(at: Bookmark, than: Bookmark) -> bool:
     return _timelines(at)[-1] > _timelines(than)[-1]
 
 
+def behind(at: Bookmark, head: Bookmark) -> int | None:
+    """How many bytes of the log lie between the two; positions go on counting in a new timeline."""
+    if at.history != head.history:
+        return None
+    return max(0, _latest(head) - _latest(at))
+
+
+def replayed(connection: Connection) -> float | None:
+    """Seconds since the latest commit that a standby has replayed, when `position` was asked."""
+    age: float | None = connection.info.get(_AGE)
+    return age
+
+
 def lost(head: Bookmark, need: Bookmark) -> str | None:
     """Why what is needed is not on the way to a server that is at `head`; None if it may be."""
     there, current = dict(head.position), _timelines(head)[-1]
@@ -211,7 +229,12 @@ def _timeline(connection: Connection, row: Any) -> int | None:
 
 
 def _timelines(at: Bookmark) -> list[int]:
-    return sorted(int(timeline) for timeline, _ in at.position)
+    """Of a server, or a bookmark; one that was forged may name anything else, which is left out."""
+    return sorted(int(name) for name, _ in at.position if name.isdecimal()) or [0]
+
+
+def _latest(at: Bookmark) -> int:
+    return dict(at.position).get(str(_timelines(at)[-1]), 0)
 
 
 def _forks(connection: Connection, timeline: int) -> dict[int, int]:

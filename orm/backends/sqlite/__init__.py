@@ -37,6 +37,7 @@ class SQLiteBackend:
     reserved_tables = frozenset({"orm_position"})
     all_ddl_is_transactional = True
     has_fences = False
+    unit = "commits"
     new_columns_need_constants = True
 
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
@@ -127,6 +128,12 @@ class SQLiteBackend:
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
         return False
+
+    def behind(self, at: Bookmark, head: Bookmark) -> int | None:
+        return at.behind(head)
+
+    def replayed(self, connection: Connection) -> float | None:
+        return None
 
     def is_standby(self, connection: Connection) -> bool | None:
         return None

@@ -20,6 +20,7 @@ class SimulatedBackend:
     """Implements what sessions need of `orm.backends.Backend`; there is nothing to migrate."""
 
     has_fences = False
+    unit = "commits"
 
     def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
         return _engine(url, options, writes=True)
@@ -56,6 +57,12 @@ class SimulatedBackend:
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
         return False
+
+    def behind(self, at: Bookmark, head: Bookmark) -> int | None:
+        return at.behind(head)
+
+    def replayed(self, connection: Connection) -> float | None:
+        return None
 
     def is_standby(self, connection: Connection) -> bool | None:
         return None

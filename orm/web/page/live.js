@@ -59,7 +59,7 @@ class Cards {
     if (server.role === "primary") return "takes the writes";
     if (server.behind === null) return "lag unknown";
     if (!server.behind) return "up to date";
-    return `${server.behind} ${server.behind === 1 ? "commit" : "commits"} behind${late}`;
+    return `${server.behind} ${server.behind === 1 ? server.unit.slice(0, -1) : server.unit} behind${late}`;
   }
 
   add(server, n) {
