@@ -35,6 +35,10 @@ _HELD: Final = (
     "its transaction ends: end it before another session writes in the same task, and mark plain "
     "reads with execution_options(route='read')."
 )
+_CROWDED: Final = (
+    "Other sessions hold the connections for reads, each until its transaction ends. If that many "
+    "are needed at once, give engine_options={'pool_size': …} a larger number."
+)
 
 
 class HasCluster(Protocol):
@@ -118,7 +122,7 @@ class RoutedSession(Session):
                     return result
         except BaseException as error:
             if isinstance(error, PoolTimeout):
-                error.add_note(_HELD)
+                error.add_note(_HELD if router.writes else _CROWDED)
             if not self.in_transaction() and not router.opening:
                 router.ended()  # else the end of the transaction does it
             raise

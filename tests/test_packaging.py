@@ -15,8 +15,8 @@ def test_every_entry_point_leads_somewhere() -> None:
         ("console_scripts", "orm"),
         ("orm.backends", "sqlite"),
     }
-    for entry in ours:
-        assert callable(entry.load())
+    for entry in ours:  # pytest takes a module
+        assert callable(entry.load()) or entry.group == "pytest11"
 
 
 def test_backends_are_found_by_the_name_in_a_url() -> None:

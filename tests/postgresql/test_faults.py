@@ -173,8 +173,9 @@ async def test_an_exhausted_replica_pool_is_said_and_gets_over_it(cluster: Clust
         async with db.session() as holder:
             stream = await holder.stream(select(User.email))
             async with db.session(token) as session:
-                with pytest.raises(PoolTimeout):
+                with pytest.raises(PoolTimeout) as caught:
                     await emails(session)
+                assert "hold the connections for reads" in caught.value.__notes__[0]
             await stream.close()
         async with db.session(token) as session:
             assert await emails(session) == {"a"}

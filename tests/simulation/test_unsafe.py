@@ -57,8 +57,8 @@ def lower_bound_for_upper(patch: pytest.MonkeyPatch) -> None:
 def position_before_commit(patch: pytest.MonkeyPatch) -> None:
     right = SimulatedBackend.committed
 
-    def committed(self: SimulatedBackend, connection: Connection) -> Bookmark | None:
-        at = right(self, connection)
+    def committed(self: SimulatedBackend, connection: Connection, **how: Any) -> Bookmark | None:
+        at = right(self, connection, **how)
         return at and Bookmark.at(at.history, at.position[0][1] - 1)
 
     patch.setattr(SimulatedBackend, "committed", committed)
@@ -74,8 +74,8 @@ def savepoint_for_commit(patch: pytest.MonkeyPatch) -> None:
             setattr(self, released, self._machine.at_most)
         return done
 
-    def committed(self: SimulatedBackend, connection: Connection) -> Bookmark | None:
-        at = right(self, connection)
+    def committed(self: SimulatedBackend, connection: Connection, **how: Any) -> Bookmark | None:
+        at = right(self, connection, **how)
         early = vars(link_of(connection)).pop(released, None)
         return at if at is None or early is None else Bookmark.at(at.history, early)
 
@@ -159,13 +159,13 @@ VARIANTS: dict[str, tuple[Patch, tuple[str, ...], int]] = {
     "what a replica says it has taken for all it showed": (
         lower_bound_for_upper,
         ("lag", "silence"),
-        7,
+        32,
     ),
     "the position taken before COMMIT": (position_before_commit, ("lag",), 1),
     "a savepoint taken for a commit": (savepoint_for_commit, ("lag",), 1),
     "unknown taken for caught up": (unknown_is_caught_up, ("lag", "conflict", "drop"), 1),
     "knowledge kept over a restart": (failure_is_forgiven, ("lag", "pause"), 1),
-    "incarnations ignored": (incarnations_ignored, ("lag", "crash"), 14),
+    "incarnations ignored": (incarnations_ignored, ("lag", "crash"), 5),
     "routed by the statement": (routed_by_the_statement, ("lag",), 1),
     "a bookmark that reads do not move": (bookmark_without_reads, ("lag",), 1),
     "a move that nobody samples": (moved_without_sampling, ("lag",), 1),
