@@ -42,6 +42,7 @@ html_theme = "furo"
 pygments_dark_style = "github-dark"  # furo's underlines every class and module
 html_title = f"{project} {version}"
 html_show_sphinx = False
+html_show_copyright = False
 html_copy_source = False
 
 
