@@ -5,6 +5,11 @@ import tomllib
 from importlib.metadata import distribution, entry_points
 from pathlib import Path
 
+import pytest
+
+from orm.backends import backend_for
+from orm.exceptions import ConfigurationError
+
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
 
@@ -55,3 +60,18 @@ def test_dev_leaves_an_environment_of_somebody_else_alone(tmp_path: Path) -> Non
     assert said.returncode == 1
     assert "was not made by dev.py" in said.stderr
     assert (tmp_path / ".venv" / "precious").exists()
+
+
+def test_two_backends_of_one_name_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        folder = tmp_path / f"other{number}-1.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: other{number}\nVersion: 1\n"
+        )
+        (folder / "entry_points.txt").write_text(f"[orm.backends]\nother = other{number}:Backend\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match="other1:Backend, other2:Backend"):
+        backend_for("other://host/name")

@@ -15,7 +15,8 @@ def backend_for(url: str | URL) -> Backend:
     """The backend for a database URL.
 
     Raises:
-        ConfigurationError: no installed distribution provides one for this kind of URL.
+        ConfigurationError: no installed distribution provides one for this kind of URL, or several
+            do.
     """
     return _load(make_url(url).get_backend_name())
 
@@ -29,6 +30,11 @@ def _load(name: str) -> Backend:
         raise ConfigurationError(
             f"no backend for {name!r} URLs is installed (installed: {known}); "
             "a distribution provides one in the entry point group 'orm.backends'"
+        )
+    if len({entry.value for entry in found}) > 1:
+        several = ", ".join(sorted(entry.value for entry in found))
+        raise ConfigurationError(
+            f"several backends for {name!r} URLs are installed ({several}): uninstall all but one"
         )
     backend: Backend = found[0].load()()
     return backend

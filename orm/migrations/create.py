@@ -70,6 +70,7 @@ def create(application: Application, name: str, *, choose: Choose | None) -> Cre
         MigrationError: the revisions are not one line, or one of them fails.
     """
     message, slug = _message(name), slug_of(name)
+    application.versions.mkdir(exist_ok=True)  # which Git does not keep while it is empty
     with alone(application.versions):
         files = read(application.versions)
         line.refuse(line.findings_in_files(files))

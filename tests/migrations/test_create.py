@@ -41,6 +41,13 @@ def test_the_next_revision_needs_no_database(project: Project) -> None:
     assert "No new upgrade operations" in project.alembic("check")
 
 
+def test_the_first_revision_needs_no_folder(project: Project) -> None:
+    (project.folder / "alembic" / "versions").rmdir()
+    project.models(USERS.format(""))
+    created(project, "create users")
+    assert project.revisions == ["0001_create_users.py"]
+
+
 @ENGINES
 def test_nothing_changed_nothing_written(project: Project) -> None:
     result = project.orm("create", "nothing")
