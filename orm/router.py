@@ -4,10 +4,9 @@ A `Router` finds the connection that a transaction reads from, and keeps what th
 up to date. All of it runs inside SQLAlchemy's greenlet.
 """
 
-from asyncio import CancelledError, get_running_loop, sleep
+from asyncio import CancelledError, get_running_loop
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Result
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
@@ -15,42 +14,14 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from orm._greenlet import await_
 from orm.bookmark import Bookmark
 from orm.cluster import Cluster
-from orm.exceptions import ConfigurationError, NotCaughtUp, ReadOnlyError, WriteLost
+from orm.exceptions import NotCaughtUp, ReadOnlyError
 from orm.routing import Reason, Route, choose, describe
-from orm.tracker import Fence, Tracker
+from orm.sightings import CANNOT_CONNECT, Sightings
+from orm.tracker import Tracker
+from orm.unit import Unit
 from orm.watcher import Server
 
 __all__ = ["Router"]
-
-_CANNOT_CONNECT: Final = (DBAPIError, InvalidRequestError, OSError)
-"""The pool raises the second once it has dropped several connections in a row (`_checkout`), a
-driver the third."""
-
-_FENCE: Final = 5.0  # seconds
-_SHORTEST: Final = 0.001
-_LONGEST: Final = 0.02
-
-_NO_POSITION: Final = "the primary has lost its position: start the Database anew"
-
-
-@dataclass(slots=True)
-class _Unit:
-    """One transaction, from its first statement until it ends."""
-
-    writes: bool = False
-    read_only: bool = False
-    server: Server | None = None
-    connection: Connection | None = None
-    """What reads go to while the transaction does not write; to `server`."""
-    writer: Connection | None = None
-    wrote: bool = False
-    answered: bool = False
-    opening: bool = False
-    streams: list[Result[Any]] = field(default_factory=list)
-    held: list[Connection] = field(default_factory=list)
-    cut_off: CancelledError | None = None
-    failed: list[Server] = field(default_factory=list)
-    """They are not read from again: SQLAlchemy's transaction takes one connection of an engine."""
 
 
 class Router:
@@ -65,7 +36,8 @@ class Router:
         self.cluster = cluster
         self.last_route: Route | None = None
         self._tracker = tracker
-        self._unit = _Unit()
+        self._sightings = Sightings(cluster, tracker)
+        self._unit = Unit()
 
     @property
     def located(self) -> Bookmark:
@@ -108,8 +80,8 @@ class Router:
         primary = self.cluster.primary
         if self._unit.writer is None:  # asked for each statement, decided once
             if self._tracker.proven != self.cluster.lineage:
-                self._prove()
-            self._pass_fence()
+                self._sightings.prove()
+            self._sightings.pass_fence(self._unit)
             self._decided(primary, 0.0, Reason.MAY_WRITE)
         self._unit.writes = True
         self._tracker.reads(primary, "")
@@ -148,7 +120,7 @@ class Router:
         Raises:
             asyncio.CancelledError: it was cancelled after its COMMIT, which stands.
         """
-        unit, self._unit = self._unit, _Unit()
+        unit, self._unit = self._unit, Unit()
         if unit.connection is not None or unit.writer is not None:
             self._tracker.first_primary = False
         if unit.held or unit.streams:
@@ -204,7 +176,7 @@ class Router:
                 elif connection := self._connect(chosen):
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP
                     return self._pin(chosen, connection, waited, reason)
-            elif tracker.proven != cluster.lineage and self._prove():
+            elif tracker.proven != cluster.lineage and self._sightings.prove():
                 continue
             elif chosen == "wait":
                 left = deadline - clock()
@@ -218,7 +190,7 @@ class Router:
         engine = server.snapshots if self._unit.read_only else server.engine.sync_engine
         try:
             connection = engine.connect()
-        except _CANNOT_CONNECT as error:
+        except CANNOT_CONNECT as error:
             server.fail(error)
             return None
         try:
@@ -244,7 +216,8 @@ class Router:
             server.fail(error)
             return False
         if tracker.unsampled is server and tracker.incarnation != incarnation:
-            self._settle_at_primary()  # what we read from is gone; its successor may be older
+            # What we read from is gone, and its successor may be older.
+            self._sightings.settle_at_primary(self._unit)
         # By now the server may be known as another incarnation than this connection leads to.
         if known.at is None or not known.at.covers(tracker.bookmark):
             return False
@@ -263,10 +236,10 @@ class Router:
         else:
             raise self._not_caught_up("the primary is not asked (fallback=False)")
         engine = primary.snapshots if self._unit.read_only else primary.engine.sync_engine
-        self._pass_fence()
+        self._sightings.pass_fence(self._unit)
         try:
             connection = engine.connect()
-        except _CANNOT_CONNECT as error:
+        except CANNOT_CONNECT as error:
             if reason is not Reason.FALLBACK:
                 raise
             why = getattr(error, "orig", None) or error
@@ -345,120 +318,6 @@ class Router:
 
     # What was seen ---------------------------------------------------------------------------
 
-    def _pass_fence(self) -> None:
-        """Return when the primary shows all that the session has seen on replicas.
-
-        A replica can show a commit a moment before the primary's own snapshots do, and for as long
-        as a synchronous standby keeps the commit waiting.
-
-        Raises:
-            NotCaughtUp: it does not, for long.
-        """
-        backend, tracker = self.cluster.backend, self._tracker
-        if not backend.has_fences:
-            return
-        if tracker.unsampled is not None and tracker.unsampled.role == "replica":
-            self.settle()
-        fence, pause, waited = tracker.fence, _SHORTEST, 0.0
-        if fence is None:
-            return
-        with self.cluster.primary.engine.sync_engine.connect() as connection:
-            hidden = backend.hidden(connection, fence.shown)
-            awaited = self._shown(fence, hidden) if hidden else hidden
-            while hidden & awaited:
-                if waited > _FENCE:
-                    raise NotCaughtUp(
-                        f"the primary has not shown for {waited:.0f} s what was read on a replica: "
-                        "does it wait for a synchronous standby?"
-                    )
-                await_(sleep(pause))
-                waited, pause = waited + pause, min(2 * pause, _LONGEST)
-                hidden = backend.hidden(connection, fence.shown)
-        tracker.fence = None
-
-    def _shown(self, fence: Fence, hidden: frozenset[int]) -> frozenset[int]:
-        """What of that the session may have seen: all of it, if its replica cannot be asked."""
-        backend, unit, server = self.cluster.backend, self._unit, fence.server
-        if unit.server is server and unit.connection is not None:
-            return backend.shown(unit.connection, hidden)
-        try:
-            with server.engine.sync_engine.connect() as connection:
-                if backend.incarnation(connection) != fence.incarnation:
-                    return hidden
-                return backend.shown(connection, hidden)
-        except _CANNOT_CONNECT:
-            return hidden
-
     def settle(self) -> Bookmark:
         """Learn the position of all that was seen so far; a round trip, if one is needed at all."""
-        server = self._tracker.unsampled
-        if server is not None and not self._settle_at(server):
-            self._settle_at_primary()
-        return self._tracker.bookmark
-
-    def _settle_at_primary(self) -> None:
-        if not self._settle_at(self.cluster.primary):
-            raise ConfigurationError(_NO_POSITION)
-
-    def _settle_at(self, server: Server) -> bool:
-        try:
-            at = self._sample(server)
-        except _CANNOT_CONNECT:
-            if server.role == "primary":
-                raise
-            return False  # it is gone; whatever a replica showed, the primary had before
-        if at is None:
-            return False
-        self._tracker.saw(at)
-        if self._unit.writes:
-            self._tracker.reads(self.cluster.primary, "")  # its COMMIT is still to come
-        return True
-
-    def _sample(self, server: Server) -> Bookmark | None:
-        """An upper bound of what was read on a server, or None if that incarnation is gone."""
-        backend, unit = self.cluster.backend, self._unit
-        if unit.server is server and unit.connection is not None:
-            return self._seen(server, unit.connection)  # a second of its pool might never come
-        if server.role == "primary" and unit.writer is not None and unit.writer.in_transaction():
-            return backend.seen(unit.writer)  # who holds its readers may be waiting for this writer
-        with server.engine.sync_engine.connect() as connection:
-            gone = backend.incarnation(connection) != self._tracker.incarnation
-            return None if gone and server.role == "replica" else self._seen(server, connection)
-
-    def _seen(self, server: Server, connection: Connection) -> Bookmark | None:
-        at = self.cluster.backend.seen(connection)
-        if server.role == "replica":
-            shown = self.cluster.backend.fence(connection)
-            incarnation = self.cluster.backend.incarnation(connection)
-            self._tracker.fence = Fence(server, incarnation, shown) if shown else None
-        return at
-
-    def _prove(self) -> bool:
-        """See that the bookmark is not ahead of the primary; True if it was, and is dropped."""
-        tracker, primary = self._tracker, self.cluster.primary
-        if not primary.covers(tracker.bookmark):
-            try:
-                with primary.engine.sync_engine.connect() as connection:
-                    primary.ask(connection)
-                    at = self.cluster.backend.seen(connection)
-                if at is not None:
-                    primary.advance(at)
-            except _CANNOT_CONNECT:
-                return False  # whoever needs the primary will hear of it; a replica may still do
-        head = primary.knowledge.at
-        if head is None:
-            raise ConfigurationError(_NO_POSITION)
-        same = head.history == tracker.bookmark.history
-        lost = self.cluster.backend.lost(head, tracker.bookmark) if same else None
-        if lost is not None:
-            raise WriteLost(f"the bookmark names writes that the database does not have: {lost}")
-        before, tracker.proven = tracker.proven, self.cluster.lineage
-        if head.covers(tracker.bookmark):
-            return False
-        if before is not None or self.cluster.keys or self.cluster.stray_bookmarks == "error":
-            raise WriteLost(
-                "the bookmark names writes that the primary does not have: it was restored to an "
-                "earlier state, or the bookmark was not handed out by it"
-            )
-        tracker.start_over(head)
-        return True
+        return self._sightings.settle(self._unit)

@@ -11,7 +11,7 @@ from typing import Literal
 from orm.bookmark import Bookmark
 from orm.watcher import Role, Server
 
-__all__ = ["Reason", "Route", "choose", "describe"]
+__all__ = ["Reason", "Route", "choose", "counted", "describe"]
 
 
 class Reason(StrEnum):
@@ -87,4 +87,11 @@ def _state(need: Bookmark, server: Server) -> str:
     if known.at is None:
         return "has no known position"
     behind = server.behind(need)
-    return "is of another history" if behind is None else f"is {behind:,} {server.unit} behind"
+    return (
+        "is of another history" if behind is None else f"is {counted(behind, server.unit)} behind"
+    )
+
+
+def counted(number: int, unit: str) -> str:
+    """A number of what `unit` says in the plural, for people: ``"1 commit"``, ``"2 commits"``."""
+    return f"{number:,} {unit.removesuffix('s') if number == 1 else unit}"

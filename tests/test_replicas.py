@@ -221,7 +221,7 @@ async def test_primary_that_is_away_is_said_with_the_state_of_the_replicas(db, s
             token = await session.bookmark()
             (servers.folder / "app.db").unlink()
             with pytest.raises(
-                NotCaughtUp, match=r"replica-1 is 1 behind.*primary: unable to open"
+                NotCaughtUp, match=r"replica-1 is 1 commit behind.*primary: unable to open"
             ):
                 await session.scalar(select(User.email))
         with pytest.raises(OperationalError, match="unable to open"):
@@ -231,7 +231,7 @@ async def test_primary_that_is_away_is_said_with_the_state_of_the_replicas(db, s
             with pytest.raises(OperationalError, match="unable to open"):
                 await session.scalar(select(User.email))
         async with other.session(token) as session:
-            with pytest.raises(NotCaughtUp, match="replica-1 is 1 behind"):
+            with pytest.raises(NotCaughtUp, match="replica-1 is 1 commit behind"):
                 await session.scalar(select(User.email))
         async with db.session() as session:
             assert await session.scalar(select(User.email)) is None

@@ -62,8 +62,9 @@ def _line(server: "ServerStatus") -> str:
     elif server.behind is None:
         state = "has no position yet"
     else:
-        unit = server.unit if server.behind != 1 else server.unit.removesuffix("s")
-        state = f"{server.behind:,} {unit} behind" if server.behind else "up to date"
+        from orm.routing import counted
+
+        state = f"{counted(server.behind, server.unit)} behind" if server.behind else "up to date"
         if server.behind and server.seconds is not None:
             state += f", {server.seconds:.1f} s"
     return f"{server.name:<12}{server.role:<10}{state:<32}{server.url}"
