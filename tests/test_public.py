@@ -41,6 +41,7 @@ def test_names_for_tests() -> None:
         "caught_up",
         "followers",
         "paused",
+        "reads_from",
         "replicas",
     ]
 

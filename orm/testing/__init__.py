@@ -16,8 +16,20 @@ if TYPE_CHECKING:
         paused,
         replicas,
     )
+    from orm.testing.reads import reads_from
 
-__all__ = ["Follower", "ReplicaControl", "caught_up", "followers", "paused", "replicas"]
+__all__ = [
+    "Follower",
+    "ReplicaControl",
+    "caught_up",
+    "followers",
+    "paused",
+    "reads_from",
+    "replicas",
+]
 
 # pytest imports the plugin in this package also where no test asks for any of these.
-__getattr__ = lazy(__name__, dict.fromkeys(__all__, "orm.testing.control"))
+__getattr__ = lazy(
+    __name__,
+    dict.fromkeys(__all__, "orm.testing.control") | {"reads_from": "orm.testing.reads"},
+)

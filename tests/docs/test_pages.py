@@ -92,7 +92,9 @@ class Reader:
             self._port = str(free.getsockname()[1])
         programs = str(Path(sys.executable).parent)
         path = os.pathsep.join([programs, os.environ.get("PATH", "")])
-        self._environment = os.environ | {"PATH": path, "NO_COLOR": "1"}
+        # A plugin that no reader is asked to install, and that breaks this version of pytest.
+        options = {"PYTEST_ADDOPTS": "-p no:pytest_alembic"}
+        self._environment = os.environ | {"PATH": path, "NO_COLOR": "1"} | options
 
     def do(self, block: Block) -> None:
         body = block.body.replace("8000", self._port)

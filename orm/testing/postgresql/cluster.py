@@ -123,10 +123,15 @@ class Cluster:
         finally:
             self.drop_database(name)
 
-    def create_database(self) -> str:
-        """A new, empty database that every standby has; its name."""
+    def create_database(self, template: str | None = None) -> str:
+        """A new database that every standby has; its name.
+
+        Args:
+            template: a database that nobody is connected to, to be copied; otherwise it is empty.
+        """
         name = f"test_{secrets.token_hex(8)}"
-        self.primary.sql(f"CREATE DATABASE {name}", database="postgres")
+        copied = f" TEMPLATE {template}" if template else ""
+        self.primary.sql(f"CREATE DATABASE {name}{copied}", database="postgres")
         self.caught_up()
         return name
 
