@@ -94,6 +94,9 @@ def _run(metadata: MetaData) -> None:
     migrate = partial(_migrate, environment, files=files, backend=backend, options=options)
     if isinstance(given, Connection):
         migrate(given)
+    elif given is None and is_read_only(environment.get_context()) and backend.is_absent(url):
+        with backend.scratch(url) as nothing:  # to connect to the database would make it
+            migrate(nothing)
     else:
         on_a_connection(backend.migration_engine(url) if given is None else given, migrate)
 
