@@ -121,7 +121,7 @@ def _locked(
             state = State(files, ledger.read(connection), ledger.heads(connection))
             return work(connection, state)
 
-    return on_a_connection(backend.migration_engine(url), locked)
+    return on_a_connection(backend.migration_engine(url), locked, url=url)
 
 
 def _refuse(state: State, but: set[str]) -> None:

@@ -98,7 +98,8 @@ def _run(metadata: MetaData) -> None:
         with backend.scratch(url) as nothing:  # to connect to the database would make it
             migrate(nothing)
     else:
-        on_a_connection(backend.migration_engine(url) if given is None else given, migrate)
+        engine = backend.migration_engine(url) if given is None else given
+        on_a_connection(engine, migrate, url=url)
 
 
 def _url(given: object) -> URL:
