@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from orm._greenlet import await_, in_greenlet
+from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.driver import arguments
 from orm.backends.postgresql.sync import is_tuned, sync_url
 from orm.exceptions import MigrationError
@@ -28,7 +29,7 @@ _KEY: Final = {"high": 0x6F726D, "low": 0x6D696772}
 _TRY: Final = text("SELECT pg_try_advisory_lock(:high, :low)")
 _TRY_FOR_TRANSACTION: Final = text("SELECT pg_try_advisory_xact_lock(:high, :low)")
 _UNLOCK: Final = text("SELECT pg_advisory_unlock(:high, :low)")
-_IS_STANDBY: Final = text("SELECT pg_is_in_recovery()")
+_SELF: Final = text("SELECT pg_is_in_recovery() AS is_standby, pg_backend_pid() AS pid")
 _HOLDS: Final = """\
 pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
 AND l.classid = :high AND l.objid = :low
@@ -102,11 +103,18 @@ def migrating(connection: Connection) -> Iterator[None]:
             )
         yield
         return
-    if _ask(connection, _IS_STANDBY, {}):
+    with connection.begin():
+        this = connection.execute(_SELF).one()
+    if this.is_standby:
         raise MigrationError(
             "this server is a standby, which only replays what the primary does: apply there"
         )
-    with _in_transactions(connection), _locked(connection), _set(connection):
+    with (
+        _in_transactions(connection),
+        _locked(connection),
+        _set(connection),
+        watching(connection, this.pid),
+    ):
         yield
 
 
@@ -145,10 +153,10 @@ def _locked(connection: Connection) -> Iterator[None]:
             _ask(connection, _UNLOCK)
 
 
-def _ask(connection: Connection, question: TextClause, key: Mapping[str, int] = _KEY) -> bool:
+def _ask(connection: Connection, question: TextClause) -> bool:
     """In a transaction of its own, so that between two there is no snapshot."""
     with connection.begin():
-        return bool(connection.scalar(question, key))
+        return bool(connection.scalar(question, _KEY))
 
 
 def _holder(connection: Connection) -> str:
