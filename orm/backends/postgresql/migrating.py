@@ -37,7 +37,6 @@ AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()
 _HOLDER: Final = text(f"""\
 SELECT a.pid, a.application_name, a.usename, a.client_addr
 FROM pg_stat_activity a WHERE a.pid IN (SELECT l.pid FROM {_HOLDS})""")
-_STILL_OURS: Final = text(f"SELECT EXISTS (SELECT FROM {_HOLDS} AND l.pid = pg_backend_pid())")
 
 _SETTINGS: Final = {
     # What waits for a lock has everybody wait who comes after it, readers too. Whoever wants
@@ -62,6 +61,11 @@ AND NOT EXISTS (
 )
 ORDER BY 1""")
 """Indexes that are kept up to date and never used; one that another session builds is none yet."""
+_VERIFY: Final = text(f"""\
+SELECT NULL AS index, NULL AS table
+WHERE NOT EXISTS (SELECT FROM {_HOLDS} AND l.pid = pg_backend_pid())
+UNION ALL ({_INVALID.text})""")
+"""A row of nothing if the lock is gone, and `_INVALID`: in one, since it is asked so often."""
 
 
 def migration_engine(url: URL, **options: Any) -> Engine | AsyncEngine:
@@ -171,20 +175,22 @@ def _holder(connection: Connection) -> str:
 def _set(connection: Connection) -> Iterator[None]:
     """What is not set yet is set for migrations, and set back afterwards."""
     ask = text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names)")
-    change = text("SELECT set_config(:name, :value, false)")
+    change = text("""\
+SELECT set_config(name, value, false)
+FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS setting (name, value)""")
     with connection.begin():
         found = connection.execute(ask, {"names": list(_SETTINGS)})
         before = {name: value for name, value in found if _SETTINGS[name][0] in (None, value)}
-        for name in before:
-            connection.execute(change, {"name": name, "value": _SETTINGS[name][1]})
+        values = [_SETTINGS[name][1] for name in before]
+        connection.execute(change, {"names": list(before), "values": values}).all()
     try:
         yield
     finally:
         if not connection.invalidated:
             connection.rollback()
             with connection.begin():
-                for name, value in before.items():
-                    connection.execute(change, {"name": name, "value": value})
+                both = {"names": list(before), "values": list(before.values())}
+                connection.execute(change, both).all()
 
 
 # Before COMMIT -----------------------------------------------------------------------------
@@ -207,13 +213,13 @@ def verify(connection: Connection) -> None:
         MigrationError: an index is not valid, whosever it is: IF NOT EXISTS would take it for one
             that is there; or the lock is gone.
     """
-    if not connection.scalar(_STILL_OURS, _KEY):
+    found = [(index, table) for index, table in connection.execute(_VERIFY, _KEY)]
+    if (None, None) in found:
         raise MigrationError(
             "the lock that keeps others from migrating is gone: the revision lets go of all "
             "advisory locks (DISCARD ALL, pg_advisory_unlock_all), or there is a pooler in between "
             "that gives each transaction another connection: migrate past it, on the server itself"
         )
-    found = [(index, table) for index, table in connection.execute(_INVALID)]
     if found:
         what = ", ".join(f"{index} of {table}" for index, table in found)
         drop = "; ".join(f"DROP INDEX CONCURRENTLY {index}" for index, _ in found)

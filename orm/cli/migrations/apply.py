@@ -54,7 +54,6 @@ def apply(
     """
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.applying import apply_now, script_of
         from orm.migrations.line import refuse
         from orm.migrations.state import look
         from orm.migrations.target import target_url
@@ -65,6 +64,8 @@ def apply(
         refuse(state.findings)
         pending = state.pending(to)
         if dry_run:
+            from orm.migrations.applying import script_of
+
             sql = script_of(application, url, state.at, pending)
             reviewed = _reviewed(application, url, state.at, pending)
             _say_plan(url, pending, reviewed, sql, as_json=as_json)
@@ -72,6 +73,8 @@ def apply(
         done: list[Revision] = []
         points: list[str] = []
         if pending:
+            from orm.migrations.applying import apply_now  # and with it Alembic
+
             # A review runs the revisions once more, which is not worth it where it is not asked.
             reviewed = _reviewed(application, url, state.at, pending) if target == "remote" else []
             consent(target, url, pending, reviewed, yes=yes, allow_data_loss=allow_data_loss)
