@@ -12,10 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.exceptions import MigrationError
 
-__all__ = ["on_a_connection"]
+__all__ = ["PATIENCE", "on_a_connection"]
 
 T = TypeVar("T")
 
+PATIENCE: Final = 600.0
+"""Seconds to wait for another run, where nobody says otherwise."""
 _LONGEST: Final = 200
 """Characters of a statement that are shown."""
 

@@ -15,7 +15,7 @@ import orm.migrations.rebuild  # noqa: F401 - Alembic finds by itself what it de
 from orm.backends import Backend, backend_for
 from orm.exceptions import ConfigurationError, OrmError
 from orm.migrations import ledger, offline
-from orm.migrations.connecting import on_a_connection
+from orm.migrations.connecting import PATIENCE, on_a_connection
 from orm.migrations.direction import command_name, is_read_only, refuse_backward
 from orm.migrations.filters import leave_out
 from orm.migrations.line import findings_in_files, refuse
@@ -140,7 +140,8 @@ def _migrate(
             environment.run_migrations()
         return
 
-    with backend.migrating(connection):
+    patience = environment.config.attributes.get("patience", PATIENCE)
+    with backend.migrating(connection, patience):
         if files is not None:
             Upgrade(environment, connection, backend, files).run(options)
             return

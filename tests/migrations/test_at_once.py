@@ -13,6 +13,7 @@ from sqlalchemy import Engine, make_url
 
 from orm import migrations
 from orm.backends import backend_for
+from orm.exceptions import MigrationError
 from tests.migrations.support import COMMAND_LINES, ENGINES, Project
 
 ORM = "from orm.cli import main; main()"
@@ -86,7 +87,7 @@ def test_who_comes_second_waits(ready: Project, command_line: str) -> None:
     backend = backend_for(url)
     engine = backend.migration_engine(url)
     assert isinstance(engine, Engine)
-    with engine.connect() as connection, backend.migrating(connection):
+    with engine.connect() as connection, backend.migrating(connection, 60):
         process = begin(ready, command_line)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(4)  # it takes a quarter of that when it need not wait
@@ -94,7 +95,26 @@ def test_who_comes_second_waits(ready: Project, command_line: str) -> None:
     said, _ = process.communicate()
     engine.dispose()
     assert process.returncode == 0, said
+    assert f"another process is migrating {ready.database}: waiting for it" in said
     assert runs(ready) == [2, 3, 4, 5, 6]
+
+
+@ENGINES
+async def test_waiting_has_an_end(ready: Project) -> None:
+    url = make_url(ready.url)
+    backend = backend_for(url)
+    engine = backend.migration_engine(url)
+    assert isinstance(engine, Engine)
+    with engine.connect() as connection, backend.migrating(connection, 60):
+        result = ready.orm("apply", "--local", "--patience", "0.2")
+        with pytest.raises(MigrationError, match="was not done within 0 s: apply again when it is"):
+            await migrations.apply("local", patience=0)
+    engine.dispose()
+    assert result.exit_code == 1
+    assert "is migrating" in result.stderr
+    assert "was not done within 0.2 s: apply again when it is" in result.stderr
+    assert ready.ledger == []
+    ready.upgrade("orm")
 
 
 # Inside one process ------------------------------------------------------------------------

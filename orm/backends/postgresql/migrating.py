@@ -88,7 +88,7 @@ def migration_engine(url: URL, **options: Any) -> Engine | AsyncEngine:
 
 
 @contextmanager
-def migrating(connection: Connection) -> Iterator[None]:
+def migrating(connection: Connection, patience: float) -> Iterator[None]:
     """What `orm.backends.Backend.migrating` asks for.
 
     The lock is an advisory one of the session, which ends with its process. It is asked for again
@@ -96,8 +96,8 @@ def migrating(connection: Connection) -> Iterator[None]:
     the other run would wait, and that is a deadlock.
 
     Raises:
-        MigrationError: the server is a standby; or another process migrates, and in the caller's
-            transaction nobody waits.
+        MigrationError: the server is a standby; or another process migrates for longer than
+            `patience` seconds, or in the caller's transaction, where nobody waits, at all.
     """
     if connection.in_transaction():
         if not connection.scalar(_TRY_FOR_TRANSACTION, _KEY):
@@ -115,7 +115,7 @@ def migrating(connection: Connection) -> Iterator[None]:
         )
     with (
         _in_transactions(connection),
-        _locked(connection),
+        _locked(connection, patience),
         _set(connection),
         watching(connection, this.pid),
     ):
@@ -138,11 +138,16 @@ def _in_transactions(connection: Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(connection: Connection) -> Iterator[None]:
-    waited = False
+def _locked(connection: Connection, patience: float) -> Iterator[None]:
+    until, waited = time.monotonic() + patience, False
     while not _ask(connection, _TRY):
+        if time.monotonic() >= until:
+            raise MigrationError(
+                f"{_holder(connection)} is migrating this database, and was not done within "
+                f"{patience:g} s: apply again when it is"
+            )
         if not waited:
-            _LOG.info("%s is migrating this database: waiting for it", _holder(connection))
+            _LOG.warning("%s is migrating this database: waiting for it", _holder(connection))
             connection.rollback()
             waited = True
         if in_greenlet():  # who holds the lock may be in this very event loop

@@ -29,6 +29,14 @@ __all__ = ["apply"]
 @click.option("--yes", is_flag=True, help="Do not ask about a remote database.")
 @click.option("--allow-data-loss", is_flag=True, help="Nor if data would be lost.")
 @click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=600.0,  # orm.migrations.connecting.PATIENCE, which is not imported for this
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for another run.",
+)
+@click.option(
     "--wait",
     type=click.FloatRange(min=0),
     is_flag=False,
@@ -44,6 +52,7 @@ def apply(
     dry_run: bool,
     yes: bool,
     allow_data_loss: bool,
+    patience: float,
     wait: float | None,
     replicas: Sequence[str],
     as_json: bool,
@@ -81,7 +90,12 @@ def apply(
             try:
                 with _progress(pending, quiet=as_json) as advance:
                     done = apply_now(
-                        application, url, to=to, applied=advance, restore_point=points.append
+                        application,
+                        url,
+                        to=to,
+                        patience=patience,
+                        applied=advance,
+                        restore_point=points.append,
                     )
             finally:  # all the more when a revision failed
                 for point in points:
