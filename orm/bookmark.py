@@ -25,7 +25,9 @@ _VERSION: Final = "v1."
 _SIGNATURE_BYTES: Final = 16  # NIST SP 800-107, 5.3.3: a MAC may be cut to 128 bits
 _MAX_SEQUENCE: Final = 2**63 - 1
 _PAYLOAD: Final = re.compile(
-    rb"(?P<history>[A-Za-z0-9_-]{1,64})(?P<position>(?:/[A-Za-z0-9_-]{0,64}=(?:0|[1-9][0-9]{0,18})){1,32})"
+    rb"(?P<history>[A-Za-z0-9_-]{1,64})"
+    rb"(?P<position>(?:/[A-Za-z0-9_-]{0,64}=(?:0|[1-9][0-9]{0,18})){1,32})"
+    rb"(?:~(?P<shown>[1-9][0-9]{0,18}))?"
 )
 
 
@@ -36,10 +38,14 @@ class Bookmark:
     Args:
         history: identifies the database and this life of it; letters, digits, ``-`` and ``_``.
         position: pairs of (domain, sequence number), sorted by domain.
+        shown: replicas may have shown transactions with lower numbers than this before the primary
+            does (`Backend.hidden`); 0 if there is no such thing. A replica that is at the position
+            shows all of it.
     """
 
     history: str
     position: tuple[tuple[str, int], ...]
+    shown: int = 0
 
     @classmethod
     def at(cls, history: str, sequence: int) -> Self:
@@ -61,12 +67,12 @@ class Bookmark:
         """
         if self.history != other.history:
             raise ForeignBookmark("bookmarks of two different databases cannot be merged")
-        if other.position == self.position:
+        if other.position == self.position and other.shown <= self.shown:
             return self
         merged = dict(self.position)
         for domain, sequence in other.position:
             merged[domain] = max(sequence, merged.get(domain, -1))
-        return Bookmark(self.history, tuple(sorted(merged.items())))
+        return Bookmark(self.history, tuple(sorted(merged.items())), max(self.shown, other.shown))
 
     def behind(self, head: "Bookmark") -> int | None:
         """How many steps this lies behind `head`, over all domains; None across histories."""
@@ -82,7 +88,8 @@ class Bookmark:
             keys: secret keys; the first one signs. Without keys the token is not signed.
         """
         position = "".join(f"/{domain}={sequence}" for domain, sequence in self.position)
-        token = _VERSION + _b64(f"{self.history}{position}".encode())
+        shown = f"~{self.shown}" if self.shown else ""
+        token = _VERSION + _b64(f"{self.history}{position}{shown}".encode())
         return f"{token}.{_signature(token, keys[0])}" if keys else token
 
     @classmethod
@@ -127,9 +134,10 @@ class Bookmark:
         pairs = [part.split("=") for part in match["position"].decode().split("/")[1:]]
         position = tuple((domain, int(sequence)) for domain, sequence in pairs)
         domains = [domain for domain, _ in position]
-        if domains != sorted(set(domains)) or any(n > _MAX_SEQUENCE for _, n in position):
+        shown = int(match["shown"] or 0)
+        if domains != sorted(set(domains)) or max(shown, *dict(position).values()) > _MAX_SEQUENCE:
             raise InvalidBookmark("not a bookmark: it does not decode")
-        return cls(match["history"].decode(), position)
+        return cls(match["history"].decode(), position, shown)
 
 
 def _b64(raw: bytes) -> str:

@@ -6,14 +6,13 @@ All of it runs inside SQLAlchemy's greenlet.
 from asyncio import sleep
 from typing import Final
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from orm._greenlet import await_
 from orm.bookmark import Bookmark
 from orm.cluster import Cluster
 from orm.exceptions import ConfigurationError, NotCaughtUp, WriteLost
-from orm.tracker import Fence, Tracker
+from orm.tracker import Tracker
 from orm.unit import Unit
 from orm.watcher import Server
 
@@ -24,6 +23,7 @@ CANNOT_CONNECT: Final = (DBAPIError, InvalidRequestError, OSError)
 driver the third."""
 
 _FENCE: Final = 5.0  # seconds
+_ENDING: Final = 0.1  # seconds in which a commit ends that waits for no standby
 _SHORTEST: Final = 0.001
 _LONGEST: Final = 0.02
 
@@ -43,7 +43,7 @@ class Sightings:
         self._tracker = tracker
 
     def pass_fence(self, unit: Unit) -> None:
-        """Return when the primary shows all that the session has seen on replicas.
+        """Return when the primary shows all that was seen on replicas.
 
         A replica can show a commit a moment before the primary's own snapshots do, and for as long
         as a synchronous standby keeps the commit waiting.
@@ -56,13 +56,17 @@ class Sightings:
             return
         if tracker.unsampled is not None and tracker.unsampled.role == "replica":
             self.settle(unit)
-        fence, pause, waited = tracker.fence, _SHORTEST, 0.0
-        if fence is None:
+        shown, pause, waited = tracker.bookmark.shown, _SHORTEST, 0.0
+        if not shown:
             return
         with self._cluster.primary.engine.sync_engine.connect() as connection:
-            hidden = backend.hidden(connection, fence.shown)
-            awaited = self._shown(unit, fence, hidden) if hidden else hidden
-            while hidden & awaited:
+            hidden = backend.hidden(connection, shown)
+            seen = self._seen_of(unit, hidden) if hidden else hidden
+            while awaited := hidden if seen is None else hidden & seen:
+                if seen is None and waited > _ENDING:
+                    awaited = backend.ending(connection, awaited)
+                    if not awaited:
+                        break
                 if waited > _FENCE:
                     raise NotCaughtUp(
                         f"the primary has not shown for {waited:.0f} s what was read on a replica: "
@@ -70,21 +74,26 @@ class Sightings:
                     )
                 await_(sleep(pause))
                 waited, pause = waited + pause, min(2 * pause, _LONGEST)
-                hidden = backend.hidden(connection, fence.shown)
-        tracker.fence = None
+                hidden = backend.hidden(connection, shown)
+        tracker.passed_fence()
 
-    def _shown(self, unit: Unit, fence: Fence, hidden: frozenset[int]) -> frozenset[int]:
-        """What of that the session may have seen: all of it, if its replica cannot be asked."""
-        backend, server = self._cluster.backend, fence.server
-        if unit.server is server and unit.connection is not None:
-            return backend.shown(unit.connection, hidden)
-        try:
-            with server.engine.sync_engine.connect() as connection:
-                if backend.incarnation(connection) != fence.incarnation:
-                    return hidden
-                return backend.shown(connection, hidden)
-        except CANNOT_CONNECT:
-            return hidden
+    def _seen_of(self, unit: Unit, hidden: frozenset[int]) -> frozenset[int] | None:
+        """What of that may have been seen: None if no replica can tell.
+
+        A replica that has caught up can: what it does not show was not seen.
+        """
+        backend, need = self._cluster.backend, self._tracker.bookmark
+        for server in self._cluster.replicas:
+            try:
+                if unit.server is server and unit.connection is not None:
+                    return backend.shown(unit.connection, hidden)
+                with server.engine.sync_engine.connect() as connection:
+                    at = server.ask(connection).at
+                    if at is not None and at.covers(need):
+                        return backend.shown(connection, hidden)
+            except CANNOT_CONNECT as error:
+                server.fail(error)
+        return None
 
     def settle(self, unit: Unit) -> Bookmark:
         """Learn the position of all that was seen so far; a round trip, if one is needed at all."""
@@ -94,8 +103,12 @@ class Sightings:
         return self._tracker.bookmark
 
     def settle_at_primary(self, unit: Unit) -> None:
-        if not self._settle_at(unit, self._cluster.primary):
+        """What was seen on a replica that is gone is somewhere in all that was written so far."""
+        with self._cluster.primary.engine.sync_engine.connect() as connection:
+            at = self._cluster.backend.written(connection)
+        if at is None:
             raise ConfigurationError(_NO_POSITION)
+        self._saw(unit, at)
 
     def _settle_at(self, unit: Unit, server: Server) -> bool:
         try:
@@ -103,32 +116,26 @@ class Sightings:
         except CANNOT_CONNECT:
             if server.role == "primary":
                 raise
-            return False  # it is gone; whatever a replica showed, the primary had before
-        if at is None:
             return False
+        if at is not None:
+            self._saw(unit, at)
+        return at is not None
+
+    def _saw(self, unit: Unit, at: Bookmark) -> None:
         self._tracker.saw(at)
         if unit.writes:
             self._tracker.reads(self._cluster.primary, "")  # its COMMIT is still to come
-        return True
 
     def _sample(self, unit: Unit, server: Server) -> Bookmark | None:
         """An upper bound of what was read on a server, or None if that incarnation is gone."""
         backend = self._cluster.backend
         if unit.server is server and unit.connection is not None:
-            return self._seen(server, unit.connection)  # a second of its pool might never come
+            return backend.seen(unit.connection)  # a second of its pool might never come
         if server.role == "primary" and unit.writer is not None and unit.writer.in_transaction():
             return backend.seen(unit.writer)  # who holds its readers may be waiting for this writer
         with server.engine.sync_engine.connect() as connection:
             gone = backend.incarnation(connection) != self._tracker.incarnation
-            return None if gone and server.role == "replica" else self._seen(server, connection)
-
-    def _seen(self, server: Server, connection: Connection) -> Bookmark | None:
-        at = self._cluster.backend.seen(connection)
-        if server.role == "replica":
-            shown = self._cluster.backend.fence(connection)
-            incarnation = self._cluster.backend.incarnation(connection)
-            self._tracker.fence = Fence(server, incarnation, shown) if shown else None
-        return at
+            return None if gone and server.role == "replica" else backend.seen(connection)
 
     def prove(self) -> bool:
         """See that the bookmark is not ahead of the primary; True if it was, and is dropped."""

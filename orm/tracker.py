@@ -1,25 +1,11 @@
 """What one session has seen and written, as a bookmark that only moves forward."""
 
-from typing import NamedTuple
+from dataclasses import replace
 
 from orm.bookmark import Bookmark
 from orm.watcher import Server
 
-__all__ = ["Fence", "Tracker"]
-
-
-class Fence(NamedTuple):
-    """What a replica has shown, as its backend has it.
-
-    Attributes:
-        server: the replica.
-        incarnation: which one of it.
-        shown: of `Backend.fence`.
-    """
-
-    server: Server
-    incarnation: str
-    shown: str
+__all__ = ["Tracker"]
 
 
 class Tracker:
@@ -45,8 +31,6 @@ class Tracker:
         As long as the session stays on this incarnation of it, nothing there can go back in time.
         """
         self.incarnation = ""
-        self.fence: Fence | None = None
-        """What was seen on a replica, and the primary has not been seen to show yet."""
 
     def reads(self, server: Server, incarnation: str) -> None:
         """The session is about to see what `server` shows."""
@@ -58,6 +42,10 @@ class Tracker:
         same = at.history == self.bookmark.history
         self.bookmark = self.bookmark.merge(at) if same else at
         self.unsampled = None
+
+    def passed_fence(self) -> None:
+        """The primary shows all that was seen on replicas."""
+        self.bookmark = replace(self.bookmark, shown=0)
 
     def start_over(self, at: Bookmark) -> None:
         """The bookmark that the session started from is not believed: `at` is all there is."""

@@ -15,7 +15,10 @@ KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 names = st.text("abcXYZ019_-", min_size=1, max_size=32)
 positions = st.dictionaries(names, st.integers(0, 2**63 - 1), min_size=1, max_size=4)
 bookmarks = st.builds(
-    lambda history, position: Bookmark(history, tuple(sorted(position.items()))), names, positions
+    lambda history, position, shown: Bookmark(history, tuple(sorted(position.items())), shown),
+    names,
+    positions,
+    st.one_of(st.just(0), st.integers(0, 2**63 - 1)),
 )
 
 
@@ -69,6 +72,8 @@ def test_altered_token_is_refused_where_tokens_are_signed(bookmark: Bookmark, da
         "v1." + base64.urlsafe_b64encode(b"h/b=1/a=1").decode(),  # not sorted
         "v1." + base64.urlsafe_b64encode(b"h/a=01").decode().rstrip("="),
         "v1." + base64.urlsafe_b64encode(b"h/a=9999999999999999999").decode().rstrip("="),
+        "v1." + base64.urlsafe_b64encode(b"h/=1~0").decode().rstrip("="),
+        "v1." + base64.urlsafe_b64encode(b"h/=1~9999999999999999999").decode().rstrip("="),
         "v1." + "A" * MAX_TOKEN_LENGTH,
     ],
 )
@@ -107,6 +112,12 @@ def test_merge_is_the_least_that_covers_both(one: dict[str, int], two: dict[str,
     assert merged.covers(a) and merged.covers(b)
     assert all(sequence in (one.get(d), two.get(d)) for d, sequence in merged.position)
     assert a.covers(b) == (merged == a)
+
+
+def test_merge_keeps_what_either_was_shown() -> None:
+    at, shown = Bookmark.at("h", 1), Bookmark("h", (("", 1),), 7)
+    assert at.merge(shown) == shown.merge(at) == shown
+    assert at.covers(shown)  # a replica that is there shows it
 
 
 def test_histories_do_not_compare() -> None:

@@ -18,7 +18,8 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=/"
 def token(chance: random.Random, keys: list[bytes]) -> str:
     domains = sorted({f"d{chance.randrange(9)}" for _ in range(chance.randint(1, 4))})
     position = tuple((domain, chance.randrange(2**63)) for domain in domains)
-    return Bookmark(f"h{chance.randrange(9)}", position).encode(keys)
+    shown = chance.choice([0, chance.randrange(2**63)])
+    return Bookmark(f"h{chance.randrange(9)}", position, shown).encode(keys)
 
 
 def hostile(chance: random.Random, keys: list[bytes]) -> str:
@@ -32,7 +33,9 @@ def hostile(chance: random.Random, keys: list[bytes]) -> str:
         raw = chance.randbytes(chance.randrange(120))
         return "v1." + base64.urlsafe_b64encode(raw).decode().rstrip("=")
     if kind == 3:
-        parts = chance.choices([b"h", b"/", b"=", b"0", b"1", b"9" * 19, b"d1", b"\n", b"-"], k=9)
+        parts = chance.choices(
+            [b"h", b"/", b"=", b"0", b"1", b"9" * 19, b"d1", b"\n", b"-", b"~"], k=9
+        )
         return "v1." + base64.urlsafe_b64encode(b"".join(parts)).decode().rstrip("=")
     real = list(token(chance, keys))
     for _ in range(chance.randint(1, 3)):

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncAttrs
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from models import Post, User
-from orm import BookmarkSession, Database, NotCaughtUp, Reason
+from orm import Bookmark, BookmarkSession, Database, NotCaughtUp, Reason
 from orm.exceptions import ConfigurationError
 from orm.testing import caught_up, followers, paused, replicas
 
@@ -495,7 +495,8 @@ async def test_reading_moves_the_bookmark_to_what_was_seen(db: Database) -> None
             wrote = await writer.bookmark()
         await caught_up(db)
         assert await emails(reader) == {"a"}
-        assert await reader.bookmark() == wrote != before
+        seen = Bookmark.decode(await reader.bookmark())
+        assert seen.position == Bookmark.decode(wrote).position != Bookmark.decode(before).position
 
 
 async def test_bookmark_of_an_open_transaction_covers_what_it_has_read(db: Database) -> None:
@@ -506,7 +507,8 @@ async def test_bookmark_of_an_open_transaction_covers_what_it_has_read(db: Datab
         await caught_up(db)
         async with db.session(constraint) as reader:
             assert await reader.scalar(select(User.email)) == "a"
-            assert await reader.bookmark() == wrote
+            seen = Bookmark.decode(await reader.bookmark())
+            assert seen.position == Bookmark.decode(wrote).position
 
 
 @pytest.mark.embedded

@@ -1,5 +1,7 @@
 """Streams that are left half read, however streaming was asked for."""
 
+import asyncio
+
 import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import ResourceClosedError
@@ -74,3 +76,30 @@ async def test_it_ends_with_its_transaction(db: Database, end: str, route: str) 
         await getattr(session, end)()
         with pytest.raises(ResourceClosedError):
             await stream.fetchmany(1)
+
+
+@pytest.mark.parametrize("route", ["read", "primary"])
+async def test_it_is_no_error_in_the_log_to_be_cut_off(
+    servers, route: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with servers.migrated() as db:
+        async with db.begin() as writer:
+            await writer.execute(insert(User), [{"email": str(n)} for n in range(200)])
+        await caught_up(db)
+
+        async def read(begun: asyncio.Event) -> None:
+            async with db.session(execution_options={"route": route}) as session:
+                rows = await session.stream_scalars(NEWEST_FIRST.execution_options(yield_per=1))
+                async for _ in rows:
+                    begun.set()
+
+        for steps in range(12):  # of the event loop, between the first row and the cancellation
+            begun = asyncio.Event()
+            reading = asyncio.create_task(read(begun))
+            await begun.wait()
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+    assert [record.getMessage() for record in caplog.records] == []

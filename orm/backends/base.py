@@ -188,7 +188,14 @@ class Backend(Protocol):
         ...
 
     def seen(self, connection: Connection) -> Bookmark | None:
-        """An upper bound of all that was read on this server so far."""
+        """An upper bound of all that was read on this server so far.
+
+        On a replica of an engine that `has_fences` it says what was `shown`.
+        """
+        ...
+
+    def written(self, connection: Connection) -> Bookmark | None:
+        """On the primary: an upper bound of all that any server has shown so far."""
         ...
 
     def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
@@ -230,16 +237,24 @@ class Backend(Protocol):
     has_fences: bool
     """Whether a replica may show a commit before the primary does."""
 
-    def fence(self, connection: Connection) -> str | None:
-        """What a replica has shown at most, as of the last `seen` there; for `hidden`. No I/O."""
-        ...
+    def hidden(self, connection: Connection, shown: int) -> frozenset[int]:
+        """The transactions that a replica may have shown, and the primary does not show yet.
 
-    def hidden(self, connection: Connection, fence: str) -> frozenset[int]:
-        """The transactions that a replica may have shown, and the primary does not show yet."""
+        Args:
+            connection: to the primary.
+            shown: of a `Bookmark`.
+        """
         ...
 
     def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
         """Those of them that the replica does show by now; the others are still under way."""
+        ...
+
+    def ending(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
+        """Those of them that, for all the primary can tell, have committed and wait to be shown.
+
+        A commit that waits for nothing is shown at once, and need not be among them.
+        """
         ...
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:

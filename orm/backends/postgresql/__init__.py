@@ -108,20 +108,23 @@ class PostgreSQLBackend:
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.seen(connection)
 
+    def written(self, connection: Connection) -> Bookmark | None:
+        return position.written(connection)
+
     def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
         return position.committed(connection, wrote=wrote)
 
     def lost(self, head: Bookmark, need: Bookmark) -> str | None:
         return position.lost(head, need)
 
-    def fence(self, connection: Connection) -> str | None:
-        return fences.fence(connection)
-
-    def hidden(self, connection: Connection, fence: str) -> frozenset[int]:
-        return fences.hidden(connection, fence)
+    def hidden(self, connection: Connection, shown: int) -> frozenset[int]:
+        return fences.hidden(connection, shown)
 
     def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
         return fences.shown(connection, hidden)
+
+    def ending(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
+        return fences.ending(connection, hidden)
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
         return position.is_later(at, than)

@@ -10,37 +10,57 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
-from orm.backends.postgresql.position import SHOWN
+from orm.backends.postgresql.position import may_not_see
 
-__all__ = ["fence", "hidden", "shown"]
+__all__ = ["ending", "hidden", "shown"]
 
-# What is after the last transaction that has ended is not listed as running, but may be.
+# A snapshot does not list what runs beyond its end; `pg_stat_activity` and `pg_prepared_xacts` do,
+# by the low 32 bits of a number. Who may not read the former is told by a row without one.
 _HIDDEN: Final = """\
 SELECT running FROM (
-    SELECT pg_current_snapshot() AS snapshot,
-        pg_snapshot_xmax(CAST(CAST(:seen AS text) AS pg_snapshot))::text::bigint AS below
-) AS now, LATERAL (
-    SELECT listed::text::bigint FROM pg_snapshot_xip(snapshot) AS listed
-    UNION ALL SELECT generate_series(pg_snapshot_xmax(snapshot)::text::bigint, below - 1)
-) AS every (running)
-WHERE running < below"""
+    SELECT listed::text::bigint AS running FROM pg_snapshot_xip(pg_current_snapshot()) AS listed
+    UNION
+    SELECT ends + (low - ends % (1::bigint << 32) + (3::bigint << 31)) % (1::bigint << 32)
+        - (1::bigint << 31)
+    FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS ends) AS snapshot, (
+        SELECT backend_xid::text::bigint AS low FROM pg_stat_activity WHERE backend_xid IS NOT NULL
+        UNION SELECT transaction::text::bigint FROM pg_prepared_xacts
+    ) AS others
+) AS every
+WHERE running < :shown
+UNION ALL SELECT NULL WHERE NOT pg_has_role('pg_read_all_stats', 'USAGE')"""
 
 _SHOWN: Final = """\
 SELECT asked FROM unnest(CAST(:hidden AS bigint[])) AS asked
-WHERE pg_xact_status(CAST(asked::text AS xid8)) = 'committed'"""
+WHERE CASE WHEN asked < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+    THEN pg_xact_status(CAST(asked::text AS xid8)) = 'committed' END"""
+
+# A prepared transaction is committed by a backend that has no number of its own.
+_ENDING: Final = """\
+SELECT asked FROM unnest(CAST(:hidden AS bigint[])) AS asked
+WHERE EXISTS (
+    SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND (backend_xid IS NULL
+        OR backend_xid::text::bigint = asked % (1::bigint << 32))
+)"""
 
 
-def fence(connection: Connection) -> str | None:
-    """The transactions that a standby has shown, as of the last `seen` there."""
-    snapshot: str | None = connection.info.get(SHOWN)
-    return snapshot
+def hidden(connection: Connection, shown: int) -> frozenset[int]:
+    """Those with a lower number that have not ended on the primary.
 
-
-def hidden(connection: Connection, fence: str) -> frozenset[int]:
-    """Those before the fence's end that have not ended on the primary."""
-    return frozenset(connection.scalars(text(_HIDDEN), {"seen": fence}))
+    Raises:
+        ConfigurationError: the account may not know.
+    """
+    found = frozenset(connection.scalars(text(_HIDDEN), {"shown": shown}))
+    if None in found:
+        raise may_not_see("what runs on the primary", connection)
+    return found
 
 
 def shown(connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
     """Those that a standby shows as committed."""
     return frozenset(connection.scalars(text(_SHOWN), {"hidden": sorted(hidden)}))
+
+
+def ending(connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
+    """Those whose commit waits for a synchronous standby."""
+    return frozenset(connection.scalars(text(_ENDING), {"hidden": sorted(hidden)}))

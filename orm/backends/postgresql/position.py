@@ -7,6 +7,7 @@ that a server is merely behind.
 """
 
 import re
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, text
@@ -19,7 +20,6 @@ from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError
 
 __all__ = [
-    "SHOWN",
     "UNSURE",
     "behind",
     "committed",
@@ -28,9 +28,11 @@ __all__ = [
     "is_later",
     "is_standby",
     "lost",
+    "may_not_see",
     "position",
     "replayed",
     "seen",
+    "written",
 ]
 
 _AGE: Final = "orm.postgresql.age"
@@ -41,8 +43,6 @@ _STANDBY: Final = "orm.postgresql.standby"
 _TIMELINE: Final = "orm.postgresql.timeline"
 UNSURE: Final = "orm.postgresql.unsure"
 """Set where a transaction may have chosen how it is committed."""
-SHOWN: Final = "orm.postgresql.shown"
-"""What a standby showed when `seen` was last asked."""
 
 _IDENTITY: Final = """\
 SELECT system_identifier::text, extract(epoch FROM pg_postmaster_start_time())::text
@@ -91,7 +91,8 @@ SELECT
     greatest(c.timeline_id, r.min_recovery_end_timeline) AS replayed,
     CASE WHEN pg_is_in_recovery() OR current_setting('server_version_num')::integer < 170000
         THEN false ELSE pg_current_wal_flush_lsn() < {_INSERTED} END AS unflushed,
-    CASE WHEN pg_is_in_recovery() THEN pg_current_snapshot()::text END AS shown
+    CASE WHEN pg_is_in_recovery()
+        THEN pg_snapshot_xmax(pg_current_snapshot())::text::bigint ELSE 0 END AS shown
 FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r"""
 
 # A synchronous commit is flushed by now. One that was not, or of which that is not known, is
@@ -146,7 +147,6 @@ def position(connection: Connection) -> Bookmark | None:
 def seen(connection: Connection) -> Bookmark | None:
     """Nothing that was read here lies after this; None where nobody can tell."""
     row = connection.execute(text(_SEEN)).one()
-    connection.info[SHOWN] = row.shown
     timeline = _timeline(connection, row)
     if timeline is None or row.at is None:
         return None
@@ -154,7 +154,15 @@ def seen(connection: Connection) -> Bookmark | None:
         # What is inserted and not flushed, by a read's hint bits perhaps, may wait for long until
         # somebody commits, and so would who must see it on a standby.
         connection.execute(text(_FLUSH))
-    return _bookmark(connection, {timeline: row.at})
+    return _bookmark(connection, {timeline: row.at}, row.shown)
+
+
+def written(connection: Connection) -> Bookmark | None:
+    """On the primary: nothing that any server has shown lies after this."""
+    # A number of its own is later than all that were given out, and writes nothing.
+    last: int = connection.scalar(text("SELECT pg_current_xact_id()::text::bigint"))
+    at = seen(connection)
+    return None if at is None else replace(at, shown=last)
 
 
 def committed(connection: Connection, *, wrote: bool) -> Bookmark:
@@ -209,6 +217,14 @@ def lost(head: Bookmark, need: Bookmark) -> str | None:
     return None
 
 
+def may_not_see(what: str, connection: Connection) -> ConfigurationError:
+    """The error for an account that lacks a privilege."""
+    return ConfigurationError(
+        f"the account may not see {what}: GRANT pg_read_all_stats "
+        f"TO {connection.engine.url.username or 'the account'}"
+    )
+
+
 # -------------------------------------------------------------------------------------------------
 
 
@@ -218,10 +234,7 @@ def _timeline(connection: Connection, row: Any) -> int | None:
         connection.info[_TIMELINE] = row.timeline
         return int(row.timeline)
     if row.receives:
-        raise ConfigurationError(
-            "the account may not see which timeline a standby is on: GRANT pg_read_all_stats "
-            f"TO {connection.engine.url.username or 'the account'}"
-        )
+        raise may_not_see("which timeline a standby is on", connection)
     # Nothing is received at present, so nothing has changed since the last time; nor since the
     # standby last wrote down what it has replayed.
     known: int = connection.info.get(_TIMELINE, 0)
@@ -264,9 +277,9 @@ def _read_forks(connection: Connection, timeline: int) -> dict[int, int]:
     return dict(found[-_KEPT:])
 
 
-def _bookmark(connection: Connection, at: dict[int, int]) -> Bookmark:
+def _bookmark(connection: Connection, at: dict[int, int], shown: int = 0) -> Bookmark:
     pairs = sorted((str(timeline), lsn) for timeline, lsn in at.items())
-    return Bookmark(connection.info[_HISTORY], tuple(pairs))
+    return Bookmark(connection.info[_HISTORY], tuple(pairs), shown)
 
 
 def _lsn(at: int) -> str:

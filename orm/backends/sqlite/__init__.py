@@ -111,19 +111,22 @@ class SQLiteBackend:
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.position(connection)
 
+    def written(self, connection: Connection) -> Bookmark | None:
+        return position.position(connection)
+
     def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
         return position.committed(connection)
 
     def lost(self, head: Bookmark, need: Bookmark) -> str | None:
         return None  # its history is one line
 
-    def fence(self, connection: Connection) -> str | None:
-        return None
-
-    def hidden(self, connection: Connection, fence: str) -> frozenset[int]:
+    def hidden(self, connection: Connection, shown: int) -> frozenset[int]:
         return frozenset()
 
     def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
+        return hidden
+
+    def ending(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
         return hidden
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:

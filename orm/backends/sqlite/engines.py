@@ -200,14 +200,17 @@ def _reset(connection: Any, record: ConnectionPoolEntry, state: Any) -> None:
         connection.rollback()
 
 
-def _let_go(connection: DBAPIConnection, *_: Any) -> None:
+def _let_go(connection: DBAPIConnection, record: ConnectionPoolEntry, _: Any) -> None:
     """End the transaction of a connection that is about to be closed, as after a cancellation.
 
     Closing it does not, while a cursor of the cancelled statement is still referenced: the
-    connection goes on as a "zombie" (SQLite "sqlite3_close_v2"), and so does its lock.
+    connection goes on as a "zombie" (SQLite "sqlite3_close_v2"), and so does its lock. And a cursor
+    that is closed after its connection is an error in the log.
     """
     if in_greenlet():  # else it is being collected as garbage, and its cursors with it
         with suppress(sqlite3.Error):  # a connection in such a state ends by being closed
+            for cursor in record.info.pop(_STREAMS, ()):
+                cursor.close()
             connection.rollback()
 
 

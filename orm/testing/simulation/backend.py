@@ -45,6 +45,9 @@ class SimulatedBackend:
     def seen(self, connection: Connection) -> Bookmark | None:
         return _where(connection, "at_most")
 
+    def written(self, connection: Connection) -> Bookmark | None:
+        return _where(connection, "at_most")
+
     def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
         link, world = link_of(connection), _world(connection)
         at, link.committed_at = link.committed_at, None
@@ -67,13 +70,13 @@ class SimulatedBackend:
     def is_standby(self, connection: Connection) -> bool | None:
         return None
 
-    def fence(self, connection: Connection) -> str | None:
-        return None
-
-    def hidden(self, connection: Connection, fence: str) -> frozenset[int]:
+    def hidden(self, connection: Connection, shown: int) -> frozenset[int]:
         return frozenset()
 
     def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
+        return hidden
+
+    def ending(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
         return hidden
 
     def is_unavailable(self, error: DBAPIError) -> bool:
