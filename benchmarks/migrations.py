@@ -181,7 +181,7 @@ CASES = [
         for driver in _DRIVERS
         for case in (
             Case(
-                f"{driver}: 300 revisions", lambda one: one.apply(), 1.0, "in process, from zero",
+                f"{driver}: 300 revisions", lambda one: one.apply(), None, "in process, from zero",
                 revisions=300, from_zero=True, driver=driver,
             ),
             Case(
