@@ -95,12 +95,13 @@ def test_who_comes_second_waits(ready: Project, command_line: str) -> None:
     said, _ = process.communicate()
     engine.dispose()
     assert process.returncode == 0, said
-    assert f"another process is migrating {ready.database}: waiting for it" in said
     assert runs(ready) == [2, 3, 4, 5, 6]
 
 
 @ENGINES
-async def test_waiting_has_an_end(ready: Project) -> None:
+async def test_waiting_is_said_and_has_an_end(
+    ready: Project, caplog: pytest.LogCaptureFixture
+) -> None:
     url = make_url(ready.url)
     backend = backend_for(url)
     engine = backend.migration_engine(url)
@@ -111,7 +112,9 @@ async def test_waiting_has_an_end(ready: Project) -> None:
             await migrations.apply("local", patience=0)
     engine.dispose()
     assert result.exit_code == 1
-    assert "is migrating" in result.stderr
+    [said] = [entry for entry in caplog.records if "waiting for it" in entry.message]
+    assert "process" in said.message
+    assert said.levelno == logging.WARNING, "which is seen where nobody has set up logging"
     assert "was not done within 0.2 s: apply again when it is" in result.stderr
     assert ready.ledger == []
     ready.upgrade("orm")
