@@ -171,7 +171,7 @@ def look_into(built: Path) -> None:
     wanted = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "orm").rglob("*")
-        if path.suffix in (".py", ".toml", ".html", ".css", ".js")
+        if path.suffix in (".py", ".toml", ".html", ".css", ".js", ".txt")
     } | {"orm/py.typed"}
     if names != wanted:
         raise Failure(

@@ -1,4 +1,8 @@
-"""What migrations cost beside stock Alembic, with its async template, on the same revisions."""
+"""What migrations cost beside stock Alembic, with its async template, on the same revisions.
+
+On PostgreSQL both use the driver that is named: ours would choose psycopg, if its URL had no
+parameter that only asyncpg understands.
+"""
 
 import asyncio
 import os
@@ -11,13 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
+from typing import Final, Literal
 
+import psycopg
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import make_url
 
 from benchmarks.data import url_of
 from benchmarks.rounds import Comparison
 from orm import migrations
+from orm.testing.postgresql import Cluster
 
 __all__ = ["CASES", "HEADING", "Case", "measure"]
 
@@ -45,6 +53,8 @@ _SETTINGS = """\
 script_location = "%(here)s/alembic"
 prepend_sys_path = ["%(here)s"]
 revision_environment = true
+[tool.orm]
+local = "{url}"
 """
 _ENVIRONMENT = """\
 from sqlalchemy import MetaData
@@ -54,17 +64,28 @@ migrations.run(MetaData())
 _ORM = [sys.executable, "-c", "from orm.cli import main; main()", "migrations"]
 _ALEMBIC = [sys.executable, "-m", "alembic"]
 
+Driver = Literal["asyncpg", "psycopg"]
+_DRIVERS: Final[tuple[Driver, ...]] = ("psycopg", "asyncpg")
+
 
 @dataclass(frozen=True)
 class Application:
     """A folder with revisions, and its database."""
 
     folder: Path
+    url: str
 
     def begin_again(self) -> None:
         """As if nothing had been applied yet."""
-        for file in self.folder.glob("app.db*"):
-            file.unlink()
+        url = make_url(self.url)
+        if url.get_backend_name() == "sqlite":
+            for file in self.folder.glob("app.db*"):
+                file.unlink()
+            return
+        server = url.set(drivername="postgresql", database="postgres", query={})
+        with psycopg.connect(server.render_as_string(False), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {url.database}".encode())
+            connection.execute(f"CREATE DATABASE {url.database}".encode())
 
     def run(self, arguments: list[str]) -> None:
         subprocess.run(
@@ -84,8 +105,8 @@ class Stock(Application):
     def make(self, revisions: int) -> None:
         command.init(self._config, str(self.folder / "alembic"), template="async")
         file = self.folder / "alembic.ini"
-        url = url_of(self.folder / "app.db").render_as_string()
-        file.write_text(file.read_text().replace("driver://user:pass@localhost/dbname", url))
+        text = file.read_text().replace("driver://user:pass@localhost/dbname", self.url)
+        file.write_text(text)
         _write_revisions(self.folder, revisions)
 
     @property
@@ -108,11 +129,11 @@ class Ours(Application):
     def make(self, revisions: int) -> None:
         (self.folder / "alembic" / "versions").mkdir(parents=True)
         (self.folder / "alembic" / "env.py").write_text(_ENVIRONMENT)
-        (self.folder / "pyproject.toml").write_text(_SETTINGS)
+        (self.folder / "pyproject.toml").write_text(_SETTINGS.format(url=self.url))
         _write_revisions(self.folder, revisions)
 
     def apply(self) -> None:
-        asyncio.run(migrations.apply(url_of(self.folder / "app.db"), folder=self.folder))
+        asyncio.run(migrations.apply(self.url, folder=self.folder))
 
     def apply_command(self) -> None:
         self.run([*_ORM, "apply", "--local"])
@@ -139,6 +160,7 @@ class Case:
     revisions: int = 1000
     from_zero: bool = False
     on_disk: bool = False
+    driver: Driver | None = None  # of PostgreSQL
 
 
 CASES = [
@@ -154,6 +176,20 @@ CASES = [
         "nothing to apply", lambda one: one.apply_command(), 1.2, "as a command", revisions=10
     ),
     Case("list of 1000 revisions", lambda one: one.list_command(), 0.5, "as a command"),
+    *(
+        case
+        for driver in _DRIVERS
+        for case in (
+            Case(
+                f"{driver}: 300 revisions", lambda one: one.apply(), None, "in process, from zero",
+                revisions=300, from_zero=True, driver=driver,
+            ),
+            Case(
+                f"{driver}: nothing to apply", lambda one: one.apply_command(), 1.2,
+                "as a command", revisions=10, driver=driver,
+            ),
+        )
+    ),
 ]  # fmt: skip
 
 
@@ -163,12 +199,16 @@ async def measure(case: Case, folder: Path, *, quick: bool) -> Comparison:
 
 
 def _measure(case: Case, folder: Path, rounds: int) -> Comparison:
-    with _place(case, folder) as place, _quiet():
+    with _place(case, folder) as place, _urls(case, place) as urls, _quiet():
         sys.dont_write_bytecode = False  # whatever this machine says: everybody keeps it
-        both: list[Stock | Ours] = [Stock(place / "stock"), Ours(place / "ours")]
+        both: list[Stock | Ours] = [
+            Stock(place / "stock", urls["stock"]),
+            Ours(place / "ours", urls["ours"]),
+        ]
         for one in both:
             one.folder.mkdir()
             one.make(case.revisions)
+            one.begin_again()
             one.apply()
         taken: list[tuple[float, float]] = []
         for _ in range(1 + rounds):  # the first one warms up
@@ -200,6 +240,19 @@ def _place(case: Case, folder: Path) -> Iterator[Path]:
             yield Path(name)
     else:
         yield folder
+
+
+@contextmanager
+def _urls(case: Case, place: Path) -> Iterator[dict[str, str]]:
+    """Of the two databases."""
+    names = ("stock", "ours")
+    if case.driver is None:
+        yield {name: url_of(place / name / "app.db").render_as_string() for name in names}
+        return
+    query = {"prepared_statement_cache_size": "100"} if case.driver == "asyncpg" else {}
+    with Cluster(standbys=0) as cluster:
+        server = make_url(cluster.primary.url(case.driver)).set(query=query)
+        yield {name: server.set(database=name).render_as_string(False) for name in names}
 
 
 @contextmanager

@@ -51,7 +51,7 @@ class Backend(Protocol):
     """An engine family. Implementations are found through the entry point group ``orm.backends``.
 
     The methods that take a `Connection` run inside SQLAlchemy's greenlet and may do I/O on
-    exactly that connection; none of them opens another one.
+    exactly that connection; none of them but `migrating` opens another one.
     """
 
     reserved_tables: frozenset[str]
@@ -83,15 +83,19 @@ class Backend(Protocol):
         """
         ...
 
-    def migrating(self, connection: Connection) -> AbstractContextManager[None]:
+    def migrating(self, connection: Connection, patience: float) -> AbstractContextManager[None]:
         """For the length of the block nobody else migrates, and a table rebuild loses no rows.
 
         Waits for whoever migrates now; what another process holds is freed when it dies. A
         transaction that is open already is its owner's affair: nothing is waited for in it.
 
+        Args:
+            connection: the migration's.
+            patience: seconds to wait.
+
         Raises:
             ConfigurationError: the connection was handed in by somebody, and cannot be made fit.
-            MigrationError: nobody can migrate on it, now or ever.
+            MigrationError: somebody else still migrates; or nobody can on it, now or ever.
         """
         ...
 

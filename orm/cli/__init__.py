@@ -11,6 +11,7 @@ __all__ = ["main"]
     cls=LazyGroup,
     commands_in={
         "demo": "orm.cli.demo:demo",
+        "init": "orm.cli.init:init",
         "migrations": "orm.cli.migrations:migrations",
         "status": "orm.cli.status:status",
         "verify": "orm.cli.verify:verify",

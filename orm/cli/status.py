@@ -58,7 +58,7 @@ async def _status(url: "URL", replicas: "Sequence[URL]") -> "list[ServerStatus]"
 
 def _line(server: "ServerStatus") -> str:
     if server.error is not None:
-        state = f"serves nobody: {server.error}"
+        state = f"serves nobody: {' '.join(server.error.split())}"
     elif server.behind is None:
         state = "has no position yet"
     else:
@@ -67,4 +67,4 @@ def _line(server: "ServerStatus") -> str:
         state = f"{counted(server.behind, server.unit)} behind" if server.behind else "up to date"
         if server.behind and server.seconds is not None:
             state += f", {server.seconds:.1f} s"
-    return f"{server.name:<12}{server.role:<10}{state:<32}{server.url}"
+    return f"{server.name:<12}{server.role:<10}{state:<31} {server.url}"

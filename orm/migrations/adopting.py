@@ -10,7 +10,7 @@ from orm.exceptions import MigrationError
 from orm.migrations import ledger, line
 from orm.migrations.application import Application
 from orm.migrations.applied import Applied
-from orm.migrations.connecting import on_a_connection
+from orm.migrations.connecting import PATIENCE, on_a_connection
 from orm.migrations.revisions import Revision, read
 from orm.migrations.state import State
 
@@ -117,11 +117,11 @@ def _locked(
     backend, files = backend_for(url), read(application.versions)
 
     def locked(connection: Connection) -> list[str]:
-        with backend.migrating(connection):
+        with backend.migrating(connection, PATIENCE):
             state = State(files, ledger.read(connection), ledger.heads(connection))
             return work(connection, state)
 
-    return on_a_connection(backend.migration_engine(url), locked)
+    return on_a_connection(backend.migration_engine(url), locked, url=url)
 
 
 def _refuse(state: State, but: set[str]) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import URL, make_url
 
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
+from orm.migrations.connecting import PATIENCE
 from orm.migrations.revisions import Revision
 from orm.migrations.target import target_url
 
@@ -28,7 +29,11 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 
 
 async def apply(
-    database: str | URL = "local", *, to: str = "head", folder: Path = Path()
+    database: str | URL = "local",
+    *,
+    to: str = "head",
+    folder: Path = Path(),
+    patience: float = PATIENCE,
 ) -> list[str]:
     """Apply the pending revisions, in a thread: the event loop goes on.
 
@@ -39,6 +44,7 @@ async def apply(
         database: ``"local"``, ``"remote"`` (`orm.migrations.target_url`), or a URL.
         to: the last revision to apply.
         folder: where the application's ``pyproject.toml`` is.
+        patience: seconds to wait for another process that migrates the database.
 
     Returns:
         The revisions that were applied.
@@ -52,7 +58,7 @@ async def apply(
         url = target_url(str(database), application.pyproject)
     else:
         url = make_url(database)
-    done = await asyncio.to_thread(apply_now, application, url, to=to)
+    done = await asyncio.to_thread(apply_now, application, url, to=to, patience=patience)
     return [revision.id for revision in done]
 
 
@@ -61,6 +67,7 @@ def apply_now(
     url: URL,
     *,
     to: str = "head",
+    patience: float = PATIENCE,
     applied: Callable[[Revision], None] | None = None,
     restore_point: Callable[[str], None] | None = None,
 ) -> list[Revision]:
@@ -70,6 +77,7 @@ def apply_now(
         application: whose revisions.
         url: of the database.
         to: the last revision to apply.
+        patience: seconds to wait for another process that migrates the database.
         applied: called with each revision once it is committed.
         restore_point: called, before anything is touched, with how to go back; logged otherwise.
     """
@@ -82,7 +90,8 @@ def apply_now(
 
     with _ONE_AT_A_TIME, _ours():
         say = restore_point or _LOG.info
-        command.upgrade(config_of(application, url=url, applied=note, restore_point=say), to)
+        config = config_of(application, url=url, applied=note, restore_point=say, patience=patience)
+        command.upgrade(config, to)
     return done
 
 

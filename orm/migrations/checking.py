@@ -40,8 +40,8 @@ def check_database(application: Application, target: str) -> list[Finding | Diff
         target: ``"local"`` or ``"remote"``.
 
     Raises:
-        MigrationError: a revision cannot be loaded, or fails; names its file and line.
-        DBAPIError, OSError: the database cannot be read.
+        MigrationError: a revision cannot be loaded, or fails; names its file and line. Or the
+            database cannot be read.
     """
     state = look(application, target)
     url = target_url(target, application.pyproject)
@@ -50,7 +50,7 @@ def check_database(application: Application, target: str) -> list[Finding | Diff
     backend = backend_for(url)
     if backend.is_absent(url):
         return []
-    found = on_a_connection(backend.reader_engine(url), backend.definitions)
+    found = on_a_connection(backend.reader_engine(url), backend.definitions, url=url)
     with shadow(application, state.at, url=url) as made:
         wanted = backend.definitions(made.connection)
     ours = backend.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}

@@ -1,42 +1,85 @@
 """A connection for work that is written without `await`, whatever the engine's driver."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["on_a_connection"]
+from orm.exceptions import MigrationError
+
+__all__ = ["PATIENCE", "on_a_connection"]
 
 T = TypeVar("T")
 
+PATIENCE: Final = 600.0
+"""Seconds to wait for another run, where nobody says otherwise."""
+_LONGEST: Final = 200
+"""Characters of a statement that are shown."""
 
-def on_a_connection(engine: Engine | AsyncEngine, work: Callable[[Connection], T]) -> T:
+
+def on_a_connection(
+    engine: Engine | AsyncEngine, work: Callable[[Connection], T], *, url: URL
+) -> T:
     """Do some work on a connection of an engine, and dispose of the engine's pool.
 
     Args:
         engine: with an asynchronous one, in an event loop of its own; if one is running in this
             thread already, that one stands still meanwhile.
         work: what to do.
+        url: what people know the database by.
+
+    Raises:
+        MigrationError: the database cannot be connected to, or refuses what the work asks of it.
     """
     if isinstance(engine, AsyncEngine):
-        return _run(_on_an_async_connection(engine, work))
+        return _run(_on_an_async_connection(engine, work, url))
     try:
-        with engine.connect() as connection:
+        with _explained(f"cannot connect to {_shown(url)}"):
+            connection = engine.connect()
+        with connection, _explained(_shown(url)):
             return work(connection)
     finally:
         engine.dispose()
 
 
-async def _on_an_async_connection(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+async def _on_an_async_connection(
+    engine: AsyncEngine, work: Callable[[Connection], T], url: URL
+) -> T:
     try:
-        async with engine.connect() as connection:
-            return await connection.run_sync(work)
+        async with AsyncExitStack() as stack:
+            with _explained(f"cannot connect to {_shown(url)}"):
+                connection = await stack.enter_async_context(engine.connect())
+            with _explained(_shown(url)):
+                return await connection.run_sync(work)
     finally:
         # Pooled connections belong to the event loop, which ends here.
         await engine.dispose()
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Errors of the server and of the network as one that says which database they are about."""
+    try:
+        yield
+    except DBAPIError as error:
+        reason = str(error.orig)
+        if error.statement:  # the first line is the reason, and others only point into it
+            statement = " ".join(error.statement.split())
+            reason = f"{reason.splitlines()[0]}\nThe statement: {statement[:_LONGEST]}"
+        else:
+            reason = " ".join(reason.split())
+        raise MigrationError(f"{what}: {reason}") from error
+    except OSError as error:  # a driver's own, for what does not get as far as the server
+        raise MigrationError(f"{what}: {str(error) or type(error).__name__}") from error
+
+
+def _shown(url: URL) -> str:
+    return url.render_as_string(hide_password=True)
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:

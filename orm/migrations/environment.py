@@ -15,7 +15,7 @@ import orm.migrations.rebuild  # noqa: F401 - Alembic finds by itself what it de
 from orm.backends import Backend, backend_for
 from orm.exceptions import ConfigurationError, OrmError
 from orm.migrations import ledger, offline
-from orm.migrations.connecting import on_a_connection
+from orm.migrations.connecting import PATIENCE, on_a_connection
 from orm.migrations.direction import command_name, is_read_only, refuse_backward
 from orm.migrations.filters import leave_out
 from orm.migrations.line import findings_in_files, refuse
@@ -94,8 +94,12 @@ def _run(metadata: MetaData) -> None:
     migrate = partial(_migrate, environment, files=files, backend=backend, options=options)
     if isinstance(given, Connection):
         migrate(given)
+    elif given is None and is_read_only(environment.get_context()) and backend.is_absent(url):
+        with backend.scratch(url) as nothing:  # to connect to the database would make it
+            migrate(nothing)
     else:
-        on_a_connection(backend.migration_engine(url) if given is None else given, migrate)
+        engine = backend.migration_engine(url) if given is None else given
+        on_a_connection(engine, migrate, url=url)
 
 
 def _url(given: object) -> URL:
@@ -136,7 +140,8 @@ def _migrate(
             environment.run_migrations()
         return
 
-    with backend.migrating(connection):
+    patience = environment.config.attributes.get("patience", PATIENCE)
+    with backend.migrating(connection, patience):
         if files is not None:
             Upgrade(environment, connection, backend, files).run(options)
             return

@@ -15,7 +15,7 @@ def read_database(url: URL) -> tuple[list[Applied], set[str]]:
     """The ledger, and the rows of ``alembic_version``; nothing is made.
 
     Raises:
-        DBAPIError, OSError: the database cannot be read.
+        MigrationError: the database cannot be read.
     """
 
     def ask(connection: Connection) -> tuple[list[Applied], set[str]]:
@@ -25,4 +25,5 @@ def read_database(url: URL) -> tuple[list[Applied], set[str]]:
     if backend.is_absent(url):
         return [], set()
     # One snapshot: a run that commits in between would seem to have changed one without the other.
-    return on_a_connection(AsyncEngine(backend.snapshot_engine(backend.reader_engine(url))), ask)
+    engine = AsyncEngine(backend.snapshot_engine(backend.reader_engine(url)))
+    return on_a_connection(engine, ask, url=url)

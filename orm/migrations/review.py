@@ -78,7 +78,7 @@ def review(
         pending: those to be applied, in their order.
 
     Raises:
-        DBAPIError, OSError: the database cannot be read.
+        MigrationError: the database cannot be read.
     """
     backend = backend_for(url)
     if not pending or at is None or backend.is_absent(url):
@@ -101,7 +101,7 @@ def review(
         there = schema_of(connection)
         return [Reviewed(r, effect, _rows(connection, there, effect)) for r, effect in found]
 
-    reviewed = on_a_connection(backend.reader_engine(url), count)
+    reviewed = on_a_connection(backend.reader_engine(url), count, url=url)
     return [one for one in reviewed if _matters(one, backend)]
 
 

@@ -70,9 +70,8 @@ def look(application: Application, target: str) -> State:
         target: ``"local"`` or ``"remote"``.
 
     Raises:
-        MigrationError: a file cannot be a revision.
+        MigrationError: a file cannot be a revision, or the database cannot be read.
         ConfigurationError: the target names no database.
-        DBAPIError, OSError: the database cannot be read.
     """
     files = read(application.versions)
     tables = quick.read(target_text(target, application.pyproject), [_LEDGER, _VERSION])

@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from orm.backends import Thing
 from orm.bookmark import Bookmark
 from orm.database import Database
+from orm.exceptions import MigrationError
 from orm.migrations.connecting import on_a_connection
 from orm.testing.control import caught_up, paused
 from orm.watcher import Server
@@ -196,14 +197,15 @@ class BackendConformance:
             other = Table("orm_conformance_other", MetaData(), Column("id", Integer))
 
             def migrate(connection: Connection) -> None:
-                with backend.migrating(connection), connection.begin():
+                with backend.migrating(connection, 60), connection.begin():
                     other.create(connection)
                     connection.execute(insert(_ROWS).values(id=1))
                     connection.exec_driver_sql("SELECT 1 FROM orm_conformance_absent")
 
-            engine = backend.migration_engine(db.cluster.primary.url)
-            with pytest.raises(DBAPIError):
-                await asyncio.to_thread(on_a_connection, engine, migrate)
+            url = db.cluster.primary.url
+            engine = backend.migration_engine(url)
+            with pytest.raises(MigrationError, match="orm_conformance_absent"):
+                await asyncio.to_thread(on_a_connection, engine, migrate, url=url)
             async with db.cluster.writer.connect() as connection:
                 assert not await connection.run_sync(lambda c: inspect(c).has_table(other.name))
             assert await _rows(db.cluster.primary) == []

@@ -3,7 +3,8 @@
 A page is worked through from top to bottom, in an empty folder, as a reader would: a block with a
 caption is a file of that name, and a console block is typed line by line; what it is shown to
 print is what must be printed. No other block may hold code. A page that begins in another's folder
-says so at its top, as in ``files_of: tutorial.md``, and has that page's files.
+says so at its top, as in ``files_of: tutorial.md``, and has that page's files, those of `orm init`
+too.
 """
 
 import os
@@ -57,7 +58,11 @@ def story(page: Path) -> Iterator[Block]:
     begins = re.match(r"---\nfiles_of: (.*)\n---\n", text)
     if begins:
         other = (page.parent / begins[1]).read_text("utf-8")
-        yield from (block for block in blocks(other) if "caption" in block.options)
+        yield from (
+            block
+            for block in blocks(other)
+            if "caption" in block.options or block.body.startswith("$ orm init")
+        )
     yield from blocks(text)
 
 

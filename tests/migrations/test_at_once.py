@@ -13,6 +13,7 @@ from sqlalchemy import Engine, make_url
 
 from orm import migrations
 from orm.backends import backend_for
+from orm.exceptions import MigrationError
 from tests.migrations.support import COMMAND_LINES, ENGINES, Project
 
 ORM = "from orm.cli import main; main()"
@@ -86,7 +87,7 @@ def test_who_comes_second_waits(ready: Project, command_line: str) -> None:
     backend = backend_for(url)
     engine = backend.migration_engine(url)
     assert isinstance(engine, Engine)
-    with engine.connect() as connection, backend.migrating(connection):
+    with engine.connect() as connection, backend.migrating(connection, 60):
         process = begin(ready, command_line)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(4)  # it takes a quarter of that when it need not wait
@@ -95,6 +96,28 @@ def test_who_comes_second_waits(ready: Project, command_line: str) -> None:
     engine.dispose()
     assert process.returncode == 0, said
     assert runs(ready) == [2, 3, 4, 5, 6]
+
+
+@ENGINES
+async def test_waiting_is_said_and_has_an_end(
+    ready: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = make_url(ready.url)
+    backend = backend_for(url)
+    engine = backend.migration_engine(url)
+    assert isinstance(engine, Engine)
+    with engine.connect() as connection, backend.migrating(connection, 60):
+        result = ready.orm("apply", "--local", "--patience", "0.2")
+        with pytest.raises(MigrationError, match="was not done within 0 s: apply again when it is"):
+            await migrations.apply("local", patience=0)
+    engine.dispose()
+    assert result.exit_code == 1
+    [said] = [entry for entry in caplog.records if "waiting for it" in entry.message]
+    assert "process" in said.message
+    assert said.levelno == logging.WARNING, "which is seen where nobody has set up logging"
+    assert "was not done within 0.2 s: apply again when it is" in result.stderr
+    assert ready.ledger == []
+    ready.upgrade("orm")
 
 
 # Inside one process ------------------------------------------------------------------------

@@ -326,6 +326,19 @@ def test_cheap_commands_import_little(ready: Project, arguments: list[str]) -> N
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@ENGINES
+def test_to_apply_nothing_imports_no_alembic(project: Project) -> None:
+    project.revision(1, "op.create_table('a', sa.Column('id', sa.Integer))")
+    project.upgrade("orm")
+    code = (
+        "import sys; from orm.cli import main\n"
+        "try: main(['migrations', 'apply', '--local'])\n"
+        "except SystemExit as done: assert not done.code\n"
+        "assert 'alembic' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def test_list_reads_the_same_with_and_without_sqlalchemy(ready: Project) -> None:
     ready.upgrade("orm")
     settings = ready.folder / "pyproject.toml"

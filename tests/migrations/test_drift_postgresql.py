@@ -25,6 +25,7 @@ MADE = (
     "CREATE FUNCTION one() RETURNS trigger LANGUAGE plpgsql AS"
     " $$ BEGIN NEW.age = 1; RETURN NEW; END $$",
     "CREATE TRIGGER tr BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION one()",
+    "CREATE AGGREGATE total (integer) (SFUNC = int4pl, STYPE = integer, INITCOND = '0')",
     "CREATE POLICY mine ON users USING (age > 1)",
     "CREATE TABLE days (at date) PARTITION BY RANGE (at)",
     "CREATE TABLE first PARTITION OF days FOR VALUES FROM ('2020-01-01') TO ('2021-01-01')",
@@ -83,6 +84,17 @@ def drift(project: Project) -> set[str]:
         ("ALTER TABLE users DISABLE TRIGGER tr", "trigger tr of users"),
         ("CREATE OR REPLACE VIEW old AS SELECT id FROM users WHERE age > 80", "view old"),
         ("DROP MATERIALIZED VIEW many", "materialized view many"),
+        (
+            "CREATE OR REPLACE AGGREGATE total (integer)"
+            " (SFUNC = int4pl, STYPE = integer, INITCOND = '7')",
+            "aggregate total(integer)",
+        ),
+        (
+            "CREATE AGGREGATE best (integer)"
+            " (SFUNC = int4larger, STYPE = integer, SORTOP = >, MSFUNC = int4pl,"
+            " MINVFUNC = int4mi, MSTYPE = integer)",
+            "aggregate best(integer)",
+        ),
         (
             "CREATE OR REPLACE FUNCTION one() RETURNS trigger LANGUAGE plpgsql AS"
             " $$ BEGIN NEW.age = 2; RETURN NEW; END $$",

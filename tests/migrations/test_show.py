@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.migrations.support import Project
+from tests.migrations.support import ENGINES, Project
 
 USERS = "op.create_table('users', sa.Column('id', sa.Integer, primary_key=True))"
 
@@ -38,6 +38,15 @@ def test_only_that_revision_is_shown(project: Project) -> None:
     assert project.orm("show", "0002").stdout == "INSERT INTO users VALUES (?) /* (7,) */;\n"
     shown = project.orm("show", "0002", "--dialect", "postgresql").stdout
     assert shown == "INSERT INTO users VALUES (7);\n"
+
+
+@ENGINES
+def test_without_a_dialect_it_is_the_local_database_s(project: Project) -> None:
+    project.revision(1, "op.create_table('t', sa.Column('at', sa.DateTime(timezone=True)))")
+    shown = project.orm("show", "0001")
+    assert shown.exit_code == 0, shown.output
+    assert ("at TIMESTAMP WITH TIME ZONE" in shown.stdout) == project.url.startswith("postgresql")
+    assert project.is_untouched
 
 
 def test_nothing_is_shown_as_nothing(project: Project) -> None:

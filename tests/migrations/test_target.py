@@ -1,10 +1,14 @@
+import secrets
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.util import CommandError
+from sqlalchemy import make_url
 
 from orm.exceptions import ConfigurationError
 from orm.migrations import target_url
+from orm.testing.postgresql import Cluster
 from tests.migrations.support import Project
 
 
@@ -92,3 +96,81 @@ def test_a_backend_that_is_not_installed_is_said(
     with pytest.raises(CommandError, match="no backend for 'oracle'") as caught:
         project.alembic("-x", "target=remote", "upgrade", "head")
     assert "secret" not in str(caught.value)
+
+
+# Databases that cannot be used -------------------------------------------------------------
+
+LOOKING = (("list", "--remote"), ("check", "--remote"), ("apply", "--remote", "--yes"))
+
+
+def refused(project: Project, url: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """What each command that needs the remote database says, in our command line and Alembic's."""
+    monkeypatch.setenv("ORM_REMOTE_URL", url)
+    project.revision(1, "op.create_table('a', sa.Column('id', sa.Integer))")
+    said = set()
+    for command in LOOKING:
+        result = project.orm(*command)
+        assert isinstance(result.exception, SystemExit), result.exception
+        assert result.exit_code == 1
+        said.add(result.stderr.removeprefix("Error: ").strip())
+    for alembic in ("current", "upgrade head"):
+        with pytest.raises(CommandError) as caught:
+            project.alembic("-x", "target=remote", *alembic.split())
+        said.add(str(caught.value))
+    assert not any("secret" in sentence for sentence in said)
+    return said
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1/name", "nowhere.invalid/name"])
+def test_a_server_out_of_reach_is_named(
+    project: Project, driver: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = refused(project, f"postgresql+{driver}://user:secret@{address}", monkeypatch)
+    for sentence in said:
+        assert sentence.startswith(f"cannot connect to postgresql+{driver}://user:***@{address}: ")
+        assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_a_database_that_is_not_there_is_named(
+    project: Project, driver: str, postgresql: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgresql.primary.url(driver, database="nothing")
+    for sentence in refused(project, url, monkeypatch):
+        assert sentence.startswith(f"cannot connect to {url}: ")
+        assert sentence.endswith('database "nothing" does not exist')
+
+
+def test_a_file_that_is_no_database_is_named(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project.folder / "other.db").write_text("something else altogether")
+    said = refused(project, "sqlite+aiosqlite:///other.db", monkeypatch)
+    assert said == {"cannot connect to sqlite+aiosqlite:///other.db: file is not a database"}
+
+
+def test_a_folder_is_no_database(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project.folder / "other.db").mkdir()
+    for sentence in refused(project, "sqlite+aiosqlite:///other.db", monkeypatch):
+        start = "cannot connect to sqlite+aiosqlite:///other.db: unable to open database file"
+        assert sentence.startswith(start)
+
+
+def test_what_an_account_may_not_do_is_said(
+    project: Project, postgresql: Cluster, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"account_{secrets.token_hex(6)}"
+    with psycopg.connect(postgresql.primary.url("psycopg").replace("+psycopg", "")) as server:
+        server.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'")
+    url = make_url(postgresql_url).set(username=name, password="secret")
+    monkeypatch.setenv("ORM_REMOTE_URL", url.render_as_string(False))
+    project.revision(1, "op.create_table('a', sa.Column('id', sa.Integer))")
+    said = project.orm("apply", "--remote", "--yes").stderr
+    first, second = said.splitlines()
+    assert first == f"Error: {url.render_as_string()}: permission denied for schema public"
+    assert second.startswith("The statement: CREATE TABLE orm_revisions (")
+    with pytest.raises(CommandError, match="permission denied for schema public"):
+        project.alembic("-x", "target=remote", "upgrade", "head")
+    with psycopg.connect(postgresql.primary.url("psycopg").replace("+psycopg", "")) as server:
+        server.execute(f"DROP ROLE {name}")

@@ -58,8 +58,8 @@ class PostgreSQLBackend:
     def migration_engine(self, url: URL, **options: Any) -> Engine | AsyncEngine:
         return migrating.migration_engine(url, **options)
 
-    def migrating(self, connection: Connection) -> AbstractContextManager[None]:
-        return migrating.migrating(connection)
+    def migrating(self, connection: Connection, patience: float) -> AbstractContextManager[None]:
+        return migrating.migrating(connection, patience)
 
     def is_absent(self, url: URL) -> bool:
         return False

@@ -2,7 +2,9 @@
 
 PostgreSQL writes its definitions from what it has parsed: how somebody wrote them makes no
 difference. What is in the connection's current schema is named without it, so that two databases
-may keep theirs in schemas of different names. What belongs to an extension is left to it.
+may keep theirs in schemas of different names. What belongs to an extension is left to it. Owners
+and privileges are not part of it: who may do what is each server's affair, and is mostly granted
+past the revisions (ALTER DEFAULT PRIVILEGES).
 """
 
 from typing import Final
@@ -32,8 +34,7 @@ functions AS (
         f.*,
         s.prefix || f.proname || '(' || pg_get_function_identity_arguments(f.oid) || ')' AS name
     FROM pg_proc f JOIN spaces s ON s.oid = f.pronamespace
-    WHERE f.prokind <> 'a'  -- of aggregates it has only the half
-    AND NOT EXISTS (
+    WHERE NOT EXISTS (
         SELECT FROM pg_depend d
         WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'e'
     )
@@ -152,6 +153,17 @@ UNION ALL SELECT
         coalesce(pg_get_function_sqlbody(f.oid), f.prosrc)
     )
 FROM functions f JOIN pg_language l ON l.oid = f.prolang
+WHERE f.prokind <> 'a'
+
+UNION ALL SELECT 'aggregate', f.name, f.name, concat_ws(
+    ' ', pg_get_function_arguments(f.oid), 'returns', pg_get_function_result(f.oid),
+    'kind', g.aggkind::text, 'parallel', f.proparallel::text,
+    'state', format_type(g.aggtranstype, NULL), 'by', g.aggtransfn, 'from', g.agginitval,
+    'final', g.aggfinalfn, g.aggfinalextra, g.aggfinalmodify::text, 'combine', g.aggcombinefn,
+    'moving', format_type(nullif(g.aggmtranstype, '0'), NULL), g.aggmtransfn, g.aggminvtransfn,
+    g.aggminitval, g.aggmfinalfn, 'sort', nullif(g.aggsortop, '0')::regoperator
+)
+FROM functions f JOIN pg_aggregate g ON g.aggfnoid = f.oid
 
 UNION ALL SELECT
     CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, t.name, t.name,

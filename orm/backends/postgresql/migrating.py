@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from orm._greenlet import await_, in_greenlet
+from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.driver import arguments
 from orm.backends.postgresql.sync import is_tuned, sync_url
 from orm.exceptions import MigrationError
@@ -28,7 +29,7 @@ _KEY: Final = {"high": 0x6F726D, "low": 0x6D696772}
 _TRY: Final = text("SELECT pg_try_advisory_lock(:high, :low)")
 _TRY_FOR_TRANSACTION: Final = text("SELECT pg_try_advisory_xact_lock(:high, :low)")
 _UNLOCK: Final = text("SELECT pg_advisory_unlock(:high, :low)")
-_IS_STANDBY: Final = text("SELECT pg_is_in_recovery()")
+_SELF: Final = text("SELECT pg_is_in_recovery() AS is_standby, pg_backend_pid() AS pid")
 _HOLDS: Final = """\
 pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
 AND l.classid = :high AND l.objid = :low
@@ -36,7 +37,6 @@ AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()
 _HOLDER: Final = text(f"""\
 SELECT a.pid, a.application_name, a.usename, a.client_addr
 FROM pg_stat_activity a WHERE a.pid IN (SELECT l.pid FROM {_HOLDS})""")
-_STILL_OURS: Final = text(f"SELECT EXISTS (SELECT FROM {_HOLDS} AND l.pid = pg_backend_pid())")
 
 _SETTINGS: Final = {
     # What waits for a lock has everybody wait who comes after it, readers too. Whoever wants
@@ -61,6 +61,11 @@ AND NOT EXISTS (
 )
 ORDER BY 1""")
 """Indexes that are kept up to date and never used; one that another session builds is none yet."""
+_VERIFY: Final = text(f"""\
+SELECT NULL AS index, NULL AS table
+WHERE NOT EXISTS (SELECT FROM {_HOLDS} AND l.pid = pg_backend_pid())
+UNION ALL ({_INVALID.text})""")
+"""A row of nothing if the lock is gone, and `_INVALID`: in one, since it is asked so often."""
 
 
 def migration_engine(url: URL, **options: Any) -> Engine | AsyncEngine:
@@ -83,7 +88,7 @@ def migration_engine(url: URL, **options: Any) -> Engine | AsyncEngine:
 
 
 @contextmanager
-def migrating(connection: Connection) -> Iterator[None]:
+def migrating(connection: Connection, patience: float) -> Iterator[None]:
     """What `orm.backends.Backend.migrating` asks for.
 
     The lock is an advisory one of the session, which ends with its process. It is asked for again
@@ -91,8 +96,8 @@ def migrating(connection: Connection) -> Iterator[None]:
     the other run would wait, and that is a deadlock.
 
     Raises:
-        MigrationError: the server is a standby; or another process migrates, and in the caller's
-            transaction nobody waits.
+        MigrationError: the server is a standby; or another process migrates for longer than
+            `patience` seconds, or in the caller's transaction, where nobody waits, at all.
     """
     if connection.in_transaction():
         if not connection.scalar(_TRY_FOR_TRANSACTION, _KEY):
@@ -102,11 +107,18 @@ def migrating(connection: Connection) -> Iterator[None]:
             )
         yield
         return
-    if _ask(connection, _IS_STANDBY, {}):
+    with connection.begin():
+        this = connection.execute(_SELF).one()
+    if this.is_standby:
         raise MigrationError(
             "this server is a standby, which only replays what the primary does: apply there"
         )
-    with _in_transactions(connection), _locked(connection), _set(connection):
+    with (
+        _in_transactions(connection),
+        _locked(connection, patience),
+        _set(connection),
+        watching(connection, this.pid),
+    ):
         yield
 
 
@@ -126,11 +138,16 @@ def _in_transactions(connection: Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(connection: Connection) -> Iterator[None]:
-    waited = False
+def _locked(connection: Connection, patience: float) -> Iterator[None]:
+    until, waited = time.monotonic() + patience, False
     while not _ask(connection, _TRY):
+        if time.monotonic() >= until:
+            raise MigrationError(
+                f"{_holder(connection)} is migrating this database, and was not done within "
+                f"{patience:g} s: apply again when it is"
+            )
         if not waited:
-            _LOG.info("%s is migrating this database: waiting for it", _holder(connection))
+            _LOG.warning("%s is migrating this database: waiting for it", _holder(connection))
             connection.rollback()
             waited = True
         if in_greenlet():  # who holds the lock may be in this very event loop
@@ -145,10 +162,10 @@ def _locked(connection: Connection) -> Iterator[None]:
             _ask(connection, _UNLOCK)
 
 
-def _ask(connection: Connection, question: TextClause, key: Mapping[str, int] = _KEY) -> bool:
+def _ask(connection: Connection, question: TextClause) -> bool:
     """In a transaction of its own, so that between two there is no snapshot."""
     with connection.begin():
-        return bool(connection.scalar(question, key))
+        return bool(connection.scalar(question, _KEY))
 
 
 def _holder(connection: Connection) -> str:
@@ -163,20 +180,22 @@ def _holder(connection: Connection) -> str:
 def _set(connection: Connection) -> Iterator[None]:
     """What is not set yet is set for migrations, and set back afterwards."""
     ask = text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names)")
-    change = text("SELECT set_config(:name, :value, false)")
+    change = text("""\
+SELECT set_config(name, value, false)
+FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS setting (name, value)""")
     with connection.begin():
         found = connection.execute(ask, {"names": list(_SETTINGS)})
         before = {name: value for name, value in found if _SETTINGS[name][0] in (None, value)}
-        for name in before:
-            connection.execute(change, {"name": name, "value": _SETTINGS[name][1]})
+        values = [_SETTINGS[name][1] for name in before]
+        connection.execute(change, {"names": list(before), "values": values}).all()
     try:
         yield
     finally:
         if not connection.invalidated:
             connection.rollback()
             with connection.begin():
-                for name, value in before.items():
-                    connection.execute(change, {"name": name, "value": value})
+                both = {"names": list(before), "values": list(before.values())}
+                connection.execute(change, both).all()
 
 
 # Before COMMIT -----------------------------------------------------------------------------
@@ -199,13 +218,13 @@ def verify(connection: Connection) -> None:
         MigrationError: an index is not valid, whosever it is: IF NOT EXISTS would take it for one
             that is there; or the lock is gone.
     """
-    if not connection.scalar(_STILL_OURS, _KEY):
+    found = [(index, table) for index, table in connection.execute(_VERIFY, _KEY)]
+    if (None, None) in found:
         raise MigrationError(
             "the lock that keeps others from migrating is gone: the revision lets go of all "
             "advisory locks (DISCARD ALL, pg_advisory_unlock_all), or there is a pooler in between "
             "that gives each transaction another connection: migrate past it, on the server itself"
         )
-    found = [(index, table) for index, table in connection.execute(_INVALID)]
     if found:
         what = ", ".join(f"{index} of {table}" for index, table in found)
         drop = "; ".join(f"DROP INDEX CONCURRENTLY {index}" for index, _ in found)

@@ -46,8 +46,8 @@ class SQLiteBackend:
     def migration_engine(self, url: URL, **options: Any) -> Engine:
         return engines.migration_engine(url, **options)
 
-    def migrating(self, connection: Connection) -> AbstractContextManager[None]:
-        return migrating(connection, file_of(connection))
+    def migrating(self, connection: Connection, patience: float) -> AbstractContextManager[None]:
+        return migrating(connection, file_of(connection), patience)
 
     def is_absent(self, url: URL) -> bool:
         return not file_at(url).exists()

@@ -24,8 +24,16 @@ def code(error: DBAPIError) -> int | None:
 
 
 def run_script(connection: DBAPIConnection, script: str) -> None:
-    """Execute statements through aiosqlite, in a single visit to its thread."""
-    connection.run_async(lambda driver: driver.executescript(script))
+    """Set up a connection of aiosqlite's, in a single visit to its thread.
+
+    If that fails the connection is closed, which SQLAlchemy leaves to the garbage collector: its
+    thread would outlive the event loop.
+    """
+    try:
+        connection.run_async(lambda driver: driver.executescript(script))
+    except sqlite3.Error:
+        connection.close()
+        raise
 
 
 def in_one_hop(connection: Connection, sql: str, parameters: tuple[Any, ...] = ()) -> Any:

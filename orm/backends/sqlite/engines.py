@@ -1,5 +1,6 @@
 """Engines for each purpose: what their connections are set to, and how they begin and end."""
 
+import os
 import sqlite3
 from contextlib import suppress
 from functools import partial
@@ -131,8 +132,15 @@ def incarnation(connection: Connection) -> str:
 def _before_open(file: Path, _dialect: Any, record: ConnectionPoolEntry, *_: Any) -> None:
     record.info[_INCARNATION] = identity(file)
     record.info[_LOOKED] = -_LOOK
-    if record.info[_INCARNATION] is None:  # SQLite would not say which file
-        error = sqlite3.OperationalError(f"unable to open database file: {file} does not exist")
+    # SQLite would not say which file; and what fails to open leaves a thread of aiosqlite's, which
+    # may be late for the end of the event loop.
+    why = None
+    if record.info[_INCARNATION] is None:
+        why = "does not exist"
+    elif not file.is_file() or not os.access(file, os.R_OK):
+        why = "is no file that can be read"
+    if why is not None:
+        error = sqlite3.OperationalError(f"unable to open database file: {file} {why}")
         error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
         raise error
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, event
 
 from orm._greenlet import await_, in_greenlet
-from orm.exceptions import ConfigurationError
+from orm.exceptions import ConfigurationError, MigrationError
 
 __all__ = ["migrating"]
 
@@ -22,14 +22,16 @@ _POLL: Final = 0.02
 
 
 @contextmanager
-def migrating(connection: Connection, file: Path) -> Iterator[None]:
+def migrating(connection: Connection, file: Path, patience: float) -> Iterator[None]:
     """What `orm.backends.Backend.migrating` asks for.
 
     Args:
         connection: a migration's.
         file: the database.
+        patience: seconds to wait for another run.
 
     Raises:
+        MigrationError: another run takes longer.
         ConfigurationError: the connection is inside a transaction, where it cannot be made fit: it
             enforces foreign keys, or its driver has not sent BEGIN yet, and would not before DDL.
     """
@@ -42,7 +44,7 @@ def migrating(connection: Connection, file: Path) -> Iterator[None]:
             )
         yield  # SQLite has one writer at a time, and that is this transaction's owner
         return
-    with _lock(file), _fit(connection):
+    with _lock(file, patience), _fit(connection):
         yield
 
 
@@ -100,7 +102,7 @@ def _begin(connection: Connection) -> None:
 
 
 @contextmanager
-def _lock(file: Path) -> Iterator[None]:
+def _lock(file: Path, patience: float) -> Iterator[None]:
     """One at a time: the write lock of an empty database beside the file.
 
     The system frees it with the process, and it leaves the database's own lock to the revisions'
@@ -109,7 +111,7 @@ def _lock(file: Path) -> Iterator[None]:
     name = file.with_name(f"{file.name}-migrating")
     with closing(sqlite3.connect(name, timeout=0, isolation_level=None)) as lock:
         lock.execute("PRAGMA journal_mode = OFF")  # nothing is ever written
-        waited = False
+        until, waited = time.monotonic() + patience, False
         while True:
             try:
                 lock.execute("BEGIN IMMEDIATE")
@@ -117,8 +119,13 @@ def _lock(file: Path) -> Iterator[None]:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise
+            if time.monotonic() >= until:
+                raise MigrationError(
+                    f"another process is migrating {file}, and was not done within {patience:g} s: "
+                    "apply again when it is"
+                )
             if not waited:
-                _LOG.info("another process is migrating %s: waiting for it", file)
+                _LOG.warning("another process is migrating %s: waiting for it", file)
                 waited = True
             _sleep()
         yield

@@ -29,6 +29,14 @@ __all__ = ["apply"]
 @click.option("--yes", is_flag=True, help="Do not ask about a remote database.")
 @click.option("--allow-data-loss", is_flag=True, help="Nor if data would be lost.")
 @click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=600.0,  # orm.migrations.connecting.PATIENCE, which is not imported for this
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for another run.",
+)
+@click.option(
     "--wait",
     type=click.FloatRange(min=0),
     is_flag=False,
@@ -44,6 +52,7 @@ def apply(
     dry_run: bool,
     yes: bool,
     allow_data_loss: bool,
+    patience: float,
     wait: float | None,
     replicas: Sequence[str],
     as_json: bool,
@@ -54,7 +63,6 @@ def apply(
     """
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.applying import apply_now, script_of
         from orm.migrations.line import refuse
         from orm.migrations.state import look
         from orm.migrations.target import target_url
@@ -65,6 +73,8 @@ def apply(
         refuse(state.findings)
         pending = state.pending(to)
         if dry_run:
+            from orm.migrations.applying import script_of
+
             sql = script_of(application, url, state.at, pending)
             reviewed = _reviewed(application, url, state.at, pending)
             _say_plan(url, pending, reviewed, sql, as_json=as_json)
@@ -72,13 +82,20 @@ def apply(
         done: list[Revision] = []
         points: list[str] = []
         if pending:
+            from orm.migrations.applying import apply_now  # and with it Alembic
+
             # A review runs the revisions once more, which is not worth it where it is not asked.
             reviewed = _reviewed(application, url, state.at, pending) if target == "remote" else []
             consent(target, url, pending, reviewed, yes=yes, allow_data_loss=allow_data_loss)
             try:
                 with _progress(pending, quiet=as_json) as advance:
                     done = apply_now(
-                        application, url, to=to, applied=advance, restore_point=points.append
+                        application,
+                        url,
+                        to=to,
+                        patience=patience,
+                        applied=advance,
+                        restore_point=points.append,
                     )
             finally:  # all the more when a revision failed
                 for point in points:

@@ -16,9 +16,8 @@ __all__ = ["show"]
     "--dialect",
     "dialects",
     multiple=True,
-    default=("sqlite",),
-    show_default=True,
-    help="For which engine: sqlite, postgresql, mysql, mariadb, …; repeatable.",
+    help="For which engine: sqlite, postgresql, mysql, mariadb, …; repeatable. Without one: that "
+    "of the local database.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def show(revision: str, dialects: Sequence[str], as_json: bool) -> None:
@@ -30,8 +29,11 @@ def show(revision: str, dialects: Sequence[str], as_json: bool) -> None:
     with explained():
         from orm.migrations.application import Application
         from orm.migrations.showing import sql_of
+        from orm.migrations.target import target_url
 
         application = Application.at()
+        if not dialects:
+            dialects = (target_url("local", application.pyproject).get_backend_name(),)
         scripts = {dialect: sql_of(application, revision, dialect) for dialect in dialects}
     if as_json:
         click.echo(json.dumps({"revision": revision, "sql": scripts}, indent=2))

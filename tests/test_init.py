@@ -1,0 +1,89 @@
+"""`orm init`: an application from nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from orm.cli import main
+
+REPOSITORY = Path(__file__).parents[1]
+TEMPLATE = REPOSITORY / "orm" / "cli" / "template"
+
+
+def init(folder: Path) -> Result:
+    return CliRunner().invoke(main, ["init", str(folder)], prog_name="orm")
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        file.relative_to(folder).as_posix(): file.read_text("utf-8")
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def run(folder: Path, *command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_what_it_writes_works(tmp_path: Path) -> None:
+    folder = tmp_path / "app"
+    result = init(folder)
+    assert result.exit_code == 0, result.output
+    assert {line.removeprefix(f"wrote {folder}/") for line in result.output.splitlines()} == {
+        "alembic/env.py", "alembic/script.py.mako", "models.py", "pyproject.toml",
+    }  # fmt: skip
+    run(folder, "orm.cli", "migrations", "create", "create users")
+    run(folder, "orm.cli", "migrations", "check")
+    run(folder, "alembic", "upgrade", "head")
+    assert "0001_create_users  applied" in run(folder, "orm.cli", "migrations", "list", "--local")
+
+
+@pytest.mark.parametrize("name", ["env.py", "script.py.mako"])
+def test_this_repository_has_the_same_files(name: str) -> None:
+    assert (REPOSITORY / "alembic" / name).read_text() == (TEMPLATE / f"{name}.txt").read_text()
+
+
+def test_this_repository_has_the_same_settings() -> None:
+    ours = (REPOSITORY / "pyproject.toml").read_text()
+    assert (TEMPLATE / "pyproject.toml.txt").read_text() in ours
+
+
+@pytest.mark.parametrize("name", ["env.py", "script.py.mako"])
+def test_nothing_is_overwritten(tmp_path: Path, name: str) -> None:
+    (tmp_path / "alembic").mkdir()
+    (tmp_path / "alembic" / name).write_text("mine")
+    result = init(tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: there is alembic/{name} in {tmp_path}, and nothing")
+    assert contents(tmp_path) == {f"alembic/{name}": "mine"}
+
+
+@pytest.mark.parametrize("models", ["models.py", "models/__init__.py"])
+def test_what_is_there_stays(tmp_path: Path, models: str) -> None:
+    (tmp_path / models).parent.mkdir(exist_ok=True)
+    (tmp_path / models).write_text("mine")
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    result = init(tmp_path)
+    assert result.exit_code == 0, result.output
+    found = contents(tmp_path)
+    assert (found[models], found["pyproject.toml"]) == ("mine", "[project]\n")
+    assert set(found) == {models, "pyproject.toml", "alembic/env.py", "alembic/script.py.mako"}
+    assert f"Add to {tmp_path}/pyproject.toml:\n\n# Where" in result.output
+    assert "[tool.orm]\nlocal = " in result.output
+
+
+def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
+    (tmp_path / "alembic").write_text("a file")
+    result = init(tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert contents(tmp_path) == {"alembic": "a file"}
