@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import literal, select
+from sqlalchemy.exc import DBAPIError
 
 from models import Base, User
 from orm import Database
@@ -46,3 +47,24 @@ async def test_transactions_stay_whole_after_one_was_cancelled_at_any_await(
             emails = (await session.scalars(select(User.email))).all()
         assert f"written {number}" in emails
         assert not [email for email in emails if email.startswith("rolled back")]
+
+
+@pytest.mark.parametrize("driver", ["asyncpg"])  # psycopg's errors are SQLAlchemy's own
+async def test_a_stream_on_a_connection_that_was_ended_fails_as_any_query_does(
+    postgresql_cluster: Cluster, driver: Any
+) -> None:
+    primary = postgresql_cluster.primary
+    async with Database(primary.url(driver)) as db:
+        async with db.session() as session:
+            await session.execute(select(literal(1)))
+        primary.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        async with db.session() as session:
+            with pytest.raises(DBAPIError) as caught:
+                await session.stream(select(literal(1)))
+            assert caught.value.connection_invalidated
+        async with db.session() as session:
+            result = await session.stream(select(literal(1)))
+            assert await result.scalar_one() == 1

@@ -171,7 +171,7 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark:
     dbapi: Any = connection.connection.dbapi_connection
     flushed, inserted, mode, loaded, timeline = fetch(dbapi, _COMMITTED)
     # Settings that were loaded since the last time may not be those that the commit was made with.
-    same, connection.info[_LOADED] = connection.info[_LOADED] == loaded, loaded
+    same, connection.info[_LOADED] = connection.info.get(_LOADED) == loaded, loaded
     certain = wrote and mode != "off" and not connection.info.pop(UNSURE, False) and same
     return _bookmark(connection, {timeline: flushed if certain else inserted})
 
