@@ -70,17 +70,3 @@ async def test_a_commit_that_is_cut_off_is_made_all_the_same(shared_cluster: Clu
         async with await connect(shared_cluster, proxy) as connection:
             await connection.execute("BEGIN")
             await connection.execute("COMMIT")  # it was once
-
-
-async def test_a_redirected_proxy_leads_new_connections_elsewhere(shared_cluster: Cluster) -> None:
-    async with Proxy(shared_cluster.standbys[0].port) as proxy:
-        url = shared_cluster.primary.url("psycopg").replace("+psycopg", "")
-        through = url.replace(f":{shared_cluster.primary.port}/", f":{proxy.port}/")
-        for port, standby in (
-            (shared_cluster.standbys[0].port, True),
-            (shared_cluster.primary.port, False),
-        ):
-            proxy.redirect(port)
-            async with await psycopg.AsyncConnection.connect(through) as connection:
-                cursor = await connection.execute("SELECT pg_is_in_recovery()")
-                assert await cursor.fetchone() == (standby,)

@@ -109,10 +109,6 @@ def _promote(scene: Scene) -> None:
     cluster.promote(new)
     if scene.chance.random() < 0.5:
         old.kill()
-    for proxy, server in zip(scene.proxies, (cluster.primary, *cluster.standbys), strict=True):
-        scene.network(proxy.redirect, server.port)
-        if scene.chance.random() < 0.5:
-            scene.network(proxy.cut)
 
 
 def _rejoin(scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""The network between a client and a server: slow, swallowing everything, leading elsewhere."""
+"""The network between a client and a server: slow, swallowing everything, or broken."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -72,10 +72,6 @@ class Proxy:
             words: such as ``b"COMMIT"``, whose outcome nobody is told; nothing: break none.
         """
         self._fatal = words
-
-    def redirect(self, port: int) -> None:
-        """Lead new connections to another port; those that are open go on."""
-        self._target = port
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
