@@ -133,3 +133,26 @@ async def test_an_account_that_may_not_see_timelines_is_told_what_to_grant(
 async def test_a_number_of_replicas_is_for_another_engine(servers: PostgreSQL) -> None:
     with pytest.raises(ConfigurationError, match="give the standbys' URLs"):
         Database(servers.url, replicas=2)
+
+
+async def test_a_commit_whose_settings_were_reloaded_is_at_or_before_its_position(
+    servers: PostgreSQL,
+) -> None:
+    """It was asynchronous, and by the time that one can ask the server says that it is not."""
+    primary = servers.cluster.primary
+    primary.set("wal_writer_delay", "10000")
+    try:
+        async with servers.migrated() as db, db.cluster.writer.connect() as connection:
+            async with connection.begin():
+                await connection.execute(text("SELECT 1"))
+            primary.set("synchronous_commit", "off")
+            async with connection.begin():
+                await connection.execute(insert(User), {"email": "a"})
+            [inserted] = primary.sql("SELECT pg_current_wal_insert_lsn() - '0/0'")
+            primary.set("synchronous_commit", "on")
+            at = await connection.run_sync(lambda c: db.cluster.backend.committed(c, wrote=True))
+            assert at is not None
+            assert max(lsn for _, lsn in at.position) >= int(inserted)
+    finally:
+        primary.set("synchronous_commit", "on")
+        primary.set("wal_writer_delay", "200")

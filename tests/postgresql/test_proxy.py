@@ -52,3 +52,21 @@ async def test_a_cut_is_seen_at_once(shared_cluster: Cluster) -> None:
         await connection.close()
         async with await connect(shared_cluster, proxy) as connection:
             await one(connection)
+
+
+async def test_a_commit_that_is_cut_off_is_made_all_the_same(shared_cluster: Cluster) -> None:
+    primary = shared_cluster.primary
+    table = f"cut_off_{time.time_ns()}"
+    async with Proxy(primary.port) as proxy:
+        connection = await connect(shared_cluster, proxy)
+        proxy.cut_at(b"COMMIT")
+        await connection.execute("BEGIN")
+        await connection.execute(f"CREATE TABLE {table} ()")
+        with pytest.raises(psycopg.OperationalError):
+            await connection.execute("COMMIT")
+        await connection.close()
+        assert primary.sql(f"SELECT count(*) FROM {table}") == ["0"]
+        primary.sql(f"DROP TABLE {table}")
+        async with await connect(shared_cluster, proxy) as connection:
+            await connection.execute("BEGIN")
+            await connection.execute("COMMIT")  # it was once

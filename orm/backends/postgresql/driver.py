@@ -71,11 +71,14 @@ async def _fetch(driver: Any, query: str) -> Any:
     autocommit = driver.autocommit
     try:
         await driver.set_autocommit(True)  # tells the driver, not the server
-        row = await (await driver.execute(query)).fetchone()
-        await driver.set_autocommit(autocommit)
+        try:
+            return await (await driver.execute(query)).fetchone()
+        finally:
+            # Cancelled or not: in autocommit, the next transaction would be none.
+            if not driver.closed:
+                await driver.set_autocommit(autocommit)
     except (Error, OSError) as error:
         raise OperationalError(query, None, error) from error
-    return row
 
 
 def in_transaction(connection: Any) -> bool:

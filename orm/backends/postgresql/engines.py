@@ -66,18 +66,29 @@ def _begin_stream(cursor: Any, *statement_and_context: Any) -> None:
     connection: Any = context.root_connection.connection.dbapi_connection
     # A cursor on the server lives in a transaction (PostgreSQL "DECLARE").
     if connection.autocommit and not in_transaction(connection):
-        connection.run_async(lambda driver: driver.execute("BEGIN"))
+        _execute(connection, "BEGIN")
 
 
 def _end_streams(connection: Any, record: ConnectionPoolEntry, state: Any) -> None:
     streams = record.info.pop(_STREAMS, ())
     if not state.asyncio_safe:  # the connection will not be used again
         return
-    for cursor in streams:
+    if in_transaction(connection):
+        if connection.autocommit:  # SQLAlchemy takes it to have nothing to end
+            _execute(connection, "ROLLBACK")
+        elif streams:
+            connection.rollback()
+    for cursor in streams:  # after that: one that was cut off may not be there to be closed
         cursor.close()
-    # SQLAlchemy takes a connection in autocommit to have nothing to end.
-    if connection.autocommit and in_transaction(connection):
-        connection.run_async(lambda driver: driver.execute("ROLLBACK"))
+
+
+def _execute(connection: Any, statement: str) -> None:
+    """By way of a cursor, whose errors SQLAlchemy understands."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(statement)
+    finally:
+        cursor.close()
 
 
 def _refuse_autocommit(_: Any, options: dict[str, Any]) -> None:

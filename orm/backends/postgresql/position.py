@@ -39,13 +39,15 @@ _AGE: Final = "orm.postgresql.age"
 _HISTORY: Final = "orm.postgresql.history"
 _INCARNATION: Final = "orm.postgresql.incarnation"
 _FORKS: Final = "orm.postgresql.forks"
+_LOADED: Final = "orm.postgresql.loaded"
 _STANDBY: Final = "orm.postgresql.standby"
 _TIMELINE: Final = "orm.postgresql.timeline"
 UNSURE: Final = "orm.postgresql.unsure"
 """Set where a transaction may have chosen how it is committed."""
 
 _IDENTITY: Final = """\
-SELECT system_identifier::text, extract(epoch FROM pg_postmaster_start_time())::text
+SELECT system_identifier::text, extract(epoch FROM pg_postmaster_start_time())::text,
+    extract(epoch FROM pg_conf_load_time())::text
 FROM pg_control_system()"""
 
 # Its position comes first, and its timeline after it: a standby that moves to the next timeline
@@ -104,6 +106,7 @@ SELECT
     (pg_current_wal_flush_lsn() - '0/0')::bigint,
     ({_INSERTED} - '0/0')::bigint,
     current_setting('synchronous_commit'),
+    extract(epoch FROM pg_conf_load_time())::text,
     ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer"""
 
 _FORK: Final = re.compile(r"^\s*(\d+)\s+([0-9A-F]+)/([0-9A-F]+)", re.MULTILINE)
@@ -113,7 +116,7 @@ _KEPT: Final = 16
 
 def identify(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
     """Learn which server, since which start, a new connection leads to."""
-    system, started = fetch(connection, _IDENTITY)
+    system, started, record.info[_LOADED] = fetch(connection, _IDENTITY)
     record.info[_HISTORY] = system
     record.info[_INCARNATION] = f"{system}-{started}"
 
@@ -174,8 +177,10 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark:
             nothing, and may have seen what others had not flushed.
     """
     dbapi: Any = connection.connection.dbapi_connection
-    flushed, inserted, mode, timeline = fetch(dbapi, _COMMITTED)
-    certain = wrote and mode != "off" and not connection.info.pop(UNSURE, False)
+    flushed, inserted, mode, loaded, timeline = fetch(dbapi, _COMMITTED)
+    # Settings that were loaded since the last time may not be those that the commit was made with.
+    same, connection.info[_LOADED] = connection.info.get(_LOADED) == loaded, loaded
+    certain = wrote and mode != "off" and not connection.info.pop(UNSURE, False) and same
     return _bookmark(connection, {timeline: flushed if certain else inserted})
 
 

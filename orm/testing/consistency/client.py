@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orm.bookmark import Bookmark
 from orm.database import Database
-from orm.exceptions import InvalidBookmark, OrmError
+from orm.exceptions import BookmarkError, OrmError
 from orm.session import BookmarkSession
 from orm.testing.consistency.board import Handed, Shelf
 from orm.testing.consistency.cancel import CutOff, cancelled_at
@@ -38,12 +38,14 @@ class Habits:
         writes: which share of its units write.
         cancels: which share of its operations is cancelled at one of its awaits.
         forges: whether it tries bookmarks that nobody handed out.
+        rests: seconds after an operation that failed.
     """
 
     keys: int = 8
     writes: float = 0.35
     cancels: float = 0.0
     forges: bool = False
+    rests: float = 0.0
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ class Client:
             constraint = self._start()
             try:
                 self._session = self._database.session(constraint)
-            except InvalidBookmark:
+            except BookmarkError:
                 continue  # it was forged
             self._sessions += 1
             try:
@@ -142,6 +144,8 @@ class Client:
         if self._database.cluster.keys:
             return token[:-1] + ("A" if token[-1] != "A" else "B")
         real = Bookmark.decode(token)
+        if self._chance.random() < 0.5:  # of another database
+            return Bookmark(real.history[::-1], real.position).encode()
         ahead = tuple((domain, at + _FAR) for domain, at in real.position)
         return Bookmark(real.history, ahead).encode()
 
@@ -177,7 +181,7 @@ class Client:
                 await cancelled_at(work(id_, notes), number, counts)
             else:
                 await work(id_, notes)
-        except (DBAPIError, PoolTimeout, OrmError, CutOff) as failure:
+        except (DBAPIError, PoolTimeout, OrmError, OSError, CutOff) as failure:
             error = type(failure).__name__
         done = error or notes.rolled_back
         route = self._session.last_route
@@ -202,6 +206,7 @@ class Client:
         self._after, self._given = (id_,), ()
         if error:
             await self._roll_back()
+            await asyncio.sleep(self._habits.rests)
         return operation
 
     async def _roll_back(self) -> None:

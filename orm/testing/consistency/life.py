@@ -9,19 +9,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from orm.database import Database
-from orm.exceptions import ReplicaUnavailable
+from orm.exceptions import OrmError
 from orm.testing.consistency.board import Board
 from orm.testing.consistency.client import Client, Habits
 from orm.testing.consistency.nemesis import Nemesis
 from orm.testing.consistency.recorder import Recorder
 
-__all__ = ["Plan", "fewer", "live"]
+__all__ = ["Plan", "Servers", "fewer", "live"]
 
 _REPLACES: Final = frozenset({"delete", "rebuild", "truncate", "unlink"})
 """The faults after which replicas get new files."""
+
+
+_RETRY: Final = 0.05  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where a `Database` finds its servers.
+
+    Attributes:
+        primary: as for `Database`.
+        replicas: as for `Database`.
+    """
+
+    primary: str
+    replicas: int | list[str] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +50,7 @@ class Plan:
         clients: tasks of each process.
         processes: 0 if all runs in this one.
         lives: how often the Database is started, one after the other.
-        faults: of `FAULTS`.
+        faults: of `nemesis.FAULTS`, or of `cluster_faults.FAULTS`.
         kills: whether processes are killed with SIGKILL.
         habits: of the clients.
         options: of the `Database`.
@@ -52,16 +68,17 @@ class Plan:
 
 
 @asynccontextmanager
-async def _started(trial: Plan, url: str, faults: Counter[str]) -> AsyncIterator[Database]:
-    """A Database. Where others delete replicas, or lock files, it may take several attempts."""
+async def _started(trial: Plan, servers: Servers, faults: Counter[str]) -> AsyncIterator[Database]:
+    """A Database. Where others delete replicas, or kill servers, it may take several attempts."""
     while True:
-        database = Database(url, replicas=2, **trial.options)
+        database = Database(servers.primary, replicas=servers.replicas, **trial.options)
         try:
             await database.start()
-        except (ReplicaUnavailable, OperationalError):
+        except (OrmError, DBAPIError, OSError):
             if not trial.faults and not trial.processes:
                 raise
             faults["start refused"] += 1
+            await asyncio.sleep(_RETRY)
         else:
             break
     try:
@@ -77,7 +94,7 @@ def fewer(recorder: Recorder, than: int) -> bool:
 
 async def live(
     trial: Plan,
-    url: str,
+    servers: Servers,
     folder: Path,
     name: str,
     recorder: Recorder,
@@ -89,7 +106,7 @@ async def live(
 
     Args:
         trial: what they do.
-        url: of the primary.
+        servers: whose they are.
         folder: where bookmarks are handed on.
         name: unique among all lives of a trial.
         recorder: of this process.
@@ -101,9 +118,9 @@ async def live(
         AssertionError: a connection was not given back.
     """
     seed = f"{trial.seed}/{name}"
-    async with _started(trial, url, faults) as database:
+    async with _started(trial, servers, faults) as database:
         prepare(database)
-        nemesis = Nemesis(database, trial.faults, seed)
+        nemesis = Nemesis(database, trial.faults, seed) if database.replicators else None
         clients = [
             Client(
                 f"{name}c{n}", database, recorder, Board(folder / "board"), trial.habits, trial.seed
@@ -111,10 +128,12 @@ async def live(
             for n in range(trial.clients)
         ]
         async with asyncio.TaskGroup() as group:
-            group.create_task(nemesis.run(go_on))
+            if nemesis is not None:
+                group.create_task(nemesis.run(go_on))
             for client in clients:
                 group.create_task(client.run(go_on))
-        faults += nemesis.done
+        if nemesis is not None:
+            faults += nemesis.done
         if not _REPLACES.isdisjoint(trial.faults):
             # SQLAlchemy's pool forgets a connection whose checkout is cancelled while one whose
             # file was replaced is dropped (`_ConnectionFairy._checkout`, which closes it within

@@ -8,10 +8,11 @@ import signal
 import sys
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from sqlalchemy import event
 
@@ -19,16 +20,27 @@ from orm.database import Database
 from orm.session import RoutedSession
 from orm.testing.consistency.client import Habits
 from orm.testing.consistency.history import History
-from orm.testing.consistency.life import Plan, fewer, live
+from orm.testing.consistency.life import Plan, Servers, fewer, live
 from orm.testing.consistency.recorder import Recorder, collect
 
-__all__ = ["run_processes"]
+__all__ = ["GO_ON", "run_processes"]
+
+GO_ON: Final = "go-on"
+"""While a file of this name is in the folder, clients go on after their share of operations."""
 
 _Death: TypeAlias = Literal["", "before COMMIT", "in COMMIT", "after COMMIT"]
 
 
-async def run_processes(trial: Plan, url: str, folder: Path) -> tuple[History, Counter[str]]:
-    """Divide a trial among processes, and collect what they wrote down and survived."""
+async def run_processes(
+    trial: Plan, servers: Sequence[Servers], folder: Path
+) -> tuple[History, Counter[str]]:
+    """Divide a trial among processes, and collect what they wrote down and survived.
+
+    Args:
+        trial: what they do.
+        servers: which ones they use, in turn.
+        folder: where they write.
+    """
     chance = random.Random(f"{trial.seed}/kills")
     faults: Counter[str] = Counter()
     share = trial.operations // trial.processes
@@ -36,14 +48,23 @@ async def run_processes(trial: Plan, url: str, folder: Path) -> tuple[History, C
         for number in range(trial.processes):
             victim = trial.kills and number > 0
             group.create_task(
-                _keep_alive(trial, url, folder, number, share, victim, chance, faults)
+                _keep_alive(
+                    trial,
+                    servers[number % len(servers)],
+                    folder,
+                    number,
+                    share,
+                    victim,
+                    chance,
+                    faults,
+                )
             )
     return await asyncio.to_thread(lambda: collect(folder.glob("*.history"))), faults
 
 
 async def _keep_alive(
     trial: Plan,
-    url: str,
+    servers: Servers,
     folder: Path,
     number: int,
     operations: int,
@@ -63,8 +84,8 @@ async def _keep_alive(
         death = chance.choice(deaths) if victim else ""
         order = asdict(trial) | {"faults": list(trial.faults), "operations": operations - done}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "orm.testing.consistency.processes", url, str(folder), name,
-            death, json.dumps(order),
+            sys.executable, "-m", "orm.testing.consistency.processes",
+            json.dumps(asdict(servers)), str(folder), name, death, json.dumps(order),
         )  # fmt: skip
         try:
             if victim and not death:
@@ -107,18 +128,32 @@ def _die(database: Database, death: _Death, chance: random.Random) -> None:
         event.listen(target, "commit", at_commit)
 
 
-async def _process(url: str, folder: Path, name: str, death: _Death, order: dict[str, Any]) -> None:
+async def _process(
+    servers: Servers, folder: Path, name: str, death: _Death, order: dict[str, Any]
+) -> None:
     order["habits"] = Habits(**order["habits"])
     trial = Plan(**order)
     recorder = Recorder(folder / f"{name}.history")
     dies = partial(_die, death=death, chance=random.Random(f"{trial.seed}/{name}/death"))
-    go_on = partial(fewer, recorder, trial.operations)
+    wanted = folder / GO_ON
+
+    def go_on() -> bool:
+        return fewer(recorder, trial.operations) or wanted.exists()
+
     try:
-        await live(trial, url, folder, name, recorder, go_on, Counter(), dies)
+        await live(trial, servers, folder, name, recorder, go_on, Counter(), dies)
     finally:
         recorder.close()
 
 
 if __name__ == "__main__":
-    _, url_, folder_, name_, death_, order_ = sys.argv
-    asyncio.run(_process(url_, Path(folder_), name_, death_, json.loads(order_)))  # type: ignore[arg-type]
+    _, servers_, folder_, name_, death_, order_ = sys.argv
+    asyncio.run(
+        _process(
+            Servers(**json.loads(servers_)),
+            Path(folder_),
+            name_,
+            death_,  # type: ignore[arg-type]
+            json.loads(order_),
+        )
+    )

@@ -14,7 +14,7 @@ from orm.testing.consistency.audit import audit
 from orm.testing.consistency.checker import Violation, check
 from orm.testing.consistency.client import Habits
 from orm.testing.consistency.history import History
-from orm.testing.consistency.life import Plan, fewer, live
+from orm.testing.consistency.life import Plan, Servers, fewer, live
 from orm.testing.consistency.nemesis import FAULTS
 from orm.testing.consistency.processes import run_processes
 from orm.testing.consistency.recorder import Recorder
@@ -95,7 +95,7 @@ async def run(trial: Plan, folder: Path) -> Result:
         await connection.commit()
     began = monotonic()
     if trial.processes:
-        history, faults = await run_processes(trial, url, folder)
+        history, faults = await run_processes(trial, [Servers(url)], folder)
     else:
         history, faults = await _run_here(trial, url, folder)
     seconds = monotonic() - began
@@ -113,5 +113,5 @@ async def _run_here(trial: Plan, url: str, folder: Path) -> tuple[History, Count
     for life in range(1, trial.lives + 1):
         most = trial.operations * life // trial.lives
         go_on = partial(fewer, recorder, most)
-        await live(trial, url, folder, f"L{life}", recorder, go_on, faults)
+        await live(trial, Servers(url), folder, f"L{life}", recorder, go_on, faults)
     return recorder.history(), faults

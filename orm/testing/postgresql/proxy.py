@@ -1,4 +1,4 @@
-"""The network between a client and a server: slow, or swallowing everything."""
+"""The network between a client and a server: slow, swallowing everything, or broken."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -27,6 +27,7 @@ class Proxy:
         self._open = asyncio.Event()
         self._open.set()
         self._server: asyncio.Server | None = None
+        self._fatal = b""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -64,6 +65,14 @@ class Proxy:
         for task in self._tasks:
             task.cancel()
 
+    def cut_at(self, words: bytes) -> None:
+        """Break the next connection whose client sends these words, as soon as they are delivered.
+
+        Args:
+            words: such as ``b"COMMIT"``, whose outcome nobody is told; nothing: break none.
+        """
+        self._fatal = words
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -74,14 +83,19 @@ class Proxy:
             await self._open.wait()
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
             ends.append(far_writer)
-            await _first(self._forward(reader, far_writer), self._forward(far_reader, writer))
+            await _first(
+                self._forward(reader, far_writer, to_server=True),
+                self._forward(far_reader, writer, to_server=False),
+            )
         except (OSError, asyncio.CancelledError):
             return  # an end is gone, or `cut`, which asyncio would report as an error
         finally:
             for end in ends:
                 end.transport.abort()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to_server: bool
+    ) -> None:
         """What arrives while something is under way is not held up by it."""
         loop = asyncio.get_running_loop()
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
@@ -95,6 +109,9 @@ class Proxy:
                     return
                 writer.write(data)
                 await writer.drain()
+                if to_server and self._fatal and self._fatal in data:
+                    self._fatal = b""
+                    return
 
         async def receive() -> None:
             while data := await reader.read(65536):

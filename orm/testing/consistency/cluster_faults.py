@@ -1,0 +1,149 @@
+"""What can befall a real cluster of PostgreSQL, as data: how each fault is done, and undone."""
+
+import random
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from orm.testing.postgresql import Cluster, Proxy, Server
+
+__all__ = ["FAULTS", "Fault", "Scene"]
+
+
+@dataclass(slots=True)
+class Scene:
+    """Where a fault is done.
+
+    Attributes:
+        cluster: whose servers they are.
+        proxies: what clients reach the primary by, and each standby.
+        loop: of the proxies. Faults themselves block, in a thread.
+        database: which one the clients use.
+        chance: decides what is left open.
+        standby: whom the fault is about, if it is about a standby.
+        proxy: which one it is about, if it is about the network.
+    """
+
+    cluster: Cluster
+    proxies: Sequence[Proxy]
+    loop: AbstractEventLoop
+    database: str
+    chance: random.Random
+    standby: Server
+    proxy: Proxy
+
+    def execute(self, statement: str) -> None:
+        """Execute SQL on the primary."""
+        self.cluster.primary.sql(statement, database=self.database)
+
+    def network(self, change: Callable[..., None], *args: Any) -> None:
+        """Change something about a proxy."""
+        self.loop.call_soon_threadsafe(change, *args)
+
+
+def _nothing(_: Scene) -> None:
+    """It is over by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """How something goes wrong, and right again.
+
+    Attributes:
+        do: called first.
+        undo: called after a while.
+        loses: whether acknowledged writes may be lost by it.
+    """
+
+    do: Callable[[Scene], None]
+    undo: Callable[[Scene], None] = _nothing
+    loses: bool = False
+
+
+def _restart_in_the_past(scene: Scene) -> None:
+    """What it shows after this is older than what it showed before."""
+    scene.standby.kill()
+    scene.standby.configure("recovery_min_apply_delay = 2000")
+    scene.standby.start()
+
+
+def _stall_synchronous(scene: Scene) -> None:
+    """Commits wait for a standby that hears nothing; other standbys show them all the while."""
+    scene.cluster.primary.set("synchronous_standby_names", scene.standby.name)
+    scene.standby.black_hole()
+
+
+def _end_synchronous(scene: Scene) -> None:
+    scene.standby.thaw()
+    scene.cluster.primary.set("synchronous_standby_names", "")
+
+
+def _end_asynchronous(scene: Scene) -> None:
+    scene.cluster.primary.set("synchronous_commit", "on")
+    scene.execute(
+        "SELECT pg_logical_emit_message(false, 'trial', '', true)"
+    )  # flushes the last ones
+
+
+_UNFLUSHED: Final = """\
+BEGIN; CREATE TABLE unflushed AS SELECT generate_series(1, 2000);
+SELECT pg_sleep(0.2); ROLLBACK"""
+
+
+def _stop_delivering(scene: Scene) -> None:
+    scene.network(scene.proxy.black_hole)
+
+
+def _deliver_again(scene: Scene) -> None:
+    if scene.chance.random() < 0.5:
+        scene.network(scene.proxy.cut)
+    scene.network(scene.proxy.heal)
+
+
+def _promote(scene: Scene) -> None:
+    """A standby that lacks the latest writes becomes the primary; the old one goes on, or not."""
+    cluster, new, old = scene.cluster, scene.standby, scene.cluster.primary
+    new.partition()
+    old.sql("SELECT pg_sleep(0.2)")  # for the tail that is lost
+    cluster.promote(new)
+    if scene.chance.random() < 0.5:
+        old.kill()
+
+
+def _rejoin(scene: Scene) -> None:
+    """All others follow the new primary, and lose what it lacks."""
+    for server in scene.cluster.standbys:
+        if not server.is_running:
+            server.start()  # recovers from its crash, and shuts down in order
+        scene.cluster.rejoin(server)
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    "pause": Fault(lambda s: s.standby.pause(), lambda s: s.standby.resume()),
+    "delay": Fault(lambda s: s.standby.delay(0.2), lambda s: s.standby.delay(0)),
+    "stall replay": Fault(lambda s: s.standby.stall_replay(), lambda s: s.standby.thaw()),
+    "partition": Fault(lambda s: s.standby.partition(), lambda s: s.standby.heal()),
+    "freeze standby": Fault(lambda s: s.standby.freeze(), lambda s: s.standby.thaw()),
+    "freeze primary": Fault(
+        lambda s: s.cluster.primary.freeze(), lambda s: s.cluster.primary.thaw()
+    ),
+    "kill standby": Fault(lambda s: s.standby.kill(), lambda s: s.standby.start()),
+    "kill primary": Fault(lambda s: s.cluster.primary.kill(), lambda s: s.cluster.primary.start()),
+    "restart in the past": Fault(_restart_in_the_past, lambda s: s.standby.delay(0)),
+    "promote": Fault(_promote, _rejoin, loses=True),
+    "stall synchronous": Fault(_stall_synchronous, _end_synchronous),
+    "asynchronous": Fault(
+        lambda s: s.cluster.primary.set("synchronous_commit", "off"), _end_asynchronous
+    ),
+    "switch segment": Fault(lambda s: s.execute("SELECT pg_switch_wal()")),
+    "unflushed": Fault(lambda s: s.execute(_UNFLUSHED)),
+    "conflict": Fault(lambda s: s.standby.conflict(database=s.database)),
+    "black hole": Fault(_stop_delivering, _deliver_again),
+    "cut": Fault(lambda s: s.network(s.proxy.cut)),
+    "cut in COMMIT": Fault(
+        lambda s: s.network(s.proxies[0].cut_at, b"COMMIT"),
+        lambda s: s.network(s.proxies[0].cut_at, b""),
+    ),
+}
+"""By name."""

@@ -1,0 +1,153 @@
+"""One trial on a real cluster of PostgreSQL: clients in several processes, and a nemesis."""
+
+import asyncio
+import random
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final, Literal
+
+from sqlalchemy import make_url
+
+from orm.database import Database
+from orm.testing.consistency.audit import audit
+from orm.testing.consistency.checker import check
+from orm.testing.consistency.client import Habits
+from orm.testing.consistency.cluster_faults import FAULTS, Scene
+from orm.testing.consistency.life import Plan, Servers
+from orm.testing.consistency.processes import GO_ON, run_processes
+from orm.testing.consistency.recorder import Recorder
+from orm.testing.consistency.tables import create
+from orm.testing.consistency.trial import Result
+from orm.testing.postgresql import Cluster, Proxy
+
+__all__ = ["plan", "run"]
+
+_DRIVERS: Final[tuple[Literal["asyncpg", "psycopg"], ...]] = ("asyncpg", "psycopg")
+_UNSOUND: Final = frozenset({"promote"})
+"""The faults after which promises are known to be broken. They are to be asked for: a session whose
+server is gone before it was asked how far its reads went is not told that they may be lost."""
+
+_SHORTEST, _LONGEST = 0.02, 0.4  # seconds from one fault to the next, and that one lasts
+
+
+def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
+    """A plan from a seed: one fault, several, nearly all or none.
+
+    Args:
+        seed: of all chances.
+        operations: about how many.
+        only: of `FAULTS` or ``"kill"``: this fault and no other.
+    """
+    chance = random.Random(f"cluster/{seed}")
+    mixed = [fault for fault in FAULTS if fault not in _UNSOUND]
+    some = chance.sample(mixed, k=chance.choice([0, 1, 3, len(mixed)]))
+    kills = chance.random() < 0.1
+    if only is not None:
+        some, kills = ([], True) if only == "kill" else ([only], False)
+    options: dict[str, Any] = {"max_wait": chance.choice([0.0, 0.02, 0.05])}
+    if chance.random() < 0.3:  # sessions have to wait for each other's connections
+        options["engine_options"] = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 1}
+    if chance.random() < 0.3:
+        options["bookmark_keys"] = ["a secret of this trial"]
+    return Plan(
+        seed=str(seed),
+        operations=operations,
+        clients=chance.choice([2, 4]),
+        processes=len(_DRIVERS),
+        faults=tuple(some),
+        kills=kills,
+        habits=Habits(
+            keys=chance.choice([2, 8]),
+            writes=chance.choice([0.15, 0.35, 0.6]),
+            cancels=chance.choice([0.0, 0.05, 0.3]),
+            forges=chance.random() < 0.5,
+            rests=0.02,
+        ),
+        options=options,
+    )
+
+
+async def run(trial: Plan, cluster: Cluster, folder: Path) -> Result:
+    """Run it in an empty folder, on a healthy cluster, which is healthy again afterwards.
+
+    Raises:
+        RuntimeError: a server did not do what it was told, or a process failed.
+    """
+    database = await asyncio.to_thread(cluster.create_database)
+    try:
+        return await _run(trial, cluster, database, folder)
+    finally:
+        await asyncio.to_thread(cluster.heal)
+        await asyncio.to_thread(cluster.drop_database, database)
+
+
+async def _run(trial: Plan, cluster: Cluster, name: str, folder: Path) -> Result:
+    url = cluster.primary.url(database=name)
+    async with Database(url) as database, database.connect() as connection:
+        await connection.run_sync(create, trial.habits.keys)
+        await connection.commit()
+    await asyncio.to_thread(cluster.caught_up)
+    servers = (cluster.primary, *cluster.standbys)
+    faults: Counter[str] = Counter()
+    async with AsyncExitStack() as stack:
+        proxies = [await stack.enter_async_context(Proxy(server.port)) for server in servers]
+        began = monotonic()
+        if trial.faults:
+            (folder / GO_ON).touch()
+        clients = asyncio.ensure_future(
+            run_processes(trial, [_through(proxies, name, d) for d in _DRIVERS], folder)
+        )
+        try:
+            await _trouble(trial, cluster, proxies, name, folder, clients, faults)
+        finally:
+            (folder / GO_ON).unlink(missing_ok=True)
+            history, others = await clients
+        seconds = monotonic() - began
+    recorder = Recorder()
+    async with Database(cluster.primary.url(database=name)) as database:
+        await audit(database, recorder)
+    history += recorder.history()
+    losses = any(FAULTS[fault].loses for fault in trial.faults)
+    violations = await asyncio.to_thread(lambda: check(history, losses=losses))
+    return Result(history=history, violations=violations, faults=faults + others, seconds=seconds)
+
+
+def _through(proxies: list[Proxy], database: str, driver: str) -> Servers:
+    to = make_url(f"postgresql+{driver}://postgres@127.0.0.1/{database}")
+    primary, *replicas = (to.set(port=proxy.port).render_as_string() for proxy in proxies)
+    return Servers(primary, replicas)
+
+
+async def _trouble(
+    trial: Plan,
+    cluster: Cluster,
+    proxies: list[Proxy],
+    database: str,
+    folder: Path,
+    clients: "asyncio.Future[Any]",
+    faults: Counter[str],
+) -> None:
+    """One fault after the other, until each was done and undone, and the clients are done."""
+    chance = random.Random(f"{trial.seed}/nemesis")
+    loop = asyncio.get_running_loop()
+    left = chance.sample(trial.faults, k=len(trial.faults))
+    while trial.faults and not clients.done():
+        await asyncio.sleep(chance.uniform(_SHORTEST, _LONGEST))
+        name = left.pop() if left else chance.choice(trial.faults)
+        scene = Scene(
+            cluster=cluster,
+            proxies=proxies,
+            loop=loop,
+            database=database,
+            chance=chance,
+            standby=chance.choice(cluster.standbys),
+            proxy=chance.choice(proxies),
+        )
+        await asyncio.to_thread(FAULTS[name].do, scene)
+        faults[name] += 1
+        await asyncio.sleep(chance.uniform(_SHORTEST, _LONGEST))
+        await asyncio.to_thread(FAULTS[name].undo, scene)
+        if not left:
+            (folder / GO_ON).unlink(missing_ok=True)

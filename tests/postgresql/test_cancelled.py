@@ -1,0 +1,70 @@
+"""Work that is cancelled leaves nothing behind on the connection that others use next."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import literal, select
+from sqlalchemy.exc import DBAPIError
+
+from models import Base, User
+from orm import Database
+from orm.testing.consistency.cancel import CutOff, cancelled_at
+from orm.testing.postgresql import Cluster
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_transactions_stay_whole_after_one_was_cancelled_at_any_await(
+    postgresql_cluster: Cluster, driver: Any
+) -> None:
+    url = postgresql_cluster.primary.url(driver)
+    async with Database(url, engine_options={"pool_size": 1, "max_overflow": 0}) as db:
+        async with db.connect() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+            await connection.commit()
+
+        async def write(email: str) -> None:
+            async with db.begin() as session:
+                session.add(User(email=email))
+
+        async def roll_back(email: str) -> None:
+            async with db.session() as session:
+                session.add(User(email=email))
+                await session.flush()
+                await session.rollback()
+
+        cut_off = False
+        number = 0
+        while cut_off or number == 0:
+            number += 1
+            cut_off = False
+            try:
+                await cancelled_at(write(f"written {number}"), number)
+            except CutOff:
+                cut_off = True
+            await roll_back(f"rolled back {number}")
+        assert number > 3
+        async with db.session("first-primary") as session:
+            emails = (await session.scalars(select(User.email))).all()
+        assert f"written {number}" in emails
+        assert not [email for email in emails if email.startswith("rolled back")]
+
+
+@pytest.mark.parametrize("driver", ["asyncpg"])  # psycopg's errors are SQLAlchemy's own
+async def test_a_stream_on_a_connection_that_was_ended_fails_as_any_query_does(
+    postgresql_cluster: Cluster, driver: Any
+) -> None:
+    primary = postgresql_cluster.primary
+    async with Database(primary.url(driver)) as db:
+        async with db.session() as session:
+            await session.execute(select(literal(1)))
+        primary.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        async with db.session() as session:
+            with pytest.raises(DBAPIError) as caught:
+                await session.stream(select(literal(1)))
+            assert caught.value.connection_invalidated
+        async with db.session() as session:
+            result = await session.stream(select(literal(1)))
+            assert await result.scalar_one() == 1
