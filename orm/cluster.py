@@ -80,7 +80,10 @@ class Cluster:
         at = server.knowledge.at
         if at is None or server.is_standby is None:
             return
-        if server is self.primary:
+        foreign = self.head is not None and at.history != self.head.history
+        if foreign and self.floor is not None and server is not self.primary:
+            server.fail(NotCaughtUp("it is a copy of another database than the primary"))
+        elif server is self.primary:
             if server.is_standby:
                 server.fail(NotCaughtUp("it is a standby, and no other server is the primary"))
             else:

@@ -1,20 +1,21 @@
 """`Database`: the servers of one database, for as long as an application runs."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Literal, Self
 
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from orm.backends import backend_for
 from orm.cluster import Cluster
 from orm.connection import BookmarkConnection
 from orm.constraint import Constraint
-from orm.exceptions import ConfigurationError, DatabaseClosed, ReplicaUnavailable
+from orm.exceptions import ConfigurationError, DatabaseClosed, NotCaughtUp, ReplicaUnavailable
 from orm.replication import Replicator
 from orm.routing import Route
 from orm.session import BookmarkSession
@@ -22,6 +23,8 @@ from orm.status import ServerStatus, ask, known
 from orm.watcher import Server, Watcher
 
 __all__ = ["Database"]
+
+_log = logging.getLogger(__name__)
 
 
 class Database:
@@ -126,11 +129,14 @@ class Database:
     async def start(self) -> Self:
         """Open the primary and the replicas. ``async with`` does it.
 
+        A replica that cannot be reached is left out until it answers.
+
         Raises:
             DatabaseClosed: it was started before.
-            ReplicaUnavailable: a replica could not be opened.
+            ReplicaUnavailable: a replica could not be opened, for another reason.
             ConfigurationError: a replica is a copy of another database.
-            sqlalchemy.exc.DBAPIError: the primary could not be opened.
+            NotCaughtUp: no server that answers is the primary.
+            sqlalchemy.exc.DBAPIError, OSError: the primary could not be opened.
         """
         if self._started:
             raise DatabaseClosed("a Database is started once: make a new one")
@@ -148,18 +154,34 @@ class Database:
         if not self._replicators:  # the servers may have changed roles since they were configured
             await cluster.primary.probe()
             await asyncio.gather(*(replica.probe() for replica in cluster.replicas))
-        async with cluster.writer.begin() as connection:
-            await connection.run_sync(cluster.backend.prepare)
+        try:
+            async with cluster.writer.begin() as connection:
+                await connection.run_sync(cluster.backend.prepare)
+        except (DBAPIError, OSError) as error:
+            url = cluster.primary.url.render_as_string()
+            error.add_note(f"{cluster.primary.name} ({url}) cannot be opened")
+            raise
         async with cluster.primary.engine.connect() as connection:
             await connection.run_sync(cluster.primary.ask)
         floor = cluster.primary.knowledge.at
-        assert floor is not None, "prepare() gives the primary a position"
+        if floor is None:  # prepare() gives one to whoever is the primary
+            raise NotCaughtUp(
+                f"{cluster.primary.name} cannot be used: {cluster.primary.knowledge.error}"
+            )
         await self._replicate()
-        await asyncio.gather(*(replica.probe() for replica in cluster.replicas))
+        present = [replica for replica in cluster.replicas if not replica.unreachable]
+        await asyncio.gather(*(replica.probe() for replica in present))
         for replica in cluster.replicas:
             known = replica.knowledge
             who = f"{replica.name} ({replica.url.render_as_string()})"
-            if known.error is not None:
+            if replica.unreachable:
+                _log.warning(
+                    "%s cannot be reached, and serves nobody until it answers: %s",
+                    who,
+                    known.error,
+                    extra={"server": replica.name, "error": known.error},
+                )
+            elif known.error is not None:
                 raise ReplicaUnavailable(f"{who} cannot be opened: {known.error}")
             ours = known.at is None or known.at.history == floor.history
             if not ours and not self._replicators:

@@ -6,7 +6,7 @@
     ├── ConfigurationError      what was asked for cannot work; says what to change
     ├── DatabaseClosed          a Database that is not started yet, or already closed
     ├── ReadOnlyError           a write in a read-only unit, or on a read-only server
-    ├── ReplicaUnavailable      a configured replica could not be opened at start
+    ├── ReplicaUnavailable      a replica answered at start, and could not be opened
     │   └── ReplicationError    an embedded one cannot be kept (in `orm.replication`)
     ├── NotCaughtUp             no server could serve the read; says who was how far behind
     ├── MigrationError          a migration that must not be applied, or failed
@@ -50,7 +50,7 @@ class ReadOnlyError(OrmError):
 
 
 class ReplicaUnavailable(OrmError):
-    """A configured replica could not be opened when the `Database` started."""
+    """A replica answered when the `Database` started, and could not be opened."""
 
 
 class NotCaughtUp(OrmError):

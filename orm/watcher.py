@@ -83,6 +83,8 @@ class Server:
         """What it said it was when it was last asked; None if it cannot tell."""
         self.replayed: float | None = None
         """Seconds since the latest commit that it showed then, if it can tell."""
+        self.unreachable = False
+        """Whether it was away when it last failed, and did not fail by what it said."""
         self.asked: float | None = None
         """When it last answered a probe, or failed to; on the monotonic clock."""
         self._backend = backend
@@ -150,6 +152,7 @@ class Server:
                 extra={"server": self.name, "error": reason},
             )
         self.knowledge = Knowledge(None, None, reason)
+        self.unreachable = self._backend.is_unreachable(error)
         if isinstance(error, DBAPIError) and self._backend.is_damaged(error):
             self._damaged()
 

@@ -271,6 +271,10 @@ class Backend(Protocol):
         """Whether the error says that this server cannot serve, rather than the statement."""
         ...
 
+    def is_unreachable(self, error: Exception) -> bool:
+        """Whether the error says that a server may well be away, rather than named wrongly."""
+        ...
+
     def is_damaged(self, error: DBAPIError) -> bool:
         """Whether the error says that the server's data is unreadable."""
         ...

@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models import Base, User
 from orm import BookmarkSession, Database
-from orm.exceptions import ReplicaUnavailable
+from orm.exceptions import NotCaughtUp
 from orm.testing.postgresql import Cluster, Proxy, Server
 
 
@@ -136,15 +137,64 @@ async def test_a_black_holed_replica_is_left_out(cluster: Cluster, driver) -> No
                     assert served_by(session) != "replica-1"
 
 
-async def test_a_black_hole_does_not_hold_up_a_start(cluster: Cluster) -> None:
-    [standby, _] = cluster.standbys
-    async with Proxy(standby.port) as proxy:
+async def test_replicas_that_are_away_do_not_stop_a_start(
+    cluster: Cluster, driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = cluster.standbys
+    two.stop()
+    async with Proxy(one.port) as proxy:
+        proxy.black_hole()
+        urls = [proxy.url(one.url(driver)), two.url(driver)]
+        begin = time.monotonic()
+        async with Database(cluster.primary.url(driver), replicas=urls) as db:
+            assert time.monotonic() - begin < 8
+            assert caplog.text.count("cannot be reached") == 2
+            _, hole, stopped = db.last_status()
+            assert hole.error and stopped.error
+            async with db.session() as session:
+                assert await session.scalar(select(1)) == 1
+                assert served_by(session) == "primary"
+            proxy.heal()
+            two.start()
+            async with asyncio.timeout(30):
+                while any(server.error for server in await db.status()):
+                    pass
+            async with db.session() as session:
+                assert await session.scalar(select(1)) == 1
+                assert served_by(session) != "primary"
+
+
+async def test_a_primary_that_is_away_is_said_soon(cluster: Cluster, driver) -> None:
+    one, _ = cluster.standbys
+    async with Proxy(cluster.primary.port) as proxy:
         proxy.black_hole()
         begin = time.monotonic()
-        with pytest.raises(ReplicaUnavailable, match="replica-1"):
-            async with Database(cluster.primary.url(), replicas=[proxy.url(standby.url())]):
+        with pytest.raises((DBAPIError, OSError)) as caught:
+            async with Database(proxy.url(cluster.primary.url(driver))):
                 pass
+        assert "primary (postgresql" in caught.value.__notes__[0]
         assert time.monotonic() - begin < 15
+    with pytest.raises(NotCaughtUp, match="it is a standby, and no other server is the primary"):
+        async with Database(one.url(driver)):
+            pass
+
+
+async def test_a_late_replica_of_another_database_is_not_believed(
+    cluster: Cluster, shared_cluster: Cluster
+) -> None:
+    """It is a primary, too: nobody writes there."""
+    other = shared_cluster.primary
+    async with Proxy(other.port) as proxy:
+        proxy.black_hole()
+        urls = [proxy.url(other.url())]
+        async with Database(cluster.primary.url(), replicas=urls) as db:
+            proxy.heal()
+            async with asyncio.timeout(30):
+                while "another database" not in ((await db.status())[1].error or ""):
+                    pass
+            async with db.session() as session:
+                assert await session.scalar(select(1)) == 1
+                assert served_by(session) == "primary"
 
 
 async def test_a_replica_made_anew_under_the_same_name(cluster: Cluster, driver) -> None:

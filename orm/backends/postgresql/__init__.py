@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.base import FileCopy, Thing
@@ -132,6 +132,13 @@ class PostgreSQLBackend:
     def is_unavailable(self, error: DBAPIError) -> bool:
         code = sqlstate(error)
         return error.connection_invalidated or code[:2] == "08" or code in _UNAVAILABLE
+
+    def is_unreachable(self, error: Exception) -> bool:
+        if isinstance(error, DBAPIError):
+            # psycopg knows no code of what went wrong while it connected.
+            silent = isinstance(error, OperationalError) and not sqlstate(error)
+            return silent or self.is_unavailable(error)
+        return isinstance(error, OSError)
 
     def is_damaged(self, error: DBAPIError) -> bool:
         return sqlstate(error) in _DAMAGED

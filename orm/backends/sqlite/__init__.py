@@ -144,6 +144,9 @@ class SQLiteBackend:
     def is_unavailable(self, error: DBAPIError) -> bool:
         return code(error) in _UNAVAILABLE
 
+    def is_unreachable(self, error: Exception) -> bool:
+        return False  # a file that is not there was named wrongly
+
     def is_damaged(self, error: DBAPIError) -> bool:
         return code(error) in _DAMAGED
 

@@ -82,6 +82,9 @@ class SimulatedBackend:
     def is_unavailable(self, error: DBAPIError) -> bool:
         return isinstance(error.orig, Lost | Conflict)
 
+    def is_unreachable(self, error: Exception) -> bool:
+        return False
+
     def is_damaged(self, error: DBAPIError) -> bool:
         return False
 
