@@ -95,15 +95,21 @@ class Cluster:
                 server.fail(NotCaughtUp("it is a primary that was replaced by another one"))
         elif self.head is not None and at.history == self.head.history:
             diverged = self.backend.lost(self.head, at)
-            if diverged:
+            if self.backend.is_later(at, self.head):
+                server.fail(NotCaughtUp("it follows a primary that has not been found yet"))
+                self.watcher.nudge()
+            elif diverged:
                 server.fail(NotCaughtUp(f"it follows a primary that was replaced: {diverged}"))
 
     def primary_at(self, at: Bookmark) -> None:
         """The primary has been there: at a commit, or when it was asked."""
-        if self._is_later(at):
+        if self.head is None:
+            self.head = at
+        elif self._is_later(at):
             self._new_lineage()
-        if self.head is None or not self.head.covers(at):
-            self.head = at if self.head is None or self._is_later(at) else self.head.merge(at)
+            self.head = at
+        elif not self.backend.is_later(self.head, at):  # else it is of a primary before this one
+            self.head = self.head.merge(at)
 
     def _is_later(self, at: Bookmark) -> bool:
         head = self.head

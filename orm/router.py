@@ -80,11 +80,11 @@ class Router:
         primary = self.cluster.primary
         if self._unit.writer is None:  # asked for each statement, decided once
             if self._tracker.proven != self.cluster.lineage:
-                self._sightings.prove()
+                self._sightings.prove(self._unit)
             self._sightings.pass_fence(self._unit)
             self._decided(primary, 0.0, Reason.MAY_WRITE)
         self._unit.writes = True
-        self._tracker.reads(primary, "")
+        self._tracker.reads(primary, "", self.cluster.lineage)
         return self.cluster.writer.sync_engine
 
     def began(self, connection: Connection) -> None:
@@ -110,8 +110,9 @@ class Router:
             return
         if at is not None:
             self._tracker.saw(at)
-            self.cluster.primary.advance(at)
-            self.cluster.primary_at(at)
+            if writer.engine is self.cluster.writer.sync_engine:  # else another is the primary now
+                self.cluster.primary.advance(at)
+                self.cluster.primary_at(at)
             self.cluster.committed()
 
     def ended(self) -> None:
@@ -176,7 +177,7 @@ class Router:
                 elif connection := self._connect(chosen):
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP
                     return self._pin(chosen, connection, waited, reason)
-            elif tracker.proven != cluster.lineage and self._sightings.prove():
+            elif tracker.proven != cluster.lineage and self._sightings.prove(self._unit):
                 continue
             elif chosen == "wait":
                 left = deadline - clock()
@@ -222,7 +223,7 @@ class Router:
         if known.at is None or not known.at.covers(tracker.bookmark):
             return False
         tracker.proven = self.cluster.lineage
-        tracker.reads(server, incarnation)
+        tracker.reads(server, incarnation, self.cluster.lineage)
         return True
 
     def _open_primary(self, waited: float) -> Connection:
@@ -249,7 +250,7 @@ class Router:
         except BaseException:
             connection.close()
             raise
-        tracker.reads(primary, cluster.backend.incarnation(connection))
+        tracker.reads(primary, cluster.backend.incarnation(connection), cluster.lineage)
         return self._pin(primary, connection, waited, reason)
 
     def _pin(

@@ -103,11 +103,23 @@ class Sightings:
         return self._tracker.bookmark
 
     def settle_at_primary(self, unit: Unit) -> None:
-        """What was seen on a replica that is gone is somewhere in all that was written so far."""
-        with self._cluster.primary.engine.sync_engine.connect() as connection:
-            at = self._cluster.backend.written(connection)
+        """What was seen on a server that is gone is somewhere in all that was written so far.
+
+        Raises:
+            WriteLost: or it is not, since another primary has taken over.
+        """
+        cluster, tracker, primary = self._cluster, self._tracker, self._cluster.primary
+        with primary.engine.sync_engine.connect() as connection:
+            at = cluster.backend.written(connection)
         if at is None:
             raise ConfigurationError(_NO_POSITION)
+        if primary is cluster.primary:
+            cluster.primary_at(at)
+        if tracker.lineage != cluster.lineage and at.history == tracker.bookmark.history:
+            raise WriteLost(
+                "the server that this session has read from is gone, and the primary was replaced "
+                "meanwhile: what was read may be lost. Start a new session"
+            )
         self._saw(unit, at)
 
     def _settle_at(self, unit: Unit, server: Server) -> bool:
@@ -124,7 +136,8 @@ class Sightings:
     def _saw(self, unit: Unit, at: Bookmark) -> None:
         self._tracker.saw(at)
         if unit.writes:
-            self._tracker.reads(self._cluster.primary, "")  # its COMMIT is still to come
+            # Its COMMIT is still to come.
+            self._tracker.reads(self._cluster.primary, "", self._cluster.lineage)
 
     def _sample(self, unit: Unit, server: Server) -> Bookmark | None:
         """An upper bound of what was read on a server, or None if that incarnation is gone."""
@@ -137,32 +150,49 @@ class Sightings:
             gone = backend.incarnation(connection) != self._tracker.incarnation
             return None if gone and server.role == "replica" else backend.seen(connection)
 
-    def prove(self) -> bool:
-        """See that the bookmark is not ahead of the primary; True if it was, and is dropped."""
-        tracker, primary = self._tracker, self._cluster.primary
-        if not primary.covers(tracker.bookmark):
-            try:
-                with primary.engine.sync_engine.connect() as connection:
-                    primary.ask(connection)
-                    at = self._cluster.backend.seen(connection)
-                if at is not None:
-                    primary.advance(at)
-            except CANNOT_CONNECT:
+    def prove(self, unit: Unit) -> bool:
+        """See that the bookmark is not ahead of the primary; True if it was, and is dropped.
+
+        Raises:
+            WriteLost: it names what the primary does not have.
+        """
+        tracker, cluster = self._tracker, self._cluster
+        before = tracker.proven
+        while True:
+            lineage, primary = cluster.lineage, cluster.primary
+            if tracker.unsampled is not None and tracker.lineage != lineage:
+                self.settle(unit)  # what was read before the primary was replaced
+            if not primary.covers(tracker.bookmark) and not self._ask(primary):
                 return False  # whoever needs the primary will hear of it; a replica may still do
-        head = primary.knowledge.at
-        if head is None:
-            raise ConfigurationError(_NO_POSITION)
-        same = head.history == tracker.bookmark.history
-        lost = self._cluster.backend.lost(head, tracker.bookmark) if same else None
-        if lost is not None:
-            raise WriteLost(f"the bookmark names writes that the database does not have: {lost}")
-        before, tracker.proven = tracker.proven, self._cluster.lineage
+            head = primary.knowledge.at
+            if head is None:
+                raise ConfigurationError(_NO_POSITION)
+            same = head.history == tracker.bookmark.history
+            lost = cluster.backend.lost(head, tracker.bookmark) if same else None
+            if lost is not None:
+                raise WriteLost(
+                    f"the bookmark names writes that the database does not have: {lost}"
+                )
+            if lineage == cluster.lineage:  # nothing has changed meanwhile
+                break
+        tracker.proven = lineage
         if head.covers(tracker.bookmark):
             return False
-        if before is not None or self._cluster.keys or self._cluster.stray_bookmarks == "error":
+        if before is not None or cluster.keys or cluster.stray_bookmarks == "error":
             raise WriteLost(
                 "the bookmark names writes that the primary does not have: it was restored to an "
                 "earlier state, or the bookmark was not handed out by it"
             )
         tracker.start_over(head)
+        return True
+
+    def _ask(self, primary: Server) -> bool:
+        try:
+            with primary.engine.sync_engine.connect() as connection:
+                primary.ask(connection)
+                at = self._cluster.backend.seen(connection)
+            if at is not None:
+                primary.advance(at)
+        except CANNOT_CONNECT:
+            return False
         return True

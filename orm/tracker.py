@@ -31,10 +31,12 @@ class Tracker:
         As long as the session stays on this incarnation of it, nothing there can go back in time.
         """
         self.incarnation = ""
+        self.lineage = 0
+        """The primary's (`Cluster.lineage`) when that was read."""
 
-    def reads(self, server: Server, incarnation: str) -> None:
+    def reads(self, server: Server, incarnation: str, lineage: int) -> None:
         """The session is about to see what `server` shows."""
-        self.unsampled, self.incarnation = server, incarnation
+        self.unsampled, self.incarnation, self.lineage = server, incarnation, lineage
 
     def saw(self, at: Bookmark) -> None:
         """All that was seen and written so far lies at or before `at`."""

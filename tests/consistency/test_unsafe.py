@@ -29,7 +29,7 @@ Patch = Callable[[pytest.MonkeyPatch], Any]
 def believed(self: Router, server: Server, connection: Connection) -> bool:
     """`Router._may_read` without its questions."""
     connection.begin()
-    self._tracker.reads(server, self.cluster.backend.incarnation(connection))
+    self._tracker.reads(server, self.cluster.backend.incarnation(connection), self.cluster.lineage)
     return True
 
 

@@ -100,6 +100,48 @@ async def test_a_lost_write_is_said_to_be_lost(cluster: Cluster, driver) -> None
             assert "on top of it" not in await emails(session)
 
 
+@pytest.mark.parametrize("seen_on", ["primary", "replica", "replica that is gone"])
+async def test_what_was_only_read_may_be_lost_as_well(
+    cluster: Cluster, driver, seen_on: str
+) -> None:
+    old, (one, two) = cluster.primary, cluster.standbys
+    async with migrated(cluster, driver, max_wait=5) as db:
+        one.partition()
+        token = await add(db, "lost")
+        async with db.session("first-primary" if seen_on == "primary" else token) as reader:
+            assert await emails(reader) == {"lost"}
+            assert reader.last_route.role == seen_on.split()[0]
+            await reader.commit()
+            old.kill()
+            if seen_on.endswith("gone"):
+                two.kill()
+            cluster.promote(one)
+            await roles(db)
+            for number in range(50):  # until the log is longer than it was
+                await add(db, f"{number}")
+            for _ in range(2):
+                reader.add(User(email="in ignorance"))
+                with pytest.raises(WriteLost):
+                    await reader.commit()
+                await reader.rollback()
+
+
+async def test_a_commit_on_a_primary_that_was_replaced_is_lost(cluster: Cluster, driver) -> None:
+    one, two = cluster.standbys
+    async with migrated(cluster, driver) as db, db.session() as late:
+        late.add(User(email="lost"))
+        await late.flush()
+        one.partition()
+        two.partition()
+        cluster.promote(one)
+        two.follow(one)
+        assert (await roles(db))["replica-1"] == "primary"
+        await late.commit()  # the old primary still runs
+        await add(db, "new")
+        with pytest.raises(WriteLost):
+            await emails(late)
+
+
 async def test_an_old_primary_that_still_runs_serves_nobody(cluster: Cluster, driver) -> None:
     old, (one, two) = cluster.primary, cluster.standbys
     async with migrated(cluster, driver) as db:

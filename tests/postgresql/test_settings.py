@@ -71,7 +71,7 @@ async def test_row_level_security_on_the_primary_and_on_replicas(
     tenant = select(func.set_config("app.tenant", "1", True))
     notes = select(_NOTES.c.body)
     try:
-        async with make(user=_ROLE) as db, db.session() as session:
+        async with make(user=_ROLE, max_wait=5) as db, db.session() as session:
             await session.execute(tenant)  # a function: on the primary
             assert (await session.scalars(notes)).all() == ["mine"]
             assert served_by(session) == "primary"

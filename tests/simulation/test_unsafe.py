@@ -27,7 +27,7 @@ def believed(self: Router, server: Server, connection: Connection) -> bool:
         connection.begin()
     except DBAPIError:
         return False
-    self._tracker.reads(server, self.cluster.backend.incarnation(connection))
+    self._tracker.reads(server, self.cluster.backend.incarnation(connection), self.cluster.lineage)
     return True
 
 

@@ -67,19 +67,29 @@ def check(history: Iterable[Operation], *, losses: bool = False) -> list[Violati
         The violations that were found, the shortest history first; at most some hundreds, since
         one defect shows in many places.
     """
-    check_ = _Check(Order(history), losses)
+    operations = list(history)
+    lost = _missing(operations)
+    check_ = _Check(Order(operations, set(lost) if losses else ()), lost, losses)
     return sorted(check_.run(), key=lambda v: (len(v.history), v.history[-1].end))
 
 
+def _missing(history: Sequence[Operation]) -> list[Seen]:
+    """What was committed, and is not there in the end; nothing where nobody has looked."""
+    succeeded = [o for o in history if o.outcome == "ok"]
+    audits = [o for o in succeeded if o.kind == "audit"]
+    kept = {seen for audit in audits for seen in audit.reads}
+    return [seen for o in succeeded for seen in o.writes if audits and seen not in kept]
+
+
 class _Check:
-    def __init__(self, order: Order, losses: bool) -> None:
+    def __init__(self, order: Order, lost: list[Seen], losses: bool) -> None:
         self._order = order
         self._losses = losses
         self._operations = order.operations
         self._succeeded = [o for o in self._operations.values() if o.outcome == "ok"]
         self._audits = [o for o in self._succeeded if o.kind == "audit"]
         self._writes = self._written()
-        self._lost = self._missing() if self._audits else []
+        self._lost = lost
         self._gone = {(lost.key, lost.writer) for lost in self._lost}
 
     def _written(self) -> dict[str, set[Seen]]:
@@ -90,10 +100,6 @@ class _Check:
                 if seen.writer in written:
                     written[seen.writer].add(seen)
         return written
-
-    def _missing(self) -> list[Seen]:
-        kept = {seen for audit in self._audits for seen in audit.reads}
-        return [seen for o in self._succeeded for seen in o.writes if seen not in kept]
 
     def run(self) -> Iterator[Violation]:
         for operation in self._succeeded:

@@ -26,8 +26,8 @@ __all__ = ["plan", "run"]
 
 _DRIVERS: Final[tuple[Literal["asyncpg", "psycopg"], ...]] = ("asyncpg", "psycopg")
 _UNSOUND: Final = frozenset({"promote"})
-"""The faults after which promises are known to be broken. They are to be asked for: a session whose
-server is gone before it was asked how far its reads went is not told that they may be lost."""
+"""The faults with which some trials find violations that are not explained yet, be it the routing
+or how servers rejoin. They are to be asked for."""
 
 _SHORTEST, _LONGEST = 0.02, 0.4  # seconds from one fault to the next, and that one lasts
 

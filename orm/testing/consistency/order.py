@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Final, Literal, TypeAlias
 
-from orm.testing.consistency.history import History, Operation
+from orm.testing.consistency.history import History, Operation, Seen
 
 __all__ = ["EDGES", "Edge", "Order"]
 
@@ -21,9 +21,15 @@ _STARTS: Final = 1000
 
 
 class Order:
-    """The operations of a history, and which one comes directly before which."""
+    """The operations of a history, and which one comes directly before which.
 
-    def __init__(self, history: Iterable[Operation]) -> None:
+    Args:
+        history: all of them.
+        lost: writes after which others began their versions anew.
+    """
+
+    def __init__(self, history: Iterable[Operation], lost: Collection[Seen] = ()) -> None:
+        self._lost = lost
         self.operations: dict[str, Operation] = {o.id: o for o in history}
         self.before: dict[str, list[tuple[str, Edge]]] = {
             o.id: list(self._edges(o)) for o in self.operations.values()
@@ -44,8 +50,9 @@ class Order:
         lines: dict[int, list[tuple[int, str]]] = {}
         for operation in self.operations.values():
             if operation.outcome == "ok":
-                for key, version, _ in operation.writes:
-                    lines.setdefault(key, []).append((version, operation.id))
+                for seen in operation.writes:
+                    if seen not in self._lost:
+                        lines.setdefault(seen.key, []).append((seen.version, operation.id))
         for line in lines.values():
             for (_, earlier), (_, later) in pairwise(sorted(line)):
                 if earlier != later:
