@@ -67,4 +67,12 @@ def _line(server: "ServerStatus") -> str:
         state = f"{counted(server.behind, server.unit)} behind" if server.behind else "up to date"
         if server.behind and server.seconds is not None:
             state += f", {server.seconds:.1f} s"
-    return f"{server.name:<12}{server.role:<10}{state:<31} {server.url}"
+    return f"{server.name:<12}{server.role:<10}{state:<31} {server.url}{_history(server)}"
+
+
+def _history(server: "ServerStatus") -> str:
+    """Where an engine tells one timeline of a database from another; it is in the last of them."""
+    if server.at is None:
+        return ""
+    timeline, _ = max(server.at.position, key=lambda part: (part[1], len(part[0]), part[0]))
+    return f" (history {server.at.history}, timeline {timeline})" if timeline else ""

@@ -42,6 +42,8 @@ async def test_a_standby_that_stands_still(servers: PostgreSQL) -> None:
     assert primary["seconds"] is None
     assert "bytes behind, " in shown.output.splitlines()[1]
     assert "up to date" in shown.output.splitlines()[2]
+    history = f"(history {primary['at']['history']}, timeline 1)"
+    assert all(line.endswith(history) for line in shown.output.splitlines())
 
 
 async def test_roles_are_what_servers_say(servers: PostgreSQL) -> None:
