@@ -66,7 +66,7 @@ class Proxy:
             task.cancel()
 
     def cut_at(self, words: bytes) -> None:
-        """Break the next connection whose client sends these words, as soon as they are delivered.
+        """Break the next connection whose client sends these words; they are delivered.
 
         Args:
             words: such as ``b"COMMIT"``, whose outcome nobody is told; nothing: break none.
@@ -84,8 +84,8 @@ class Proxy:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
             ends.append(far_writer)
             await _first(
-                self._forward(reader, far_writer, to_server=True),
-                self._forward(far_reader, writer, to_server=False),
+                self._forward(reader, far_writer, client=writer),
+                self._forward(far_reader, writer),
             )
         except (OSError, asyncio.CancelledError):
             return  # an end is gone, or `cut`, which asyncio would report as an error
@@ -94,7 +94,11 @@ class Proxy:
                 end.transport.abort()
 
     async def _forward(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to_server: bool
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        client: asyncio.StreamWriter | None = None,
     ) -> None:
         """What arrives while something is under way is not held up by it."""
         loop = asyncio.get_running_loop()
@@ -107,11 +111,14 @@ class Proxy:
                 await self._open.wait()
                 if not data:
                     return
+                cut = client is not None and bool(self._fatal) and self._fatal in data
+                if client is not None and cut:
+                    self._fatal = b""
+                    client.transport.abort()
                 writer.write(data)
                 await writer.drain()
-                if to_server and self._fatal and self._fatal in data:
-                    self._fatal = b""
-                    return
+                if cut:
+                    await asyncio.Event().wait()  # until there is an answer, which nobody hears
 
         async def receive() -> None:
             while data := await reader.read(65536):
