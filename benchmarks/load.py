@@ -127,9 +127,12 @@ async def load(url: str, clients: int, seconds: float, kill: Trouble, revive: Tr
 
 async def main(postgresql: bool, clients: int, seconds: float) -> None:
     """Start servers and application, and load them."""
-    kill: Trouble
-    revive: Trouble
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
+        kill: Trouble = partial(_post, f"{url}/replicas/2/kill")
+        revive: Trouble = partial(_post, f"{url}/replicas/2/revive")
         if postgresql:
             cluster = stack.enter_context(Cluster())
             urls = [server.url() for server in cluster.servers]
@@ -143,12 +146,6 @@ async def main(postgresql: bool, clients: int, seconds: float) -> None:
             rows = [{"id": number, "value": 0} for number in range(clients)]
             await connection.execute(insert(_COUNTERS), rows)
             await connection.commit()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
-        if not postgresql:
-            kill = partial(_post, f"{url}/replicas/2/kill")
-            revive = partial(_post, f"{url}/replicas/2/revive")
         server = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "uvicorn", "--factory", "benchmarks.load:application"),
             *("--port", str(port), "--log-level", "error"),
