@@ -18,6 +18,7 @@ EXTRAS = {
     "orm.demo.server": "uvicorn",
     "orm.telemetry.opentelemetry": "opentelemetry",
     "orm.telemetry.prometheus": "prometheus_client",
+    "orm.testing.conformance": "pytest",
     "orm.testing.plugin": "pytest",
     "orm.web.fastapi": "fastapi",
     "orm.web.litestar": "litestar",
