@@ -53,6 +53,10 @@ VERSION: Final = Table(
 )
 """Alembic's own table, as it makes it itself: one row, the last revision."""
 
+_ENTER: Final = TABLE.insert()
+_FIRST: Final = VERSION.insert()
+_NEXT: Final = VERSION.update()
+
 
 def is_there(connection: Connection) -> bool:
     """Whether the database has a ledger."""
@@ -106,9 +110,8 @@ def record(connection: Connection, row: Mapping[str, Any], *, after: str | None)
         row: the revision's.
         after: the revision before it; None if it is the first one.
     """
-    connection.execute(TABLE.insert(), row)
-    version = {"version_num": row["revision"]}
-    connection.execute(VERSION.insert() if after is None else VERSION.update(), version)
+    connection.execute(_ENTER, row)
+    connection.execute(_FIRST if after is None else _NEXT, {"version_num": row["revision"]})
 
 
 def set_version(connection: Connection, revision: str) -> None:

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from orm.bookmark import Bookmark
 from tests.migrations.support import COMMAND_LINES, ENGINES, Project
 
@@ -93,6 +95,17 @@ def test_the_database_cannot_be_opened(project: Project, command_line: str) -> N
     local = '[tool.orm]\nlocal = "sqlite+aiosqlite:///nowhere/app.db"\n'
     settings.write_text(settings.read_text() + local)
     assert "the folder of the database does not exist" in project.refusal(command_line)
+
+
+@pytest.mark.parametrize("command", ["list", "check"])
+def test_a_folder_that_is_not_there_is_no_empty_database(project: Project, command: str) -> None:
+    project.revision(1, USERS)
+    settings = project.folder / "pyproject.toml"
+    local = '[tool.orm]\nlocal = "sqlite+aiosqlite:///nowhere/app.db"\n'
+    settings.write_text(settings.read_text() + local)
+    result = project.orm(command, "--local")
+    assert result.exit_code != 0
+    assert "the folder of the database does not exist" in result.output
 
 
 @COMMAND_LINES

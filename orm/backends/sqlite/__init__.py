@@ -50,7 +50,7 @@ class SQLiteBackend:
         return migrating(connection, file_of(connection), patience)
 
     def is_absent(self, url: URL) -> bool:
-        return not file_at(url).exists()
+        return engines.is_absent(url)
 
     def reader_engine(self, url: URL, **options: Any) -> AsyncEngine:
         return engines.reader_engine(url, **options)

@@ -5,6 +5,8 @@ from itertools import islice
 
 from sqlalchemy import Connection, text
 
+from orm.backends.sqlite.driver import in_one_hop
+
 __all__ = ["dangling", "summary"]
 
 _SHOWN = 5
@@ -17,7 +19,7 @@ def dangling(connection: Connection) -> Counter[str]:
     """
     found: Counter[str] = Counter()
     columns: dict[tuple[str, int], str] = {}
-    for table, row, parent, number in connection.execute(text("PRAGMA foreign_key_check")):
+    for table, row, parent, number in in_one_hop(connection, "PRAGMA foreign_key_check"):
         key = (table, number)
         if key not in columns:
             columns[key] = ", ".join(

@@ -22,7 +22,14 @@ from orm.backends.sqlite.files import file_at, identity
 from orm.backends.sqlite.position import note_changes, raise_position
 from orm.exceptions import ConfigurationError
 
-__all__ = ["incarnation", "migration_engine", "reader_engine", "snapshot_engine", "writer_engine"]
+__all__ = [
+    "incarnation",
+    "is_absent",
+    "migration_engine",
+    "reader_engine",
+    "snapshot_engine",
+    "writer_engine",
+]
 
 _SETUP: Final = "PRAGMA busy_timeout = 5000; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = {};"
 _WRITER_SETUP: Final = "PRAGMA journal_mode = WAL;" + _SETUP
@@ -59,11 +66,20 @@ def migration_engine(url: URL, **options: Any) -> Engine:
     return engine
 
 
+def is_absent(url: URL) -> bool:
+    """Whether the file is not there yet; its folder has to be."""
+    return not _place(url).exists()
+
+
 def _writable(url: URL) -> URL:
+    return url.set(database=str(_place(url)))
+
+
+def _place(url: URL) -> Path:
     file = file_at(url)
     if not file.parent.is_dir():
         raise ConfigurationError(f"the folder of the database does not exist: {file.parent}")
-    return url.set(database=str(file))
+    return file
 
 
 def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
