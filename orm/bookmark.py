@@ -56,8 +56,13 @@ class Bookmark:
         """Whether a server that is here has everything that `other` stands for."""
         if self.history != other.history:
             return False
+        if self.position == other.position:  # as a rule, while nobody writes
+            return True
         mine = dict(self.position)
-        return all(mine.get(domain, -1) >= sequence for domain, sequence in other.position)
+        for domain, sequence in other.position:  # noqa: SIM110 -- twice as fast, for each read
+            if mine.get(domain, -1) < sequence:
+                return False
+        return True
 
     def merge(self, other: "Bookmark") -> "Bookmark":
         """The least bookmark that covers both.
@@ -67,8 +72,10 @@ class Bookmark:
         """
         if self.history != other.history:
             raise ForeignBookmark("bookmarks of two different databases cannot be merged")
-        if other.position == self.position and other.shown <= self.shown:
+        if other.shown <= self.shown and self.covers(other):
             return self
+        if self.shown <= other.shown and other.covers(self):
+            return other
         merged = dict(self.position)
         for domain, sequence in other.position:
             merged[domain] = max(sequence, merged.get(domain, -1))

@@ -1,10 +1,10 @@
 """The servers of one database, and the rules that all its sessions share."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,14 +12,30 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from orm.backends import Backend
 from orm.bookmark import Bookmark
 from orm.constraint import Constraint, parse
-from orm.exceptions import DatabaseClosed, ForeignBookmark, NotCaughtUp
+from orm.exceptions import ConfigurationError, DatabaseClosed, ForeignBookmark, NotCaughtUp
 from orm.routing import Route
 from orm.tracker import Tracker
 from orm.watcher import Server, Watcher
 
-__all__ = ["Cluster"]
+__all__ = ["Cluster", "refuse_autocommit"]
 
 _log = logging.getLogger(__name__)
+
+
+def refuse_autocommit(options: Mapping[str, Any]) -> None:
+    """See that what may write is in a transaction.
+
+    Args:
+        options: of an engine or a connection on the primary.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if str(options.get("isolation_level", "")).upper() == "AUTOCOMMIT":
+        raise ConfigurationError(
+            "AUTOCOMMIT on the primary would write past the position that bookmarks rest on: "
+            "use a transaction, or a connection of your own for what cannot run in one"
+        )
 
 
 @dataclass(kw_only=True)

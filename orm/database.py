@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from orm.backends import backend_for
-from orm.cluster import Cluster
+from orm.cluster import Cluster, refuse_autocommit
 from orm.connection import BookmarkConnection
 from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, DatabaseClosed, NotCaughtUp, ReplicaUnavailable
@@ -68,6 +68,7 @@ class Database:
         url = _url(primary)
         backend = backend_for(url)
         options = dict(engine_options or {})
+        refuse_autocommit(options | dict(options.get("execution_options", {})))
         if max_wait < 0:
             raise ConfigurationError("max_wait is a number of seconds, 0 or more")
         if stray_bookmarks not in ("primary", "error"):

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from orm._greenlet import await_
 from orm.bookmark import Bookmark
-from orm.cluster import Cluster
+from orm.cluster import Cluster, refuse_autocommit
 from orm.exceptions import NotCaughtUp, ReadOnlyError
 from orm.routing import Reason, Route, choose, describe
 from orm.sightings import CANNOT_CONNECT, Sightings
@@ -88,8 +88,13 @@ class Router:
         return self.cluster.writer.sync_engine
 
     def began(self, connection: Connection) -> None:
-        """The transaction has a new connection."""
+        """The transaction has a new connection.
+
+        Raises:
+            ConfigurationError: it is in autocommit.
+        """
         if connection.engine is self.cluster.writer.sync_engine:
+            refuse_autocommit(connection.get_execution_options())
             self._unit.writer = connection
 
     def wrote(self) -> None:
@@ -124,7 +129,9 @@ class Router:
         unit, self._unit = self._unit, Unit()
         if unit.connection is not None or unit.writer is not None:
             self._tracker.first_primary = False
-        if unit.held or unit.streams:
+        if len(unit.held) == 1 and not unit.streams:  # as a rule
+            unit.held[0].close()
+        elif unit.held or unit.streams:
             with ExitStack() as stack:  # whatever fails or is cancelled, the rest is given back too
                 for connection in unit.held:
                     stack.callback(connection.close)

@@ -3,10 +3,11 @@
 import asyncio
 import random
 import threading
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, func, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InvalidRequestError
 
 from models import Post, User
 from orm import Bookmark, Database
@@ -58,8 +59,21 @@ async def test_autocommit_on_the_primary_is_refused(db: Database) -> None:
     async with db.session() as session:
         with pytest.raises(ConfigurationError, match="AUTOCOMMIT"):
             await session.connection(execution_options=autocommit)
+        await session.rollback()
+        session.add(User(email="ada"))
+        await session.commit()
+        connection = await session.connection()
+        with pytest.raises(InvalidRequestError, match="may not be altered"):
+            await connection.execution_options(**autocommit)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"isolation_level": "AUTOCOMMIT"}, {"execution_options": {"isolation_level": "autocommit"}}],
+)
+def test_autocommit_for_all_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="AUTOCOMMIT"):
-        db.cluster.writer.execution_options(**autocommit)
+        Database("sqlite+aiosqlite:///app.db", engine_options=options)
 
 
 # Many at once --------------------------------------------------------------------------------

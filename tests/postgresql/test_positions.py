@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from sqlalchemy import insert, select, text
+from sqlalchemy.exc import IntegrityError
 
 from models import User
 from orm import Database
@@ -156,3 +157,16 @@ async def test_a_commit_whose_settings_were_reloaded_is_at_or_before_its_positio
     finally:
         primary.set("synchronous_commit", "on")
         primary.set("wal_writer_delay", "200")
+
+
+async def test_a_commit_that_is_refused(servers: PostgreSQL) -> None:
+    async with servers.migrated() as db, db.session() as session:
+        await session.execute(
+            text("CREATE TABLE one (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+        )
+        await session.commit()
+        await session.execute(text("INSERT INTO one VALUES (1), (1)"))
+        with pytest.raises(IntegrityError):
+            await session.commit()
+        await session.execute(text("INSERT INTO one VALUES (1)"))
+        await session.commit()

@@ -9,7 +9,6 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm.backends.postgresql.driver import arguments, in_transaction
 from orm.backends.postgresql.position import UNSURE, identify
-from orm.exceptions import ConfigurationError
 
 __all__ = ["reader_engine", "snapshot_engine", "writer_engine"]
 
@@ -18,12 +17,15 @@ _STREAMS: Final = "orm.postgresql.streams"
 
 def writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write."""
-    engine = create_async_engine(url, **arguments(url, options))
+    given = arguments(url, options)
+    if url.get_driver_name() == "psycopg":
+        from orm.backends.postgresql.one_trip import SamplingConnection
+
+        given["connect_args"].setdefault("async_creator_fn", SamplingConnection.connect)
+    engine = create_async_engine(url, **given)
     _prepare(engine)
     event.listen(engine.sync_engine, "do_execute", _note_settings)
     event.listen(engine.sync_engine, "do_execute_no_params", _note_settings)
-    event.listen(engine.sync_engine, "set_connection_execution_options", _refuse_autocommit)
-    event.listen(engine.sync_engine, "set_engine_execution_options", _refuse_autocommit)
     return engine
 
 
@@ -89,14 +91,6 @@ def _execute(connection: Any, statement: str) -> None:
         cursor.execute(statement)
     finally:
         cursor.close()
-
-
-def _refuse_autocommit(_: Any, options: dict[str, Any]) -> None:
-    if str(options.get("isolation_level", "")).upper() == "AUTOCOMMIT":
-        raise ConfigurationError(
-            "AUTOCOMMIT on the primary would write past the position that bookmarks rest on: "
-            "use a transaction, or a connection of your own for what cannot run in one"
-        )
 
 
 def _explain(context: ExceptionContext) -> None:

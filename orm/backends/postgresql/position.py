@@ -20,6 +20,7 @@ from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError
 
 __all__ = [
+    "COMMITTED",
     "UNSURE",
     "behind",
     "committed",
@@ -40,6 +41,7 @@ _HISTORY: Final = "orm.postgresql.history"
 _INCARNATION: Final = "orm.postgresql.incarnation"
 _FORKS: Final = "orm.postgresql.forks"
 _LOADED: Final = "orm.postgresql.loaded"
+_SEGMENT: Final = "orm.postgresql.segment"
 _STANDBY: Final = "orm.postgresql.standby"
 _TIMELINE: Final = "orm.postgresql.timeline"
 UNSURE: Final = "orm.postgresql.unsure"
@@ -47,7 +49,8 @@ UNSURE: Final = "orm.postgresql.unsure"
 
 _IDENTITY: Final = """\
 SELECT system_identifier::text, extract(epoch FROM pg_postmaster_start_time())::text,
-    extract(epoch FROM pg_conf_load_time())::text
+    extract(epoch FROM pg_conf_load_time())::text,
+    pg_size_bytes(current_setting('wal_segment_size'))
 FROM pg_control_system()"""
 
 # Its position comes first, and its timeline after it: a standby that moves to the next timeline
@@ -66,24 +69,14 @@ SELECT
     s.system_identifier::text AS history
 FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s"""
 
-# The insert position counts the header of the next page as soon as a record ends at a page's end
-# (24 bytes; 40 at a segment's start), which nobody reaches while the server is idle.
-_INSERTED: Final = """\
-(SELECT i.lsn - CASE (i.lsn - '0/0') % 8192
-    WHEN 24 THEN 24
-    WHEN 40 THEN CASE (i.lsn - '0/0') % pg_size_bytes(current_setting('wal_segment_size'))
-        WHEN 40 THEN 40 ELSE 0 END
-    ELSE 0 END
-FROM (SELECT pg_current_wal_insert_lsn() AS lsn) AS i)"""
-
 # While a long commit record is being applied, what it commits is visible before the position of
 # the replay says so; 65,536 bytes are the most that such a record was ever seen to take.
-_SEEN: Final = f"""\
+_SEEN: Final = """\
 SELECT
     (CASE WHEN pg_is_in_recovery() THEN
         least(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()),
               pg_last_wal_replay_lsn() + 65536)
-        ELSE {_INSERTED} END
+        ELSE pg_current_wal_insert_lsn() END
         - '0/0')::bigint AS at,
     pg_is_in_recovery() AS standby,
     CASE WHEN pg_is_in_recovery() THEN (SELECT received_tli FROM pg_stat_wal_receiver)
@@ -92,22 +85,21 @@ SELECT
     EXISTS (SELECT FROM pg_stat_wal_receiver) AS receives,
     greatest(c.timeline_id, r.min_recovery_end_timeline) AS replayed,
     CASE WHEN pg_is_in_recovery() OR current_setting('server_version_num')::integer < 170000
-        THEN false ELSE pg_current_wal_flush_lsn() < {_INSERTED} END AS unflushed,
+        THEN NULL ELSE (pg_current_wal_flush_lsn() - '0/0')::bigint END AS flushed,
     CASE WHEN pg_is_in_recovery()
         THEN pg_snapshot_xmax(pg_current_snapshot())::text::bigint ELSE 0 END AS shown
 FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r"""
 
-# A synchronous commit is flushed by now. One that was not, or of which that is not known, is
-# certain to lie before the insert position.
 _FLUSH: Final = "SELECT pg_logical_emit_message(false, 'orm', '', true)"
 
-_COMMITTED: Final = f"""\
-SELECT
-    (pg_current_wal_flush_lsn() - '0/0')::bigint,
-    ({_INSERTED} - '0/0')::bigint,
-    current_setting('synchronous_commit'),
-    extract(epoch FROM pg_conf_load_time())::text,
-    ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer"""
+# A synchronous commit is flushed by now. One that was not, or of which that is not known, is
+# certain to lie before the insert position. To plan anything cleverer takes longer than to ask.
+COMMITTED: Final = """\
+SELECT pg_current_wal_flush_lsn()::text, pg_current_wal_insert_lsn()::text,
+    current_setting('synchronous_commit'), extract(epoch FROM pg_conf_load_time())::text,
+    pg_walfile_name(pg_current_wal_insert_lsn())
+WHERE NOT pg_is_in_recovery()"""
+"""No row on a standby, where only a transaction that has read can be committed."""
 
 _FORK: Final = re.compile(r"^\s*(\d+)\s+([0-9A-F]+)/([0-9A-F]+)", re.MULTILINE)
 _KEPT: Final = 16
@@ -116,7 +108,7 @@ _KEPT: Final = 16
 
 def identify(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
     """Learn which server, since which start, a new connection leads to."""
-    system, started, record.info[_LOADED] = fetch(connection, _IDENTITY)
+    system, started, record.info[_LOADED], record.info[_SEGMENT] = fetch(connection, _IDENTITY)
     record.info[_HISTORY] = system
     record.info[_INCARNATION] = f"{system}-{started}"
 
@@ -153,11 +145,12 @@ def seen(connection: Connection) -> Bookmark | None:
     timeline = _timeline(connection, row)
     if timeline is None or row.at is None:
         return None
-    if not row.standby and row.unflushed:
+    at = row.at if row.standby else _end_of_record(connection, row.at)
+    if row.flushed is not None and row.flushed < at:
         # What is inserted and not flushed, by a read's hint bits perhaps, may wait for long until
         # somebody commits, and so would who must see it on a standby.
         connection.execute(text(_FLUSH))
-    return _bookmark(connection, {timeline: row.at}, row.shown)
+    return _bookmark(connection, {timeline: at}, row.shown)
 
 
 def written(connection: Connection) -> Bookmark | None:
@@ -168,8 +161,8 @@ def written(connection: Connection) -> Bookmark | None:
     return None if at is None else replace(at, shown=last)
 
 
-def committed(connection: Connection, *, wrote: bool) -> Bookmark:
-    """The position of the commit that has just succeeded.
+def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
+    """The position of the commit that has just succeeded; None on a standby.
 
     Args:
         connection: which has committed, and has begun nothing since.
@@ -177,15 +170,21 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark:
             nothing, and may have seen what others had not flushed.
     """
     dbapi: Any = connection.connection.dbapi_connection
-    flushed, inserted, mode, loaded, timeline = fetch(dbapi, _COMMITTED)
+    row = getattr(dbapi.driver_connection, "sampled", None) or fetch(dbapi, COMMITTED)
+    if row is None:
+        return None
+    flushed, inserted, mode, loaded, file = row
     # Settings that were loaded since the last time may not be those that the commit was made with.
     same, connection.info[_LOADED] = connection.info.get(_LOADED) == loaded, loaded
     certain = wrote and mode != "off" and not connection.info.pop(UNSURE, False) and same
-    return _bookmark(connection, {timeline: flushed if certain else inserted})
+    at = _parsed(flushed) if certain else _end_of_record(connection, _parsed(inserted))
+    return _bookmark(connection, {int(file[:8], 16): at})
 
 
 def is_later(at: Bookmark, than: Bookmark) -> bool:
     """Whether it is on a later timeline."""
+    if len(at.position) == len(than.position) == 1 and at.position[0][0] == than.position[0][0]:
+        return False  # as a rule
     return _timelines(at)[-1] > _timelines(than)[-1]
 
 
@@ -285,6 +284,22 @@ def _read_forks(connection: Connection, timeline: int) -> dict[int, int]:
 def _bookmark(connection: Connection, at: dict[int, int], shown: int = 0) -> Bookmark:
     pairs = sorted((str(timeline), lsn) for timeline, lsn in at.items())
     return Bookmark(connection.info[_HISTORY], tuple(pairs), shown)
+
+
+def _end_of_record(connection: Connection, inserted: int) -> int:
+    """Where the last record ends, given the insert position.
+
+    That counts the header of the next page as soon as a record ends at a page's end (24 bytes; 40
+    at a segment's start), which nobody reaches while the server is idle.
+    """
+    if inserted % connection.info[_SEGMENT] == 40:
+        return inserted - 40
+    return inserted - 24 if inserted % 8192 == 24 else inserted
+
+
+def _parsed(lsn: str) -> int:
+    high, low = lsn.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
 
 
 def _lsn(at: int) -> str:

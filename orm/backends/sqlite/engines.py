@@ -90,8 +90,6 @@ def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
     event.listen(sync, "commit", raise_position)
     _clean_up(sync)
     event.listen(sync, "handle_error", _explain)
-    event.listen(sync, "set_connection_execution_options", _refuse_autocommit)
-    event.listen(sync, "set_engine_execution_options", _refuse_autocommit)
     return engine
 
 
@@ -100,14 +98,6 @@ def _begin_immediate(connection: Connection) -> None:
     # waiting (SQLite "Isolation": SQLITE_BUSY_SNAPSHOT).
     in_one_hop(connection, "BEGIN IMMEDIATE")
     note_changes(connection)
-
-
-def _refuse_autocommit(_: Any, options: dict[str, Any]) -> None:
-    if str(options.get("isolation_level", "")).upper() == "AUTOCOMMIT":
-        raise ConfigurationError(
-            "AUTOCOMMIT on the primary would write past the position that bookmarks rest on: "
-            "use a transaction, or a connection of your own for what cannot run in one"
-        )
 
 
 # Readers -----------------------------------------------------------------------------------
