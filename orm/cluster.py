@@ -49,6 +49,7 @@ class Cluster:
         primary: the primary, for plain reads.
         replicas: all replicas.
         watcher: keeps the knowledge of all servers fresh.
+        shared: whether a connection may lead to another server with each transaction.
         max_wait: seconds that a read may wait for a replica before the primary serves it.
         fallback: whether the primary serves reads that no replica can serve.
         keys: secret keys of bookmarks; the first one signs.
@@ -62,6 +63,7 @@ class Cluster:
     primary: Server
     replicas: Sequence[Server]
     watcher: Watcher
+    shared: bool
     max_wait: float
     fallback: bool
     keys: Sequence[bytes]

@@ -43,6 +43,10 @@ class Database:
             serves it; 0 never waits.
         fallback: whether the primary serves the reads that no replica can serve in time. If not,
             they raise `NotCaughtUp`.
+        shared: whether the URLs lead to a pooler that gives each transaction a server connection,
+            such as PgBouncer in transaction mode. Where a server is, is then asked in each
+            transaction that reads from it: two more round trips. Transactions that are begun
+            read-only go to the primary.
         bookmark_keys: secret keys that sign bookmarks: the first one signs, all are accepted.
         stray_bookmarks: what a session does that is started from a bookmark of another database,
             or ahead of the primary: ``"primary"`` reads from the primary and starts anew,
@@ -61,6 +65,7 @@ class Database:
         replicas: int | Sequence[str | URL] = 0,
         max_wait: float = 0.05,
         fallback: bool = True,
+        shared: bool = False,
         bookmark_keys: Sequence[str | bytes] = (),
         stray_bookmarks: Literal["primary", "error"] = "primary",
         engine_options: Mapping[str, Any] | None = None,
@@ -88,8 +93,8 @@ class Database:
         for replica in urls:
             if replica.get_backend_name() != url.get_backend_name():
                 raise ConfigurationError("the primary and its replicas are of one engine family")
-        writer = backend.writer_engine(url, **options)
-        primary_server = Server("primary", "primary", url, backend, **options)
+        writer = backend.writer_engine(url, shared=shared, **options)
+        primary_server = Server("primary", "primary", url, backend, shared=shared, **options)
         replica_servers = [
             Server(
                 f"replica-{number + 1}",
@@ -97,6 +102,7 @@ class Database:
                 replica,
                 backend,
                 partial(self._damaged, number),
+                shared=shared,
                 **options,
             )
             for number, replica in enumerate(urls)
@@ -104,10 +110,11 @@ class Database:
         self._cluster = Cluster(
             backend=backend,
             writer=writer,
-            new_writer=partial(backend.writer_engine, **options),
+            new_writer=partial(backend.writer_engine, shared=shared, **options),
             primary=primary_server,
             replicas=replica_servers,
             watcher=Watcher([primary_server, *replica_servers]),
+            shared=shared,
             max_wait=max_wait,
             fallback=fallback,
             keys=tuple(k.encode() if isinstance(k, str) else k for k in bookmark_keys),

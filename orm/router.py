@@ -104,8 +104,8 @@ class Router:
     def committed(self) -> None:
         """COMMIT has just succeeded, and the connection is still at hand."""
         writer = self._unit.writer
-        if writer is None:
-            return
+        if writer is None or self.cluster.shared:
+            return  # on a shared connection it would be asked of another than has committed
         try:
             at = self.cluster.backend.committed(writer, wrote=self._unit.wrote)
         except DBAPIError:
@@ -169,7 +169,10 @@ class Router:
         waited, clock = 0.0, get_running_loop().time
         deadline = clock() + cluster.max_wait  # servers behind one address may answer in turn
         turn = next(cluster.turns)
-        replicas = [server for server in cluster.replicas if server not in self._unit.failed]
+        unit = self._unit
+        replicas = [server for server in cluster.replicas if server not in unit.failed]
+        if cluster.shared and unit.read_only:
+            replicas = []
         while not tracker.first_primary:
             chosen = choose(
                 tracker.bookmark,
@@ -213,13 +216,17 @@ class Router:
     def _may_read(self, server: Server, connection: Connection) -> bool:
         """Whether a connection to a replica shows all that the session must see."""
         tracker = self._tracker
-        incarnation = self.cluster.backend.incarnation(connection)
-        known = server.knowledge
+        backend, known = self.cluster.backend, server.knowledge
         try:
-            if incarnation != known.incarnation:
-                known = server.ask(connection)  # what is known is of another incarnation
-                connection.rollback()  # so that the read's snapshot is a later one
-            connection.begin()
+            if server.shared:
+                connection.begin()  # from here on it is one server
+                known = server.ask(connection)
+            else:
+                if backend.incarnation(connection) != known.incarnation:
+                    known = server.ask(connection)  # what is known is of another incarnation
+                    connection.rollback()  # so that the read's snapshot is a later one
+                connection.begin()
+            incarnation = backend.incarnation(connection)
         except DBAPIError as error:
             server.fail(error)
             return False
@@ -239,6 +246,8 @@ class Router:
             reason = Reason.STRAY_BOOKMARK if tracker.stray else Reason.FIRST_PRIMARY
         elif not cluster.replicas:
             reason = Reason.NO_REPLICAS
+        elif cluster.shared and self._unit.read_only:
+            reason = Reason.ONE_SNAPSHOT
         elif cluster.fallback:
             reason = Reason.FALLBACK
         else:

@@ -24,6 +24,7 @@ class Reason(StrEnum):
     ASKED = "the statement asked for the primary"
     FALLBACK = "no replica has caught up"
     NO_REPLICAS = "there are no replicas"
+    ONE_SNAPSHOT = "behind a pooler only the primary has a snapshot that is new enough for certain"
     STRAY_BOOKMARK = "the bookmark is not of this database's history"
 
 

@@ -113,6 +113,16 @@ class Sightings:
             at = cluster.backend.written(connection)
         if at is None:
             raise ConfigurationError(_NO_POSITION)
+        self._see_primary(primary, at)
+        self._saw(unit, at)
+
+    def _see_primary(self, primary: Server, at: Bookmark) -> None:
+        """The primary has been asked about what was seen on a server that may have been another.
+
+        Raises:
+            WriteLost: the primary has changed since.
+        """
+        cluster, tracker = self._cluster, self._tracker
         if primary is cluster.primary:
             cluster.primary_at(at)
         if tracker.lineage != cluster.lineage and at.history == tracker.bookmark.history:
@@ -120,7 +130,6 @@ class Sightings:
                 "the server that this session has read from is gone, and the primary was replaced "
                 "meanwhile: what was read may be lost. Start a new session"
             )
-        self._saw(unit, at)
 
     def _settle_at(self, unit: Unit, server: Server) -> bool:
         try:
@@ -130,6 +139,8 @@ class Sightings:
                 raise
             return False
         if at is not None:
+            if server.shared and server is self._cluster.primary:
+                self._see_primary(server, at)
             self._saw(unit, at)
         return at is not None
 
@@ -147,8 +158,9 @@ class Sightings:
         if server.role == "primary" and unit.writer is not None and unit.writer.in_transaction():
             return backend.seen(unit.writer)  # who holds its readers may be waiting for this writer
         with server.engine.sync_engine.connect() as connection:
+            at = backend.seen(connection)  # and which server it is, if it is shared
             gone = backend.incarnation(connection) != self._tracker.incarnation
-            return None if gone and server.role == "replica" else backend.seen(connection)
+            return None if gone and server.role == "replica" else at
 
     def prove(self, unit: Unit) -> bool:
         """See that the bookmark is not ahead of the primary; True if it was, and is dropped.

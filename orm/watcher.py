@@ -60,6 +60,7 @@ class Server:
         url: where it is.
         backend: what its engine family can do.
         damaged: called when it turns out to be unreadable.
+        shared: whether each transaction may be on another server behind the URL.
         options: for the engine that serves sessions.
     """
 
@@ -70,12 +71,15 @@ class Server:
         url: URL,
         backend: Backend,
         damaged: Callable[[], None] = lambda: None,
+        *,
+        shared: bool = False,
         **options: Any,
     ) -> None:
-        engine = backend.reader_engine(url, **options)
+        engine = backend.reader_engine(url, shared=shared, **options)
         self.name = name
         self.role: Role = role
         self.url = url
+        self.shared = shared
         self.engine = engine
         self.snapshots = backend.snapshot_engine(engine)
         self.knowledge = Knowledge()
@@ -89,7 +93,10 @@ class Server:
         """When it last answered a probe, or failed to; on the monotonic clock."""
         self._backend = backend
         # A pool of its own, so that a crowded server can still be asked where it is.
-        self._probes = backend.reader_engine(url, pool_size=1, max_overflow=0)
+        alike = {k: v for k, v in options.items() if not k.startswith(("pool", "max_overflow"))}
+        self._probes = backend.reader_engine(
+            url, shared=shared, **(alike | {"pool_size": 1, "max_overflow": 0})
+        )
         self._damaged = damaged
         self._stalled: Bookmark | None = None
         self._nudged = asyncio.Event()

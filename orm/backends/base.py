@@ -64,12 +64,26 @@ class Backend(Protocol):
     new_columns_need_constants: bool
     """Whether a column that is added to a table with rows can have no default but a constant."""
 
-    def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
-        """The engine for transactions that may write, on the primary."""
+    def writer_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
+        """The engine for transactions that may write, on the primary.
+
+        Args and raises: as `reader_engine`. `committed` is not asked of shared connections.
+        """
         ...
 
-    def reader_engine(self, url: URL, **options: Any) -> AsyncEngine:
-        """A read-only engine in autocommit, on the primary or a replica."""
+    def reader_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
+        """A read-only engine, on the primary or a replica.
+
+        Args:
+            url: of the server.
+            shared: whether each transaction may be on another connection of the server's, or on
+                another server. It then has transactions whose every statement sees what is
+                committed when it begins; otherwise it is in autocommit.
+            options: of the user's, for the engine.
+
+        Raises:
+            ConfigurationError: this engine's connections are never shared.
+        """
         ...
 
     def snapshot_engine(self, reader: AsyncEngine) -> Engine:

@@ -168,5 +168,6 @@ async def test_a_commit_that_is_refused(servers: PostgreSQL) -> None:
         await session.execute(text("INSERT INTO one VALUES (1), (1)"))
         with pytest.raises(IntegrityError):
             await session.commit()
+        await session.rollback()
         await session.execute(text("INSERT INTO one VALUES (1)"))
         await session.commit()

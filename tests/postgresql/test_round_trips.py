@@ -15,6 +15,7 @@ async def test_commit_brings_its_position_along(servers: PostgreSQL, tmp_path: P
     """libpq writes down each message; a round trip ends with the server's ReadyForQuery."""
     async with servers.migrated() as db, db.session() as session:
         session.add(User(email="ada"))
+        await session.flush()
         connection = await (await session.connection()).get_raw_connection()
         driver: Any = connection.driver_connection
         with (tmp_path / "trace").open("wb") as trace:
@@ -22,7 +23,6 @@ async def test_commit_brings_its_position_along(servers: PostgreSQL, tmp_path: P
             await session.commit()
             token = await session.bookmark()
             driver.pgconn.untrace()
-        sent = (tmp_path / "trace").read_text()
-        assert sent.count("ReadyForQuery") == 2, "INSERT, and COMMIT"
+        assert (tmp_path / "trace").read_text().count("ReadyForQuery") == 1
         async with db.session(token) as later:
             assert (await later.scalars(select(User.email))).all() == ["ada"]

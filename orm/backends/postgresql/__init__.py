@@ -46,10 +46,14 @@ class PostgreSQLBackend:
     unit = "bytes"
     new_columns_need_constants = False
 
-    def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
+    def writer_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
+        if shared:
+            return engines.shared_writer_engine(url, **options)
         return engines.writer_engine(url, **options)
 
-    def reader_engine(self, url: URL, **options: Any) -> AsyncEngine:
+    def reader_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
+        if shared:
+            return engines.shared_reader_engine(url, **options)
         return engines.reader_engine(url, **options)
 
     def snapshot_engine(self, reader: AsyncEngine) -> Engine:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from orm.exceptions import ConfigurationError
 
-__all__ = ["arguments", "fetch", "in_transaction", "sqlstate"]
+__all__ = ["arguments", "fetch", "in_transaction", "sqlstate", "unprepared"]
 
 _CONNECT: Final = 5
 """Seconds after which a server that does not answer at all counts as unreachable."""
@@ -40,6 +40,24 @@ def arguments(url: URL, options: dict[str, Any], **settings: str) -> dict[str, A
                 f"{other!r} has no async driver: use postgresql+asyncpg:// or postgresql+psycopg://"
             )
     return options | {"connect_args": given}
+
+
+def unprepared(url: URL, options: dict[str, Any]) -> dict[str, Any]:
+    """Engine options whose statements leave nothing on a server that others use as well.
+
+    Args and raises: as `arguments`.
+    """
+    given = options.get("connect_args", {})
+    match url.get_driver_name():
+        case "asyncpg":
+            nothing = {
+                "statement_cache_size": 0,
+                "prepared_statement_cache_size": 0,
+                "prepared_statement_name_func": str,  # the statement without a name
+            }
+        case _:
+            nothing = {"prepare_threshold": None}
+    return options | {"connect_args": nothing | given}
 
 
 def fetch(connection: DBAPIConnection, query: str) -> Any:

@@ -7,11 +7,12 @@ from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from orm.backends.postgresql.driver import arguments, in_transaction
+from orm.backends.postgresql.driver import arguments, in_transaction, unprepared
 from orm.backends.postgresql.position import UNSURE, identify
 
-__all__ = ["reader_engine", "snapshot_engine", "writer_engine"]
+__all__ = ["reader_engine", "shared_reader_engine", "snapshot_engine", "writer_engine"]
 
+_NO_SETTINGS: Final = "unsupported startup parameter"
 _STREAMS: Final = "orm.postgresql.streams"
 
 
@@ -29,6 +30,13 @@ def writer_engine(url: URL, **options: Any) -> AsyncEngine:
     return engine
 
 
+def shared_writer_engine(url: URL, **options: Any) -> AsyncEngine:
+    """For transactions that may write, each of which may be on another connection."""
+    engine = create_async_engine(url, **arguments(url, unprepared(url, options)))
+    _mend(engine)
+    return engine
+
+
 def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     """Read-only and in autocommit: each statement sees what is committed when it begins."""
     readers = arguments(url, options, default_transaction_read_only="on")
@@ -37,6 +45,21 @@ def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     )
     _prepare(engine)
     return engine
+
+
+def shared_reader_engine(url: URL, **options: Any) -> AsyncEngine:
+    """Read-only transactions, each of which may be on another server, and stays there.
+
+    Poolers refuse settings that a connection begins with, and with REPEATABLE READ a position that
+    is asked first would be later than what the transaction then sees.
+    """
+    given: dict[str, Any] = options.get("execution_options", {})
+    said = {key: given[key] for key in given if key != "isolation_level"}
+    readers = {
+        "isolation_level": "READ COMMITTED",
+        "execution_options": said | {"postgresql_readonly": True},
+    }
+    return shared_writer_engine(url, **(options | readers))
 
 
 def snapshot_engine(reader: AsyncEngine) -> Engine:
@@ -52,8 +75,13 @@ def _note_settings(cursor: Any, statement: str, *parameters_and_context: Any) ->
 
 
 def _prepare(engine: AsyncEngine) -> None:
+    event.listen(engine.sync_engine, "connect", identify)
+    _mend(engine)
+
+
+def _mend(engine: AsyncEngine) -> None:
+    """Have errors say what to do, and streams end with their connection."""
     sync = engine.sync_engine
-    event.listen(sync, "connect", identify)
     event.listen(sync, "handle_error", _explain)
     event.listen(sync, "do_execute", _begin_stream)
     event.listen(sync, "do_execute_no_params", _begin_stream)
@@ -98,3 +126,5 @@ def _explain(context: ExceptionContext) -> None:
         context.sqlalchemy_exception.add_note(
             "Has this database been migrated? Run: orm migrations apply"
         )
+    if context.sqlalchemy_exception and _NO_SETTINGS in str(context.original_exception):
+        context.sqlalchemy_exception.add_note("Is it a pooler? Say so: Database(…, shared=True)")

@@ -66,7 +66,8 @@ SELECT
     EXISTS (SELECT FROM pg_stat_wal_receiver) AS receives,
     greatest(c.timeline_id, r.min_recovery_end_timeline) AS replayed,
     extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 AS age,
-    s.system_identifier::text AS history
+    s.system_identifier::text AS history,
+    extract(epoch FROM pg_postmaster_start_time())::text AS started
 FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s"""
 
 # While a long commit record is being applied, what it commits is visible before the position of
@@ -87,8 +88,11 @@ SELECT
     CASE WHEN pg_is_in_recovery() OR current_setting('server_version_num')::integer < 170000
         THEN NULL ELSE (pg_current_wal_flush_lsn() - '0/0')::bigint END AS flushed,
     CASE WHEN pg_is_in_recovery()
-        THEN pg_snapshot_xmax(pg_current_snapshot())::text::bigint ELSE 0 END AS shown
-FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r"""
+        THEN pg_snapshot_xmax(pg_current_snapshot())::text::bigint ELSE 0 END AS shown,
+    pg_size_bytes(current_setting('wal_segment_size')) AS segment,
+    s.system_identifier::text AS history,
+    extract(epoch FROM pg_postmaster_start_time())::text AS started
+FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s"""
 
 _FLUSH: Final = "SELECT pg_logical_emit_message(false, 'orm', '', true)"
 
@@ -109,12 +113,11 @@ _KEPT: Final = 16
 def identify(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
     """Learn which server, since which start, a new connection leads to."""
     system, started, record.info[_LOADED], record.info[_SEGMENT] = fetch(connection, _IDENTITY)
-    record.info[_HISTORY] = system
-    record.info[_INCARNATION] = f"{system}-{started}"
+    _note_identity(record.info, system, started)
 
 
 def incarnation(connection: Connection) -> str:
-    """Which server, since which start, the connection leads to."""
+    """Which server, since which start, the connection leads to, or has last led to if shared."""
     return str(connection.info[_INCARNATION])
 
 
@@ -127,7 +130,7 @@ def is_standby(connection: Connection) -> bool | None:
 def position(connection: Connection) -> Bookmark | None:
     """Everything up to here is visible to any later statement; None where nobody can tell."""
     row = connection.execute(text(_POSITION)).one()
-    connection.info[_HISTORY] = row.history
+    _note_identity(connection.info, row.history, row.started)
     connection.info[_AGE] = row.age
     timeline = _timeline(connection, row)
     if timeline is None or row.at is None:
@@ -142,10 +145,11 @@ def position(connection: Connection) -> Bookmark | None:
 def seen(connection: Connection) -> Bookmark | None:
     """Nothing that was read here lies after this; None where nobody can tell."""
     row = connection.execute(text(_SEEN)).one()
+    _note_identity(connection.info, row.history, row.started)
     timeline = _timeline(connection, row)
     if timeline is None or row.at is None:
         return None
-    at = row.at if row.standby else _end_of_record(connection, row.at)
+    at = row.at if row.standby else _end_of_record(row.at, row.segment)
     if row.flushed is not None and row.flushed < at:
         # What is inserted and not flushed, by a read's hint bits perhaps, may wait for long until
         # somebody commits, and so would who must see it on a standby.
@@ -177,7 +181,8 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
     # Settings that were loaded since the last time may not be those that the commit was made with.
     same, connection.info[_LOADED] = connection.info.get(_LOADED) == loaded, loaded
     certain = wrote and mode != "off" and not connection.info.pop(UNSURE, False) and same
-    at = _parsed(flushed) if certain else _end_of_record(connection, _parsed(inserted))
+    segment = connection.info[_SEGMENT]
+    at = _parsed(flushed) if certain else _end_of_record(_parsed(inserted), segment)
     return _bookmark(connection, {int(file[:8], 16): at})
 
 
@@ -230,6 +235,13 @@ def may_not_see(what: str, connection: Connection) -> ConfigurationError:
 
 
 # -------------------------------------------------------------------------------------------------
+
+
+def _note_identity(info: dict[Any, Any], system: str, started: str) -> None:
+    incarnation = f"{system}-{started}"
+    if info.get(_INCARNATION) != incarnation:
+        info[_HISTORY], info[_INCARNATION] = system, incarnation
+        info.pop(_TIMELINE, None)  # was that of another server
 
 
 def _timeline(connection: Connection, row: Any) -> int | None:
@@ -286,13 +298,13 @@ def _bookmark(connection: Connection, at: dict[int, int], shown: int = 0) -> Boo
     return Bookmark(connection.info[_HISTORY], tuple(pairs), shown)
 
 
-def _end_of_record(connection: Connection, inserted: int) -> int:
-    """Where the last record ends, given the insert position.
+def _end_of_record(inserted: int, segment: int) -> int:
+    """Where the last record ends, given the insert position and the size of segments.
 
     That counts the header of the next page as soon as a record ends at a page's end (24 bytes; 40
     at a segment's start), which nobody reaches while the server is idle.
     """
-    if inserted % connection.info[_SEGMENT] == 40:
+    if inserted % segment == 40:
         return inserted - 40
     return inserted - 24 if inserted % 8192 == 24 else inserted
 

@@ -19,7 +19,7 @@ from orm.backends.sqlite.files import file_at, file_of
 from orm.backends.sqlite.migrating import migrating
 from orm.backends.sqlite.snapshot import snapshot
 from orm.bookmark import Bookmark
-from orm.exceptions import MigrationError
+from orm.exceptions import ConfigurationError, MigrationError
 
 __all__ = ["SQLiteBackend"]
 
@@ -40,7 +40,8 @@ class SQLiteBackend:
     unit = "commits"
     new_columns_need_constants = True
 
-    def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
+    def writer_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
+        _refuse_shared(shared)
         return engines.writer_engine(url, **options)
 
     def migration_engine(self, url: URL, **options: Any) -> Engine:
@@ -52,7 +53,8 @@ class SQLiteBackend:
     def is_absent(self, url: URL) -> bool:
         return engines.is_absent(url)
 
-    def reader_engine(self, url: URL, **options: Any) -> AsyncEngine:
+    def reader_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
+        _refuse_shared(shared)
         return engines.reader_engine(url, **options)
 
     def snapshot_engine(self, reader: AsyncEngine) -> Engine:
@@ -160,3 +162,8 @@ class SQLiteBackend:
             for number in range(1, count + 1)
         ]
         return [FileCopy(source, file, primary.set(database=str(file))) for file in files]
+
+
+def _refuse_shared(shared: bool) -> None:
+    if shared:
+        raise ConfigurationError("shared=True is for servers behind a pooler, not for files")

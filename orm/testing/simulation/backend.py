@@ -22,10 +22,10 @@ class SimulatedBackend:
     has_fences = False
     unit = "commits"
 
-    def writer_engine(self, url: URL, **options: Any) -> AsyncEngine:
+    def writer_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
         return _engine(url, options, writes=True)
 
-    def reader_engine(self, url: URL, **options: Any) -> AsyncEngine:
+    def reader_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
         return _engine(url, options, writes=False)
 
     def snapshot_engine(self, reader: AsyncEngine) -> Engine:
