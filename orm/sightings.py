@@ -108,7 +108,7 @@ class Sightings:
         Raises:
             WriteLost: or it is not, since another primary has taken over.
         """
-        cluster, tracker, primary = self._cluster, self._tracker, self._cluster.primary
+        cluster, primary = self._cluster, self._cluster.primary
         with primary.engine.sync_engine.connect() as connection:
             at = cluster.backend.written(connection)
         if at is None:

@@ -1,10 +1,10 @@
-"""Several servers behind one address: each connection, or each transaction, is on the next one."""
+"""Several servers behind one address: each connection, or each transaction, is on any of them."""
 
 import asyncio
 import struct
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import cycle
+from random import Random
 from typing import Literal, NamedTuple, Self
 
 _NO_ENCRYPTION = (80877103, 80877104)  # PostgreSQL "SSLRequest", "GSSENCRequest"
@@ -27,7 +27,7 @@ class _Link(NamedTuple):
 
 
 class Pooler:
-    """As PgBouncer hands out server connections, only that each goes to the next server in turn.
+    """As PgBouncer hands out server connections, only that each may go to another server.
 
     Args:
         ports: of the servers, on the loopback interface.
@@ -37,9 +37,8 @@ class Pooler:
     def __init__(
         self, ports: Sequence[int], by: Literal["transaction", "connection"] = "transaction"
     ) -> None:
-        self.used: list[int] = []
-        """The ports of the servers that were given to clients, in order."""
-        self._targets = cycle(ports)
+        self._ports = ports
+        self._chance = Random(1)
         self._by = by
         self._idle: defaultdict[tuple[int, bytes], list[_Link]] = defaultdict(list)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,16 +104,14 @@ class Pooler:
             await asyncio.gather(listening, return_exceptions=True)
 
     async def _take(self, startup: bytes) -> tuple[int, _Link]:
-        at = next(self._targets)
+        at = self._chance.choice(self._ports)
         if idle := self._idle[at, startup]:
-            self.used.append(at)
             return at, idle.pop()
         at, server, _ = await self._connect(startup, at)
         return at, server
 
     async def _connect(self, startup: bytes, at: int | None = None) -> tuple[int, _Link, bytes]:
-        at = next(self._targets) if at is None else at
-        self.used.append(at)
+        at = self._chance.choice(self._ports) if at is None else at
         server = _Link(*await asyncio.open_connection("127.0.0.1", at))
         await server.send(startup)
         welcome = b""
