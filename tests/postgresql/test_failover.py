@@ -1,14 +1,16 @@
 """Failover never lies: what is still there is found, and what is gone is said to be."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from models import Base, User
 from orm import BookmarkSession, Database, NotCaughtUp, WriteLost
+from orm.routing import Reason
 from orm.testing.postgresql import Cluster, Server
 
 
@@ -251,3 +253,29 @@ async def test_without_any_server_the_error_says_so(cluster: Cluster, driver) ->
         with pytest.raises(NotCaughtUp, match="no server can serve this read"):
             async with db.session(token) as session:
                 await emails(session)
+
+
+@pytest.mark.parametrize("keys", [(), ("secret",)], ids=["unsigned", "signed"])
+async def test_who_has_a_commit_that_a_crash_lost_does_not_wait(
+    cluster: Cluster, driver, keys
+) -> None:
+    """An asynchronous one; the position is then one that was never reached."""
+    cluster.primary.set("wal_writer_delay", "10000")
+    async with migrated(cluster, driver, bookmark_keys=keys, max_wait=0.05) as db:
+        await add(db, "kept")
+        async with db.session() as session:
+            await session.execute(text("SET LOCAL synchronous_commit = off"))
+            session.add_all(User(email=f"lost {number}") for number in range(500))
+            await session.commit()
+            token = await session.bookmark()
+        cluster.primary.kill()
+        cluster.primary.start()
+        await db.status()
+        async with asyncio.timeout(5), db.session(token) as session:
+            if keys:
+                with pytest.raises(WriteLost, match="does not have"):
+                    await emails(session)
+            else:
+                assert await emails(session) == {"kept"}
+                assert session.last_route
+                assert session.last_route.reason is Reason.STRAY_BOOKMARK
