@@ -18,7 +18,7 @@ from orm.exceptions import NotCaughtUp, ReadOnlyError
 from orm.routing import Reason, Route, choose, describe
 from orm.sightings import CANNOT_CONNECT, Sightings
 from orm.tracker import Tracker
-from orm.unit import Unit
+from orm.unit import Primary, Unit
 from orm.watcher import Server
 
 __all__ = ["Router"]
@@ -76,20 +76,30 @@ class Router:
     # Writes ----------------------------------------------------------------------------------
 
     def writer(self) -> Engine:
-        """The engine for a transaction that may write."""
-        primary = self.cluster.primary
-        if self._unit.writer is None:  # asked for each statement, decided once
-            if self._tracker.proven != self.cluster.lineage:
+        """The engine for a transaction that may write: the same one until it ends."""
+        unit = self._unit
+        if unit.writer is None or unit.primary is None:  # asked for each statement, decided once
+            unit.primary = self._find_primary()
+            self._decided(unit.primary.server, 0.0, Reason.MAY_WRITE)
+        unit.writes = True
+        self._tracker.reads(unit.primary.server, "", unit.primary.lineage)
+        return unit.primary.engine
+
+    def _find_primary(self) -> Primary:
+        """The primary, which shows all that the session has seen."""
+        cluster = self.cluster
+        while True:
+            primary = Primary(cluster.primary, cluster.writer.sync_engine, cluster.lineage)
+            if self._tracker.proven != primary.lineage:
                 self._sightings.prove(self._unit)
             self._sightings.pass_fence(self._unit)
-            self._decided(primary, 0.0, Reason.MAY_WRITE)
-        self._unit.writes = True
-        self._tracker.reads(primary, "", self.cluster.lineage)
-        return self.cluster.writer.sync_engine
+            if primary.lineage == cluster.lineage:  # nothing has changed meanwhile
+                return primary
 
     def began(self, connection: Connection) -> None:
         """The transaction has a new connection."""
-        if connection.engine is self.cluster.writer.sync_engine:
+        primary = self._unit.primary
+        if primary is not None and connection.engine is primary.engine:
             self._unit.writer = connection
 
     def wrote(self) -> None:

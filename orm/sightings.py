@@ -135,9 +135,9 @@ class Sightings:
 
     def _saw(self, unit: Unit, at: Bookmark) -> None:
         self._tracker.saw(at)
-        if unit.writes:
+        if unit.primary is not None:
             # Its COMMIT is still to come.
-            self._tracker.reads(self._cluster.primary, "", self._cluster.lineage)
+            self._tracker.reads(unit.primary.server, "", unit.primary.lineage)
 
     def _sample(self, unit: Unit, server: Server) -> Bookmark | None:
         """An upper bound of what was read on a server, or None if that incarnation is gone."""
