@@ -86,7 +86,7 @@ class Router:
         return unit.primary.engine
 
     def _find_primary(self) -> Primary:
-        """The primary, which shows all that the session has seen."""
+        """The primary, which is known to have, and to show, all that the session has seen."""
         cluster = self.cluster
         while True:
             primary = Primary(cluster.primary, cluster.writer.sync_engine, cluster.lineage)
@@ -187,7 +187,7 @@ class Router:
                 elif connection := self._connect(chosen):
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP
                     return self._pin(chosen, connection, waited, reason)
-            elif tracker.proven != cluster.lineage and self._sightings.prove(self._unit):
+            elif tracker.proven != cluster.lineage and self._starts_over():
                 continue
             elif chosen == "wait":
                 left = deadline - clock()
@@ -195,6 +195,13 @@ class Router:
             else:
                 break
         return self._open_primary(waited)
+
+    def _starts_over(self) -> bool:
+        """Whether the session's bookmark turns out to be none of the primary's."""
+        try:
+            return self._sightings.prove(self._unit)
+        except CANNOT_CONNECT:
+            return False  # a replica may still do, and whoever needs the primary will hear of it
 
     def _connect(self, server: Server) -> Connection | None:
         """Connect to a replica; None if it turns out not to have what is needed."""
@@ -237,7 +244,7 @@ class Router:
         return True
 
     def _open_primary(self, waited: float) -> Connection:
-        cluster, tracker, primary = self.cluster, self._tracker, self.cluster.primary
+        cluster, tracker = self.cluster, self._tracker
         if tracker.first_primary:
             reason = Reason.STRAY_BOOKMARK if tracker.stray else Reason.FIRST_PRIMARY
         elif not cluster.replicas:
@@ -246,9 +253,9 @@ class Router:
             reason = Reason.FALLBACK
         else:
             raise self._not_caught_up("the primary is not asked (fallback=False)")
-        engine = primary.snapshots if self._unit.read_only else primary.engine.sync_engine
-        self._sightings.pass_fence(self._unit)
         try:
+            primary, _, lineage = self._find_primary()
+            engine = primary.snapshots if self._unit.read_only else primary.engine.sync_engine
             connection = engine.connect()
         except CANNOT_CONNECT as error:
             if reason is not Reason.FALLBACK:
@@ -260,7 +267,7 @@ class Router:
         except BaseException:
             connection.close()
             raise
-        tracker.reads(primary, cluster.backend.incarnation(connection), cluster.lineage)
+        tracker.reads(primary, cluster.backend.incarnation(connection), lineage)
         return self._pin(primary, connection, waited, reason)
 
     def _pin(

@@ -155,6 +155,7 @@ class Sightings:
 
         Raises:
             WriteLost: it names what the primary does not have.
+            DBAPIError: the primary cannot be asked; so for the others of `CANNOT_CONNECT`.
         """
         tracker, cluster = self._tracker, self._cluster
         before = tracker.proven
@@ -162,8 +163,8 @@ class Sightings:
             lineage, primary = cluster.lineage, cluster.primary
             if tracker.unsampled is not None and tracker.lineage != lineage:
                 self.settle(unit)  # what was read before the primary was replaced
-            if not primary.covers(tracker.bookmark) and not self._ask(primary):
-                return False  # whoever needs the primary will hear of it; a replica may still do
+            if not primary.covers(tracker.bookmark):
+                self._ask(primary)
             head = primary.knowledge.at
             if head is None:
                 raise ConfigurationError(_NO_POSITION)
@@ -186,13 +187,9 @@ class Sightings:
         tracker.start_over(head)
         return True
 
-    def _ask(self, primary: Server) -> bool:
-        try:
-            with primary.engine.sync_engine.connect() as connection:
-                primary.ask(connection)
-                at = self._cluster.backend.seen(connection)
-            if at is not None:
-                primary.advance(at)
-        except CANNOT_CONNECT:
-            return False
-        return True
+    def _ask(self, primary: Server) -> None:
+        with primary.engine.sync_engine.connect() as connection:
+            primary.ask(connection)
+            at = self._cluster.backend.seen(connection)
+        if at is not None:
+            primary.advance(at)
