@@ -200,7 +200,7 @@ class Router:
         """Whether the session's bookmark turns out to be none of the primary's."""
         try:
             return self._sightings.prove(self._unit)
-        except CANNOT_CONNECT:
+        except (NotCaughtUp, *CANNOT_CONNECT):
             return False  # a replica may still do, and whoever needs the primary will hear of it
 
     def _connect(self, server: Server) -> Connection | None:
@@ -254,9 +254,7 @@ class Router:
         else:
             raise self._not_caught_up("the primary is not asked (fallback=False)")
         try:
-            primary, _, lineage = self._find_primary()
-            engine = primary.snapshots if self._unit.read_only else primary.engine.sync_engine
-            connection = engine.connect()
+            primary, connection = self._connect_primary()
         except CANNOT_CONNECT as error:
             if reason is not Reason.FALLBACK:
                 raise
@@ -267,8 +265,28 @@ class Router:
         except BaseException:
             connection.close()
             raise
-        tracker.reads(primary, cluster.backend.incarnation(connection), lineage)
-        return self._pin(primary, connection, waited, reason)
+        incarnation = cluster.backend.incarnation(connection)
+        tracker.reads(primary.server, incarnation, primary.lineage)
+        return self._pin(primary.server, connection, waited, reason)
+
+    def _connect_primary(self) -> tuple[Primary, Connection]:
+        while True:
+            primary = self._find_primary()
+            server = primary.server
+            engine = server.snapshots if self._unit.read_only else server.engine.sync_engine
+            connection = engine.connect()
+            try:
+                if self.cluster.backend.incarnation(connection) != server.knowledge.incarnation:
+                    server.ask(connection)  # it has restarted, as a standby perhaps
+                    connection.rollback()
+                if primary.lineage == self.cluster.lineage:
+                    if server.is_standby:
+                        raise NotCaughtUp(f"{server.name} serves nobody: it is a standby")
+                    return primary, connection
+            except BaseException:
+                connection.close()
+                raise
+            connection.close()
 
     def _pin(
         self, server: Server, connection: Connection, waited: float, reason: Reason

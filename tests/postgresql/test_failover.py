@@ -1,7 +1,7 @@
 """Failover never lies: what is still there is found, and what is gone is said to be."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from sqlalchemy import event, select
@@ -184,6 +184,48 @@ async def test_a_transaction_begins_where_the_primary_is_by_then(cluster: Cluste
             await reader.commit()
             assert reader.last_route.server == "replica-1"
         assert one.sql("SELECT email FROM users ORDER BY 1") == ["after", "before"]
+
+
+async def test_a_lost_write_is_noticed_also_when_the_new_primary_does_not_answer_at_first(
+    cluster: Cluster, driver
+) -> None:
+    old, (one, two) = cluster.primary, cluster.standbys
+    async with migrated(cluster, driver, max_wait=0) as db:
+        one.partition()
+        two.partition()
+        lost = await add(db, "lost")
+        old.kill()
+        cluster.promote(one)
+        await roles(db)
+        primary = db.cluster.primary
+
+        def refused(*_: object) -> None:
+            raise ConnectionRefusedError
+
+        await primary.engine.dispose()
+        event.listen(primary.engine.sync_engine, "do_connect", refused, once=True)
+        with pytest.raises(WriteLost):
+            async with db.session(lost) as session:
+                await emails(session)
+
+
+async def test_a_primary_that_came_back_as_a_standby_is_not_read_as_the_primary(
+    cluster: Cluster, driver
+) -> None:
+    old, (one, two) = cluster.primary, cluster.standbys
+    async with migrated(cluster, driver) as db:
+        await db.cluster.watcher.stop()  # nobody else finds out
+        cluster.promote(one)
+        two.follow(one)
+        old.rejoin(one)
+        old.pause()
+        one.sql("INSERT INTO users (email) VALUES ('new')")
+        with suppress(DBAPIError):  # a pooled connection, which is found dead
+            async with db.session("first-primary") as session:
+                await emails(session)
+        with pytest.raises(NotCaughtUp, match="standby"):
+            async with db.session("first-primary") as session:
+                await emails(session)
 
 
 async def test_an_old_primary_that_still_runs_serves_nobody(cluster: Cluster, driver) -> None:
