@@ -18,7 +18,7 @@ from orm.exceptions import NotCaughtUp, ReadOnlyError
 from orm.routing import Reason, Route, choose, describe
 from orm.sightings import CANNOT_CONNECT, Sightings
 from orm.tracker import Tracker
-from orm.unit import Unit
+from orm.unit import Primary, Unit
 from orm.watcher import Server
 
 __all__ = ["Router"]
@@ -76,16 +76,25 @@ class Router:
     # Writes ----------------------------------------------------------------------------------
 
     def writer(self) -> Engine:
-        """The engine for a transaction that may write."""
-        primary = self.cluster.primary
-        if self._unit.writer is None:  # asked for each statement, decided once
-            if self._tracker.proven != self.cluster.lineage:
+        """The engine for a transaction that may write: the same one until it ends."""
+        unit = self._unit
+        if unit.writer is None or unit.primary is None:  # asked for each statement, decided once
+            unit.primary = self._find_primary()
+            self._decided(unit.primary.server, 0.0, Reason.MAY_WRITE)
+        unit.writes = True
+        self._tracker.reads(unit.primary.server, "", unit.primary.lineage)
+        return unit.primary.engine
+
+    def _find_primary(self) -> Primary:
+        """The primary, which is known to have, and to show, all that the session has seen."""
+        cluster = self.cluster
+        while True:
+            primary = Primary(cluster.primary, cluster.writer.sync_engine, cluster.lineage)
+            if self._tracker.proven != primary.lineage:
                 self._sightings.prove(self._unit)
             self._sightings.pass_fence(self._unit)
-            self._decided(primary, 0.0, Reason.MAY_WRITE)
-        self._unit.writes = True
-        self._tracker.reads(primary, "", self.cluster.lineage)
-        return self.cluster.writer.sync_engine
+            if primary.lineage == cluster.lineage:  # nothing has changed meanwhile
+                return primary
 
     def began(self, connection: Connection) -> None:
         """The transaction has a new connection.
@@ -93,7 +102,8 @@ class Router:
         Raises:
             ConfigurationError: it is in autocommit.
         """
-        if connection.engine is self.cluster.writer.sync_engine:
+        primary = self._unit.primary
+        if primary is not None and connection.engine is primary.engine:
             refuse_autocommit(connection.get_execution_options())
             self._unit.writer = connection
 
@@ -187,7 +197,7 @@ class Router:
                 elif connection := self._connect(chosen):
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP
                     return self._pin(chosen, connection, waited, reason)
-            elif tracker.proven != cluster.lineage and self._sightings.prove(self._unit):
+            elif tracker.proven != cluster.lineage and self._starts_over():
                 continue
             elif chosen == "wait":
                 left = deadline - clock()
@@ -195,6 +205,13 @@ class Router:
             else:
                 break
         return self._open_primary(waited)
+
+    def _starts_over(self) -> bool:
+        """Whether the session's bookmark turns out to be none of the primary's."""
+        try:
+            return self._sightings.prove(self._unit)
+        except (NotCaughtUp, *CANNOT_CONNECT):
+            return False  # a replica may still do, and whoever needs the primary will hear of it
 
     def _connect(self, server: Server) -> Connection | None:
         """Connect to a replica; None if it turns out not to have what is needed."""
@@ -241,7 +258,7 @@ class Router:
         return True
 
     def _open_primary(self, waited: float) -> Connection:
-        cluster, tracker, primary = self.cluster, self._tracker, self.cluster.primary
+        cluster, tracker = self.cluster, self._tracker
         if tracker.first_primary:
             reason = Reason.STRAY_BOOKMARK if tracker.stray else Reason.FIRST_PRIMARY
         elif not cluster.replicas:
@@ -252,10 +269,8 @@ class Router:
             reason = Reason.FALLBACK
         else:
             raise self._not_caught_up("the primary is not asked (fallback=False)")
-        engine = primary.snapshots if self._unit.read_only else primary.engine.sync_engine
-        self._sightings.pass_fence(self._unit)
         try:
-            connection = engine.connect()
+            primary, connection = self._connect_primary()
         except CANNOT_CONNECT as error:
             if reason is not Reason.FALLBACK:
                 raise
@@ -266,8 +281,28 @@ class Router:
         except BaseException:
             connection.close()
             raise
-        tracker.reads(primary, cluster.backend.incarnation(connection), cluster.lineage)
-        return self._pin(primary, connection, waited, reason)
+        incarnation = cluster.backend.incarnation(connection)
+        tracker.reads(primary.server, incarnation, primary.lineage)
+        return self._pin(primary.server, connection, waited, reason)
+
+    def _connect_primary(self) -> tuple[Primary, Connection]:
+        while True:
+            primary = self._find_primary()
+            server = primary.server
+            engine = server.snapshots if self._unit.read_only else server.engine.sync_engine
+            connection = engine.connect()
+            try:
+                if self.cluster.backend.incarnation(connection) != server.knowledge.incarnation:
+                    server.ask(connection)  # it has restarted, as a standby perhaps
+                    connection.rollback()
+                if primary.lineage == self.cluster.lineage:
+                    if server.is_standby:
+                        raise NotCaughtUp(f"{server.name} serves nobody: it is a standby")
+                    return primary, connection
+            except BaseException:
+                connection.close()
+                raise
+            connection.close()
 
     def _pin(
         self, server: Server, connection: Connection, waited: float, reason: Reason

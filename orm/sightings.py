@@ -146,9 +146,9 @@ class Sightings:
 
     def _saw(self, unit: Unit, at: Bookmark) -> None:
         self._tracker.saw(at)
-        if unit.writes:
+        if unit.primary is not None:
             # Its COMMIT is still to come.
-            self._tracker.reads(self._cluster.primary, "", self._cluster.lineage)
+            self._tracker.reads(unit.primary.server, "", unit.primary.lineage)
 
     def _sample(self, unit: Unit, server: Server) -> Bookmark | None:
         """An upper bound of what was read on a server, or None if that incarnation is gone."""
@@ -166,27 +166,13 @@ class Sightings:
         """See that the bookmark is not ahead of the primary; True if it was, and is dropped.
 
         Raises:
+            NotCaughtUp: what was the primary is none any more, and no other one was found.
             WriteLost: it names what the primary does not have.
+            DBAPIError: the primary cannot be asked; so for the others of `CANNOT_CONNECT`.
         """
         tracker, cluster = self._tracker, self._cluster
         before = tracker.proven
-        while True:
-            lineage, primary = cluster.lineage, cluster.primary
-            if tracker.unsampled is not None and tracker.lineage != lineage:
-                self.settle(unit)  # what was read before the primary was replaced
-            if not primary.covers(tracker.bookmark) and not self._ask(primary):
-                return False  # whoever needs the primary will hear of it; a replica may still do
-            head = primary.knowledge.at
-            if head is None:
-                raise ConfigurationError(_NO_POSITION)
-            same = head.history == tracker.bookmark.history
-            lost = cluster.backend.lost(head, tracker.bookmark) if same else None
-            if lost is not None:
-                raise WriteLost(
-                    f"the bookmark names writes that the database does not have: {lost}"
-                )
-            if lineage == cluster.lineage:  # nothing has changed meanwhile
-                break
+        lineage, head = self._head(unit)
         tracker.proven = lineage
         if head.covers(tracker.bookmark):
             return False
@@ -198,13 +184,34 @@ class Sightings:
         tracker.start_over(head)
         return True
 
-    def _ask(self, primary: Server) -> bool:
-        try:
-            with primary.engine.sync_engine.connect() as connection:
-                primary.ask(connection)
-                at = self._cluster.backend.seen(connection)
-            if at is not None:
-                primary.advance(at)
-        except CANNOT_CONNECT:
-            return False
-        return True
+    def _head(self, unit: Unit) -> tuple[int, Bookmark]:
+        """Where the primary is, of which lineage; on the way there nothing was lost."""
+        tracker, cluster = self._tracker, self._cluster
+        while True:
+            lineage, primary = cluster.lineage, cluster.primary
+            if tracker.unsampled is not None and tracker.lineage != lineage:
+                self.settle(unit)  # what was read before the primary was replaced
+            if not primary.covers(tracker.bookmark):
+                self._ask(primary)
+            if lineage != cluster.lineage:  # another one has taken over meanwhile
+                continue
+            head, error = primary.knowledge.at, primary.knowledge.error
+            if head is None:
+                if error is not None:
+                    raise NotCaughtUp(f"{primary.name} serves nobody: {error}")
+                raise ConfigurationError(_NO_POSITION)
+            same = head.history == tracker.bookmark.history
+            lost = cluster.backend.lost(head, tracker.bookmark) if same else None
+            if lost is not None:
+                raise WriteLost(
+                    f"the bookmark names writes that the database does not have: {lost}"
+                )
+            return lineage, head
+
+    def _ask(self, primary: Server) -> None:
+        with primary.engine.sync_engine.connect() as connection:
+            if primary.ask(connection).at is None:
+                return
+            at = self._cluster.backend.seen(connection)
+        if at is not None:
+            primary.advance(at)

@@ -2,6 +2,7 @@
 
 import random
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -248,6 +249,38 @@ def test_what_bookmarks_allow_is_never_found(seed: int, chance: random.Random) -
     history = simulated(seed, honest=True)
     chance.shuffle(history)
     assert check(history) == []
+
+
+def test_what_is_known_from_a_failed_transaction_is_explained_by_it() -> None:
+    history = ops("w W w1=5 failed", "b B r2=7:w", "c C r1=5:w r2=6:x", "x X w2=6")
+    [torn] = [v for v in check(history) if v.anomaly is Anomaly.ATOMIC_VISIBILITY]
+    assert [operation.id for operation in torn.history] == ["w", "c"]
+
+
+_NAMES = "abcdef"
+_SEEN = st.builds(Seen, st.integers(0, 1), st.integers(0, 3), st.sampled_from(["", *_NAMES]))
+_OPERATION = st.builds(
+    Operation,
+    id=st.sampled_from(_NAMES),
+    session=st.sampled_from("XY"),
+    kind=st.sampled_from(["read", "write", "bookmark", "audit"]),
+    after=st.lists(st.sampled_from(_NAMES), max_size=2).map(tuple),
+    reads=st.lists(_SEEN, max_size=2).map(tuple),
+    outcome=st.sampled_from(["ok", "failed", "unknown"]),
+)
+
+
+@given(
+    st.lists(_OPERATION, unique_by=lambda o: o.id),
+    st.lists(st.tuples(st.integers(0, 1), st.integers(1, 3)), max_size=2),
+    st.booleans(),
+)
+def test_no_history_is_too_broken_to_be_judged(
+    read: History, written: list[tuple[int, int]], losses: bool
+) -> None:
+    history = [replace(o, writes=tuple(Seen(*version, o.id) for version in written)) for o in read]
+    for violation in check(history, losses=losses):
+        assert violation.history
 
 
 def test_reads_of_any_replica_are_found_out() -> None:

@@ -18,15 +18,19 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-_FAULTS = [name for name in FAULTS if name != "promote"]
-
-
 async def test_sessions_keep_their_promises_under_every_fault(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    trial = replace(plan(1, 600), faults=tuple(_FAULTS))
+    trial = replace(plan(1, 600), faults=tuple(FAULTS))
     result = await run(trial, cluster, tmp_path)
     assert not result.violations, text(result.violations[0])
-    assert set(_FAULTS) <= set(result.faults)
+    assert set(FAULTS) <= set(result.faults)
     assert sum(o.outcome == "ok" for o in result.history) > 200
     assert any(o.server.startswith("replica") for o in result.history)
+
+
+async def test_a_fault_is_counted_when_it_struck(cluster: Cluster, tmp_path: Path) -> None:
+    trial = replace(plan(1, 200), faults=("cut in COMMIT",))
+    result = await run(trial, cluster, tmp_path)
+    errors = [o.error for o in result.history if o.error not in ("", "CutOff")]
+    assert 0 < result.faults["cut in COMMIT"] <= len(errors)

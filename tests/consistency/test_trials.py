@@ -1,14 +1,18 @@
 """A slice of the trials, with fixed seeds: ``python -m orm.testing.consistency`` runs longer."""
 
 import asyncio
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from orm.testing.consistency import life
 from orm.testing.consistency.__main__ import main
 from orm.testing.consistency.cancel import CutOff, cancelled_at
 from orm.testing.consistency.nemesis import FAULTS
+from orm.testing.consistency.recorder import Recorder
 from orm.testing.consistency.timeline import text
 from orm.testing.consistency.trial import plan, run
 
@@ -39,6 +43,17 @@ def test_long_runs_have_a_command() -> None:
     result = CliRunner().invoke(main, "--seed 5 --operations 200 --each 200 --only lag".split())
     assert result.exit_code == 0, result.output
     assert "next seed 6: no violation" in result.output
+
+
+async def test_servers_that_are_not_there_end_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(life, "_PATIENCE", 0.1)
+    nowhere = life.Servers("postgresql+asyncpg://127.0.0.1:1/nowhere", [])
+    trial = replace(plan(1, 400, only="kill"), options={})
+    lived = life.live(trial, nowhere, tmp_path, "L", Recorder(), lambda: True, Counter())
+    with pytest.raises(RuntimeError, match="check its servers"):
+        await asyncio.wait_for(lived, 30)
 
 
 @pytest.mark.parametrize(("number", "reached"), [(1, 0), (3, 2), (9, 4)])

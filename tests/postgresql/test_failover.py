@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.exc import DBAPIError
 
 from models import Base, User
@@ -142,6 +142,92 @@ async def test_a_commit_on_a_primary_that_was_replaced_is_lost(cluster: Cluster,
         await add(db, "new")
         with pytest.raises(WriteLost):
             await emails(late)
+
+
+async def test_a_transaction_ends_on_the_primary_that_it_began_on(cluster: Cluster, driver) -> None:
+    old, (one, two) = cluster.primary, cluster.standbys
+    async with migrated(cluster, driver) as db, db.session() as late:
+        late.add(User(email="first half"))
+        await late.flush()
+        one.partition()
+        two.partition()
+        cluster.promote(one)
+        two.follow(one)
+        assert (await roles(db))["replica-1"] == "primary"
+        late.add(User(email="second half"))
+        await late.commit()
+        assert old.sql("SELECT count(*) FROM users") == ["2"]
+        assert one.sql("SELECT count(*) FROM users") == ["0"]
+        with pytest.raises(WriteLost):
+            await emails(late)
+
+
+async def test_a_transaction_begins_where_the_primary_is_by_then(cluster: Cluster, driver) -> None:
+    """It is replaced while the session makes sure of what it has seen."""
+    one, two = cluster.standbys
+    async with migrated(cluster, driver) as db:
+        token = await add(db, "before")
+        cluster.caught_up()
+        async with db.session(token) as reader:
+            assert await emails(reader) == {"before"}
+            assert reader.last_route.role == "replica"
+            await reader.commit()
+            old = db.cluster.primary
+
+            def replaced(*_: object) -> None:
+                cluster.promote(one)
+                two.follow(one)
+                new = db.cluster.replicas[0]
+                with new.engine.sync_engine.connect() as connection:
+                    new.ask(connection)
+
+            event.listen(old.engine.sync_engine, "checkout", replaced, once=True)
+            reader.add(User(email="after"))
+            await reader.commit()
+            assert reader.last_route.server == "replica-1"
+        assert one.sql("SELECT email FROM users ORDER BY 1") == ["after", "before"]
+
+
+async def test_a_lost_write_is_noticed_also_when_the_new_primary_does_not_answer_at_first(
+    cluster: Cluster, driver
+) -> None:
+    old, (one, two) = cluster.primary, cluster.standbys
+    async with migrated(cluster, driver, max_wait=0) as db:
+        one.partition()
+        two.partition()
+        lost = await add(db, "lost")
+        old.kill()
+        cluster.promote(one)
+        await roles(db)
+        primary = db.cluster.primary
+
+        def refused(*_: object) -> None:
+            raise ConnectionRefusedError
+
+        await primary.engine.dispose()
+        event.listen(primary.engine.sync_engine, "do_connect", refused, once=True)
+        with pytest.raises(WriteLost):
+            async with db.session(lost) as session:
+                await emails(session)
+
+
+async def test_a_primary_that_came_back_as_a_standby_is_not_read_as_the_primary(
+    cluster: Cluster, driver
+) -> None:
+    old, (one, two) = cluster.primary, cluster.standbys
+    async with migrated(cluster, driver) as db:
+        await db.cluster.watcher.stop()  # nobody else finds out
+        cluster.promote(one)
+        two.follow(one)
+        old.rejoin(one)
+        old.pause()
+        one.sql("INSERT INTO users (email) VALUES ('new')")
+        with suppress(DBAPIError):  # a pooled connection, which is found dead
+            async with db.session("first-primary") as session:
+                await emails(session)
+        with pytest.raises(NotCaughtUp, match="standby"):
+            async with db.session("first-primary") as session:
+                await emails(session)
 
 
 async def test_an_old_primary_that_still_runs_serves_nobody(cluster: Cluster, driver) -> None:

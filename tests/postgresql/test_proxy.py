@@ -62,8 +62,10 @@ async def test_a_commit_that_is_cut_off_is_made_all_the_same(shared_cluster: Clu
         proxy.cut_at(b"COMMIT")
         await connection.execute("BEGIN")
         await connection.execute(f"CREATE TABLE {table} ()")
+        assert not proxy.has_cut
         with pytest.raises(psycopg.OperationalError):
             await connection.execute("COMMIT")
+        assert proxy.has_cut
         await connection.close()
         assert primary.sql(f"SELECT count(*) FROM {table}") == ["0"]
         primary.sql(f"DROP TABLE {table}")

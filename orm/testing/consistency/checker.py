@@ -176,13 +176,13 @@ class _Check:
                 yield Violation(Anomaly.ATOMIC_VISIBILITY, reason, [operation])
             least = floor.get(seen.key)
             if least is not None and seen.version < least.version:
-                yield self._explain(operation, seen, seen.version + 1, "saw")
+                yield self._explain(operation, seen, least, "saw")
             elif least is not None and self._forgets(least, seen):
                 yield self._explain_lost(operation, least)
         for seen in operation.writes:
             least = floor.get(seen.key)
             if least is not None and seen.version <= least.version:
-                yield self._explain(operation, seen, seen.version, "wrote")
+                yield self._explain(operation, seen, least, "wrote")
             elif least is not None and self._forgets(least, seen):
                 yield self._explain_lost(operation, least)
 
@@ -197,11 +197,13 @@ class _Check:
         reason = f"{_name(lost)} was lost, and {operation.session} was not told"
         return Violation(Anomaly.LOST_WRITE, reason, path)
 
-    def _explain(self, operation: Operation, seen: Seen, least: int, did: str) -> Violation:
-        knew = self._who_knew(operation, seen.key, least)
+    def _explain(self, operation: Operation, seen: Seen, least: Seen, did: str) -> Violation:
+        knew = self._who_knew(operation, seen.key, seen.version + (did == "saw"))
         path = self._order.path(operation.id, knew, _CHAIN)
         along_chain = bool(path)
         path = path or self._order.path(operation.id, knew, _CAUSES)
+        # Nobody else is between the two where it is known from a transaction that had failed.
+        path = path or self._order.path(operation.id, {least.writer}, _CAUSES)
         known = max(s for s in (*path[0].reads, *self._writes[path[0].id]) if s.key == seen.key)
         wrote = known in self._writes[path[0].id]
         if did == "wrote":

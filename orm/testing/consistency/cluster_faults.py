@@ -2,7 +2,7 @@
 
 import random
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ class Scene:
 
     Attributes:
         cluster: whose servers they are.
-        proxies: what clients reach the primary by, and each standby.
+        proxies: what clients reach each server by.
         loop: of the proxies. Faults themselves block, in a thread.
         database: which one the clients use.
         chance: decides what is left open.
@@ -26,12 +26,17 @@ class Scene:
     """
 
     cluster: Cluster
-    proxies: Sequence[Proxy]
+    proxies: Mapping[Server, Proxy]
     loop: AbstractEventLoop
     database: str
     chance: random.Random
     standby: Server
     proxy: Proxy
+
+    @property
+    def front(self) -> Proxy:
+        """What clients reach the primary by."""
+        return self.proxies[self.cluster.primary]
 
     def execute(self, statement: str) -> None:
         """Execute SQL on the primary."""
@@ -54,11 +59,13 @@ class Fault:
         do: called first.
         undo: called after a while.
         loses: whether acknowledged writes may be lost by it.
+        struck: asked before it is undone: whether it has befallen anybody.
     """
 
     do: Callable[[Scene], None]
     undo: Callable[[Scene], None] = _nothing
     loses: bool = False
+    struck: Callable[[Scene], bool] = lambda _: True
 
 
 def _restart_in_the_past(scene: Scene) -> None:
@@ -142,8 +149,9 @@ FAULTS: Final[dict[str, Fault]] = {
     "black hole": Fault(_stop_delivering, _deliver_again),
     "cut": Fault(lambda s: s.network(s.proxy.cut)),
     "cut in COMMIT": Fault(
-        lambda s: s.network(s.proxies[0].cut_at, b"COMMIT"),
-        lambda s: s.network(s.proxies[0].cut_at, b""),
+        lambda s: s.network(s.front.cut_at, b"COMMIT"),
+        lambda s: s.network(s.front.cut_at, b""),
+        struck=lambda s: s.front.has_cut,
     ),
 }
 """By name."""

@@ -25,6 +25,7 @@ _REPLACES: Final = frozenset({"delete", "rebuild", "truncate", "unlink"})
 
 
 _RETRY: Final = 0.05  # seconds
+_PATIENCE: Final = 120.0  # seconds; no fault lasts as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +70,25 @@ class Plan:
 
 @asynccontextmanager
 async def _started(trial: Plan, servers: Servers, faults: Counter[str]) -> AsyncIterator[Database]:
-    """A Database. Where others delete replicas, or kill servers, it may take several attempts."""
+    """A Database. Where others delete replicas, or kill servers, it may take several attempts.
+
+    Raises:
+        RuntimeError: none of them has succeeded.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + _PATIENCE
     while True:
         database = Database(servers.primary, replicas=servers.replicas, **trial.options)
         try:
             await database.start()
-        except (OrmError, DBAPIError, OSError):
+        except (OrmError, DBAPIError, OSError) as error:
             if not trial.faults and not trial.processes:
                 raise
+            if clock() > deadline:
+                raise RuntimeError(
+                    f"no Database could be started for {_PATIENCE:.0f} s, longer than any fault "
+                    f"lasts: check its servers {servers} and options {trial.options}"
+                ) from error
             faults["start refused"] += 1
             await asyncio.sleep(_RETRY)
         else:

@@ -73,6 +73,11 @@ class Proxy:
         """
         self._fatal = words
 
+    @property
+    def has_cut(self) -> bool:
+        """Whether what `cut_at` was told last has happened, or is called off."""
+        return not self._fatal
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None

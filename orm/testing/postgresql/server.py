@@ -148,6 +148,9 @@ class Server(Node):
             *("-D", self.data, "--source-server", f"{primary.conninfo} dbname=postgres"),
             "--no-sync",
         )
+        # It answers once it has replayed what the other server had begun to write by now, which
+        # is flushed with the next commit there.
+        primary.sql("SELECT pg_logical_emit_message(true, 'rejoin', '')")
         (self.data / "postgresql.conf").write_text(settings)  # it was the other server's
         self.stand_by(primary)
         self.start()
