@@ -6,7 +6,7 @@ up to date. All of it runs inside SQLAlchemy's greenlet.
 
 from asyncio import CancelledError, get_running_loop
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Result
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
@@ -17,11 +17,15 @@ from orm.cluster import Cluster
 from orm.exceptions import NotCaughtUp, ReadOnlyError
 from orm.routing import Reason, Route, choose, describe
 from orm.sightings import CANNOT_CONNECT, Sightings
-from orm.tracker import Tracker
+from orm.tracker import NO_LINEAGE, Tracker
 from orm.unit import Unit
 from orm.watcher import Server
 
 __all__ = ["Router"]
+
+
+_TRIES: Final = 3
+"""How often a read may find that the primary has changed."""
 
 
 class Router:
@@ -77,20 +81,34 @@ class Router:
 
     def writer(self) -> Engine:
         """The engine for a transaction that may write."""
-        primary = self.cluster.primary
-        if self._unit.writer is None:  # asked for each statement, decided once
-            if self._tracker.proven != self.cluster.lineage:
-                self._sightings.prove(self._unit)
-            self._sightings.pass_fence(self._unit)
-            self._decided(primary, 0.0, Reason.MAY_WRITE)
+        if self._unit.writer is not None:  # asked for each statement, decided once
+            return self._unit.writer.engine
+        self._sightings.await_primary(self._unit)
+        self._decided(self.cluster.primary, 0.0, Reason.MAY_WRITE)
         self._unit.writes = True
-        self._tracker.reads(primary, "", self.cluster.lineage)
         return self.cluster.writer.sync_engine
 
     def began(self, connection: Connection) -> None:
         """The transaction has a new connection."""
-        if connection.engine is self.cluster.writer.sync_engine:
-            self._unit.writer = connection
+        if all(connection.engine is not writer.sync_engine for writer in self.cluster.writers):
+            return
+        self._unit.writer = connection
+        try:
+            self._check_writer(connection)
+        except BaseException as error:
+            connection.invalidate(error)  # else the transaction would go on with it
+            raise
+        self._tracker.reads(self.cluster.primary, "", self.cluster.lineage)
+
+    def _check_writer(self, connection: Connection) -> None:
+        primary, sightings = self.cluster.primary, self._sightings
+        if sightings.is_primary(primary, connection):
+            if self._tracker.proven == self.cluster.lineage:
+                return
+            sightings.prove(self._unit)
+        if not sightings.is_proven(primary, connection):
+            self.cluster.watcher.nudge()
+            raise NotCaughtUp("the primary has changed: try the transaction again")
 
     def wrote(self) -> None:
         """The transaction has changed rows for certain."""
@@ -110,8 +128,10 @@ class Router:
             return
         if at is not None:
             self._tracker.saw(at)
+            primary = self.cluster.primary
             if writer.engine is self.cluster.writer.sync_engine:  # else another is the primary now
-                self.cluster.primary.advance(at)
+                if primary.is_known(writer):
+                    primary.advance(at)
                 self.cluster.primary_at(at)
             self.cluster.committed()
 
@@ -207,10 +227,11 @@ class Router:
         """Whether a connection to a replica shows all that the session must see."""
         tracker = self._tracker
         incarnation = self.cluster.backend.incarnation(connection)
-        known = server.knowledge
+        known, lineage = server.knowledge, self.cluster.lineage
         try:
             if incarnation != known.incarnation:
                 known = server.ask(connection)  # what is known is of another incarnation
+                lineage = self.cluster.lineage
                 connection.rollback()  # so that the read's snapshot is a later one
             connection.begin()
         except DBAPIError as error:
@@ -222,12 +243,15 @@ class Router:
         # By now the server may be known as another incarnation than this connection leads to.
         if known.at is None or not known.at.covers(tracker.bookmark):
             return False
-        tracker.proven = self.cluster.lineage
-        tracker.reads(server, incarnation, self.cluster.lineage)
+        tracker.proven = lineage
+        head = self.cluster.head
+        if head is not None and self.cluster.backend.is_later(head, known.at):
+            lineage = NO_LINEAGE  # it may go on after a primary that was replaced
+        tracker.reads(server, incarnation, lineage)
         return True
 
     def _open_primary(self, waited: float) -> Connection:
-        cluster, tracker, primary = self.cluster, self._tracker, self.cluster.primary
+        cluster, tracker = self.cluster, self._tracker
         if tracker.first_primary:
             reason = Reason.STRAY_BOOKMARK if tracker.stray else Reason.FIRST_PRIMARY
         elif not cluster.replicas:
@@ -236,22 +260,40 @@ class Router:
             reason = Reason.FALLBACK
         else:
             raise self._not_caught_up("the primary is not asked (fallback=False)")
+        for _ in range(_TRIES):
+            self._sightings.await_primary(self._unit)
+            primary, lineage = cluster.primary, cluster.lineage
+            if primary in self._unit.failed:
+                break  # a replica that failed, and was promoted then
+            try:
+                connection = self._connect_primary(primary)
+            except CANNOT_CONNECT as error:
+                if reason is not Reason.FALLBACK:
+                    raise
+                why = getattr(error, "orig", None) or error
+                raise self._not_caught_up(f"the primary: {why}") from error
+            if connection is not None:
+                tracker.reads(primary, cluster.backend.incarnation(connection), lineage)
+                return self._pin(primary, connection, waited, reason)
+            cluster.watcher.nudge()
+        raise self._not_caught_up(f"the primary: {cluster.primary.knowledge.error or 'it changed'}")
+
+    def _connect_primary(self, primary: Server) -> Connection | None:
+        """Connect to the primary; None if it is not what it was."""
         engine = primary.snapshots if self._unit.read_only else primary.engine.sync_engine
-        self._sightings.pass_fence(self._unit)
+        connection = engine.connect()
         try:
-            connection = engine.connect()
-        except CANNOT_CONNECT as error:
-            if reason is not Reason.FALLBACK:
-                raise
-            why = getattr(error, "orig", None) or error
-            raise self._not_caught_up(f"the primary: {why}") from error
-        try:
-            connection.begin()
+            if self._sightings.is_proven(primary, connection):
+                connection.rollback()  # if it was asked, so that the read's snapshot is a later one
+                connection.begin()
+                return connection
+            if not self._sightings.is_primary(primary, connection):
+                connection.invalidate()  # its pool would hand it out again
         except BaseException:
             connection.close()
             raise
-        tracker.reads(primary, cluster.backend.incarnation(connection), cluster.lineage)
-        return self._pin(primary, connection, waited, reason)
+        connection.close()
+        return None
 
     def _pin(
         self, server: Server, connection: Connection, waited: float, reason: Reason

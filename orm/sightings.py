@@ -6,6 +6,7 @@ All of it runs inside SQLAlchemy's greenlet.
 from asyncio import sleep
 from typing import Final
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from orm._greenlet import await_
@@ -42,22 +43,24 @@ class Sightings:
         self._cluster = cluster
         self._tracker = tracker
 
-    def pass_fence(self, unit: Unit) -> None:
-        """Return when the primary shows all that was seen on replicas.
+    def await_primary(self, unit: Unit) -> None:
+        """Return when the primary is known to have, and shows, all that was seen.
 
         A replica can show a commit a moment before the primary's own snapshots do, and for as long
         as a synchronous standby keeps the commit waiting.
 
         Raises:
             NotCaughtUp: it does not, for long.
+            WriteLost: it never will.
         """
         backend, tracker = self._cluster.backend, self._tracker
-        if not backend.has_fences:
-            return
-        if tracker.unsampled is not None and tracker.unsampled.role == "replica":
+        read = tracker.unsampled
+        if backend.has_fences and read is not None and read.role == "replica":
             self.settle(unit)
+        if tracker.proven != self._cluster.lineage:
+            self.prove(unit)
         shown, pause, waited = tracker.bookmark.shown, _SHORTEST, 0.0
-        if not shown:
+        if not backend.has_fences or not shown:
             return
         with self._cluster.primary.engine.sync_engine.connect() as connection:
             hidden = backend.hidden(connection, shown)
@@ -135,20 +138,45 @@ class Sightings:
 
     def _saw(self, unit: Unit, at: Bookmark) -> None:
         self._tracker.saw(at)
+        head = self._cluster.head
+        if head is not None and at.history == head.history and self._strays(at, head):
+            self._tracker.doubt()
         if unit.writes:
             # Its COMMIT is still to come.
             self._tracker.reads(self._cluster.primary, "", self._cluster.lineage)
+
+    def _strays(self, at: Bookmark, head: Bookmark) -> bool:
+        backend = self._cluster.backend
+        return backend.is_later(at, head) or backend.lost(head, at) is not None
 
     def _sample(self, unit: Unit, server: Server) -> Bookmark | None:
         """An upper bound of what was read on a server, or None if that incarnation is gone."""
         backend = self._cluster.backend
         if unit.server is server and unit.connection is not None:
             return backend.seen(unit.connection)  # a second of its pool might never come
-        if server.role == "primary" and unit.writer is not None and unit.writer.in_transaction():
-            return backend.seen(unit.writer)  # who holds its readers may be waiting for this writer
+        same = self._tracker.lineage == self._cluster.lineage
+        writer = unit.writer
+        if same and server.role == "primary" and writer is not None and writer.in_transaction():
+            return backend.seen(writer)  # who holds its readers may be waiting for this writer
         with server.engine.sync_engine.connect() as connection:
-            gone = backend.incarnation(connection) != self._tracker.incarnation
-            return None if gone and server.role == "replica" else backend.seen(connection)
+            same = backend.incarnation(connection) == self._tracker.incarnation
+            if not same and server.role == "primary" and self.is_primary(server, connection):
+                same = self._tracker.lineage == self._cluster.lineage
+            return backend.seen(connection) if same else None
+
+    def is_primary(self, server: Server, connection: Connection) -> bool:
+        """Whether a connection to what is taken for the primary does lead to it.
+
+        One incarnation goes on being what it was; after a restart it may follow another primary. So
+        this takes a round trip once, and where servers do not say what they are, none.
+        """
+        if not server.is_known(connection):
+            server.ask(connection)
+        return server is self._cluster.primary and server.is_known(connection)
+
+    def is_proven(self, server: Server, connection: Connection) -> bool:
+        """Whether it leads to the primary, and that is certain to have all that was seen."""
+        return self.is_primary(server, connection) and self._tracker.proven == self._cluster.lineage
 
     def prove(self, unit: Unit) -> bool:
         """See that the bookmark is not ahead of the primary; True if it was, and is dropped.
@@ -157,13 +185,15 @@ class Sightings:
             WriteLost: it names what the primary does not have.
         """
         tracker, cluster = self._tracker, self._cluster
-        before = tracker.proven
+        before, looked = tracker.proven, False
         while True:
             lineage, primary = cluster.lineage, cluster.primary
             if tracker.unsampled is not None and tracker.lineage != lineage:
                 self.settle(unit)  # what was read before the primary was replaced
             if not primary.covers(tracker.bookmark) and not self._ask(primary):
                 return False  # whoever needs the primary will hear of it; a replica may still do
+            if lineage != cluster.lineage:
+                continue
             head = primary.knowledge.at
             if head is None:
                 raise ConfigurationError(_NO_POSITION)
@@ -173,16 +203,22 @@ class Sightings:
                 raise WriteLost(
                     f"the bookmark names writes that the database does not have: {lost}"
                 )
-            if lineage == cluster.lineage:  # nothing has changed meanwhile
+            later = same and cluster.backend.is_later(tracker.bookmark, head)
+            if not later or looked:
                 break
-        tracker.proven = lineage
+            looked = True
+            await_(cluster.watcher.wait(tracker.bookmark, cluster.replicas, cluster.max_wait))
         if head.covers(tracker.bookmark):
+            tracker.proven = lineage
             return False
         if before is not None or cluster.keys or cluster.stray_bookmarks == "error":
+            if later:
+                raise NotCaughtUp("the primary was replaced by one that has not been found yet")
             raise WriteLost(
                 "the bookmark names writes that the primary does not have: it was restored to an "
                 "earlier state, or the bookmark was not handed out by it"
             )
+        tracker.proven = lineage
         tracker.start_over(head)
         return True
 
@@ -191,8 +227,8 @@ class Sightings:
             with primary.engine.sync_engine.connect() as connection:
                 primary.ask(connection)
                 at = self._cluster.backend.seen(connection)
-            if at is not None:
-                primary.advance(at)
+                if at is not None and primary.is_known(connection):
+                    primary.advance(at)
         except CANNOT_CONNECT:
             return False
-        return True
+        return primary.knowledge.error is None

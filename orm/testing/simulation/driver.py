@@ -30,7 +30,9 @@ _LOCK_TIMEOUT: Final = 2.0
 _NO_WRITES: Final = Transaction()
 _DONE: Final = Statement(lambda *_: [], ())
 _SAVEPOINT: Final = re.compile(r"(?P<verb>(ROLLBACK TO |RELEASE )?SAVEPOINT) (?P<name>\w+)")
-_POINTS: Final = {point: Statement(lambda *_: [], (point,)) for point in ("at_least", "at_most")}
+_POINTS: Final = {
+    point: Statement(lambda *_: [], (point,)) for point in ("at_least", "at_most", "written")
+}
 
 
 class Error(Exception):
@@ -47,6 +49,10 @@ class Lost(OperationalError):
 
 class Conflict(OperationalError):
     """A replica cancelled the statement, to go on replaying."""
+
+
+class Recovering(OperationalError):
+    """A replica was asked what only a primary can tell."""
 
 
 class ReadOnly(OperationalError):
@@ -72,8 +78,10 @@ class Link:
         self._writes = writes
         self._chance = world.chance
         self.incarnation = machine.incarnation
+        self.standby = False
+        """What it was when it was last asked where it is."""
         self.transaction: Transaction | None = None
-        self.committed_at: int | None = None
+        self.committed_at: dict[int, int] | None = None
         self.repeats = False
         """Whether the transaction that begins next is to be one of repeatable reads."""
         self.frozen_at: int | None = None
@@ -108,13 +116,13 @@ class Link:
 
     # On the server ---------------------------------------------------------------------------
 
-    def _commit(self) -> int | None:
+    def _commit(self) -> dict[int, int] | None:
         transaction, self.transaction = self.transaction, None
-        if transaction is None:
+        if transaction is None or not self._machine.is_primary:
             return None
         wrote = bool(transaction.registers or transaction.entries)
-        at = self._world.commit(transaction)
-        return at if wrote else None
+        self._machine.commit(transaction)
+        return self._machine.at_most if wrote else None
 
     def _freeze(self) -> None:
         self.frozen_at = self._machine.snapshot
@@ -123,13 +131,13 @@ class Link:
         transaction, self.transaction = self.transaction, None
         self.frozen_at, self.repeats = None, False
         if transaction is not None:
-            self._world.unlock(transaction)
+            self._machine.store.unlock(transaction)
 
     async def execute(self, sql: str, parameters: Sequence[Any]) -> tuple[Statement, list[Any]]:
         """Answer a statement of the workload, or the name of a point of the machine."""
         machine, chance = self._machine, self._chance
         if sql in _POINTS:
-            return _POINTS[sql], await self.request(lambda: [(getattr(machine, sql),)])
+            return _POINTS[sql], await self.request(lambda: self._point(sql))
         if point := _SAVEPOINT.fullmatch(sql):
             return _DONE, await self.request(lambda: self._savepoint(point["verb"], point["name"]))
         statement = understood(sql)
@@ -137,7 +145,7 @@ class Link:
             await self._travel()
             raise Conflict("canceling statement due to conflict with recovery")
         if statement.locks is not None:
-            if not self._writes:
+            if not self._writes or not machine.is_primary:
                 raise ReadOnly("cannot execute a write in a read-only transaction")
             self._begin()
             await self.request(lambda: None)
@@ -148,9 +156,15 @@ class Link:
         def run() -> list[Any]:
             at = machine.snapshot if self.frozen_at is None else self.frozen_at
             own = self.transaction or _NO_WRITES
-            return statement.run(self._world.store, at, own, parameters)
+            return statement.run(machine.store, at, own, parameters)
 
         return statement, await self.request(run)
+
+    def _point(self, name: str) -> list[Any]:
+        self.standby = not self._machine.is_primary
+        if name == "written" and self.standby:
+            raise Recovering("recovery is in progress")
+        return [(getattr(self._machine, name),)]
 
     def _savepoint(self, verb: str, name: str) -> list[Any]:
         transaction = self._begin()
@@ -168,16 +182,16 @@ class Link:
         return self.transaction
 
     async def _lock(self, key: int) -> None:
-        locks, mine = self._world.locks, self.transaction
+        store, mine = self._machine.store, self.transaction
         try:
             async with asyncio.timeout(_LOCK_TIMEOUT):
-                while locks.get(key, mine) is not mine:
-                    await self._world.unlocked.wait()
+                while store.locks.get(key, mine) is not mine:
+                    await store.unlocked.wait()
         except TimeoutError:
             raise LockTimeout("canceling statement due to lock timeout") from None
         if mine is None or mine is not self.transaction:
             raise Lost("the connection was closed by the server")
-        locks[key] = mine
+        store.locks[key] = mine
 
     # On the way ------------------------------------------------------------------------------
 

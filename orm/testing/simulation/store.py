@@ -1,8 +1,10 @@
 """What the servers hold: each commit's rows, and the statements of the workload.
 
-A server's state is a number of commits; reading at a number sees what was committed up to it.
+A server's state is a timeline and a number of commits; reading at a number sees what was committed
+up to it.
 """
 
+import asyncio
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,22 +26,71 @@ class _Lines:
     at: list[int]
     rows: list[Row]
 
+    def first(self, commit: int) -> "_Lines":
+        end = self.until(commit)
+        return _Lines(self.at[:end], self.rows[:end])
+
     def until(self, commit: int) -> int:
         at = self.at
         return len(at) if at[-1:] <= [commit] else bisect_right(at, commit)
 
 
 class Store:
-    """All that was ever committed.
+    """All that was ever committed on one timeline.
 
     Args:
         keys: how many registers there are, each at version 0.
     """
 
     def __init__(self, keys: int) -> None:
+        self.timeline = 1
+        self.forks: dict[int, int] = {}
+        """Where each timeline that it comes from was left."""
         self.commits = 0
+        self.locks: dict[int, Transaction] = {}
+        self.unlocked = asyncio.Event()
         self.registers = {key: _Lines([0], [(key, 0, "")]) for key in range(keys)}
         self.logs = {key: _Lines([], []) for key in range(keys)}
+
+    def fork(self, at: int, timeline: int) -> "Store":
+        """A new timeline, on which nothing after `at` has ever happened."""
+        new = Store(0)
+        new.timeline, new.forks, new.commits = timeline, self.where(at), at
+        new.registers = {key: lines.first(at) for key, lines in self.registers.items()}
+        new.logs = {key: lines.first(at) for key, lines in self.logs.items()}
+        return new
+
+    def where(self, at: int) -> dict[int, int]:
+        """A position on every timeline that led to it; the last one is where it is."""
+        passed = {old: fork for old, fork in self.forks.items() if fork <= at}
+        last = min(self.forks.keys() - passed, default=self.timeline)
+        return passed | {last: at}
+
+    def common(self, at: int, other: "Store") -> int:
+        """How much another timeline has of what this one has up to `at`."""
+        theirs, common = other.where(other.commits), 0
+        for timeline, mine in self.where(at).items():
+            common = max(common, min(mine, theirs.get(timeline, 0)))
+            if mine != theirs.get(timeline):
+                break
+        return common
+
+    def unlock(self, transaction: "Transaction") -> None:
+        """Give back the row locks of a transaction that is over."""
+        mine = [key for key, holder in self.locks.items() if holder is transaction]
+        for key in mine:
+            del self.locks[key]
+        if mine:
+            self._let_go()
+
+    def unlock_all(self) -> None:
+        """Forget all transactions."""
+        self.locks.clear()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self.unlocked.set()
+        self.unlocked = asyncio.Event()
 
     def commit(self, transaction: "Transaction") -> int:
         """Make a transaction's rows visible; the number of its commit."""
