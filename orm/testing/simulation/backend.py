@@ -48,7 +48,7 @@ class SimulatedBackend:
         return link_of(connection).incarnation
 
     def position(self, connection: Connection) -> Bookmark | None:
-        return _where(connection, "at_least")
+        return _where(connection, "position")
 
     def seen(self, connection: Connection) -> Bookmark | None:
         return _where(connection, "at_most")
@@ -81,13 +81,13 @@ class SimulatedBackend:
         return link_of(connection).standby
 
     def hidden(self, connection: Connection, shown: int) -> frozenset[int]:
-        return frozenset()
+        return frozenset(_ask(connection, "hidden", shown))
 
     def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
-        return hidden
+        return frozenset(_ask(connection, "shown", hidden))
 
     def ending(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
-        return hidden
+        return frozenset(_ask(connection, "ending", hidden))
 
     def is_unavailable(self, error: DBAPIError) -> bool:
         return isinstance(error.orig, Lost | Conflict | Recovering)
@@ -117,11 +117,16 @@ def _world(connection: Connection) -> World:
     return worlds[connection.engine.url.host or ""]
 
 
-def _where(connection: Connection, point: str) -> Bookmark:
+def _ask(connection: Connection, question: str, *parameters: Any) -> Any:
     # A statement of SQLAlchemy's, so that it begins a transaction and hears of what goes wrong.
-    return bookmark_of(connection.exec_driver_sql(point).scalar_one())
+    return connection.exec_driver_sql(question, parameters).scalar_one()
 
 
-def bookmark_of(at: dict[int, int]) -> Bookmark:
+def _where(connection: Connection, question: str) -> Bookmark:
+    return bookmark_of(*_ask(connection, question))
+
+
+def bookmark_of(at: dict[int, int], shown: int = 0) -> Bookmark:
     """A position on each of some timelines, as `orm.backends.postgresql` has it."""
-    return Bookmark("simulated", tuple(sorted((str(timeline), on) for timeline, on in at.items())))
+    pairs = sorted((str(timeline), on) for timeline, on in at.items())
+    return Bookmark("simulated", tuple(pairs), shown)

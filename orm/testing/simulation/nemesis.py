@@ -12,7 +12,7 @@ from orm.testing.simulation.world import Machine, World
 __all__ = ["FAULTS", "Nemesis"]
 
 FAULTS: Final = (
-    "lag pause partition silence freeze crash outage promote slow drop conflict jump".split()
+    "lag pause partition silence freeze crash outage promote stall slow drop conflict jump".split()
 )
 """What it can do: `outage` is of the primary, all others are of any server or of the network."""
 
@@ -123,6 +123,12 @@ class Nemesis:
         self._world.conflicts = 0.2
         await self._rest()
         self._world.conflicts = 0.0
+
+    async def _stall(self, _: Machine) -> None:
+        """Commits wait for a synchronous standby, while others show them."""
+        self._world.stall = self._chance.choice([0.01, 0.1, 1.0, 6.0])
+        await self._rest()
+        self._world.stall = 0.0
 
     async def _jump(self, _: Machine) -> None:
         loop = asyncio.get_running_loop()

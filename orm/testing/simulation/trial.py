@@ -173,6 +173,8 @@ async def _run(trial: Plan) -> tuple[History, Counter[str]]:
         if leaked:
             raise AssertionError(f"connections were not given back: {leaked}")
     world.addresses["audit"] = [world.primary]
+    world.primary.crash()  # what was still hidden is there afterwards
+    world.primary.restart()
     async with Database(f"simulated://{name}/audit") as database:
         await audit(database, recorder)
     return recorder.history(), nemesis.done

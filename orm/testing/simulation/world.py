@@ -11,10 +11,11 @@ import asyncio
 import random
 from typing import Final
 
-from orm.testing.simulation.store import Store, Transaction
+from orm.testing.simulation.store import Snapshot, Store, Transaction
 
 __all__ = ["Machine", "World"]
 
+_NEVER: Final = 2**62
 _TICK: Final = 0.002
 """Seconds, about, from one step of a replica's to the next, without lag."""
 
@@ -41,6 +42,8 @@ class World:
         """The share of requests that end in a broken connection."""
         self.conflicts = 0.0
         """The share of statements that a replica cancels."""
+        self.stall = 0.0
+        """The most seconds that a commit waits for a synchronous standby, in the log but unseen."""
         self.primary = Machine(self, "primary", Store(keys))
         """The one that was promoted last."""
         self.addresses: dict[str, list[Machine]] = {"primary": [self.primary]}
@@ -101,30 +104,46 @@ class Machine:
         return self.store.commits if self.is_primary else self.received
 
     @property
-    def snapshot(self) -> int:
-        """The commit that a read sees now."""
-        return self.store.commits if self.is_primary else self.seen
+    def snapshot(self) -> Snapshot:
+        """What a read sees now."""
+        return self.store.latest if self.is_primary else Snapshot(self.seen)
 
-    @property
-    def at_least(self) -> dict[int, int]:
-        """What it says it has, by timelines."""
-        return self.store.where(self.store.commits if self.is_primary else self.said)
-
-    @property
-    def at_most(self) -> dict[int, int]:
-        """What it may have shown, on the timeline that it is on."""
-        return dict([self.store.where(self.head).popitem()])
-
-    written = at_most
-    """What any server may have shown; of a primary."""
-
-    def commit(self, transaction: Transaction) -> int:
-        """Commit, as a primary; where it is then."""
-        at = self.store.commit(transaction)
-        self.store.unlock(transaction)
+    def commit(self, transaction: Transaction) -> None:
+        """Commit, as a primary. It is shown at once, or later."""
+        self.store.commit(transaction)
         for machine in self._world.others:
             machine.wake()
-        return at
+        if self._world.stall:
+            delay = self._chance.random() * self._world.stall
+            asyncio.get_running_loop().call_later(delay, self.store.unlock, transaction)
+        else:
+            self.store.unlock(transaction)
+
+    # What it can be asked, as `Backend` has it ------------------------------------------------
+
+    def position(self) -> tuple[dict[int, int], int]:
+        """What it says it has, by timelines."""
+        return self.store.where(self.store.commits if self.is_primary else self.said), 0
+
+    def at_most(self) -> tuple[dict[int, int], int]:
+        """What it may have shown, on the timeline that it is on."""
+        end = 0 if self.is_primary else self.store.ends[self.seen]
+        return dict([self.store.where(self.head).popitem()]), end
+
+    def written(self) -> tuple[dict[int, int], int]:
+        """What any server may have shown."""
+        return self.at_most()[0], self.store.next
+
+    def hidden(self, shown: int) -> frozenset[int]:
+        running = self.store.running if self.is_primary else ()
+        return frozenset(number for number in running if number < shown)
+
+    def shown(self, hidden: frozenset[int]) -> frozenset[int]:
+        commit_of = self.store.commit_of
+        return frozenset(number for number in hidden if commit_of.get(number, _NEVER) <= self.seen)
+
+    def ending(self, hidden: frozenset[int]) -> frozenset[int]:
+        return frozenset(number for number in hidden if self.store.running.get(number))
 
     # Replication -----------------------------------------------------------------------------
 
