@@ -16,7 +16,7 @@ from orm.bookmark import Bookmark
 from orm.cluster import Cluster
 from orm.exceptions import NotCaughtUp, ReadOnlyError
 from orm.routing import Reason, Route, choose, describe
-from orm.sightings import CANNOT_CONNECT, Sightings
+from orm.sightings import CANNOT_CONNECT, PRIMARY_CHANGED, Sightings
 from orm.tracker import NO_LINEAGE, Tracker
 from orm.unit import Unit
 from orm.watcher import Server
@@ -108,7 +108,7 @@ class Router:
             sightings.prove(self._unit)
         if not sightings.is_proven(primary, connection):
             self.cluster.watcher.nudge()
-            raise NotCaughtUp("the primary has changed: try the transaction again")
+            raise NotCaughtUp(PRIMARY_CHANGED)
 
     def wrote(self) -> None:
         """The transaction has changed rows for certain."""
@@ -117,7 +117,7 @@ class Router:
     def committed(self) -> None:
         """COMMIT has just succeeded, and the connection is still at hand."""
         writer = self._unit.writer
-        if writer is None:
+        if writer is None or writer.closed:  # by a transaction whose end was cut off
             return
         try:
             at = self.cluster.backend.committed(writer, wrote=self._unit.wrote)
@@ -152,6 +152,11 @@ class Router:
                     stack.callback(stream.close)
         if unit.cut_off is not None:
             raise unit.cut_off
+
+    def abandon(self) -> None:
+        """Forget a transaction whose end was cut off, so that SQLAlchemy did not tell of it."""
+        self._unit.cut_off = None  # somebody has been told already
+        self.ended()
 
     # Reads -----------------------------------------------------------------------------------
 

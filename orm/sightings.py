@@ -4,6 +4,8 @@ All of it runs inside SQLAlchemy's greenlet.
 """
 
 from asyncio import sleep
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy import Connection
@@ -17,11 +19,13 @@ from orm.tracker import Tracker
 from orm.unit import Unit
 from orm.watcher import Server
 
-__all__ = ["CANNOT_CONNECT", "Sightings"]
+__all__ = ["CANNOT_CONNECT", "PRIMARY_CHANGED", "Sightings"]
 
 CANNOT_CONNECT: Final = (DBAPIError, InvalidRequestError, OSError)
 """The pool raises the second once it has dropped several connections in a row (`_checkout`), a
 driver the third."""
+
+PRIMARY_CHANGED: Final = "the primary has changed: try the transaction again"
 
 _FENCE: Final = 5.0  # seconds
 _ENDING: Final = 0.1  # seconds in which a commit ends that waits for no standby
@@ -62,7 +66,7 @@ class Sightings:
         shown, pause, waited = tracker.bookmark.shown, _SHORTEST, 0.0
         if not backend.has_fences or not shown:
             return
-        with self._cluster.primary.engine.sync_engine.connect() as connection:
+        with self._primary() as connection:
             hidden = backend.hidden(connection, shown)
             seen = self._seen_of(unit, hidden) if hidden else hidden
             while awaited := hidden if seen is None else hidden & seen:
@@ -112,7 +116,7 @@ class Sightings:
             WriteLost: or it is not, since another primary has taken over.
         """
         cluster, tracker, primary = self._cluster, self._tracker, self._cluster.primary
-        with primary.engine.sync_engine.connect() as connection:
+        with self._primary() as connection:
             at = cluster.backend.written(connection)
         if at is None:
             raise ConfigurationError(_NO_POSITION)
@@ -163,6 +167,16 @@ class Sightings:
             if not same and server.role == "primary" and self.is_primary(server, connection):
                 same = self._tracker.lineage == self._cluster.lineage
             return backend.seen(connection) if same else None
+
+    @contextmanager
+    def _primary(self) -> Iterator[Connection]:
+        """A connection that is certain to lead to the primary."""
+        primary = self._cluster.primary
+        with primary.engine.sync_engine.connect() as connection:
+            if not self.is_primary(primary, connection):
+                connection.invalidate()  # its pool would hand it out again
+                raise NotCaughtUp(PRIMARY_CHANGED)
+            yield connection
 
     def is_primary(self, server: Server, connection: Connection) -> bool:
         """Whether a connection to what is taken for the primary does lead to it.

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from orm import BookmarkSession, Database, NotCaughtUp, WriteLost
+from orm.routing import Reason
 from orm.testing.consistency.cancel import CutOff, cancelled_at
 from orm.testing.consistency.tables import RAISE, registers
 from orm.testing.simulation.driver import worlds
@@ -173,3 +175,48 @@ def test_where_the_primary_was_at_start_may_be_lost() -> None:
                 assert (await session.execute(registers())).one().version == 1
 
     simulated(work)
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+@pytest.mark.parametrize("rolled_back", [True, False])
+def test_a_transaction_whose_end_was_cut_off_leaves_nothing_to_the_next_one(
+    number: int, rolled_back: bool
+) -> None:
+    async def work(_: World, database: Database) -> None:
+        async with database.session() as session:
+            await session.execute(RAISE, {"of": 0, "by": "test"})
+            with suppress(CutOff):
+                await cancelled_at(session.commit(), number)
+            await asyncio.sleep(2)
+            if rolled_back:
+                await session.rollback()
+                await session.execute(registers())
+                assert session.last_route and session.last_route.reason is not Reason.MAY_WRITE
+                return
+            if session.in_transaction():  # it was not committed yet
+                await session.rollback()
+            async with session.begin(read_only=True):
+                assert len((await session.execute(registers())).all()) == 1
+
+    simulated(work)
+
+
+def test_a_standby_behind_the_primary_s_name_is_not_asked_what_the_primary_shows() -> None:
+    async def work(world: World, database: Database) -> None:
+        standby = Machine(world, "standby", world.primary.store, world.primary)
+        world.stall = 1e9
+        writing = asyncio.ensure_future(raised(database))
+        await asyncio.sleep(2)
+        world.addresses["primary"].append(standby)
+        async with database.session() as session:  # from a replica, as the primary does not show it
+            assert (await session.execute(registers())).one().version == 1
+            token = await session.bookmark()
+        world.addresses["replica-1"][0].crash()
+        for _ in range(20):
+            with suppress(NotCaughtUp):
+                async with database.session(token) as session:
+                    assert (await session.execute(registers())).one().version == 1
+        assert world.primary.store.running
+        writing.cancel()
+
+    simulated(work, engine_options={"poolclass": NullPool})

@@ -106,6 +106,8 @@ class Link:
     def rollback(self) -> None:
         if self.transaction is not None or self.frozen_at is not None:
             await_(self.request(self._roll_back))
+        else:
+            await_(asyncio.sleep(0))  # where drivers, too, can be cancelled
 
     def close(self) -> None:
         self.terminate()
