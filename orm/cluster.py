@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,6 +20,8 @@ from orm.watcher import Server, Watcher
 __all__ = ["Cluster", "refuse_autocommit"]
 
 _log = logging.getLogger(__name__)
+
+_REPLACED: Final = "it is a primary that was replaced by another one"
 
 
 def refuse_autocommit(options: Mapping[str, Any]) -> None:
@@ -104,13 +106,15 @@ class Cluster:
         elif server is self.primary:
             if server.is_standby:
                 server.fail(NotCaughtUp("it is a standby, and no other server is the primary"))
+            elif self.head is not None and self.backend.is_later(self.head, at):
+                server.fail(NotCaughtUp(_REPLACED))  # the name leads to several servers in turn
             else:
                 self.primary_at(at)
         elif not server.is_standby:
             if self.head is None or self.primary.is_standby or self._is_later(at):
                 self._elect(server, at)
             else:
-                server.fail(NotCaughtUp("it is a primary that was replaced by another one"))
+                server.fail(NotCaughtUp(_REPLACED))
         elif self.head is not None and at.history == self.head.history:
             diverged = self.backend.lost(self.head, at)
             if self.backend.is_later(at, self.head):
@@ -124,8 +128,9 @@ class Cluster:
         if self.head is None:
             self.head = at
         elif self._is_later(at):
-            self._new_lineage()
-            self.head = at
+            self._new_lineage(at)
+            if not self.primary.covers(at):
+                self.primary.distrust()  # what is known is of another one under its name
         elif not self.backend.is_later(self.head, at):  # else it is of a primary before this one
             self.head = self.head.merge(at)
 
@@ -147,11 +152,14 @@ class Cluster:
         if server.name not in self._writers:
             self._writers[server.name] = self.new_writer(server.url)
         self.writer = self._writers[server.name]
-        self.head = at
-        self._new_lineage()
+        self._new_lineage(at)
 
-    def _new_lineage(self) -> None:
+    def _new_lineage(self, at: Bookmark) -> None:
         self.lineage += 1
+        self.head = at
+        floor = self.floor
+        if floor is not None and floor.history == at.history and self.backend.lost(at, floor):
+            self.floor = at  # else nobody could ever be served again
         for replica in self.replicas:
             replica.distrust()
 

@@ -16,9 +16,9 @@ from orm.bookmark import Bookmark
 from orm.cluster import Cluster, refuse_autocommit
 from orm.exceptions import NotCaughtUp, ReadOnlyError
 from orm.routing import Reason, Route, choose, describe
-from orm.sightings import CANNOT_CONNECT, Sightings
-from orm.tracker import Tracker
-from orm.unit import Primary, Unit
+from orm.sightings import CANNOT_CONNECT, PRIMARY_CHANGED, TRIES, Sightings
+from orm.tracker import NO_LINEAGE, Tracker
+from orm.unit import Unit
 from orm.watcher import Server
 
 __all__ = ["Router"]
@@ -76,36 +76,44 @@ class Router:
     # Writes ----------------------------------------------------------------------------------
 
     def writer(self) -> Engine:
-        """The engine for a transaction that may write: the same one until it ends."""
-        unit = self._unit
-        if unit.writer is None or unit.primary is None:  # asked for each statement, decided once
-            unit.primary = self._find_primary()
-            self._decided(unit.primary.server, 0.0, Reason.MAY_WRITE)
-        unit.writes = True
-        self._tracker.reads(unit.primary.server, "", unit.primary.lineage)
-        return unit.primary.engine
-
-    def _find_primary(self) -> Primary:
-        """The primary, which is known to have, and to show, all that the session has seen."""
-        cluster = self.cluster
-        while True:
-            primary = Primary(cluster.primary, cluster.writer.sync_engine, cluster.lineage)
-            if self._tracker.proven != primary.lineage:
-                self._sightings.prove(self._unit)
-            self._sightings.pass_fence(self._unit)
-            if primary.lineage == cluster.lineage:  # nothing has changed meanwhile
-                return primary
+        """The engine for a transaction that may write."""
+        if self._unit.writer is not None:  # asked for each statement, decided once
+            return self._unit.writer.engine
+        self._sightings.await_primary(self._unit)
+        self._decided(self.cluster.primary, 0.0, Reason.MAY_WRITE)
+        self._unit.writes = True
+        return self.cluster.writer.sync_engine
 
     def began(self, connection: Connection) -> None:
         """The transaction has a new connection.
 
         Raises:
-            ConfigurationError: it is in autocommit.
+            ConfigurationError: it is for writing, and in autocommit.
+            NotCaughtUp: it turns out not to lead to the primary.
+            WriteLost: what the session has seen is not in the database any more.
         """
-        primary = self._unit.primary
-        if primary is not None and connection.engine is primary.engine:
-            refuse_autocommit(connection.get_execution_options())
-            self._unit.writer = connection
+        if connection is self._unit.connection or all(
+            connection.engine is not writer.sync_engine for writer in self.cluster.writers
+        ):
+            return
+        refuse_autocommit(connection.get_execution_options())
+        self._unit.writer = connection
+        try:
+            self._check_writer(connection)
+        except BaseException as error:
+            connection.invalidate(error)  # else the transaction would go on with it
+            raise
+        self._tracker.reads(self.cluster.primary, "", self.cluster.lineage)
+
+    def _check_writer(self, connection: Connection) -> None:
+        primary, sightings = self.cluster.primary, self._sightings
+        if sightings.is_primary(primary, connection):
+            if self._tracker.proven == self.cluster.lineage:
+                return
+            sightings.prove(self._unit)
+        if not sightings.is_proven(primary, connection):
+            self.cluster.watcher.nudge()
+            raise NotCaughtUp(PRIMARY_CHANGED)
 
     def wrote(self) -> None:
         """The transaction has changed rows for certain."""
@@ -114,8 +122,10 @@ class Router:
     def committed(self) -> None:
         """COMMIT has just succeeded, and the connection is still at hand."""
         writer = self._unit.writer
-        if writer is None or self.cluster.shared:
-            return  # on a shared connection it would be asked of another than has committed
+        if writer is None or writer.closed:  # by a transaction whose end was cut off
+            return
+        if self.cluster.shared:
+            return  # another connection would be asked than has committed
         try:
             at = self.cluster.backend.committed(writer, wrote=self._unit.wrote)
         except DBAPIError:
@@ -125,8 +135,10 @@ class Router:
             return
         if at is not None:
             self._tracker.saw(at)
+            primary = self.cluster.primary
             if writer.engine is self.cluster.writer.sync_engine:  # else another is the primary now
-                self.cluster.primary.advance(at)
+                if primary.is_known(writer):
+                    primary.advance(at)
                 self.cluster.primary_at(at)
             self.cluster.committed()
 
@@ -149,6 +161,11 @@ class Router:
                     stack.callback(stream.close)
         if unit.cut_off is not None:
             raise unit.cut_off
+
+    def abandon(self) -> None:
+        """Forget a transaction whose end was cut off, so that SQLAlchemy did not tell of it."""
+        self._unit.cut_off = None  # somebody has been told already
+        self.ended()
 
     # Reads -----------------------------------------------------------------------------------
 
@@ -197,7 +214,7 @@ class Router:
                 elif connection := self._connect(chosen):
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP
                     return self._pin(chosen, connection, waited, reason)
-            elif tracker.proven != cluster.lineage and self._starts_over():
+            elif tracker.proven != cluster.lineage and self._sightings.prove(self._unit):
                 continue
             elif chosen == "wait":
                 left = deadline - clock()
@@ -205,13 +222,6 @@ class Router:
             else:
                 break
         return self._open_primary(waited)
-
-    def _starts_over(self) -> bool:
-        """Whether the session's bookmark turns out to be none of the primary's."""
-        try:
-            return self._sightings.prove(self._unit)
-        except (NotCaughtUp, *CANNOT_CONNECT):
-            return False  # a replica may still do, and whoever needs the primary will hear of it
 
     def _connect(self, server: Server) -> Connection | None:
         """Connect to a replica; None if it turns out not to have what is needed."""
@@ -233,15 +243,14 @@ class Router:
     def _may_read(self, server: Server, connection: Connection) -> bool:
         """Whether a connection to a replica shows all that the session must see."""
         tracker = self._tracker
-        backend, known = self.cluster.backend, server.knowledge
+        backend, known, lineage = self.cluster.backend, server.knowledge, self.cluster.lineage
         try:
-            if server.shared:
-                connection.begin()  # from here on it is one server
-                known = server.ask(connection)
-            else:
-                if backend.incarnation(connection) != known.incarnation:
-                    known = server.ask(connection)  # what is known is of another incarnation
+            if server.shared or backend.incarnation(connection) != known.incarnation:
+                known = server.ask(connection)  # what is known is of another incarnation
+                lineage = self.cluster.lineage
+                if not server.shared:  # else the server may change with the transaction
                     connection.rollback()  # so that the read's snapshot is a later one
+            if not connection.in_transaction():
                 connection.begin()
             incarnation = backend.incarnation(connection)
         except DBAPIError as error:
@@ -253,8 +262,11 @@ class Router:
         # By now the server may be known as another incarnation than this connection leads to.
         if known.at is None or not known.at.covers(tracker.bookmark):
             return False
-        tracker.proven = self.cluster.lineage
-        tracker.reads(server, incarnation, self.cluster.lineage)
+        tracker.proven = lineage
+        head = self.cluster.head
+        if head is not None and self.cluster.backend.is_later(head, known.at):
+            lineage = NO_LINEAGE  # it may go on after a primary that was replaced
+        tracker.reads(server, incarnation, lineage)
         return True
 
     def _open_primary(self, waited: float) -> Connection:
@@ -269,40 +281,42 @@ class Router:
             reason = Reason.FALLBACK
         else:
             raise self._not_caught_up("the primary is not asked (fallback=False)")
+        for _ in range(TRIES):
+            self._sightings.await_primary(self._unit)
+            primary, lineage = cluster.primary, cluster.lineage
+            if primary in self._unit.failed:
+                break  # a replica that failed, and was promoted then
+            try:
+                connection = self._connect_primary(primary)
+            except CANNOT_CONNECT as error:
+                if reason is not Reason.FALLBACK:
+                    raise
+                why = getattr(error, "orig", None) or error
+                raise self._not_caught_up(f"the primary: {why}") from error
+            if connection is not None:
+                tracker.reads(primary, cluster.backend.incarnation(connection), lineage)
+                return self._pin(primary, connection, waited, reason)
+            cluster.watcher.nudge()
+        raise self._not_caught_up(f"the primary: {cluster.primary.knowledge.error or 'it changed'}")
+
+    def _connect_primary(self, primary: Server) -> Connection | None:
+        """Connect to the primary; None if it is not what it was."""
+        engine = primary.snapshots if self._unit.read_only else primary.engine.sync_engine
+        connection = engine.connect()
         try:
-            primary, connection = self._connect_primary()
-        except CANNOT_CONNECT as error:
-            if reason is not Reason.FALLBACK:
-                raise
-            why = getattr(error, "orig", None) or error
-            raise self._not_caught_up(f"the primary: {why}") from error
-        try:
-            connection.begin()
+            if self._sightings.is_proven(primary, connection):
+                if not primary.shared:
+                    connection.rollback()  # if it was asked: the read's snapshot is a later one
+                if not connection.in_transaction():
+                    connection.begin()
+                return connection
+            if not self._sightings.is_primary(primary, connection):
+                connection.invalidate()  # its pool would hand it out again
         except BaseException:
             connection.close()
             raise
-        incarnation = cluster.backend.incarnation(connection)
-        tracker.reads(primary.server, incarnation, primary.lineage)
-        return self._pin(primary.server, connection, waited, reason)
-
-    def _connect_primary(self) -> tuple[Primary, Connection]:
-        while True:
-            primary = self._find_primary()
-            server = primary.server
-            engine = server.snapshots if self._unit.read_only else server.engine.sync_engine
-            connection = engine.connect()
-            try:
-                if self.cluster.backend.incarnation(connection) != server.knowledge.incarnation:
-                    server.ask(connection)  # it has restarted, as a standby perhaps
-                    connection.rollback()
-                if primary.lineage == self.cluster.lineage:
-                    if server.is_standby:
-                        raise NotCaughtUp(f"{server.name} serves nobody: it is a standby")
-                    return primary, connection
-            except BaseException:
-                connection.close()
-                raise
-            connection.close()
+        connection.close()
+        return None
 
     def _pin(
         self, server: Server, connection: Connection, waited: float, reason: Reason

@@ -177,6 +177,14 @@ class RoutedSession(Session):
             raise ConfigurationError(f"route={route!r}: it is 'read' or 'primary'")
         return bool(route == "read")
 
+    def rollback(self) -> None:
+        try:
+            super().rollback()
+        finally:
+            router = self.router
+            if router is not None and not self.in_transaction() and not router.opening:
+                router.abandon()
+
     def close(self) -> None:
         try:
             if self.router is not None and self.router.cluster.closed:

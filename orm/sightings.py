@@ -4,8 +4,11 @@ All of it runs inside SQLAlchemy's greenlet.
 """
 
 from asyncio import sleep
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from orm._greenlet import await_
@@ -16,11 +19,16 @@ from orm.tracker import Tracker
 from orm.unit import Unit
 from orm.watcher import Server
 
-__all__ = ["CANNOT_CONNECT", "Sightings"]
+__all__ = ["CANNOT_CONNECT", "PRIMARY_CHANGED", "TRIES", "Sightings"]
 
 CANNOT_CONNECT: Final = (DBAPIError, InvalidRequestError, OSError)
 """The pool raises the second once it has dropped several connections in a row (`_checkout`), a
 driver the third."""
+
+PRIMARY_CHANGED: Final = "the primary has changed: try the transaction again"
+
+TRIES: Final = 3
+"""How often somebody may find that the primary has changed."""
 
 _FENCE: Final = 5.0  # seconds
 _ENDING: Final = 0.1  # seconds in which a commit ends that waits for no standby
@@ -42,24 +50,26 @@ class Sightings:
         self._cluster = cluster
         self._tracker = tracker
 
-    def pass_fence(self, unit: Unit) -> None:
-        """Return when the primary shows all that was seen on replicas.
+    def await_primary(self, unit: Unit) -> None:
+        """Return when the primary is known to have, and shows, all that was seen.
 
         A replica can show a commit a moment before the primary's own snapshots do, and for as long
         as a synchronous standby keeps the commit waiting.
 
         Raises:
             NotCaughtUp: it does not, for long.
+            WriteLost: it never will.
         """
         backend, tracker = self._cluster.backend, self._tracker
-        if not backend.has_fences:
-            return
-        if tracker.unsampled is not None and tracker.unsampled.role == "replica":
+        read = tracker.unsampled
+        if backend.has_fences and read is not None and read.role == "replica":
             self.settle(unit)
+        if tracker.proven != self._cluster.lineage:
+            self.prove(unit)
         shown, pause, waited = tracker.bookmark.shown, _SHORTEST, 0.0
-        if not shown:
+        if not backend.has_fences or not shown:
             return
-        with self._cluster.primary.engine.sync_engine.connect() as connection:
+        with self._primary() as connection:
             hidden = backend.hidden(connection, shown)
             seen = self._seen_of(unit, hidden) if hidden else hidden
             while awaited := hidden if seen is None else hidden & seen:
@@ -108,21 +118,11 @@ class Sightings:
         Raises:
             WriteLost: or it is not, since another primary has taken over.
         """
-        cluster, primary = self._cluster, self._cluster.primary
-        with primary.engine.sync_engine.connect() as connection:
+        cluster, tracker, primary = self._cluster, self._tracker, self._cluster.primary
+        with self._primary() as connection:
             at = cluster.backend.written(connection)
         if at is None:
             raise ConfigurationError(_NO_POSITION)
-        self._see_primary(primary, at)
-        self._saw(unit, at)
-
-    def _see_primary(self, primary: Server, at: Bookmark) -> None:
-        """The primary has been asked about what was seen on a server that may have been another.
-
-        Raises:
-            WriteLost: the primary has changed since.
-        """
-        cluster, tracker = self._cluster, self._tracker
         if primary is cluster.primary:
             cluster.primary_at(at)
         if tracker.lineage != cluster.lineage and at.history == tracker.bookmark.history:
@@ -130,6 +130,7 @@ class Sightings:
                 "the server that this session has read from is gone, and the primary was replaced "
                 "meanwhile: what was read may be lost. Start a new session"
             )
+        self._saw(unit, at)
 
     def _settle_at(self, unit: Unit, server: Server) -> bool:
         try:
@@ -139,66 +140,83 @@ class Sightings:
                 raise
             return False
         if at is not None:
-            if server.shared and server is self._cluster.primary:
-                self._see_primary(server, at)
             self._saw(unit, at)
         return at is not None
 
     def _saw(self, unit: Unit, at: Bookmark) -> None:
         self._tracker.saw(at)
-        if unit.primary is not None:
+        head = self._cluster.head
+        if head is not None and at.history == head.history and self._strays(at, head):
+            self._tracker.doubt()
+        if unit.writer is not None:
             # Its COMMIT is still to come.
-            self._tracker.reads(unit.primary.server, "", unit.primary.lineage)
+            self._tracker.reads(self._cluster.primary, "", self._cluster.lineage)
+
+    def _strays(self, at: Bookmark, head: Bookmark) -> bool:
+        backend = self._cluster.backend
+        return backend.is_later(at, head) or backend.lost(head, at) is not None
 
     def _sample(self, unit: Unit, server: Server) -> Bookmark | None:
         """An upper bound of what was read on a server, or None if that incarnation is gone."""
         backend = self._cluster.backend
         if unit.server is server and unit.connection is not None:
             return backend.seen(unit.connection)  # a second of its pool might never come
-        if server.role == "primary" and unit.writer is not None and unit.writer.in_transaction():
-            return backend.seen(unit.writer)  # who holds its readers may be waiting for this writer
+        same = self._tracker.lineage == self._cluster.lineage
+        writer = unit.writer
+        if same and server.role == "primary" and writer is not None and writer.in_transaction():
+            return backend.seen(writer)  # who holds its readers may be waiting for this writer
         with server.engine.sync_engine.connect() as connection:
-            at = backend.seen(connection)  # and which server it is, if it is shared
-            gone = backend.incarnation(connection) != self._tracker.incarnation
-            return None if gone and server.role == "replica" else at
+            if server.shared:
+                server.ask(connection)  # which of them it is
+            same = backend.incarnation(connection) == self._tracker.incarnation
+            if not same and server.role == "primary" and self.is_primary(server, connection):
+                same = self._tracker.lineage == self._cluster.lineage
+            return backend.seen(connection) if same else None
+
+    @contextmanager
+    def _primary(self) -> Iterator[Connection]:
+        """A connection that is certain to lead to the primary."""
+        for _ in range(TRIES):
+            primary = self._cluster.primary
+            with primary.engine.sync_engine.connect() as connection:
+                if self.is_primary(primary, connection):
+                    yield connection
+                    return
+                connection.invalidate()  # its pool would hand it out again
+        raise NotCaughtUp(PRIMARY_CHANGED)
+
+    def is_primary(self, server: Server, connection: Connection) -> bool:
+        """Whether a connection to what is taken for the primary does lead to it.
+
+        One incarnation goes on being what it was; after a restart it may follow another primary. So
+        this takes a round trip once, and where servers do not say what they are, none.
+        """
+        if server.shared or not server.is_known(connection):
+            server.ask(connection)
+        return server is self._cluster.primary and server.is_known(connection)
+
+    def is_proven(self, server: Server, connection: Connection) -> bool:
+        """Whether it leads to the primary, and that is certain to have all that was seen."""
+        return self.is_primary(server, connection) and self._tracker.proven == self._cluster.lineage
 
     def prove(self, unit: Unit) -> bool:
         """See that the bookmark is not ahead of the primary; True if it was, and is dropped.
 
         Raises:
-            NotCaughtUp: what was the primary is none any more, and no other one was found.
             WriteLost: it names what the primary does not have.
-            DBAPIError: the primary cannot be asked; so for the others of `CANNOT_CONNECT`.
         """
         tracker, cluster = self._tracker, self._cluster
-        before = tracker.proven
-        lineage, head = self._head(unit)
-        tracker.proven = lineage
-        if head.covers(tracker.bookmark):
-            return False
-        if before is not None or cluster.keys or cluster.stray_bookmarks == "error":
-            raise WriteLost(
-                "the bookmark names writes that the primary does not have: it was restored to an "
-                "earlier state, or the bookmark was not handed out by it"
-            )
-        tracker.start_over(head)
-        return True
-
-    def _head(self, unit: Unit) -> tuple[int, Bookmark]:
-        """Where the primary is, of which lineage; on the way there nothing was lost."""
-        tracker, cluster = self._tracker, self._cluster
+        before, looked = tracker.proven, False
         while True:
             lineage, primary = cluster.lineage, cluster.primary
             if tracker.unsampled is not None and tracker.lineage != lineage:
                 self.settle(unit)  # what was read before the primary was replaced
-            if not primary.covers(tracker.bookmark):
-                self._ask(primary)
-            if lineage != cluster.lineage:  # another one has taken over meanwhile
+            if not primary.covers(tracker.bookmark) and not self._ask(primary):
+                return False  # whoever needs the primary will hear of it; a replica may still do
+            if lineage != cluster.lineage:
                 continue
-            head, error = primary.knowledge.at, primary.knowledge.error
+            head = primary.knowledge.at
             if head is None:
-                if error is not None:
-                    raise NotCaughtUp(f"{primary.name} serves nobody: {error}")
                 raise ConfigurationError(_NO_POSITION)
             same = head.history == tracker.bookmark.history
             lost = cluster.backend.lost(head, tracker.bookmark) if same else None
@@ -206,12 +224,32 @@ class Sightings:
                 raise WriteLost(
                     f"the bookmark names writes that the database does not have: {lost}"
                 )
-            return lineage, head
+            later = same and cluster.backend.is_later(tracker.bookmark, head)
+            if not later or looked:
+                break
+            looked = True
+            await_(cluster.watcher.wait(tracker.bookmark, cluster.replicas, cluster.max_wait))
+        if head.covers(tracker.bookmark):
+            tracker.proven = lineage
+            return False
+        if before is not None or cluster.keys or cluster.stray_bookmarks == "error":
+            if later:
+                raise NotCaughtUp("the primary was replaced by one that has not been found yet")
+            raise WriteLost(
+                "the bookmark names writes that the primary does not have: it was restored to an "
+                "earlier state, or the bookmark was not handed out by it"
+            )
+        tracker.proven = lineage
+        tracker.start_over(head)
+        return True
 
-    def _ask(self, primary: Server) -> None:
-        with primary.engine.sync_engine.connect() as connection:
-            if primary.ask(connection).at is None:
-                return
-            at = self._cluster.backend.seen(connection)
-        if at is not None:
-            primary.advance(at)
+    def _ask(self, primary: Server) -> bool:
+        try:
+            with primary.engine.sync_engine.connect() as connection:
+                primary.ask(connection)
+                at = self._cluster.backend.seen(connection)
+                if at is not None and primary.is_known(connection):
+                    primary.advance(at)
+        except CANNOT_CONNECT:
+            return False
+        return primary.knowledge.error is None

@@ -1,11 +1,15 @@
 """What one session has seen and written, as a bookmark that only moves forward."""
 
 from dataclasses import replace
+from typing import Final
 
 from orm.bookmark import Bookmark
 from orm.watcher import Server
 
-__all__ = ["Tracker"]
+__all__ = ["NO_LINEAGE", "Tracker"]
+
+NO_LINEAGE: Final = -1
+"""Of what may not be part of any primary's life."""
 
 
 class Tracker:
@@ -44,6 +48,10 @@ class Tracker:
         same = at.history == self.bookmark.history
         self.bookmark = self.bookmark.merge(at) if same else at
         self.unsampled = None
+
+    def doubt(self) -> None:
+        """What was seen may not be part of what the primary has."""
+        self.proven = NO_LINEAGE
 
     def passed_fence(self) -> None:
         """The primary shows all that was seen on replicas."""

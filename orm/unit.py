@@ -2,22 +2,13 @@
 
 from asyncio import CancelledError
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Result
+from sqlalchemy import Connection, Result
 
 from orm.watcher import Server
 
-__all__ = ["Primary", "Unit"]
-
-
-class Primary(NamedTuple):
-    """The primary as it was when a transaction that may write was sent there."""
-
-    server: Server
-    engine: Engine
-    lineage: int
-    """`Cluster.lineage`."""
+__all__ = ["Unit"]
 
 
 @dataclass(slots=True)
@@ -29,10 +20,7 @@ class Unit:
     server: Server | None = None
     connection: Connection | None = None
     """What reads go to while the transaction does not write; to `server`."""
-    primary: Primary | None = None
-    """Where it writes, whoever becomes the primary meanwhile."""
     writer: Connection | None = None
-    """What it writes with, on `primary`."""
     wrote: bool = False
     answered: bool = False
     opening: bool = False

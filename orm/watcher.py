@@ -140,6 +140,17 @@ class Server:
             self.changed()
         return self.knowledge
 
+    def is_known(self, connection: Connection) -> bool:
+        """Whether what is known is of the server that a connection of a primary leads to.
+
+        After a restart, or behind a name that several share, it may be another. An engine whose
+        servers do not say what they are has only one primary.
+        """
+        return (
+            self.is_standby is None
+            or self._backend.incarnation(connection) == self.knowledge.incarnation
+        )
+
     def advance(self, at: Bookmark) -> None:
         """A proof that the known incarnation has moved on (its own commit, say)."""
         known = self.knowledge

@@ -3,7 +3,8 @@
 The product itself passes the same trials.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from sqlalchemy.exc import DBAPIError
 
 from orm.bookmark import Bookmark
 from orm.router import Router
+from orm.sightings import Sightings
 from orm.testing.consistency.client import Habits
 from orm.testing.simulation import Plan, run
-from orm.testing.simulation.backend import SimulatedBackend
+from orm.testing.simulation.backend import SimulatedBackend, bookmark_of
 from orm.testing.simulation.driver import Link, link_of
 from orm.watcher import Knowledge, Server
 
@@ -59,7 +61,10 @@ def position_before_commit(patch: pytest.MonkeyPatch) -> None:
 
     def committed(self: SimulatedBackend, connection: Connection, **how: Any) -> Bookmark | None:
         at = right(self, connection, **how)
-        return at and Bookmark.at(at.history, at.position[0][1] - 1)
+        if at is None:
+            return None
+        [(timeline, sequence)] = at.position
+        return Bookmark(at.history, ((timeline, sequence - 1),))
 
     patch.setattr(SimulatedBackend, "committed", committed)
 
@@ -71,13 +76,13 @@ def savepoint_for_commit(patch: pytest.MonkeyPatch) -> None:
     async def watched(self: Link, sql: str, parameters: Any) -> Any:
         done = await execute(self, sql, parameters)
         if sql.startswith("RELEASE"):
-            setattr(self, released, self._machine.at_most)
+            setattr(self, released, self._machine.at_most()[0])
         return done
 
     def committed(self: SimulatedBackend, connection: Connection, **how: Any) -> Bookmark | None:
         at = right(self, connection, **how)
         early = vars(link_of(connection)).pop(released, None)
-        return at if at is None or early is None else Bookmark.at(at.history, early)
+        return at if at is None or early is None else bookmark_of(early)
 
     patch.setattr(Link, "execute", watched)
     patch.setattr(SimulatedBackend, "committed", committed)
@@ -153,23 +158,62 @@ def merge_takes_the_last(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Bookmark, "merge", lambda _, other: other)
 
 
+def blind_to_timelines(patch: pytest.MonkeyPatch) -> None:
+    def blind(at: dict[int, int], shown: int = 0) -> Bookmark:
+        return Bookmark("simulated", (("", max(at.values())),), shown)
+
+    patch.setattr("orm.testing.simulation.backend.bookmark_of", blind)
+
+
+def losses_untold(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SimulatedBackend, "lost", lambda *_: None)
+
+
+def once_a_primary(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Sightings, "is_primary", lambda *_: True)
+
+
+def mixed_knowledge(patch: pytest.MonkeyPatch) -> None:
+    """Where one server was, as knowledge of another one under the same name."""
+    patch.setattr(Server, "is_known", lambda self, _: self.knowledge.error is None)
+
+
+def no_fence(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SimulatedBackend, "has_fences", False)
+
+
+def shown_is_not_handed_on(patch: pytest.MonkeyPatch) -> None:
+    right = Bookmark.encode
+
+    def encode(self: Bookmark, keys: Sequence[bytes] = ()) -> str:
+        return right(replace(self, shown=0), keys)
+
+    patch.setattr(Bookmark, "encode", encode)
+
+
 VARIANTS: dict[str, tuple[Patch, tuple[str, ...], int]] = {
     "no check at all": (no_check, ("lag",), 1),
     "the check inside the snapshot": (check_inside_the_snapshot, ("lag",), 1),
     "what a replica says it has taken for all it showed": (
         lower_bound_for_upper,
         ("lag", "silence"),
-        32,
+        5,
     ),
     "the position taken before COMMIT": (position_before_commit, ("lag",), 1),
     "a savepoint taken for a commit": (savepoint_for_commit, ("lag",), 1),
     "unknown taken for caught up": (unknown_is_caught_up, ("lag", "conflict", "drop"), 1),
     "knowledge kept over a restart": (failure_is_forgiven, ("lag", "pause"), 1),
-    "incarnations ignored": (incarnations_ignored, ("lag", "crash"), 5),
+    "incarnations ignored": (incarnations_ignored, ("lag", "crash"), 4),
     "routed by the statement": (routed_by_the_statement, ("lag",), 1),
     "a bookmark that reads do not move": (bookmark_without_reads, ("lag",), 1),
     "a move that nobody samples": (moved_without_sampling, ("lag",), 1),
     "a merge that takes the last": (merge_takes_the_last, ("lag",), 1),
+    "no fence": (no_fence, ("lag", "stall"), 1),
+    "what was shown is not handed on": (shown_is_not_handed_on, ("lag", "stall"), 8),
+    "timelines ignored": (blind_to_timelines, ("lag", "promote"), 1),
+    "losses not looked for": (losses_untold, ("lag", "promote"), 3),
+    "once a primary, always a primary": (once_a_primary, ("lag", "promote"), 2),
+    "one server's position for another's": (mixed_knowledge, ("lag", "promote"), 3),
 }
 
 
@@ -180,7 +224,7 @@ def trial(seed: int, faults: tuple[str, ...]) -> Plan:
         replicas=(1, 2),
         faults=faults,
         habits=Habits(keys=4, writes=0.25),
-        options={"max_wait": 0.05},
+        options={"max_wait": 0.05, "bookmark_keys": ["a secret"]},
     )
 
 

@@ -77,8 +77,13 @@ def _missing(history: Sequence[Operation]) -> list[Seen]:
     """What was committed, and is not there in the end; nothing where nobody has looked."""
     succeeded = [o for o in history if o.outcome == "ok"]
     audits = [o for o in succeeded if o.kind == "audit"]
+    if not audits:
+        return []
     kept = {seen for audit in audits for seen in audit.reads}
-    return [seen for o in succeeded for seen in o.writes if audits and seen not in kept]
+    certain = {o.id for o in history if o.outcome != "failed"}
+    # What one wrote that was cut off is known from those who saw it.
+    committed = dict.fromkeys(seen for o in succeeded for seen in (*o.writes, *o.reads))
+    return [seen for seen in committed if seen.writer in certain and seen not in kept]
 
 
 class _Check:

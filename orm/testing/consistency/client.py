@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orm.bookmark import Bookmark
 from orm.database import Database
-from orm.exceptions import BookmarkError, OrmError
+from orm.exceptions import BookmarkError, OrmError, WriteLost
 from orm.session import BookmarkSession
 from orm.testing.consistency.board import Handed, Shelf
 from orm.testing.consistency.cancel import CutOff, cancelled_at
@@ -95,6 +95,8 @@ class Client:
         self._mine: Handed | None = None
         self._after: tuple[str, ...] = ()
         self._given: tuple[str, ...] = ()
+        self._leaves = False
+        """Whether the session was told that a write is lost, and no more is asked of it."""
         self._session: BookmarkSession
 
     async def run(self, go_on: Callable[[], bool]) -> None:
@@ -106,11 +108,15 @@ class Client:
             except BookmarkError:
                 continue  # it was forged
             self._sessions += 1
+            self._leaves = False
             try:
                 for _ in range(self._chance.randint(2, 12)):
-                    if go_on():
+                    if go_on() and not self._leaves:
                         await self._unit()
-                await self._hand_out()
+                if self._leaves:
+                    self._mine = None
+                else:
+                    await self._hand_out()
             finally:
                 await self._session.close()
 
@@ -136,6 +142,8 @@ class Client:
         tokens = [*self._given]
         if tokens and habits.forges and chance.random() < 0.2:
             tokens.append(self._forged(tokens[0]))
+            if self._database.cluster.backend.has_fences:
+                self._after = ()  # who starts anew does not wait for what only replicas show
         return tokens or None
 
     def _forged(self, token: str) -> str:
@@ -205,6 +213,7 @@ class Client:
         self._recorder.write(operation)
         self._after, self._given = (id_,), ()
         if error:
+            self._leaves = error == WriteLost.__name__ and self._chance.random() < 0.5
             await self._roll_back()
             await asyncio.sleep(self._habits.rests)
         return operation

@@ -6,7 +6,9 @@ than the test suite's, and the reproduction of a seed, have a command::
     python -m orm.testing.simulation --seed 1 --operations 1000000
     python -m orm.testing.simulation --seed 25 --operations 1 --shrink
 
-Not simulated: histories that fork, and replicas that show a commit before the primary does.
+A replica may be promoted while the old primary goes on; what only that one had is lost, and is to
+be reported as `WriteLost`. And a replica may show a commit that waits for a synchronous standby
+before the primary does.
 """
 
 from orm.testing.simulation.trial import Plan, Result, plan, run, smallest

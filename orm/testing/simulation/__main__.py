@@ -26,7 +26,8 @@ def main(
 
     The same seed, operations of each trial and fault give the same trial, event for event.
     """
-    logging.getLogger("orm").setLevel(logging.ERROR)  # servers fail all the time
+    for noise in ("orm", "sqlalchemy"):
+        logging.getLogger(noise).setLevel(logging.CRITICAL)  # servers fail all the time
     began, done, virtual = process_time(), 0, 0.0
     outcomes: Counter[str] = Counter()
     faults: Counter[str] = Counter()

@@ -8,18 +8,26 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from orm.backends.base import FileCopy
+from orm.backends.postgresql import position as timelines
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError
-from orm.testing.simulation.driver import Conflict, Lost, ReadOnly, link_of, worlds
+from orm.testing.simulation.driver import (
+    Conflict,
+    Lost,
+    ReadOnly,
+    Recovering,
+    link_of,
+    worlds,
+)
 from orm.testing.simulation.world import World
 
-__all__ = ["SimulatedBackend"]
+__all__ = ["SimulatedBackend", "bookmark_of"]
 
 
 class SimulatedBackend:
     """Implements what sessions need of `orm.backends.Backend`; there is nothing to migrate."""
 
-    has_fences = False
+    has_fences = True
     unit = "commits"
 
     def writer_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
@@ -40,47 +48,49 @@ class SimulatedBackend:
         return link_of(connection).incarnation
 
     def position(self, connection: Connection) -> Bookmark | None:
-        return _where(connection, "at_least")
+        return _where(connection, "position")
 
     def seen(self, connection: Connection) -> Bookmark | None:
         return _where(connection, "at_most")
 
     def written(self, connection: Connection) -> Bookmark | None:
-        return _where(connection, "at_most")
+        return _where(connection, "written")
 
     def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
         link, world = link_of(connection), _world(connection)
         at, link.committed_at = link.committed_at, None
         if at is None:
             return None
-        return _where(connection, "at_most") if world.samples else Bookmark.at(world.history, at)
+        return _where(connection, "at_most") if world.samples else bookmark_of(at)
+
+    # What can be told from positions on timelines alone is the affair of the real thing.
 
     def lost(self, head: Bookmark, need: Bookmark) -> str | None:
-        return None
+        return timelines.lost(head, need)
 
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
-        return False
+        return timelines.is_later(at, than)
 
     def behind(self, at: Bookmark, head: Bookmark) -> int | None:
-        return at.behind(head)
+        return timelines.behind(at, head)
 
     def replayed(self, connection: Connection) -> float | None:
         return None
 
     def is_standby(self, connection: Connection) -> bool | None:
-        return None
+        return link_of(connection).standby
 
     def hidden(self, connection: Connection, shown: int) -> frozenset[int]:
-        return frozenset()
+        return frozenset(_ask(connection, "hidden", shown))
 
     def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
-        return hidden
+        return frozenset(_ask(connection, "shown", hidden))
 
     def ending(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
-        return hidden
+        return frozenset(_ask(connection, "ending", hidden))
 
     def is_unavailable(self, error: DBAPIError) -> bool:
-        return isinstance(error.orig, Lost | Conflict)
+        return isinstance(error.orig, Lost | Conflict | Recovering)
 
     def is_unreachable(self, error: Exception) -> bool:
         return False
@@ -107,7 +117,16 @@ def _world(connection: Connection) -> World:
     return worlds[connection.engine.url.host or ""]
 
 
-def _where(connection: Connection, point: str) -> Bookmark:
+def _ask(connection: Connection, question: str, *parameters: Any) -> Any:
     # A statement of SQLAlchemy's, so that it begins a transaction and hears of what goes wrong.
-    at: int = connection.exec_driver_sql(point).scalar_one()
-    return Bookmark.at(_world(connection).history, at)
+    return connection.exec_driver_sql(question, parameters).scalar_one()
+
+
+def _where(connection: Connection, question: str) -> Bookmark:
+    return bookmark_of(*_ask(connection, question))
+
+
+def bookmark_of(at: dict[int, int], shown: int = 0) -> Bookmark:
+    """A position on each of some timelines, as `orm.backends.postgresql` has it."""
+    pairs = sorted((str(timeline), on) for timeline, on in at.items())
+    return Bookmark("simulated", tuple(pairs), shown)

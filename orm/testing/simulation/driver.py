@@ -16,7 +16,7 @@ from sqlalchemy.engine import default
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from orm._greenlet import await_
-from orm.testing.simulation.store import Statement, Transaction, understood
+from orm.testing.simulation.store import Snapshot, Statement, Transaction, understood
 from orm.testing.simulation.world import Machine, World
 
 __all__ = ["Conflict", "Link", "Lost", "ReadOnly", "SimulatedDialect", "link_of", "worlds"]
@@ -27,10 +27,13 @@ worlds: Final[WeakValueDictionary[str, World]] = WeakValueDictionary()
 """By the host of their URLs."""
 
 _LOCK_TIMEOUT: Final = 2.0
-_NO_WRITES: Final = Transaction()
 _DONE: Final = Statement(lambda *_: [], ())
 _SAVEPOINT: Final = re.compile(r"(?P<verb>(ROLLBACK TO |RELEASE )?SAVEPOINT) (?P<name>\w+)")
-_POINTS: Final = {point: Statement(lambda *_: [], (point,)) for point in ("at_least", "at_most")}
+_QUESTIONS: Final = {
+    name: Statement(lambda *_: [], (name,))
+    for name in ("position", "at_most", "written", "hidden", "shown", "ending")
+}
+"""Methods of `Machine`."""
 
 
 class Error(Exception):
@@ -47,6 +50,10 @@ class Lost(OperationalError):
 
 class Conflict(OperationalError):
     """A replica cancelled the statement, to go on replaying."""
+
+
+class Recovering(OperationalError):
+    """A replica was asked what only a primary can tell."""
 
 
 class ReadOnly(OperationalError):
@@ -72,12 +79,14 @@ class Link:
         self._writes = writes
         self._chance = world.chance
         self.incarnation = machine.incarnation
+        self.standby = False
+        """What it was when it was last asked where it is."""
         self.transaction: Transaction | None = None
-        self.committed_at: int | None = None
+        self.committed_at: dict[int, int] | None = None
         self.repeats = False
         """Whether the transaction that begins next is to be one of repeatable reads."""
-        self.frozen_at: int | None = None
-        """The commit that its repeatable reads see; None in autocommit."""
+        self.frozen_at: Snapshot | None = None
+        """What its repeatable reads see; None in autocommit."""
         self._lost = False
 
     # What SQLAlchemy asks of it --------------------------------------------------------------
@@ -92,11 +101,13 @@ class Link:
 
     def commit(self) -> None:
         if self.transaction is not None:
-            self.committed_at = await_(self.request(self._commit, late=True))
+            self.committed_at = await_(self._commit())
 
     def rollback(self) -> None:
         if self.transaction is not None or self.frozen_at is not None:
             await_(self.request(self._roll_back))
+        else:
+            await_(asyncio.sleep(0))  # where drivers, too, can be cancelled
 
     def close(self) -> None:
         self.terminate()
@@ -108,13 +119,22 @@ class Link:
 
     # On the server ---------------------------------------------------------------------------
 
-    def _commit(self) -> int | None:
+    async def _commit(self) -> dict[int, int] | None:
+        transaction = self.transaction
+        at = await self.request(self._commit_now, late=True)
+        if transaction is not None and transaction.number in transaction.store.running:
+            while transaction.number in transaction.store.running:
+                await transaction.store.unlocked.wait()
+            await self._travel()
+        return at
+
+    def _commit_now(self) -> dict[int, int] | None:
         transaction, self.transaction = self.transaction, None
-        if transaction is None:
+        if transaction is None or not self._machine.is_primary:
             return None
         wrote = bool(transaction.registers or transaction.entries)
-        at = self._world.commit(transaction)
-        return at if wrote else None
+        self._machine.commit(transaction)
+        return self._machine.at_most()[0] if wrote else None
 
     def _freeze(self) -> None:
         self.frozen_at = self._machine.snapshot
@@ -123,13 +143,13 @@ class Link:
         transaction, self.transaction = self.transaction, None
         self.frozen_at, self.repeats = None, False
         if transaction is not None:
-            self._world.unlock(transaction)
+            transaction.store.unlock(transaction)
 
     async def execute(self, sql: str, parameters: Sequence[Any]) -> tuple[Statement, list[Any]]:
-        """Answer a statement of the workload, or the name of a point of the machine."""
+        """Answer a statement of the workload, or a question to the machine."""
         machine, chance = self._machine, self._chance
-        if sql in _POINTS:
-            return _POINTS[sql], await self.request(lambda: [(getattr(machine, sql),)])
+        if sql in _QUESTIONS:
+            return _QUESTIONS[sql], await self.request(lambda: self._ask(sql, parameters))
         if point := _SAVEPOINT.fullmatch(sql):
             return _DONE, await self.request(lambda: self._savepoint(point["verb"], point["name"]))
         statement = understood(sql)
@@ -137,7 +157,7 @@ class Link:
             await self._travel()
             raise Conflict("canceling statement due to conflict with recovery")
         if statement.locks is not None:
-            if not self._writes:
+            if not self._writes or not machine.is_primary:
                 raise ReadOnly("cannot execute a write in a read-only transaction")
             self._begin()
             await self.request(lambda: None)
@@ -147,10 +167,15 @@ class Link:
 
         def run() -> list[Any]:
             at = machine.snapshot if self.frozen_at is None else self.frozen_at
-            own = self.transaction or _NO_WRITES
-            return statement.run(self._world.store, at, own, parameters)
+            return statement.run(machine.store, at, self.transaction, parameters)
 
         return statement, await self.request(run)
+
+    def _ask(self, question: str, parameters: Sequence[Any]) -> list[Any]:
+        self.standby = not self._machine.is_primary
+        if question in ("written", "ending") and self.standby:
+            raise Recovering("recovery is in progress")
+        return [(getattr(self._machine, question)(*parameters),)]
 
     def _savepoint(self, verb: str, name: str) -> list[Any]:
         transaction = self._begin()
@@ -164,20 +189,21 @@ class Link:
         if self._lost:
             raise Lost("the connection is closed")
         if self.transaction is None:
-            self.transaction, self.committed_at = Transaction(), None
+            self.transaction, self.committed_at = Transaction(self._machine.store), None
         return self.transaction
 
     async def _lock(self, key: int) -> None:
-        locks, mine = self._world.locks, self.transaction
+        mine = self._begin()
+        store = mine.store
         try:
             async with asyncio.timeout(_LOCK_TIMEOUT):
-                while locks.get(key, mine) is not mine:
-                    await self._world.unlocked.wait()
+                while store.locks.get(key, mine) is not mine:
+                    await store.unlocked.wait()
         except TimeoutError:
             raise LockTimeout("canceling statement due to lock timeout") from None
-        if mine is None or mine is not self.transaction:
+        if mine is not self.transaction:
             raise Lost("the connection was closed by the server")
-        locks[key] = mine
+        store.locks[key] = mine
 
     # On the way ------------------------------------------------------------------------------
 

@@ -11,11 +11,15 @@ from orm.testing.simulation.world import Machine, World
 
 __all__ = ["FAULTS", "Nemesis"]
 
-FAULTS: Final = "lag pause partition silence freeze crash outage slow drop conflict jump".split()
+FAULTS: Final = (
+    "lag pause partition silence freeze crash outage promote stall slow drop conflict jump".split()
+)
 """What it can do: `outage` is of the primary, all others are of any server or of the network."""
 
 _BETWEEN: Final = 0.03  # seconds, at most, from one fault to the next
 _SHORTEST, _LONGEST = 0.002, 0.5  # seconds that most last
+_PROMOTIONS: Final = 0.1
+"""The share that is done: else the sessions would live in no other time than between two."""
 _LONG: Final = 12.0  # seconds that some last: longer than any probe may take
 
 
@@ -42,7 +46,7 @@ class Nemesis:
                 await asyncio.sleep(self._chance.random() * _BETWEEN)
                 fault = self._chance.choice(self._faults)
                 do: Callable[[Machine], Awaitable[None]] = getattr(self, f"_{fault}")
-                group.create_task(do(self._chance.choice(self._world.replicas)))  # type: ignore[arg-type]
+                group.create_task(do(self._chance.choice(self._world.others)))  # type: ignore[arg-type]
                 self.done[fault] += 1
 
     async def _rest(self) -> None:
@@ -91,6 +95,19 @@ class Nemesis:
     async def _outage(self, _: Machine) -> None:
         await self._crash(self._world.primary)
 
+    async def _promote(self, replica: Machine) -> None:
+        """It lacks the latest writes; the old primary goes on, or not, until all follow the new."""
+        world = self._world
+        if replica.is_primary or replica.down or self._chance.random() > _PROMOTIONS:
+            return
+        if self._chance.random() < 0.3:
+            world.primary.crash()
+        replica.promote()
+        for machine in world.others:
+            await self._rest()
+            if machine is not world.primary:
+                machine.follow(world.primary)
+
     async def _slow(self, replica: Machine) -> None:
         machine = self._any(replica)
         machine.slow = self._chance.choice([0.01, 0.1, 1.0, 6.0])
@@ -106,6 +123,12 @@ class Nemesis:
         self._world.conflicts = 0.2
         await self._rest()
         self._world.conflicts = 0.0
+
+    async def _stall(self, _: Machine) -> None:
+        """Commits wait for a synchronous standby, while others show them."""
+        self._world.stall = self._chance.choice([0.01, 0.1, 1.0, 6.0])
+        await self._rest()
+        self._world.stall = 0.0
 
     async def _jump(self, _: Machine) -> None:
         loop = asyncio.get_running_loop()

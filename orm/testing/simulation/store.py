@@ -1,8 +1,11 @@
 """What the servers hold: each commit's rows, and the statements of the workload.
 
-A server's state is a number of commits; reading at a number sees what was committed up to it.
+A server's state is a timeline and a number of commits; reading at a number sees what was committed
+up to it. On the primary some commits are not seen yet that replicas may show already: they wait for
+a synchronous standby.
 """
 
+import asyncio
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,11 +13,21 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-__all__ = ["Statement", "Store", "Transaction", "understood"]
+__all__ = ["Snapshot", "Statement", "Store", "Transaction", "understood"]
 
 Row = tuple[Any, ...]
 
-_END: Final = 2**62
+
+class Snapshot(NamedTuple):
+    """What a statement sees.
+
+    Attributes:
+        at: commits up to this one,
+        without: but not these.
+    """
+
+    at: int
+    without: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -24,27 +37,105 @@ class _Lines:
     at: list[int]
     rows: list[Row]
 
+    def first(self, commit: int) -> "_Lines":
+        end = self.until(commit)
+        return _Lines(self.at[:end], self.rows[:end])
+
     def until(self, commit: int) -> int:
         at = self.at
         return len(at) if at[-1:] <= [commit] else bisect_right(at, commit)
 
+    def seen(self, by: Snapshot) -> int:
+        end = self.until(by.at)
+        if by.without:  # its row is locked: nobody has written a later one
+            while end and self.at[end - 1] in by.without:
+                end -= 1
+        return end
+
 
 class Store:
-    """All that was ever committed.
+    """All that was ever committed on one timeline.
 
     Args:
         keys: how many registers there are, each at version 0.
     """
 
     def __init__(self, keys: int) -> None:
+        self.timeline = 1
+        self.forks: dict[int, int] = {}
+        """Where each timeline that it comes from was left."""
         self.commits = 0
+        self.next = 1
+        """The number of the next transaction that writes."""
+        self.running: dict[int, int | None] = {}
+        """Those that the primary does not show, by number; the commit of each that is one."""
+        self.commit_of: dict[int, int] = {}
+        """By the number of each transaction that has committed."""
+        self.ends = [1]
+        """By commit: what no transaction up to it has reached with its number."""
+        self.locks: dict[int, Transaction] = {}
+        self.unlocked = asyncio.Event()
         self.registers = {key: _Lines([0], [(key, 0, "")]) for key in range(keys)}
         self.logs = {key: _Lines([], []) for key in range(keys)}
 
+    def fork(self, at: int, timeline: int) -> "Store":
+        """A new timeline, on which nothing after `at` has ever happened."""
+        new = Store(0)
+        new.timeline, new.forks, new.commits = timeline, self.where(at), at
+        new.commit_of = {number: on for number, on in self.commit_of.items() if on <= at}
+        new.ends = self.ends[: at + 1]
+        new.next = new.ends[at]
+        new.registers = {key: lines.first(at) for key, lines in self.registers.items()}
+        new.logs = {key: lines.first(at) for key, lines in self.logs.items()}
+        return new
+
+    def where(self, at: int) -> dict[int, int]:
+        """A position on every timeline that led to it; the last one is where it is."""
+        passed = {old: fork for old, fork in self.forks.items() if fork <= at}
+        last = min(self.forks.keys() - passed, default=self.timeline)
+        return passed | {last: at}
+
+    def common(self, at: int, other: "Store") -> int:
+        """How much another timeline has of what this one has up to `at`."""
+        theirs, common = other.where(other.commits), 0
+        for timeline, mine in self.where(at).items():
+            common = max(common, min(mine, theirs.get(timeline, 0)))
+            if mine != theirs.get(timeline):
+                break
+        return common
+
+    def number(self, transaction: "Transaction") -> None:
+        """A transaction writes."""
+        if not transaction.number:
+            transaction.number, self.next = self.next, self.next + 1
+            self.running[transaction.number] = None
+
+    def unlock(self, transaction: "Transaction") -> None:
+        """Give back the row locks of a transaction that is over, and show what it wrote."""
+        self.running.pop(transaction.number, None)
+        mine = [key for key, holder in self.locks.items() if holder is transaction]
+        for key in mine:
+            del self.locks[key]
+        if mine:
+            self._let_go()
+
+    def unlock_all(self) -> None:
+        """Forget all transactions that have not committed, and show all that have."""
+        self.locks.clear()
+        self.running.clear()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self.unlocked.set()
+        self.unlocked = asyncio.Event()
+
     def commit(self, transaction: "Transaction") -> int:
-        """Make a transaction's rows visible; the number of its commit."""
+        """Write a transaction down, to be shown when it is unlocked; the number of its commit."""
         if transaction.registers or transaction.entries:
             self.commits += 1
+            number = transaction.number
+            self.commit_of[number] = self.running[number] = self.commits
+            self.ends.append(max(self.ends[-1], number + 1))
             for key, row in transaction.registers.items():
                 self._append(self.registers[key], row)
             for row in transaction.entries:
@@ -55,13 +146,18 @@ class Store:
         lines.at.append(self.commits)
         lines.rows.append(row)
 
-    def register(self, key: int, commit: int) -> Row:
-        lines = self.registers[key]
-        return lines.rows[lines.until(commit) - 1]
+    @property
+    def latest(self) -> Snapshot:
+        """What the primary sees now."""
+        return Snapshot(self.commits, frozenset(on for on in self.running.values() if on))
 
-    def log(self, key: int, commit: int) -> list[Row]:
+    def register(self, key: int, by: Snapshot) -> Row:
+        lines = self.registers[key]
+        return lines.rows[lines.seen(by) - 1]
+
+    def log(self, key: int, by: Snapshot) -> list[Row]:
         lines = self.logs[key]
-        return lines.rows[: lines.until(commit)]
+        return lines.rows[: lines.seen(by)]
 
 
 class _Savepoint(NamedTuple):
@@ -71,8 +167,15 @@ class _Savepoint(NamedTuple):
 
 @dataclass(slots=True)
 class Transaction:
-    """What was written and not committed yet."""
+    """What was written and not committed yet.
 
+    Attributes:
+        store: where it was begun.
+        number: 0 until it writes.
+    """
+
+    store: Store
+    number: int = 0
     registers: dict[int, Row] = field(default_factory=dict)
     entries: list[Row] = field(default_factory=list)
     savepoints: dict[str, _Savepoint] = field(default_factory=dict)
@@ -86,57 +189,67 @@ class Transaction:
         del self.entries[entries:]
 
 
-_NOTHING: Final = Transaction()
-
-
 class Statement(NamedTuple):
     """A statement that the servers understand.
 
     Attributes:
-        run: answers it, given the store, the commit to read at, the transaction and the parameters.
+        run: answers it, given the store, what it sees, the transaction and the parameters.
         columns: of the answer; empty if it has no rows.
         locks: the index of the parameter that is the key it locks; None if it only reads.
     """
 
-    run: Callable[[Store, int, Transaction, Sequence[Any]], list[Row]]
+    run: Callable[[Store, Snapshot, Transaction | None, Sequence[Any]], list[Row]]
     columns: tuple[str, ...]
     locks: int | None = None
 
 
-def _some(store: Store, at: int, own: Transaction, keys: Iterable[int]) -> list[Row]:
-    return [own.registers.get(key) or store.register(key, at) for key in keys]
+def _some(store: Store, at: Snapshot, own: Transaction | None, keys: Iterable[int]) -> list[Row]:
+    mine = own.registers if own else {}
+    return [mine.get(key) or store.register(key, at) for key in keys]
 
 
-def _all_registers(store: Store, at: int, own: Transaction, _: Sequence[Any]) -> list[Row]:
+def _all_registers(
+    store: Store, at: Snapshot, own: Transaction | None, _: Sequence[Any]
+) -> list[Row]:
     return _some(store, at, own, store.registers)
 
 
-def _one_log(store: Store, at: int, own: Transaction, keys: Sequence[Any]) -> list[Row]:
-    return store.log(keys[0], at) + [row for row in own.entries if row[0] == keys[0]]
+def _one_log(store: Store, at: Snapshot, own: Transaction | None, keys: Sequence[Any]) -> list[Row]:
+    mine = own.entries if own else []
+    return store.log(keys[0], at) + [row for row in mine if row[0] == keys[0]]
 
 
-def _all_logs(store: Store, at: int, own: Transaction, _: Sequence[Any]) -> list[Row]:
+def _all_logs(store: Store, at: Snapshot, own: Transaction | None, _: Sequence[Any]) -> list[Row]:
     return [row for key in store.logs for row in _one_log(store, at, own, [key])]
 
 
-def _tops(store: Store, at: int, own: Transaction, _: Sequence[Any]) -> list[Row]:
+def _tops(store: Store, at: Snapshot, own: Transaction | None, _: Sequence[Any]) -> list[Row]:
     logs = {key: _one_log(store, at, own, [key]) for key in store.logs}
     return [(key, max(row[1] for row in log), len(log)) for key, log in logs.items() if log]
 
 
-def _raise(store: Store, _at: int, own: Transaction, parameters: Sequence[Any]) -> list[Row]:
+def _raise(
+    store: Store, _at: Snapshot, own: Transaction | None, parameters: Sequence[Any]
+) -> list[Row]:
     step, writer, key = parameters
+    assert own is not None
+    store.number(own)
     # The row's lock is held: its latest version is read, whatever the snapshot.
-    (old,) = _some(store, _END, own, [key])
+    (old,) = _some(store, _LATEST, own, [key])
     own.registers[key] = (key, old[1] + step, writer)
     return [(old[1] + step,)]
 
 
-def _enter(_s: Store, _at: int, own: Transaction, parameters: Sequence[Any]) -> list[Row]:
+def _enter(
+    store: Store, _at: Snapshot, own: Transaction | None, parameters: Sequence[Any]
+) -> list[Row]:
+    assert own is not None
+    store.number(own)
     own.entries.append(tuple(parameters))
     return []
 
 
+_LATEST: Final = Snapshot(2**62)
 _ROW: Final = ("key", "version", "writer")
 _REGISTER: Final = (
     r"SELECT orm_verify_register\.key, orm_verify_register\.version, orm_verify_register\.writer "

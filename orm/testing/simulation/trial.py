@@ -101,7 +101,8 @@ def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
     options: dict[str, Any] = {"max_wait": chance.choice([0.0, 0.05, 0.05, 1.0])}
     if chance.random() < 0.3:
         options["engine_options"] = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 1}
-    if chance.random() < 0.3:
+    faults = tuple(some if only is None else [only])
+    if chance.random() < 0.3 or "promote" in faults:
         options["bookmark_keys"] = ["a secret of this trial"]
     if chance.random() < 0.2:
         options["fallback"] = False
@@ -114,7 +115,7 @@ def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
         replicas=chance.choice([(1,), (1, 1), (1, 1), (1, 1), (2,), (2, 1)]),
         latency=chance.choice([0.0001, 0.001, 0.01, 0.03]),
         samples=chance.random() < 0.5,
-        faults=tuple(some if only is None else [only]),
+        faults=faults,
         habits=Habits(
             keys=chance.choice([2, 8]),
             writes=chance.choice([0.15, 0.35, 0.6]),
@@ -142,7 +143,7 @@ def run(trial: Plan) -> Result:
         loop.close()
         if collecting:
             gc.enable()
-    violations = check(history)
+    violations = check(history, losses="promote" in trial.faults)
     return Result(history=history, violations=violations, faults=faults, seconds=loop.time())
 
 
@@ -171,7 +172,10 @@ async def _run(trial: Plan) -> tuple[History, Counter[str]]:
         leaked = {name: held for name, held in _held(database) if held}
         if leaked:
             raise AssertionError(f"connections were not given back: {leaked}")
-    async with Database(urls[0]) as database:
+    world.addresses["audit"] = [world.primary]
+    world.primary.crash()  # what was still hidden is there afterwards
+    world.primary.restart()
+    async with Database(f"simulated://{name}/audit") as database:
         await audit(database, recorder)
     return recorder.history(), nemesis.done
 

@@ -2,16 +2,20 @@
 
 A replica has four points, each at or behind the one before: what it has *received*, what its reads
 *see*, what it *says* it has (`Backend.position`), and what a crash leaves it (*durable*).
+
+One that is promoted goes on in a timeline of its own, and who has more than it had has to forget
+that before it can follow.
 """
 
 import asyncio
 import random
 from typing import Final
 
-from orm.testing.simulation.store import Store, Transaction
+from orm.testing.simulation.store import Snapshot, Store, Transaction
 
 __all__ = ["Machine", "World"]
 
+_NEVER: Final = 2**62
 _TICK: Final = 0.002
 """Seconds, about, from one step of a replica's to the next, without lag."""
 
@@ -31,60 +35,50 @@ class World:
         self, seed: str, keys: int, replicas: tuple[int, ...], latency: float, *, samples: bool
     ) -> None:
         self.chance = random.Random(f"{seed}/world")
-        self.store = Store(keys)
-        self.history = "simulated"
+        self.timelines = 1
         self.latency = latency
         self.samples = samples
         self.drops = 0.0
         """The share of requests that end in a broken connection."""
         self.conflicts = 0.0
         """The share of statements that a replica cancels."""
-        self.locks: dict[int, Transaction] = {}
-        self.unlocked = asyncio.Event()
-        self.primary = Machine(self, "primary", is_primary=True)
+        self.stall = 0.0
+        """The most seconds that a commit waits for a synchronous standby, in the log but unseen."""
+        self.primary = Machine(self, "primary", Store(keys))
+        """The one that was promoted last."""
         self.addresses: dict[str, list[Machine]] = {"primary": [self.primary]}
         for number, machines in enumerate(replicas, 1):
             name = f"replica-{number}"
-            self.addresses[name] = [Machine(self, f"{name}.{n}") for n in range(machines)]
+            self.addresses[name] = [
+                Machine(self, f"{name}.{n}", self.primary.store, self.primary)
+                for n in range(machines)
+            ]
 
     @property
-    def replicas(self) -> list["Machine"]:
-        return [m for machines in self.addresses.values() for m in machines if not m.is_primary]
-
-    def commit(self, transaction: Transaction) -> int:
-        """Commit on the primary; where it is then."""
-        at = self.store.commit(transaction)
-        self.unlock(transaction)
-        for machine in self.replicas:
-            machine.wake()
-        return at
-
-    def unlock(self, transaction: Transaction) -> None:
-        """Give back the row locks of a transaction that is over."""
-        mine = [key for key, holder in self.locks.items() if holder is transaction]
-        for key in mine:
-            del self.locks[key]
-        if mine:
-            self._let_go()
-
-    def unlock_all(self) -> None:
-        """Forget all transactions."""
-        self.locks.clear()
-        self._let_go()
-
-    def _let_go(self) -> None:
-        self.unlocked.set()
-        self.unlocked = asyncio.Event()
+    def others(self) -> list["Machine"]:
+        """All but the primary."""
+        every = [machine for machines in self.addresses.values() for machine in machines]
+        return [machine for machine in every if machine is not self.primary]
 
 
 class Machine:
-    """One physical server."""
+    """One physical server.
 
-    def __init__(self, world: World, name: str, *, is_primary: bool = False) -> None:
+    Args:
+        world: where it is.
+        name: for people.
+        store: of the timeline that it is on.
+        upstream: what it replicates; a primary has none.
+    """
+
+    def __init__(
+        self, world: World, name: str, store: Store, upstream: "Machine | None" = None
+    ) -> None:
         self._world = world
         self._chance = world.chance
         self.name = name
-        self.is_primary = is_primary
+        self.store = store
+        self.upstream = upstream
         self.starts = 1
         self.received = self.seen = self.said = self.durable = 0
         self.lag = _TICK
@@ -101,21 +95,81 @@ class Machine:
         return f"{self.name}/{self.starts}"
 
     @property
-    def snapshot(self) -> int:
-        """The commit that a read sees now."""
-        return self._world.store.commits if self.is_primary else self.seen
+    def is_primary(self) -> bool:
+        return self.upstream is None
 
     @property
-    def at_least(self) -> int:
-        """What it says it has."""
-        return self._world.store.commits if self.is_primary else self.said
+    def head(self) -> int:
+        """What it has."""
+        return self.store.commits if self.is_primary else self.received
 
     @property
-    def at_most(self) -> int:
-        """What it may have shown."""
-        return self._world.store.commits if self.is_primary else self.received
+    def snapshot(self) -> Snapshot:
+        """What a read sees now."""
+        return self.store.latest if self.is_primary else Snapshot(self.seen)
+
+    def commit(self, transaction: Transaction) -> None:
+        """Commit, as a primary. It is shown at once, or later."""
+        self.store.commit(transaction)
+        for machine in self._world.others:
+            machine.wake()
+        if self._world.stall:
+            delay = self._chance.random() * self._world.stall
+            asyncio.get_running_loop().call_later(delay, self.store.unlock, transaction)
+        else:
+            self.store.unlock(transaction)
+
+    # What it can be asked, as `Backend` has it ------------------------------------------------
+
+    def position(self) -> tuple[dict[int, int], int]:
+        """What it says it has, by timelines."""
+        return self.store.where(self.store.commits if self.is_primary else self.said), 0
+
+    def at_most(self) -> tuple[dict[int, int], int]:
+        """What it may have shown, on the timeline that it is on."""
+        end = 0 if self.is_primary else self.store.ends[self.seen]
+        return dict([self.store.where(self.head).popitem()]), end
+
+    def written(self) -> tuple[dict[int, int], int]:
+        """What any server may have shown."""
+        return self.at_most()[0], self.store.next
+
+    def hidden(self, shown: int) -> frozenset[int]:
+        running = self.store.running if self.is_primary else ()
+        return frozenset(number for number in running if number < shown)
+
+    def shown(self, hidden: frozenset[int]) -> frozenset[int]:
+        commit_of = self.store.commit_of
+        return frozenset(number for number in hidden if commit_of.get(number, _NEVER) <= self.seen)
+
+    def ending(self, hidden: frozenset[int]) -> frozenset[int]:
+        return frozenset(number for number in hidden if self.store.running.get(number))
 
     # Replication -----------------------------------------------------------------------------
+
+    def promote(self) -> None:
+        """Become the primary, with nothing but what was received."""
+        self._world.timelines += 1
+        self.store = self.store.fork(self.received, self._world.timelines)
+        self.upstream, self._world.primary = None, self
+
+    def follow(self, primary: "Machine") -> None:
+        """Replicate it from here on; what it does not have is gone."""
+        common = self.store.common(self.head, primary.store)
+        if self.is_primary or common < self.head:
+            self.crash()
+            self.store = primary.store
+            self.durable = self._chance.randint(common, primary.head)
+            self.received = self.seen = self.said = self.durable
+            self.down = False
+        self.upstream = primary
+        self.wake()
+
+    def _lacks(self, upstream: "Machine") -> bool:
+        """Whether there is anything to receive, and not of a timeline that went another way."""
+        if self.store is upstream.store:
+            return self.received < upstream.head
+        return self.store.common(self.received, upstream.store) == self.received
 
     def wake(self) -> None:
         """Go on replicating, if there is anything to do."""
@@ -125,13 +179,12 @@ class Machine:
             asyncio.get_running_loop().call_later(delay, self._tick)
 
     def _idle(self) -> bool:
-        head = self._world.store.commits
         return (
-            self.is_primary
+            self.upstream is None
             or self.down
             or self.frozen
             or (
-                (self.partitioned or self.received == head)
+                (self.partitioned or not self._lacks(self.upstream))
                 and (self.paused or self.seen == self.received)
                 and (self.silent or self.said == self.seen)
             )
@@ -139,12 +192,14 @@ class Machine:
 
     def _tick(self) -> None:
         self._ticking = False
-        if self._idle():
+        upstream = self.upstream
+        if upstream is None or self._idle():
             return
         between = self._chance.randint
         match self._chance.randrange(4):
-            case 0 if not self.partitioned:
-                self.received = between(self.received, self._world.store.commits)
+            case 0 if not self.partitioned and self._lacks(upstream):
+                self.store = upstream.store
+                self.received = between(self.received, max(self.received, upstream.head))
             case 1 if not self.paused:
                 self.seen = between(self.seen, self.received)
             case 2 if not self.silent:
@@ -179,7 +234,7 @@ class Machine:
         self.received = self.seen = self.said = self.durable
         self._running.set()
         if self.is_primary:
-            self._world.unlock_all()
+            self.store.unlock_all()
 
     def restart(self) -> None:
         self.down = False

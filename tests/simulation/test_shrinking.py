@@ -1,0 +1,61 @@
+"""Plans that Hypothesis draws: what goes wrong in one becomes as small as it gets."""
+
+import pytest
+from hypothesis import find, given, settings
+from hypothesis import strategies as st
+
+from orm.testing.consistency.client import Habits
+from orm.testing.consistency.timeline import text
+from orm.testing.simulation import Plan, run
+from orm.testing.simulation.nemesis import FAULTS
+from orm.tracker import Tracker
+
+plans = st.builds(
+    Plan,
+    seed=st.integers(0, 1000).map(str),
+    operations=st.integers(1, 100),
+    clients=st.integers(1, 8),
+    replicas=st.lists(st.integers(1, 2), min_size=1, max_size=3).map(tuple),
+    latency=st.sampled_from([0.0001, 0.001, 0.01, 0.03]),
+    samples=st.booleans(),
+    faults=st.lists(st.sampled_from(FAULTS), unique=True).map(tuple),
+    habits=st.builds(
+        Habits,
+        keys=st.integers(1, 8),
+        writes=st.sampled_from([0.15, 0.35, 0.6]),
+        cancels=st.sampled_from([0.0, 0.05, 0.3]),
+        forges=st.booleans(),
+    ),
+    options=st.fixed_dictionaries(
+        {"bookmark_keys": st.just(["a secret"]), "max_wait": st.sampled_from([0.0, 0.05, 1.0])},
+        optional={"fallback": st.booleans(), "stray_bookmarks": st.just("error")},
+    ),
+)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(plans)
+def test_sessions_keep_their_promises_in_any_plan(plan: Plan) -> None:
+    result = run(plan)
+    assert not result.violations, text(result.violations[0])
+
+
+def test_a_violation_shrinks_to_a_plan_that_a_person_can_follow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Tracker, "saw", lambda self, _: setattr(self, "unsampled", None))
+    faults = st.lists(st.sampled_from(["lag", "pause"]), unique=True).map(tuple)
+    small = find(
+        st.builds(
+            Plan,
+            seed=st.integers(0, 9).map(str),
+            operations=st.integers(1, 50),
+            clients=st.integers(1, 4),
+            faults=faults,
+        ),
+        lambda plan: bool(run(plan).violations),
+        settings=settings(max_examples=100, deadline=None, derandomize=True, database=None),
+    )
+    assert small.operations < 10
+    assert small.clients <= 2
+    assert not small.faults
