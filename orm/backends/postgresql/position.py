@@ -94,6 +94,8 @@ SELECT
     extract(epoch FROM pg_postmaster_start_time())::text AS started
 FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s"""
 
+_SEGMENT_SIZE: Final = "SELECT pg_size_bytes(current_setting('wal_segment_size'))"
+
 _FLUSH: Final = "SELECT pg_logical_emit_message(false, 'orm', '', true)"
 
 # A synchronous commit is flushed by now. One that was not, or of which that is not known, is
@@ -174,13 +176,16 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
             nothing, and may have seen what others had not flushed.
     """
     dbapi: Any = connection.connection.dbapi_connection
-    row = getattr(dbapi.driver_connection, "sampled", None) or fetch(dbapi, COMMITTED)
+    driver = connection.connection.driver_connection
+    row = getattr(driver, "sampled", None) or fetch(dbapi, COMMITTED)
     if row is None:
         return None
     flushed, inserted, mode, loaded, file = row
     # Settings that were loaded since the last time may not be those that the commit was made with.
     same, connection.info[_LOADED] = connection.info.get(_LOADED) == loaded, loaded
     certain = wrote and mode != "off" and not connection.info.pop(UNSURE, False) and same
+    if _SEGMENT not in connection.info:  # somebody else's connection, as in a migration
+        [connection.info[_SEGMENT]] = fetch(dbapi, _SEGMENT_SIZE)
     segment = connection.info[_SEGMENT]
     at = _parsed(flushed) if certain else _end_of_record(_parsed(inserted), segment)
     return _bookmark(connection, {int(file[:8], 16): at})
