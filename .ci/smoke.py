@@ -14,6 +14,7 @@ import orm
 
 # What needs an extra, and of each the package that it asks for first.
 EXTRAS = {
+    "orm.backends.postgresql.one_trip": "psycopg",
     "orm.demo.blog": "fastapi",
     "orm.demo.server": "uvicorn",
     "orm.telemetry.opentelemetry": "opentelemetry",
