@@ -248,7 +248,8 @@ class Sightings:
             with primary.engine.sync_engine.connect() as connection:
                 primary.ask(connection)
                 at = self._cluster.backend.seen(connection)
-                if at is not None and primary.is_known(connection):
+                # Of a standby, which it may be by now, that would be an upper bound.
+                if at is not None and self.is_primary(primary, connection):
                     primary.advance(at)
         except CANNOT_CONNECT:
             return False

@@ -220,3 +220,25 @@ def test_a_standby_behind_the_primary_s_name_is_not_asked_what_the_primary_shows
         writing.cancel()
 
     simulated(work, engine_options={"poolclass": NullPool})
+
+
+def test_what_a_standby_has_received_is_not_what_it_shows_though_it_was_just_the_primary() -> None:
+    async def work(world: World, database: Database) -> None:
+        old, (new,) = world.primary, world.addresses["replica-1"]
+        await raised(database)
+        await asyncio.sleep(0.5)
+        new.promote()
+        old.paused = True
+        old.follow(new)  # before anybody notices
+        async with Database("simulated://test/replica-1", bookmark_keys=["a"]) as elsewhere:
+            token = await raised(elsewhere)
+        old.slow = 0.5  # while it is asked, another is found to be the primary
+        async with database.session(token) as session:
+            assert (await session.execute(registers())).one().version == 2
+        assert database.cluster.primary.name == "replica-1"
+        assert (old.received, old.seen) == (2, 1)
+        old.slow = 0.0
+        async with database.session(token) as session:
+            assert (await session.execute(registers())).one().version == 2
+
+    simulated(work, bookmark_keys=["a"], engine_options={"poolclass": NullPool})
