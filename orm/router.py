@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Result
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orm._greenlet import await_
 from orm.bookmark import Bookmark
@@ -200,6 +201,7 @@ class Router:
         replicas = [server for server in cluster.replicas if server not in unit.failed]
         if cluster.shared and unit.read_only:
             replicas = []
+        crowded = False
         while not tracker.first_primary:
             chosen = choose(
                 tracker.bookmark,
@@ -211,7 +213,18 @@ class Router:
             if isinstance(chosen, Server):
                 if tracker.unsampled not in (None, chosen):
                     self.settle()  # moving: now it matters what was seen at the last server
-                elif connection := self._connect(chosen):
+                    continue
+                try:
+                    connection = self._connect(chosen)
+                except PoolTimeout:
+                    replicas.remove(chosen)
+                    if not replicas and not cluster.fallback:
+                        raise
+                    crowded = True
+                    if tracker.unsampled is chosen:
+                        self._sightings.settle_at_primary(unit)  # it cannot be asked
+                    continue
+                if connection is not None:
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP
                     return self._pin(chosen, connection, waited, reason)
             elif tracker.proven != cluster.lineage and self._sightings.prove(self._unit):
@@ -221,7 +234,7 @@ class Router:
                 waited += await_(cluster.watcher.wait(tracker.bookmark, replicas, left))
             else:
                 break
-        return self._open_primary(waited)
+        return self._open_primary(waited, crowded=crowded)
 
     def _connect(self, server: Server) -> Connection | None:
         """Connect to a replica; None if it turns out not to have what is needed."""
@@ -269,7 +282,7 @@ class Router:
         tracker.reads(server, incarnation, lineage)
         return True
 
-    def _open_primary(self, waited: float) -> Connection:
+    def _open_primary(self, waited: float, *, crowded: bool) -> Connection:
         cluster, tracker = self.cluster, self._tracker
         if tracker.first_primary:
             reason = Reason.STRAY_BOOKMARK if tracker.stray else Reason.FIRST_PRIMARY
@@ -278,7 +291,7 @@ class Router:
         elif cluster.shared and self._unit.read_only:
             reason = Reason.ONE_SNAPSHOT
         elif cluster.fallback:
-            reason = Reason.FALLBACK
+            reason = Reason.CROWDED if crowded else Reason.FALLBACK
         else:
             raise self._not_caught_up("the primary is not asked (fallback=False)")
         for _ in range(TRIES):
@@ -289,7 +302,7 @@ class Router:
             try:
                 connection = self._connect_primary(primary)
             except CANNOT_CONNECT as error:
-                if reason is not Reason.FALLBACK:
+                if reason not in (Reason.CROWDED, Reason.FALLBACK):
                     raise
                 why = getattr(error, "orig", None) or error
                 raise self._not_caught_up(f"the primary: {why}") from error

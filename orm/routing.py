@@ -23,6 +23,7 @@ class Reason(StrEnum):
     MAY_WRITE = "the transaction may write"
     ASKED = "the statement asked for the primary"
     FALLBACK = "no replica has caught up"
+    CROWDED = "replicas have caught up, and all connections to them are in use"
     NO_REPLICAS = "there are no replicas"
     ONE_SNAPSHOT = "behind a pooler only the primary has a snapshot that is new enough for certain"
     STRAY_BOOKMARK = "the bookmark is not of this database's history"

@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orm._greenlet import await_
 from orm.bookmark import Bookmark
@@ -135,7 +136,7 @@ class Sightings:
     def _settle_at(self, unit: Unit, server: Server) -> bool:
         try:
             at = self._sample(unit, server)
-        except CANNOT_CONNECT:
+        except (*CANNOT_CONNECT, PoolTimeout):
             if server.role == "primary":
                 raise
             return False

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import literal, select
+from sqlalchemy import func, literal, select
 from sqlalchemy.exc import DBAPIError
 
 from models import Base, User
@@ -68,3 +68,28 @@ async def test_a_stream_on_a_connection_that_was_ended_fails_as_any_query_does(
         async with db.session() as session:
             result = await session.stream(select(literal(1)))
             assert await result.scalar_one() == 1
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+@pytest.mark.parametrize("fetch", ["fetchone", "fetchmany", "all"])
+async def test_a_stream_whose_connection_ends_fails_as_any_query_does(
+    postgresql_cluster: Cluster, driver: Any, fetch: str
+) -> None:
+    primary = postgresql_cluster.primary
+    rows = select(func.generate_series(1, 1_000_000)).execution_options(route="read")
+    async with Database(primary.url(driver)) as db:
+        for started in (False, True):
+            async with db.session() as session:
+                stream = await session.stream(rows)
+                if started:
+                    assert (await stream.fetchmany(2)) == [(1,), (2,)]
+                primary.sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                with pytest.raises(DBAPIError) as caught:
+                    while True:
+                        await getattr(stream, fetch)()
+                assert caught.value.connection_invalidated
+            async with db.session() as session:
+                assert await session.scalar(select(literal(1))) == 1

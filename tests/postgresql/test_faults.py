@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from models import Base, User
 from orm import BookmarkSession, Database
 from orm.exceptions import NotCaughtUp
+from orm.routing import Reason
 from orm.testing.postgresql import Cluster, Proxy, Server
 
 
@@ -49,6 +50,9 @@ async def emails(session: BookmarkSession) -> set[str]:
     found = set(await session.scalars(select(User.email)))
     await session.rollback()
     return found
+
+
+ALL = select(User.email)
 
 
 def served_by(session: BookmarkSession) -> str:
@@ -213,19 +217,49 @@ async def test_a_replica_made_anew_under_the_same_name(cluster: Cluster, driver)
             assert served_by(session) == "primary"
 
 
-async def test_an_exhausted_replica_pool_is_said_and_gets_over_it(cluster: Cluster, driver) -> None:
+@pytest.mark.parametrize("fallback", [True, False])
+async def test_an_exhausted_replica_pool_leaves_reads_to_other_servers(
+    cluster: Cluster, driver: str, fallback: bool
+) -> None:
     options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.2}
-    one, _ = cluster.standbys
-    urls = [one.url(driver)]
-    async with migrated(cluster, driver, urls=urls, engine_options=options) as db:
+    async with migrated(cluster, driver, engine_options=options, fallback=fallback) as db:
         token = await add(db, "a")
         cluster.caught_up()
-        async with db.session() as holder:
-            stream = await holder.stream(select(User.email))
-            async with db.session(token) as session:
+        async with db.session(token) as one, db.session(token) as two, db.session(token) as three:
+            holders = [await one.stream(ALL), await two.stream(ALL)]
+            assert {served_by(one), served_by(two)} == {"replica-1", "replica-2"}
+            if fallback:
+                assert await emails(three) == {"a"}
+                assert served_by(three) == "primary"
+                assert three.last_route and three.last_route.reason is Reason.CROWDED
+            else:
                 with pytest.raises(PoolTimeout) as caught:
-                    await emails(session)
+                    await emails(three)
                 assert "hold the connections for reads" in caught.value.__notes__[0]
-            await stream.close()
+            for stream in holders:
+                await stream.close()
         async with db.session(token) as session:
             assert await emails(session) == {"a"}
+            assert served_by(session) != "primary"
+
+
+async def test_what_was_read_from_a_server_whose_pool_is_exhausted_is_not_forgotten(
+    cluster: Cluster, driver: str
+) -> None:
+    options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.2}
+    async with (
+        migrated(cluster, driver, engine_options=options) as db,
+        Database(cluster.primary.url(driver)) as elsewhere,
+    ):
+        cluster.standbys[1].pause()
+        token = await add(db, "a")
+        async with db.session(token) as session, db.session(token) as holder:
+            await add(elsewhere, "b")
+            while await emails(session) != {"a", "b"}:
+                pass
+            assert served_by(session) == "replica-1"
+            stream = await holder.stream(ALL)
+            assert served_by(holder) == "replica-1"
+            assert await emails(session) == {"a", "b"}
+            assert served_by(session) == "primary"
+            await stream.close()

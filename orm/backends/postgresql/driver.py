@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from orm.exceptions import ConfigurationError
 
-__all__ = ["arguments", "fetch", "in_transaction", "sqlstate", "unprepared"]
+__all__ = ["arguments", "fetch", "in_transaction", "sqlstate", "translate_stream", "unprepared"]
 
 _CONNECT: Final = 5
 """Seconds after which a server that does not answer at all counts as unreachable."""
@@ -105,6 +105,34 @@ def in_transaction(connection: Any) -> bool:
     if hasattr(driver, "is_in_transaction"):
         return bool(driver.is_in_transaction())
     return bool(driver.info.transaction_status)  # 0 is IDLE
+
+
+class _Translated:
+    """A driver's cursor whose errors are those of SQLAlchemy's cursor.
+
+    Args:
+        cursor: SQLAlchemy's.
+    """
+
+    def __init__(self, cursor: Any) -> None:
+        self._inner = cursor._cursor
+        self._handle = cursor._handle_exception
+
+    async def fetch(self, rows: int) -> Any:
+        try:
+            return await self._inner.fetch(rows)
+        except Exception as error:  # noqa: BLE001 - raised again, as what SQLAlchemy knows
+            self._handle(error)
+
+
+def translate_stream(_: Any, cursor: Any, *rest: Any) -> None:
+    """Have a stream that fails raise SQLAlchemy's errors, as any other statement does.
+
+    Listens to ``after_cursor_execute``. SQLAlchemy's cursor for asyncpg lets the driver's errors
+    through while rows are fetched (`AsyncAdapt_asyncpg_ss_cursor._buffer_rows`).
+    """
+    if cursor.server_side and hasattr(cursor, "_buffer_rows"):
+        cursor._cursor = _Translated(cursor)
 
 
 def sqlstate(error: DBAPIError) -> str:

@@ -7,7 +7,12 @@ from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from orm.backends.postgresql.driver import arguments, in_transaction, unprepared
+from orm.backends.postgresql.driver import (
+    arguments,
+    in_transaction,
+    translate_stream,
+    unprepared,
+)
 from orm.backends.postgresql.position import UNSURE, identify
 
 __all__ = ["reader_engine", "shared_reader_engine", "snapshot_engine", "writer_engine"]
@@ -92,8 +97,11 @@ def _begin_stream(cursor: Any, *statement_and_context: Any) -> None:
     if not cursor.server_side:
         return
     context: ExecutionContext = statement_and_context[-1]
-    context.root_connection.info.setdefault(_STREAMS, []).append(cursor)
-    connection: Any = context.root_connection.connection.dbapi_connection
+    root = context.root_connection
+    root.info.setdefault(_STREAMS, []).append(cursor)
+    if not event.contains(root, "after_cursor_execute", translate_stream):
+        event.listen(root, "after_cursor_execute", translate_stream)
+    connection: Any = root.connection.dbapi_connection
     # A cursor on the server lives in a transaction (PostgreSQL "DECLARE").
     if connection.autocommit and not in_transaction(connection):
         _execute(connection, "BEGIN")
