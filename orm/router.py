@@ -1,26 +1,24 @@
 """Where the transactions of one session run.
 
-A `Router` finds the connection that a transaction reads from, and keeps what the session has seen
-up to date. All of it runs inside SQLAlchemy's greenlet.
+A `Router` keeps each on its server, and what the session has seen up to date. All of it runs inside
+SQLAlchemy's greenlet.
 """
 
-from asyncio import CancelledError, get_running_loop
+from asyncio import CancelledError
 from contextlib import ExitStack
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Result
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from orm._greenlet import await_
 from orm.bookmark import Bookmark
 from orm.cluster import Cluster, refuse_autocommit
 from orm.exceptions import NotCaughtUp, ReadOnlyError
-from orm.routing import Reason, Route, choose, describe
-from orm.sightings import CANNOT_CONNECT, PRIMARY_CHANGED, TRIES, Sightings
-from orm.tracker import NO_LINEAGE, Tracker
+from orm.readers import Readers
+from orm.routing import Reason, Route, route_to
+from orm.sightings import PRIMARY_CHANGED, Sightings
+from orm.tracker import Tracker
 from orm.unit import Unit
-from orm.watcher import Server
 
 __all__ = ["Router"]
 
@@ -38,6 +36,7 @@ class Router:
         self.last_route: Route | None = None
         self._tracker = tracker
         self._sightings = Sightings(cluster, tracker)
+        self._readers = Readers(cluster, tracker, self._sightings)
         self._unit = Unit()
 
     @property
@@ -81,7 +80,7 @@ class Router:
         if self._unit.writer is not None:  # asked for each statement, decided once
             return self._unit.writer.engine
         self._sightings.await_primary(self._unit)
-        self._decided(self.cluster.primary, 0.0, Reason.MAY_WRITE)
+        self._decided(route_to(self.cluster.primary, 0.0, Reason.MAY_WRITE))
         self._unit.writes = True
         return self.cluster.writer.sync_engine
 
@@ -188,167 +187,16 @@ class Router:
             )
         unit.opening = True
         try:
-            return self._open()
+            connection, route = self._readers.open(unit)
         finally:
             unit.opening = False
-
-    def _open(self) -> Connection:
-        cluster, tracker = self.cluster, self._tracker
-        waited, clock = 0.0, get_running_loop().time
-        deadline = clock() + cluster.max_wait  # servers behind one address may answer in turn
-        turn = next(cluster.turns)
-        unit = self._unit
-        replicas = [server for server in cluster.replicas if server not in unit.failed]
-        if cluster.shared and unit.read_only:
-            replicas = []
-        crowded = False
-        while not tracker.first_primary:
-            chosen = choose(
-                tracker.bookmark,
-                replicas,
-                last=tracker.unsampled,
-                turn=turn,
-                may_wait=clock() < deadline,
-            )
-            if isinstance(chosen, Server):
-                if tracker.unsampled not in (None, chosen):
-                    self.settle()  # moving: now it matters what was seen at the last server
-                    continue
-                try:
-                    connection = self._connect(chosen)
-                except PoolTimeout:
-                    replicas.remove(chosen)
-                    if not replicas and not cluster.fallback:
-                        raise
-                    crowded = True
-                    if tracker.unsampled is chosen:
-                        self._sightings.settle_at_primary(unit)  # it cannot be asked
-                    continue
-                if connection is not None:
-                    reason = Reason.WAITED if waited else Reason.CAUGHT_UP
-                    return self._pin(chosen, connection, waited, reason)
-            elif tracker.proven != cluster.lineage and self._sightings.prove(self._unit):
-                continue
-            elif chosen == "wait":
-                left = deadline - clock()
-                waited += await_(cluster.watcher.wait(tracker.bookmark, replicas, left))
-            else:
-                break
-        return self._open_primary(waited, crowded=crowded)
-
-    def _connect(self, server: Server) -> Connection | None:
-        """Connect to a replica; None if it turns out not to have what is needed."""
-        engine = server.snapshots if self._unit.read_only else server.engine.sync_engine
-        try:
-            connection = engine.connect()
-        except CANNOT_CONNECT as error:
-            server.fail(error)
-            return None
-        try:
-            if self._may_read(server, connection):
-                return connection
-        except BaseException:
-            connection.close()
-            raise
-        connection.close()
-        return None
-
-    def _may_read(self, server: Server, connection: Connection) -> bool:
-        """Whether a connection to a replica shows all that the session must see."""
-        tracker = self._tracker
-        backend, known, lineage = self.cluster.backend, server.knowledge, self.cluster.lineage
-        try:
-            if server.shared or backend.incarnation(connection) != known.incarnation:
-                known = server.ask(connection)  # what is known is of another incarnation
-                lineage = self.cluster.lineage
-                if not server.shared:  # else the server may change with the transaction
-                    connection.rollback()  # so that the read's snapshot is a later one
-            if not connection.in_transaction():
-                connection.begin()
-            incarnation = backend.incarnation(connection)
-        except DBAPIError as error:
-            server.fail(error)
-            return False
-        if tracker.unsampled is server and tracker.incarnation != incarnation:
-            # What we read from is gone, and its successor may be older.
-            self._sightings.settle_at_primary(self._unit)
-        # By now the server may be known as another incarnation than this connection leads to.
-        if known.at is None or not known.at.covers(tracker.bookmark):
-            return False
-        tracker.proven = lineage
-        head = self.cluster.head
-        if head is not None and self.cluster.backend.is_later(head, known.at):
-            lineage = NO_LINEAGE  # it may go on after a primary that was replaced
-        tracker.reads(server, incarnation, lineage)
-        return True
-
-    def _open_primary(self, waited: float, *, crowded: bool) -> Connection:
-        cluster, tracker = self.cluster, self._tracker
-        if tracker.first_primary:
-            reason = Reason.STRAY_BOOKMARK if tracker.stray else Reason.FIRST_PRIMARY
-        elif not cluster.replicas:
-            reason = Reason.NO_REPLICAS
-        elif cluster.shared and self._unit.read_only:
-            reason = Reason.ONE_SNAPSHOT
-        elif cluster.fallback:
-            reason = Reason.CROWDED if crowded else Reason.FALLBACK
-        else:
-            raise self._not_caught_up("the primary is not asked (fallback=False)")
-        for _ in range(TRIES):
-            self._sightings.await_primary(self._unit)
-            primary, lineage = cluster.primary, cluster.lineage
-            if primary in self._unit.failed:
-                break  # a replica that failed, and was promoted then
-            try:
-                connection = self._connect_primary(primary)
-            except CANNOT_CONNECT as error:
-                if reason not in (Reason.CROWDED, Reason.FALLBACK):
-                    raise
-                why = getattr(error, "orig", None) or error
-                raise self._not_caught_up(f"the primary: {why}") from error
-            if connection is not None:
-                tracker.reads(primary, cluster.backend.incarnation(connection), lineage)
-                return self._pin(primary, connection, waited, reason)
-            cluster.watcher.nudge()
-        raise self._not_caught_up(f"the primary: {cluster.primary.knowledge.error or 'it changed'}")
-
-    def _connect_primary(self, primary: Server) -> Connection | None:
-        """Connect to the primary; None if it is not what it was."""
-        engine = primary.snapshots if self._unit.read_only else primary.engine.sync_engine
-        connection = engine.connect()
-        try:
-            if self._sightings.is_proven(primary, connection):
-                if not primary.shared:
-                    connection.rollback()  # if it was asked: the read's snapshot is a later one
-                if not connection.in_transaction():
-                    connection.begin()
-                return connection
-            if not self._sightings.is_primary(primary, connection):
-                connection.invalidate()  # its pool would hand it out again
-        except BaseException:
-            connection.close()
-            raise
-        connection.close()
-        return None
-
-    def _pin(
-        self, server: Server, connection: Connection, waited: float, reason: Reason
-    ) -> Connection:
-        unit = self._unit
-        unit.server, unit.connection = server, connection
-        unit.held.append(connection)
-        self._decided(server, waited, reason)
+        self._decided(route)
         return connection
 
-    def _decided(self, server: Server, waited: float, reason: Reason) -> None:
-        route = Route(server.name, server.role, server.knowledge.at, waited, reason)
+    def _decided(self, route: Route) -> None:
         self.last_route = route
         for observe in self.cluster.observers:
             observe(route)
-
-    def _not_caught_up(self, primary: str) -> NotCaughtUp:
-        replicas = describe(self._tracker.bookmark, self.cluster.replicas)
-        return NotCaughtUp(f"no server can serve this read: {replicas}; {primary}")
 
     def answered(self, stream: Result[Any] | None) -> None:
         """A statement of the transaction has succeeded.
@@ -359,7 +207,7 @@ class Router:
         """
         self._unit.answered = True
         if stream is not None:
-            self._unit.streams.append(stream)
+            self._unit.streams += (stream,)
 
     def serve_elsewhere(self, error: DBAPIError) -> bool:
         """Whether a statement that failed may be sent again, to another server.
@@ -391,7 +239,7 @@ class Router:
         if not unit.connection.invalidated:
             unit.connection.connection.invalidate(error, soft=True)
         unit.server.fail(error)
-        unit.failed.append(unit.server)
+        unit.failed += (unit.server,)
         unit.connection = unit.server = None
         return True
 

@@ -11,7 +11,7 @@ from typing import Literal
 from orm.bookmark import Bookmark
 from orm.watcher import Role, Server
 
-__all__ = ["Reason", "Route", "choose", "counted", "describe"]
+__all__ = ["Reason", "Route", "choose", "counted", "describe", "route_to"]
 
 
 class Reason(StrEnum):
@@ -46,6 +46,14 @@ class Route:
     at: Bookmark | None
     waited: float
     reason: Reason
+
+
+def route_to(server: Server, waited: float, reason: Reason) -> Route:
+    """The route to a server, as far as that is known now.
+
+    Args and returns: as `Route`.
+    """
+    return Route(server.name, server.role, server.knowledge.at, waited, reason)
 
 
 def choose(

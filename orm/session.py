@@ -98,7 +98,7 @@ class RoutedSession(Session):
         if router is None:
             return call(statement, *args, **kw)
         options: Mapping[str, Any] = kw.get("execution_options") or {}
-        arguments = {"clause": statement} | (kw.get("bind_arguments") or {})
+        arguments = {"clause": statement, **(kw.get("bind_arguments") or {})}
         if "route" in options:
             arguments["route"] = options["route"]
         kw["bind_arguments"] = arguments

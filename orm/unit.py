@@ -1,7 +1,7 @@
 """One transaction of a session, as the library sees it."""
 
 from asyncio import CancelledError
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Result
@@ -24,8 +24,8 @@ class Unit:
     wrote: bool = False
     answered: bool = False
     opening: bool = False
-    streams: list[Result[Any]] = field(default_factory=list)
-    held: list[Connection] = field(default_factory=list)
+    streams: tuple[Result[Any], ...] = ()
+    held: tuple[Connection, ...] = ()
     cut_off: CancelledError | None = None
-    failed: list[Server] = field(default_factory=list)
+    failed: tuple[Server, ...] = ()
     """They are not read from again: SQLAlchemy's transaction takes one connection of an engine."""

@@ -18,6 +18,7 @@ LAYERS = (
     "session",
     "statements",
     "router",
+    "readers",
     "sightings",
     "cluster",
     "status",

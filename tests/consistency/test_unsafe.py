@@ -15,9 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.sqlite import SQLiteBackend
 from orm.bookmark import Bookmark
+from orm.readers import Readers
 from orm.router import Router
+from orm.sightings import Sightings
 from orm.testing.consistency.client import Habits
 from orm.testing.consistency.trial import Plan, run
+from orm.unit import Unit
 from orm.watcher import Server
 
 # They fail in ways that the product does not.
@@ -26,16 +29,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:The garbage collector:sqlalchemy
 Patch = Callable[[pytest.MonkeyPatch], Any]
 
 
-def believed(self: Router, server: Server, connection: Connection) -> bool:
-    """`Router._may_read` without its questions."""
+def believed(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
+    """`Readers._may_read` without its questions."""
     connection.begin()
-    self._tracker.reads(server, self.cluster.backend.incarnation(connection), self.cluster.lineage)
+    cluster = self._cluster
+    self._tracker.reads(server, cluster.backend.incarnation(connection), cluster.lineage)
     return True
 
 
 def no_check(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Server, "covers", lambda *_: True)
-    patch.setattr(Router, "_may_read", believed)
+    patch.setattr(Readers, "_may_read", believed)
 
 
 def position_before_commit(patch: pytest.MonkeyPatch) -> None:
@@ -70,7 +74,7 @@ def savepoint_for_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def unknown_is_caught_up(patch: pytest.MonkeyPatch) -> None:
-    right, covers, asked = Router._may_read, Server.covers, Server.probe
+    right, covers, asked = Readers._may_read, Server.covers, Server.probe
 
     async def probe(self: Server) -> None:
         await asked(self)
@@ -78,45 +82,47 @@ def unknown_is_caught_up(patch: pytest.MonkeyPatch) -> None:
         if self.role == "replica" and task and task.get_name().startswith("orm watches"):
             self.fail(TimeoutError("the answer was lost"))
 
-    def may_read(self: Router, server: Server, connection: Connection) -> bool:
+    def may_read(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
         unknown = server.knowledge.at is None
-        return believed(self, server, connection) if unknown else right(self, server, connection)
+        judge = believed if unknown else right
+        return judge(self, unit, server, connection)
 
     patch.setattr(Server, "probe", probe)
     patch.setattr(Server, "covers", lambda s, need: s.knowledge.at is None or covers(s, need))
-    patch.setattr(Router, "_may_read", may_read)
+    patch.setattr(Readers, "_may_read", may_read)
 
 
 def routed_by_the_statement(patch: pytest.MonkeyPatch) -> None:
     right = Router.reader
 
     def reader(self: Router) -> Connection:
-        held = self._unit.held
-        if len(held) < 2:
+        unit = self._unit
+        if len(unit.held) < 2:
             self.settle()
-            self._unit.connection = self._tracker.unsampled = None
+            unit.connection = self._tracker.unsampled = None
             right(self)
-            if len({connection.engine for connection in held}) < len(held):
-                held.pop().close()  # the same server as before
-        self._unit.connection = held[next(self.cluster.turns) % len(held)]
-        return self._unit.connection
+            if len({connection.engine for connection in unit.held}) < len(unit.held):
+                unit.held[-1].close()  # the same server as before
+                unit.held = unit.held[:-1]
+        unit.connection = unit.held[next(self.cluster.turns) % len(unit.held)]
+        return unit.connection
 
     patch.setattr(Router, "reader", reader)
 
 
 def incarnations_ignored(patch: pytest.MonkeyPatch) -> None:
-    def may_read(self: Router, server: Server, connection: Connection) -> bool:
-        return server.covers(self._tracker.bookmark) and believed(self, server, connection)
+    def may_read(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
+        return server.covers(self._tracker.bookmark) and believed(self, unit, server, connection)
 
-    patch.setattr(Router, "_may_read", may_read)
+    patch.setattr(Readers, "_may_read", may_read)
 
 
 def bookmark_without_reads(patch: pytest.MonkeyPatch) -> None:
-    def settle(self: Router) -> Bookmark:
+    def settle(self: Sightings, _: Unit) -> Bookmark:
         self._tracker.unsampled = None
         return self._tracker.bookmark
 
-    patch.setattr(Router, "settle", settle)
+    patch.setattr(Sightings, "settle", settle)
 
 
 VARIANTS: dict[str, tuple[Patch, tuple[str, ...], int, int]] = {

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from orm import Database
 from orm.cli import main
-from orm.router import Router
+from orm.readers import Readers
 
 
 def orm(*arguments: str) -> Result:
@@ -51,7 +51,7 @@ async def test_verify_answers_programs(checkout: Path) -> None:
 
 async def test_verify_finds_what_is_broken(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        Router, "_may_read", lambda self, server, connection: bool(connection.begin())
+        Readers, "_may_read", lambda self, unit, server, connection: bool(connection.begin())
     )
     monkeypatch.setattr("orm.watcher.Server.covers", lambda *_: True)
     result = await asyncio.to_thread(orm, "verify", "--local", "--duration", "2")

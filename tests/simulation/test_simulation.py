@@ -61,7 +61,7 @@ def test_long_runs_have_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert good.exit_code == 0, good.output
     assert "no violation" in good.output
     monkeypatch.setattr(Server, "covers", lambda *_: True)
-    monkeypatch.setattr("orm.router.Router._may_read", lambda _r, _s, c: bool(c.begin()))
+    monkeypatch.setattr("orm.readers.Readers._may_read", lambda _r, _u, _s, c: bool(c.begin()))
     bad = CliRunner().invoke(
         main, ["--seed", "5", "--only", "lag", "--shrink", "--output", str(tmp_path)]
     )
@@ -72,7 +72,7 @@ def test_long_runs_have_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_trial_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Server, "covers", lambda *_: True)
-    monkeypatch.setattr("orm.router.Router._may_read", lambda _r, _s, c: bool(c.begin()))
+    monkeypatch.setattr("orm.readers.Readers._may_read", lambda _r, _u, _s, c: bool(c.begin()))
     trial = Plan(seed="1", operations=400, faults=("lag", "pause"), habits=Habits(cancels=0.05))
     small = smallest(trial)
     assert small.operations < 200

@@ -12,36 +12,40 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from orm.bookmark import Bookmark
+from orm.readers import Readers
 from orm.router import Router
+from orm.routing import Route
 from orm.sightings import Sightings
 from orm.testing.consistency.client import Habits
 from orm.testing.simulation import Plan, run
 from orm.testing.simulation.backend import SimulatedBackend, bookmark_of
 from orm.testing.simulation.driver import Link, link_of
+from orm.unit import Unit
 from orm.watcher import Knowledge, Server
 
 Patch = Callable[[pytest.MonkeyPatch], Any]
 
 
-def believed(self: Router, server: Server, connection: Connection) -> bool:
-    """`Router._may_read` without its questions."""
+def believed(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
+    """`Readers._may_read` without its questions."""
     try:
         connection.begin()
     except DBAPIError:
         return False
-    self._tracker.reads(server, self.cluster.backend.incarnation(connection), self.cluster.lineage)
+    cluster = self._cluster
+    self._tracker.reads(server, cluster.backend.incarnation(connection), cluster.lineage)
     return True
 
 
 def no_check(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Server, "covers", lambda *_: True)
-    patch.setattr(Router, "_may_read", believed)
+    patch.setattr(Readers, "_may_read", believed)
 
 
 def check_inside_the_snapshot(patch: pytest.MonkeyPatch) -> None:
-    def may_read(self: Router, server: Server, connection: Connection) -> bool:
+    def may_read(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
         try:
-            if not believed(self, server, connection):
+            if not believed(self, unit, server, connection):
                 return False
             known = server.ask(connection)
         except DBAPIError:
@@ -49,7 +53,7 @@ def check_inside_the_snapshot(patch: pytest.MonkeyPatch) -> None:
         return known.at is not None and known.at.covers(self._tracker.bookmark)
 
     patch.setattr(Server, "covers", lambda *_: True)
-    patch.setattr(Router, "_may_read", may_read)
+    patch.setattr(Readers, "_may_read", may_read)
 
 
 def lower_bound_for_upper(patch: pytest.MonkeyPatch) -> None:
@@ -89,14 +93,15 @@ def savepoint_for_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def unknown_is_caught_up(patch: pytest.MonkeyPatch) -> None:
-    right, covers = Router._may_read, Server.covers
+    right, covers = Readers._may_read, Server.covers
 
-    def may_read(self: Router, server: Server, connection: Connection) -> bool:
+    def may_read(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
         unknown = server.knowledge.at is None
-        return believed(self, server, connection) if unknown else right(self, server, connection)
+        judge = believed if unknown else right
+        return judge(self, unit, server, connection)
 
     patch.setattr(Server, "covers", lambda s, need: s.knowledge.at is None or covers(s, need))
-    patch.setattr(Router, "_may_read", may_read)
+    patch.setattr(Readers, "_may_read", may_read)
 
 
 def failure_is_forgiven(patch: pytest.MonkeyPatch) -> None:
@@ -116,42 +121,43 @@ def routed_by_the_statement(patch: pytest.MonkeyPatch) -> None:
     right = Router.reader
 
     def reader(self: Router) -> Connection:
-        held = self._unit.held
-        if len(held) < 2:
+        unit = self._unit
+        if len(unit.held) < 2:
             self.settle()
-            self._unit.connection = self._tracker.unsampled = None
+            unit.connection = self._tracker.unsampled = None
             right(self)
-            if len({connection.engine for connection in held}) < len(held):
-                held.pop().close()  # the same server as before
-        self._unit.connection = held[next(self.cluster.turns) % len(held)]
-        return self._unit.connection
+            if len({connection.engine for connection in unit.held}) < len(unit.held):
+                unit.held[-1].close()  # the same server as before
+                unit.held = unit.held[:-1]
+        unit.connection = unit.held[next(self.cluster.turns) % len(unit.held)]
+        return unit.connection
 
     patch.setattr(Router, "reader", reader)
 
 
 def incarnations_ignored(patch: pytest.MonkeyPatch) -> None:
-    def may_read(self: Router, server: Server, connection: Connection) -> bool:
-        return server.covers(self._tracker.bookmark) and believed(self, server, connection)
+    def may_read(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
+        return server.covers(self._tracker.bookmark) and believed(self, unit, server, connection)
 
-    patch.setattr(Router, "_may_read", may_read)
+    patch.setattr(Readers, "_may_read", may_read)
 
 
 def bookmark_without_reads(patch: pytest.MonkeyPatch) -> None:
-    def settle(self: Router) -> Bookmark:
+    def settle(self: Sightings, _: Unit) -> Bookmark:
         self._tracker.unsampled = None
         return self._tracker.bookmark
 
-    patch.setattr(Router, "settle", settle)
+    patch.setattr(Sightings, "settle", settle)
 
 
 def moved_without_sampling(patch: pytest.MonkeyPatch) -> None:
-    right = Router._open
+    right = Readers.open
 
-    def open_(self: Router) -> Connection:
+    def open_(self: Readers, unit: Unit) -> tuple[Connection, Route]:
         self._tracker.unsampled = None
-        return right(self)
+        return right(self, unit)
 
-    patch.setattr(Router, "_open", open_)
+    patch.setattr(Readers, "open", open_)
 
 
 def merge_takes_the_last(patch: pytest.MonkeyPatch) -> None:
