@@ -126,6 +126,9 @@ def _rejoin(scene: Scene) -> None:
         scene.cluster.rejoin(server)
 
 
+_COMMIT: Final = b"COMMIT;"
+"""As both drivers end work. psycopg ends its looking at types, on connecting, without the `;`."""
+
 FAULTS: Final[dict[str, Fault]] = {
     "pause": Fault(lambda s: s.standby.pause(), lambda s: s.standby.resume()),
     "delay": Fault(lambda s: s.standby.delay(0.2), lambda s: s.standby.delay(0)),
@@ -149,7 +152,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "black hole": Fault(_stop_delivering, _deliver_again),
     "cut": Fault(lambda s: s.network(s.proxy.cut)),
     "cut in COMMIT": Fault(
-        lambda s: s.network(s.front.cut_at, b"COMMIT"),
+        lambda s: s.network(s.front.cut_at, _COMMIT),
         lambda s: s.network(s.front.cut_at, b""),
         struck=lambda s: s.front.has_cut,
     ),
