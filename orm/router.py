@@ -92,12 +92,14 @@ class Router:
             NotCaughtUp: it turns out not to lead to the primary.
             WriteLost: what the session has seen is not in the database any more.
         """
-        if connection is self._unit.connection or all(
-            connection.engine is not writer.sync_engine for writer in self.cluster.writers
-        ):
+        unit = self._unit
+        if connection is unit.connection:
+            return
+        if all(connection.engine is not writer.sync_engine for writer in self.cluster.writers):
+            unit.has_guest = True
             return
         refuse_autocommit(connection.get_execution_options())
-        self._unit.writer = connection
+        unit.writer = connection
         try:
             self._check_writer(connection)
         except BaseException as error:
@@ -141,6 +143,14 @@ class Router:
                     primary.advance(at)
                 self.cluster.primary_at(at)
             self.cluster.committed()
+
+    @property
+    def ends_at_once(self) -> bool:
+        """Whether the transaction can be ended without I/O, because it has nothing to undo."""
+        unit = self._unit
+        if unit.writer is not None or unit.has_guest:
+            return False
+        return all(map(self.cluster.backend.is_idle, unit.held))
 
     def ended(self) -> None:
         """The transaction is over: give back its reading connections, forget where it ran.

@@ -293,6 +293,13 @@ class BookmarkSession(AsyncSession):
         """
         return _ReadOnlyTransaction(self) if read_only else super().begin()
 
+    async def __aexit__(self, *exception: Any) -> None:
+        router = getattr(self.sync_session, "router", None)
+        if router is not None and router.ends_at_once:
+            await self.close()  # SQLAlchemy's task shields what awaits, and this does not
+        else:
+            await super().__aexit__(*exception)
+
     async def bookmark(self) -> str:
         """The state of the database that this session has seen, for the next session to start from.
 

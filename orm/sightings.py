@@ -192,8 +192,9 @@ class Sightings:
         One incarnation goes on being what it was; after a restart it may follow another primary. So
         this takes a round trip once, and where servers do not say what they are, none.
         """
-        if server.shared or not server.is_known(connection):
-            server.ask(connection)
+        if not server.shared and server.is_known(connection):
+            return server is self._cluster.primary
+        server.ask(connection)
         return server is self._cluster.primary and server.is_known(connection)
 
     def is_proven(self, server: Server, connection: Connection) -> bool:

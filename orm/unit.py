@@ -1,7 +1,6 @@
 """One transaction of a session, as the library sees it."""
 
 from asyncio import CancelledError
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Result
@@ -11,9 +10,11 @@ from orm.watcher import Server
 __all__ = ["Unit"]
 
 
-@dataclass(slots=True)
 class Unit:
-    """One transaction, from its first statement until it ends."""
+    """One transaction, from its first statement until it ends.
+
+    Its attributes begin as the class has them: there is one for each read, which sets three.
+    """
 
     writes: bool = False
     read_only: bool = False
@@ -24,6 +25,8 @@ class Unit:
     wrote: bool = False
     answered: bool = False
     opening: bool = False
+    has_guest: bool = False
+    """Whether a connection that the caller named is part of it."""
     streams: tuple[Result[Any], ...] = ()
     held: tuple[Connection, ...] = ()
     cut_off: CancelledError | None = None

@@ -88,6 +88,7 @@ def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]
 
 SUITES = {
     "test_bad_input.py",
+    "test_closing.py",
     "test_connection.py",
     "test_database.py",
     "test_read_only.py",

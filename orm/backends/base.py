@@ -197,6 +197,10 @@ class Backend(Protocol):
         """Which physical server, since which start, this connection leads to. No I/O."""
         ...
 
+    def is_idle(self, connection: Connection) -> bool:
+        """Whether a reader engine's connection has nothing to undo before others use it. No I/O."""
+        ...
+
     def position(self, connection: Connection) -> Bookmark | None:
         """A lower bound of what any later statement here will see; None if it has no history."""
         ...

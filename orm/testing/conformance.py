@@ -176,6 +176,17 @@ class BackendConformance:
 
         self._run(database, check)
 
+    def test_what_has_nothing_to_undo_is_idle(self, database: Database) -> None:
+        async def check(db: Database) -> None:
+            is_idle = db.cluster.backend.is_idle
+            for server in _servers(db):
+                for engine, idle in ((server.engine, True), (AsyncEngine(server.snapshots), False)):
+                    async with engine.connect() as connection:
+                        await connection.execute(_ALL)
+                        assert await connection.run_sync(is_idle) is idle
+
+        self._run(database, check)
+
     def test_a_snapshot_stays(self, database: Database) -> None:
         async def check(db: Database) -> None:
             await _written(db, 1)

@@ -97,6 +97,9 @@ class PostgreSQLBackend:
     def incarnation(self, connection: Connection) -> str:
         return position.incarnation(connection)
 
+    def is_idle(self, connection: Connection) -> bool:
+        return engines.is_idle(connection)
+
     def behind(self, at: Bookmark, head: Bookmark) -> int | None:
         return position.behind(at, head)
 

@@ -78,11 +78,9 @@ def fetch(connection: DBAPIConnection, query: str) -> Any:
 
 async def _fetch(driver: Any, query: str) -> Any:
     if hasattr(driver, "fetchrow"):
-        from asyncpg import InterfaceError, PostgresError
-
         try:
             return await driver.fetchrow(query)
-        except (InterfaceError, PostgresError, OSError) as error:
+        except _asyncpg_errors() as error:
             raise OperationalError(query, None, error) from error
     from psycopg import Error
 
@@ -99,12 +97,18 @@ async def _fetch(driver: Any, query: str) -> Any:
         raise OperationalError(query, None, error) from error
 
 
+def _asyncpg_errors() -> tuple[type[Exception], ...]:
+    from asyncpg import InterfaceError, PostgresError
+
+    return InterfaceError, PostgresError, OSError
+
+
 def in_transaction(connection: Any) -> bool:
     """Whether the server is in a transaction of the connection's, whoever began it."""
     driver = connection.driver_connection
     if hasattr(driver, "is_in_transaction"):
         return bool(driver.is_in_transaction())
-    return bool(driver.info.transaction_status)  # 0 is IDLE
+    return bool(driver.pgconn.transaction_status)  # 0 is IDLE
 
 
 class _Translated:

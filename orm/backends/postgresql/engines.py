@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, event
+from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -15,7 +15,7 @@ from orm.backends.postgresql.driver import (
 )
 from orm.backends.postgresql.position import UNSURE, identify
 
-__all__ = ["reader_engine", "shared_reader_engine", "snapshot_engine", "writer_engine"]
+__all__ = ["is_idle", "reader_engine", "shared_reader_engine", "snapshot_engine", "writer_engine"]
 
 _NO_SETTINGS: Final = "unsupported startup parameter"
 _STREAMS: Final = "orm.postgresql.streams"
@@ -70,6 +70,11 @@ def shared_reader_engine(url: URL, **options: Any) -> AsyncEngine:
 def snapshot_engine(reader: AsyncEngine) -> Engine:
     """Over the pool of a reader engine, with transactions that read one snapshot."""
     return reader.sync_engine.execution_options(isolation_level="REPEATABLE READ")
+
+
+def is_idle(connection: Connection) -> bool:
+    """Whether `_end_streams` has nothing to end."""
+    return not connection.invalidated and not in_transaction(connection.connection)
 
 
 def _note_settings(cursor: Any, statement: str, *parameters_and_context: Any) -> None:

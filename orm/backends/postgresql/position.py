@@ -49,7 +49,7 @@ UNSURE: Final = "orm.postgresql.unsure"
 
 _IDENTITY: Final = """\
 SELECT system_identifier::text, extract(epoch FROM pg_postmaster_start_time())::text,
-    extract(epoch FROM pg_conf_load_time())::text,
+    pg_conf_load_time()::text,
     pg_size_bytes(current_setting('wal_segment_size'))
 FROM pg_control_system()"""
 
@@ -102,7 +102,7 @@ _FLUSH: Final = "SELECT pg_logical_emit_message(false, 'orm', '', true)"
 # certain to lie before the insert position. To plan anything cleverer takes longer than to ask.
 COMMITTED: Final = """\
 SELECT pg_current_wal_flush_lsn()::text, pg_current_wal_insert_lsn()::text,
-    current_setting('synchronous_commit'), extract(epoch FROM pg_conf_load_time())::text,
+    current_setting('synchronous_commit'), pg_conf_load_time()::text,
     pg_walfile_name(pg_current_wal_insert_lsn())
 WHERE NOT pg_is_in_recovery()"""
 """No row on a standby, where only a transaction that has read can be committed."""
@@ -175,20 +175,19 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
         wrote: whether the transaction is certain to have written. One that only read has flushed
             nothing, and may have seen what others had not flushed.
     """
-    dbapi: Any = connection.connection.dbapi_connection
-    driver = connection.connection.driver_connection
-    row = getattr(driver, "sampled", None) or fetch(dbapi, COMMITTED)
+    pooled, info = connection.connection, connection.info
+    dbapi: Any = pooled.dbapi_connection
+    row = getattr(pooled.driver_connection, "sampled", None) or fetch(dbapi, COMMITTED)
     if row is None:
         return None
     flushed, inserted, mode, loaded, file = row
     # Settings that were loaded since the last time may not be those that the commit was made with.
-    same, connection.info[_LOADED] = connection.info.get(_LOADED) == loaded, loaded
-    certain = wrote and mode != "off" and not connection.info.pop(UNSURE, False) and same
-    if _SEGMENT not in connection.info:  # somebody else's connection, as in a migration
-        [connection.info[_SEGMENT]] = fetch(dbapi, _SEGMENT_SIZE)
-    segment = connection.info[_SEGMENT]
-    at = _parsed(flushed) if certain else _end_of_record(_parsed(inserted), segment)
-    return _bookmark(connection, {int(file[:8], 16): at})
+    same, info[_LOADED] = info.get(_LOADED) == loaded, loaded
+    certain = wrote and mode != "off" and not info.pop(UNSURE, False) and same
+    if _SEGMENT not in info:  # somebody else's connection, as in a migration
+        [info[_SEGMENT]] = fetch(dbapi, _SEGMENT_SIZE)
+    at = _parsed(flushed) if certain else _end_of_record(_parsed(inserted), info[_SEGMENT])
+    return Bookmark(info[_HISTORY], ((str(int(file[:8], 16)), at),))
 
 
 def is_later(at: Bookmark, than: Bookmark) -> bool:

@@ -107,6 +107,9 @@ class SQLiteBackend:
     def incarnation(self, connection: Connection) -> str:
         return engines.incarnation(connection)
 
+    def is_idle(self, connection: Connection) -> bool:
+        return engines.is_idle(connection)
+
     def position(self, connection: Connection) -> Bookmark | None:
         return position.position(connection)
 

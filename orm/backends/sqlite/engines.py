@@ -25,6 +25,7 @@ from orm.exceptions import ConfigurationError
 __all__ = [
     "incarnation",
     "is_absent",
+    "is_idle",
     "migration_engine",
     "reader_engine",
     "snapshot_engine",
@@ -133,6 +134,14 @@ def snapshot_engine(reader: AsyncEngine) -> Engine:
 def incarnation(connection: Connection) -> str:
     """Which file a connection of a reader engine was opened on."""
     return str(connection.info[_INCARNATION])
+
+
+def is_idle(connection: Connection) -> bool:
+    """Whether `_reset` has nothing to roll back."""
+    if connection.invalidated:
+        return False
+    driver: Any = connection.connection.driver_connection
+    return not driver.in_transaction
 
 
 def _before_open(file: Path, _dialect: Any, record: ConnectionPoolEntry, *_: Any) -> None:

@@ -47,6 +47,9 @@ class SimulatedBackend:
     def incarnation(self, connection: Connection) -> str:
         return link_of(connection).incarnation
 
+    def is_idle(self, connection: Connection) -> bool:
+        return False
+
     def position(self, connection: Connection) -> Bookmark | None:
         return _where(connection, "position")
 
