@@ -201,6 +201,21 @@ class Backend(Protocol):
         """A lower bound of what any later statement here will see; None if it has no history."""
         ...
 
+    def reach(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
+        """Have a replica wait until it has `need`, in one statement that it answers then.
+
+        It need not be certain: `position` is asked after it, and that alone is believed.
+
+        Args:
+            connection: in autocommit, on which `position` has been asked before.
+            need: what somebody waits for.
+            seconds: after which it answers in any case.
+
+        Returns:
+            Whether it has waited for as long as it took; False at once where it cannot.
+        """
+        ...
+
     def seen(self, connection: Connection) -> Bookmark | None:
         """An upper bound of all that was read on this server so far.
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.base import FileCopy, Thing
-from orm.backends.postgresql import engines, fences, migrating, position
+from orm.backends.postgresql import engines, fences, migrating, position, waiting
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import sqlstate
 from orm.backends.postgresql.explain import explain
@@ -108,6 +108,9 @@ class PostgreSQLBackend:
 
     def position(self, connection: Connection) -> Bookmark | None:
         return position.position(connection)
+
+    def reach(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
+        return waiting.reach(connection, need, seconds)
 
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.seen(connection)

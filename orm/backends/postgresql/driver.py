@@ -2,14 +2,22 @@
 
 from typing import Any, Final
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from orm.exceptions import ConfigurationError
 
-__all__ = ["arguments", "fetch", "in_transaction", "sqlstate", "translate_stream", "unprepared"]
+__all__ = [
+    "arguments",
+    "fetch",
+    "in_transaction",
+    "sqlstate",
+    "tell",
+    "translate_stream",
+    "unprepared",
+]
 
 _CONNECT: Final = 5
 """Seconds after which a server that does not answer at all counts as unreachable."""
@@ -78,14 +86,10 @@ def fetch(connection: DBAPIConnection, query: str) -> Any:
 
 async def _fetch(driver: Any, query: str) -> Any:
     if hasattr(driver, "fetchrow"):
-        from asyncpg import InterfaceError, PostgresError
-
         try:
             return await driver.fetchrow(query)
-        except (InterfaceError, PostgresError, OSError) as error:
+        except _errors(driver) as error:
             raise OperationalError(query, None, error) from error
-    from psycopg import Error
-
     autocommit = driver.autocommit
     try:
         await driver.set_autocommit(True)  # tells the driver, not the server
@@ -95,8 +99,41 @@ async def _fetch(driver: Any, query: str) -> Any:
             # Cancelled or not: in autocommit, the next transaction would be none.
             if not driver.closed:
                 await driver.set_autocommit(autocommit)
-    except (Error, OSError) as error:
+    except _errors(driver) as error:
         raise OperationalError(query, None, error) from error
+
+
+def tell(connection: Connection, statement: str) -> None:
+    """Execute a statement whose answer does not matter, on a connection in autocommit.
+
+    It takes one round trip, while asyncpg prepares what SQLAlchemy sends, in another one before it.
+
+    Raises:
+        OperationalError: it failed, for whatever reason, and the connection with it.
+    """
+    dbapi: Any = connection.connection.dbapi_connection
+    try:
+        dbapi.run_async(lambda driver: _tell(driver, statement))
+    except BaseException as error:  # cancelled: it may go on, on the server
+        connection.invalidate(error)
+        raise
+
+
+async def _tell(driver: Any, statement: str) -> None:
+    try:
+        await driver.execute(statement)
+    except _errors(driver) as error:
+        raise OperationalError(statement, None, error) from error
+
+
+def _errors(driver: Any) -> tuple[type[Exception], ...]:
+    if hasattr(driver, "fetchrow"):
+        from asyncpg import InterfaceError, PostgresError
+
+        return InterfaceError, PostgresError, OSError
+    from psycopg import Error
+
+    return Error, OSError
 
 
 def in_transaction(connection: Any) -> bool:

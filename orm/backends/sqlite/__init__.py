@@ -110,6 +110,9 @@ class SQLiteBackend:
     def position(self, connection: Connection) -> Bookmark | None:
         return position.position(connection)
 
+    def reach(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
+        return False
+
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.position(connection)
 

@@ -50,6 +50,9 @@ class SimulatedBackend:
     def position(self, connection: Connection) -> Bookmark | None:
         return _where(connection, "position")
 
+    def reach(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
+        return False
+
     def seen(self, connection: Connection) -> Bookmark | None:
         return _where(connection, "at_most")
 
