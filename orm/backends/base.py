@@ -308,6 +308,17 @@ class Backend(Protocol):
         """Whether the error says that the server's data is unreadable."""
         ...
 
+    def renew(self, connection: Connection, error: DBAPIError) -> bool:
+        """Whether a read that failed may be sent again on its connection as it is.
+
+        It may if it failed by what the connection kept of an earlier schema, and that is gone now.
+
+        Args:
+            connection: a reader's.
+            error: what a statement on it failed with.
+        """
+        ...
+
     def is_read_only(self, error: DBAPIError) -> bool:
         """Whether the error says that a write met a read-only server."""
         ...

@@ -13,6 +13,8 @@ __all__ = [
     "arguments",
     "fetch",
     "in_transaction",
+    "is_outdated",
+    "renew",
     "sqlstate",
     "tell",
     "translate_stream",
@@ -170,6 +172,28 @@ def translate_stream(_: Any, cursor: Any, *rest: Any) -> None:
     """
     if cursor.server_side and hasattr(cursor, "_buffer_rows"):
         cursor._cursor = _Translated(cursor)
+
+
+def is_outdated(error: BaseException | None) -> bool:
+    """Whether a driver says that a statement was prepared before the type of a column changed."""
+    if hasattr(error, "diag"):
+        function = error.diag.source_function
+    else:
+        function = getattr(getattr(error, "__cause__", None), "server_source_function", None)
+    return function == "RevalidateCachedQuery"  # messages are translated, and the code says little
+
+
+def renew(connection: Connection, error: DBAPIError) -> bool:
+    """Whether a statement may be sent again, since as it was prepared it was outdated, and only so.
+
+    SQLAlchemy sees to it for asyncpg. psycopg would go on with it for ever, unless there is a
+    ROLLBACK: without an open transaction there is none, and with one there is no going on.
+    """
+    if not is_outdated(error.orig) or in_transaction(connection.connection):
+        return False
+    if hasattr(error.orig, "diag"):
+        tell(connection, "DEALLOCATE ALL")
+    return True
 
 
 def sqlstate(error: DBAPIError) -> str:

@@ -155,6 +155,9 @@ class SQLiteBackend:
     def is_damaged(self, error: DBAPIError) -> bool:
         return code(error) in _DAMAGED
 
+    def renew(self, connection: Connection, error: DBAPIError) -> bool:
+        return False
+
     def is_read_only(self, error: DBAPIError) -> bool:
         return code(error) == sqlite3.SQLITE_READONLY
 

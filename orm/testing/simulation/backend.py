@@ -101,6 +101,9 @@ class SimulatedBackend:
     def is_damaged(self, error: DBAPIError) -> bool:
         return False
 
+    def renew(self, connection: Connection, error: DBAPIError) -> bool:
+        return False
+
     def is_read_only(self, error: DBAPIError) -> bool:
         return isinstance(error.orig, ReadOnly)
 
