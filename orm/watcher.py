@@ -102,6 +102,7 @@ class Server:
         self._damaged = damaged
         self._stalled: Bookmark | None = None
         self._claimed: Bookmark | None = None
+        self._incapable: str | None = None
         self._nudged = asyncio.Event()
         self.changed: Callable[[], None] = lambda: None
         """Called whenever something new is known."""
@@ -219,15 +220,19 @@ class Server:
         What it says then is no proof: a place in the log is one on any timeline.
         """
         known = self.ask(connection)
+        if known.at is None or known.incarnation == self._incapable:
+            return False
         goal = waited_for.goal(self)
-        if known.at is None or goal is None or goal[0] == self._claimed:
+        if goal is None or goal[0] == self._claimed:
             return False
         need, seconds = goal
         started = monotonic()
-        waited = self._backend.reach(connection, need, seconds)
-        if waited and monotonic() - started < seconds:
+        if not self._backend.reach(connection, need, seconds):
+            self._incapable = known.incarnation
+            return False
+        if monotonic() - started < seconds:
             self._claimed = need  # once is enough: if it has not, its next answer says so
-        return waited
+        return True
 
     async def watch(self, waited_for: "Watcher") -> None:
         """Probe: often while somebody waits, seldom otherwise, ever less while it fails."""

@@ -212,7 +212,8 @@ class Backend(Protocol):
             seconds: after which it answers in any case.
 
         Returns:
-            Whether it has waited for as long as it took; False at once where it cannot.
+            Whether it has waited for as long as it took. False at once where it cannot: this
+            incarnation is not asked to again.
         """
         ...
 

@@ -174,8 +174,9 @@ def translate_stream(_: Any, cursor: Any, *rest: Any) -> None:
         cursor._cursor = _Translated(cursor)
 
 
-def is_outdated(error: BaseException | None) -> bool:
+def is_outdated(error: Any) -> bool:
     """Whether a driver says that a statement was prepared before the type of a column changed."""
+    function: str | None
     if hasattr(error, "diag"):
         function = error.diag.source_function
     else:
