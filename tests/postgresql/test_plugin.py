@@ -125,6 +125,7 @@ def test_programs_that_others_may_not_read(tmp_path: Path, monkeypatch: pytest.M
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.exists():
         shutil.copytree(libraries, hidden / libraries.name, symlinks=True)
+    monkeypatch.delenv("ORM_POSTGRESQL_PROGRAMS", raising=False)
     monkeypatch.syspath_prepend(hidden)
     with Cluster(standbys=0) as cluster:
         assert cluster.primary.sql("SELECT 1") == ["1"]
