@@ -107,14 +107,14 @@ class Readers:
         tracker = self._tracker
         backend, known, lineage = self._cluster.backend, server.knowledge, self._cluster.lineage
         try:
-            incarnation = backend.incarnation(connection)
-            if server.shared or incarnation != known.incarnation:
+            if server.shared or backend.incarnation(connection) != known.incarnation:
                 known = server.ask(connection)  # what is known is of another incarnation
-                incarnation, lineage = backend.incarnation(connection), self._cluster.lineage
+                lineage = self._cluster.lineage
                 if not server.shared:  # else the server may change with the transaction
                     connection.rollback()  # so that the read's snapshot is a later one
             if not connection.in_transaction():
                 connection.begin()
+            incarnation = backend.incarnation(connection)
         except DBAPIError as error:
             server.fail(error)
             return False

@@ -219,8 +219,8 @@ class Router:
         if stream is not None:
             self._unit.streams += (stream,)
 
-    def serve_elsewhere(self, error: DBAPIError) -> bool:
-        """Whether a statement that failed may be sent again, to another server.
+    def serve_again(self, error: DBAPIError) -> bool:
+        """Whether a statement that failed may be sent again, to another server perhaps.
 
         Raises:
             ReadOnlyError: it has tried to write on a read-only server.
@@ -242,6 +242,9 @@ class Router:
                 "the statement writes, and was sent to a read-only server "
                 "because its unit is read-only or it is marked route='read'"
             ) from error
+        if not unit.renewed and backend.renew(unit.connection, error):
+            unit.renewed = True  # once is enough
+            return True
         if unit.server.role == "primary" or not backend.is_unavailable(error):
             return False
         if unit.read_only and unit.answered:

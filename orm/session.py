@@ -109,7 +109,7 @@ class RoutedSession(Session):
                 try:
                     result = call(statement, *args, **kw)
                 except DBAPIError as error:
-                    if not router.serve_elsewhere(error):
+                    if not router.serve_again(error):
                         raise
                 else:
                     router.answered(result if options.get("stream_results") else None)

@@ -30,5 +30,7 @@ class Unit:
     streams: tuple[Result[Any], ...] = ()
     held: tuple[Connection, ...] = ()
     cut_off: CancelledError | None = None
+    renewed: bool = False
+    """Whether its connection has been freed of what it kept of an earlier schema."""
     failed: tuple[Server, ...] = ()
     """They are not read from again: SQLAlchemy's transaction takes one connection of an engine."""

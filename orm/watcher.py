@@ -10,8 +10,9 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
 from time import monotonic
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -23,6 +24,7 @@ from orm.exceptions import OrmError
 __all__ = ["Knowledge", "Role", "Server", "Watcher"]
 
 Role = Literal["primary", "replica"]
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +101,8 @@ class Server:
         )
         self._damaged = damaged
         self._stalled: Bookmark | None = None
+        self._claimed: Bookmark | None = None
+        self._incapable: str | None = None
         self._nudged = asyncio.Event()
         self.changed: Callable[[], None] = lambda: None
         """Called whenever something new is known."""
@@ -189,12 +193,17 @@ class Server:
 
     async def probe(self) -> None:
         """Ask it where it is; failure is knowledge too."""
+        await self._probe(self.ask)
+
+    async def _probe(self, ask: Callable[[Connection], _T]) -> _T | None:
         try:
             async with asyncio.timeout(_TIMEOUT), self._probes.connect() as connection:
-                await connection.run_sync(self.ask)
+                return await connection.run_sync(ask)
         except (SQLAlchemyError, OSError, OrmError) as error:  # a TimeoutError is an OSError
             self.fail(error)
-        self.asked = monotonic()
+            return None
+        finally:
+            self.asked = monotonic()
 
     def ask(self, connection: Connection) -> Knowledge:
         """Learn from a connection in hand; a round trip, before any read that rests on it."""
@@ -205,14 +214,36 @@ class Server:
         self.answered(self)
         return self.knowledge
 
+    def _ask_and_wait(self, connection: Connection, waited_for: "Watcher") -> bool:
+        """Learn where it is, and if somebody waits for more, have it wait; whether it has waited.
+
+        What it says then is no proof: a place in the log is one on any timeline.
+        """
+        known = self.ask(connection)
+        if known.at is None or known.incarnation == self._incapable:
+            return False
+        goal = waited_for.goal(self)
+        if goal is None or goal[0] == self._claimed:
+            return False
+        need, seconds = goal
+        started = monotonic()
+        if not self._backend.reach(connection, need, seconds):
+            self._incapable = known.incarnation
+            return False
+        if monotonic() - started < seconds:
+            self._claimed = need  # once is enough: if it has not, its next answer says so
+        return True
+
     async def watch(self, waited_for: "Watcher") -> None:
         """Probe: often while somebody waits, seldom otherwise, ever less while it fails."""
         pause = _SHORTEST
         while not waited_for.stopping:
             self._nudged.clear()
-            await self.probe()
+            waited = await self._probe(lambda c: self._ask_and_wait(c, waited_for))
             if self.knowledge.error is not None:
                 pause = min(max(2 * pause, _FIRST_RETRY), _LAST_RETRY)
+            elif waited:
+                continue
             elif waited_for.waiting:
                 pause = min(2 * pause, _LONGEST)
             else:
@@ -228,6 +259,13 @@ class Server:
         await self._probes.dispose()
 
 
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    need: Bookmark
+    servers: Sequence[Server]
+    until: float
+
+
 class Watcher:
     """Keeps the knowledge of all servers fresh: one task and one probe at a time for each."""
 
@@ -238,8 +276,24 @@ class Watcher:
             server.changed = self._spread
         self._tasks: list[asyncio.Task[None]] = []
         self.stopping = False
-        self.waiting = 0
+        self._waiters: set[_Waiter] = set()
+
+    @property
+    def waiting(self) -> int:
         """How many sessions wait at this moment."""
+        return len(self._waiters)
+
+    def goal(self, server: Server) -> tuple[Bookmark, float] | None:
+        """The least that somebody waits for and a server lacks, and for how many seconds at most.
+
+        Never for longer than a pause, since who comes meanwhile may need less.
+        """
+        waiters = [w for w in self._waiters if server in w.servers and not server.covers(w.need)]
+        left = max((w.until for w in waiters), default=0.0) - asyncio.get_running_loop().time()
+        if left <= 0:
+            return None
+        need = reduce(lambda a, b: b if a.covers(b) else a, (w.need for w in waiters))
+        return need, min(left, _LONGEST)
 
     def start(self) -> None:
         self._tasks = [
@@ -282,7 +336,8 @@ class Watcher:
         """
         clock = asyncio.get_running_loop().time
         started = clock()
-        self.waiting += 1
+        waiter = _Waiter(need, servers, started + seconds)
+        self._waiters.add(waiter)
         try:
             if self.waiting == 1:
                 for server in servers:
@@ -294,5 +349,5 @@ class Watcher:
             for server in servers:
                 server.gave_up()
         finally:
-            self.waiting -= 1
+            self._waiters.remove(waiter)
         return clock() - started

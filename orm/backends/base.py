@@ -205,6 +205,22 @@ class Backend(Protocol):
         """A lower bound of what any later statement here will see; None if it has no history."""
         ...
 
+    def reach(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
+        """Have a replica wait until it has `need`, in one statement that it answers then.
+
+        It need not be certain: `position` is asked after it, and that alone is believed.
+
+        Args:
+            connection: in autocommit, on which `position` has been asked before.
+            need: what somebody waits for.
+            seconds: after which it answers in any case.
+
+        Returns:
+            Whether it has waited for as long as it took. False at once where it cannot: this
+            incarnation is not asked to again.
+        """
+        ...
+
     def seen(self, connection: Connection) -> Bookmark | None:
         """An upper bound of all that was read on this server so far.
 
@@ -295,6 +311,17 @@ class Backend(Protocol):
 
     def is_damaged(self, error: DBAPIError) -> bool:
         """Whether the error says that the server's data is unreadable."""
+        ...
+
+    def renew(self, connection: Connection, error: DBAPIError) -> bool:
+        """Whether a read that failed may be sent again on its connection as it is.
+
+        It may if it failed by what the connection kept of an earlier schema, and that is gone now.
+
+        Args:
+            connection: a reader's.
+            error: what a statement on it failed with.
+        """
         ...
 
     def is_read_only(self, error: DBAPIError) -> bool:

@@ -76,6 +76,25 @@ class BackendConformance:
 
         self._run(database, check)
 
+    def test_who_waits_on_a_replica_has_an_answer_in_time(self, database: Database) -> None:
+        async def check(db: Database) -> None:
+            backend, replica = db.cluster.backend, db.cluster.replicas[0]
+            async with replica.engine.connect() as connection:
+                await connection.run_sync(backend.position)
+                async with self.paused(db):
+                    at = Bookmark.decode(await _written(db, 1))
+                    async with asyncio.timeout(5):
+                        await connection.run_sync(backend.reach, at, 0.02)
+                    missed = await connection.run_sync(backend.position)
+                    assert missed is not None
+                    assert not missed.covers(at)
+                if await connection.run_sync(backend.reach, at, 10):
+                    reached = await connection.run_sync(backend.position)
+                    assert reached is not None
+                    assert reached.covers(at), "it has waited for less"
+
+        self._run(database, check)
+
     def test_a_transaction_that_is_still_open_is_not_passed_by(self, database: Database) -> None:
         if self.one_writer:
             pytest.skip("another transaction cannot commit meanwhile")

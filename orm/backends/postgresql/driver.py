@@ -2,14 +2,24 @@
 
 from typing import Any, Final
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from orm.exceptions import ConfigurationError
 
-__all__ = ["arguments", "fetch", "in_transaction", "sqlstate", "translate_stream", "unprepared"]
+__all__ = [
+    "arguments",
+    "fetch",
+    "in_transaction",
+    "is_outdated",
+    "renew",
+    "sqlstate",
+    "tell",
+    "translate_stream",
+    "unprepared",
+]
 
 _CONNECT: Final = 5
 """Seconds after which a server that does not answer at all counts as unreachable."""
@@ -80,10 +90,8 @@ async def _fetch(driver: Any, query: str) -> Any:
     if hasattr(driver, "fetchrow"):
         try:
             return await driver.fetchrow(query)
-        except _asyncpg_errors() as error:
+        except _errors(driver) as error:
             raise OperationalError(query, None, error) from error
-    from psycopg import Error
-
     autocommit = driver.autocommit
     try:
         await driver.set_autocommit(True)  # tells the driver, not the server
@@ -93,14 +101,41 @@ async def _fetch(driver: Any, query: str) -> Any:
             # Cancelled or not: in autocommit, the next transaction would be none.
             if not driver.closed:
                 await driver.set_autocommit(autocommit)
-    except (Error, OSError) as error:
+    except _errors(driver) as error:
         raise OperationalError(query, None, error) from error
 
 
-def _asyncpg_errors() -> tuple[type[Exception], ...]:
-    from asyncpg import InterfaceError, PostgresError
+def tell(connection: Connection, statement: str) -> None:
+    """Execute a statement whose answer does not matter, on a connection in autocommit.
 
-    return InterfaceError, PostgresError, OSError
+    It takes one round trip, while asyncpg prepares what SQLAlchemy sends, in another one before it.
+
+    Raises:
+        OperationalError: it failed, for whatever reason, and the connection with it.
+    """
+    dbapi: Any = connection.connection.dbapi_connection
+    try:
+        dbapi.run_async(lambda driver: _tell(driver, statement))
+    except BaseException as error:  # cancelled: it may go on, on the server
+        connection.invalidate(error)
+        raise
+
+
+async def _tell(driver: Any, statement: str) -> None:
+    try:
+        await driver.execute(statement)
+    except _errors(driver) as error:
+        raise OperationalError(statement, None, error) from error
+
+
+def _errors(driver: Any) -> tuple[type[Exception], ...]:
+    if hasattr(driver, "fetchrow"):
+        from asyncpg import InterfaceError, PostgresError
+
+        return InterfaceError, PostgresError, OSError
+    from psycopg import Error
+
+    return Error, OSError
 
 
 def in_transaction(connection: Any) -> bool:
@@ -137,6 +172,29 @@ def translate_stream(_: Any, cursor: Any, *rest: Any) -> None:
     """
     if cursor.server_side and hasattr(cursor, "_buffer_rows"):
         cursor._cursor = _Translated(cursor)
+
+
+def is_outdated(error: Any) -> bool:
+    """Whether a driver says that a statement was prepared before the type of a column changed."""
+    function: str | None
+    if hasattr(error, "diag"):
+        function = error.diag.source_function
+    else:
+        function = getattr(getattr(error, "__cause__", None), "server_source_function", None)
+    return function == "RevalidateCachedQuery"  # messages are translated, and the code says little
+
+
+def renew(connection: Connection, error: DBAPIError) -> bool:
+    """Whether a statement may be sent again, since as it was prepared it was outdated, and only so.
+
+    SQLAlchemy sees to it for asyncpg. psycopg would go on with it for ever, unless there is a
+    ROLLBACK: without an open transaction there is none, and with one there is no going on.
+    """
+    if not is_outdated(error.orig) or in_transaction(connection.connection):
+        return False
+    if hasattr(error.orig, "diag"):
+        tell(connection, "DEALLOCATE ALL")
+    return True
 
 
 def sqlstate(error: DBAPIError) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from orm.backends.postgresql.driver import (
     arguments,
     in_transaction,
+    is_outdated,
     translate_stream,
     unprepared,
 )
@@ -138,6 +139,11 @@ def _explain(context: ExceptionContext) -> None:
     if context.sqlalchemy_exception and "does not exist" in str(context.original_exception):
         context.sqlalchemy_exception.add_note(
             "Has this database been migrated? Run: orm migrations apply"
+        )
+    if context.sqlalchemy_exception and is_outdated(context.original_exception):
+        context.sqlalchemy_exception.add_note(
+            "The type of a column has changed since the statement was prepared on this connection. "
+            "Try the transaction again."
         )
     if context.sqlalchemy_exception and _NO_SETTINGS in str(context.original_exception):
         context.sqlalchemy_exception.add_note("Is it a pooler? Say so: Database(…, shared=True)")

@@ -22,13 +22,16 @@ from orm.exceptions import ConfigurationError
 __all__ = [
     "COMMITTED",
     "UNSURE",
+    "VERSION",
     "behind",
     "committed",
     "identify",
     "incarnation",
     "is_later",
     "is_standby",
+    "latest",
     "lost",
+    "lsn",
     "may_not_see",
     "position",
     "replayed",
@@ -46,11 +49,14 @@ _STANDBY: Final = "orm.postgresql.standby"
 _TIMELINE: Final = "orm.postgresql.timeline"
 UNSURE: Final = "orm.postgresql.unsure"
 """Set where a transaction may have chosen how it is committed."""
+VERSION: Final = "orm.postgresql.version"
+"""Of the server, as a number: 190000. Unknown where several share a connection."""
 
 _IDENTITY: Final = """\
 SELECT system_identifier::text, extract(epoch FROM pg_postmaster_start_time())::text,
     pg_conf_load_time()::text,
-    pg_size_bytes(current_setting('wal_segment_size'))
+    pg_size_bytes(current_setting('wal_segment_size')),
+    current_setting('server_version_num')::integer
 FROM pg_control_system()"""
 
 # Its position comes first, and its timeline after it: a standby that moves to the next timeline
@@ -114,8 +120,9 @@ _KEPT: Final = 16
 
 def identify(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
     """Learn which server, since which start, a new connection leads to."""
-    system, started, record.info[_LOADED], record.info[_SEGMENT] = fetch(connection, _IDENTITY)
-    _note_identity(record.info, system, started)
+    info = record.info
+    system, started, info[_LOADED], info[_SEGMENT], info[VERSION] = fetch(connection, _IDENTITY)
+    _note_identity(info, system, started)
 
 
 def incarnation(connection: Connection) -> str:
@@ -201,7 +208,7 @@ def behind(at: Bookmark, head: Bookmark) -> int | None:
     """How many bytes of the log lie between the two; positions go on counting in a new timeline."""
     if at.history != head.history:
         return None
-    return max(0, _latest(head) - _latest(at))
+    return max(0, latest(head) - latest(at))
 
 
 def replayed(connection: Connection) -> float | None:
@@ -224,7 +231,7 @@ def lost(head: Bookmark, need: Bookmark) -> str | None:
                 )
             if sequence > fork:
                 return (
-                    f"it lies {sequence - fork} bytes after {_lsn(fork)}, where a failover left "
+                    f"it lies {sequence - fork} bytes after {lsn(fork)}, where a failover left "
                     f"timeline {timeline}: what was written there is gone"
                 )
     return None
@@ -266,7 +273,8 @@ def _timelines(at: Bookmark) -> list[int]:
     return sorted(int(name) for name, _ in at.position if name.isdecimal()) or [0]
 
 
-def _latest(at: Bookmark) -> int:
+def latest(at: Bookmark) -> int:
+    """How far it is on its latest timeline."""
     return dict(at.position).get(str(_timelines(at)[-1]), 0)
 
 
@@ -318,5 +326,6 @@ def _parsed(lsn: str) -> int:
     return (int(high, 16) << 32) + int(low, 16)
 
 
-def _lsn(at: int) -> str:
+def lsn(at: int) -> str:
+    """As PostgreSQL writes it."""
     return f"{at >> 32:X}/{at & 0xFFFFFFFF:X}"

