@@ -2,12 +2,12 @@
 
 from typing import Any, Final
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
 
 from orm.backends.postgresql.position import COMMITTED
 
-__all__ = ["SamplingConnection"]
+__all__ = ["SamplingConnection", "SyncSamplingConnection"]
 
 # Without parameters a message may hold several statements; those after COMMIT are no part of the
 # transaction (PostgreSQL "Multiple Statements in a Simple Query").
@@ -33,3 +33,18 @@ class SamplingConnection(AsyncConnection[Any]):
         cursor = await self.execute(_COMMIT, prepare=False)
         cursor.nextset()
         self.sampled = await cursor.fetchone()
+
+
+class SyncSamplingConnection(Connection[Any]):
+    """The same without an event loop, for migrations."""
+
+    sampled: tuple[Any, ...] | None = None
+
+    def commit(self) -> None:
+        self.sampled = None
+        if self.info.transaction_status != TransactionStatus.INTRANS:
+            super().commit()
+            return
+        cursor = self.execute(_COMMIT, prepare=False)
+        cursor.nextset()
+        self.sampled = cursor.fetchone()
