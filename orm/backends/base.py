@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, Connection, Engine, Insert, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.bookmark import Bookmark
 
-__all__ = ["Backend", "FileCopy", "Thing"]
+__all__ = ["Backend", "FileCopy", "Thing", "Write"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,10 @@ class Thing(NamedTuple):
         if self.kind == "column":
             return f"column {self.table}.{self.name}"
         return f"{self.kind} {self.name} of {self.table}"
+
+
+Write = tuple[Insert | Update, Mapping[str, Any]]
+"""A statement without values, and those of its columns."""
 
 
 class Backend(Protocol):
@@ -125,12 +129,17 @@ class Backend(Protocol):
         """What breaks the schema's rules, as in the open transaction: each row, each index."""
         ...
 
-    def verify(self, connection: Connection, known: Counter[str]) -> None:
-        """Raise `MigrationError` if the open transaction must not be committed.
+    def verify(self, connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:
+        """See that the open transaction may be committed, and make its last writes.
 
         Args:
             connection: in a transaction.
             known: `faults` that were there before it, and for which it is not to blame.
+            writes: to different tables, which no revision touches. They are best made in the same
+                round trip; in a transaction that must not be committed they may be left undone.
+
+        Raises:
+            MigrationError: it must not be committed.
         """
         ...
 

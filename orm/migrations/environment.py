@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import orm.migrations.rebuild  # noqa: F401 - Alembic finds by itself what it defines
 from orm.backends import Backend, backend_for
 from orm.exceptions import ConfigurationError, OrmError
-from orm.migrations import ledger, offline
+from orm.migrations import ledger, offline, scripts
 from orm.migrations.connecting import PATIENCE, on_a_connection
 from orm.migrations.direction import command_name, is_read_only, refuse_backward
 from orm.migrations.filters import leave_out
@@ -85,6 +85,7 @@ def _run(metadata: MetaData) -> None:
     files = None
     if command_name(environment.get_context()) == "upgrade":
         files = read(Path(environment.script.versions))
+        scripts.use(files, environment.script)
         if environment.is_offline_mode() or backend.is_absent(url):  # nothing to compare with
             refuse(findings_in_files(files))
     if environment.is_offline_mode():

@@ -1,6 +1,6 @@
 """The ledger: one row for each applied revision, written in the revision's own transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
 )
 
+from orm.backends.base import Write
 from orm.migrations.applied import Applied, in_order
 from orm.migrations.revisions import Revision
 
@@ -26,10 +27,10 @@ __all__ = [
     "VERSION",
     "Applied",
     "create",
+    "entries",
     "heads",
     "is_there",
     "read",
-    "record",
     "row",
     "set_version",
 ]
@@ -102,16 +103,15 @@ def row(
     }
 
 
-def record(connection: Connection, row: Mapping[str, Any], *, after: str | None) -> None:
-    """Write a revision into the ledger and into Alembic's own table.
+def entries(row: Mapping[str, Any], *, after: str | None) -> Sequence[Write]:
+    """What writes a revision into the ledger and into Alembic's own table.
 
     Args:
-        connection: in the revision's transaction.
         row: the revision's.
         after: the revision before it; None if it is the first one.
     """
-    connection.execute(_ENTER, row)
-    connection.execute(_FIRST if after is None else _NEXT, {"version_num": row["revision"]})
+    version = {"version_num": row["revision"]}
+    return (_ENTER, row), (_FIRST if after is None else _NEXT, version)
 
 
 def set_version(connection: Connection, revision: str) -> None:

@@ -4,7 +4,7 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,7 @@ class Revision:
         path: the file.
         message: the first paragraph of its docstring.
         checksum: SHA-256 of its text, in hexadecimal; line endings make no difference.
+        text: all of it.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Revision:
     path: Path
     message: str
     checksum: str
+    text: str = field(repr=False)
 
 
 def read(folder: Path) -> list[Revision]:
@@ -100,6 +102,7 @@ def read_file(file: Path) -> Revision:
         path=file,
         message=(ast.get_docstring(module) or "").partition("\n\n")[0],
         checksum=hashlib.sha256(text.encode()).hexdigest(),
+        text=text,
     )
 
 

@@ -136,12 +136,12 @@ class Upgrade:
             position = self._committed or self._backend.position(self._connection)
             began = perf_counter()
             step.migration_fn()
-            self._backend.verify(self._connection, self._faults)
             row = ledger.row(
                 file,
                 seconds=perf_counter() - began,
                 bookmark=position.encode() if position else None,
             )
-            ledger.record(self._connection, row, after=self._at)
+            entries = ledger.entries(row, after=self._at)
+            self._backend.verify(self._connection, self._faults, entries)
         if self._ours:
             self._committed = self._backend.committed(self._connection, wrote=True)

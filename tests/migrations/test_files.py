@@ -1,5 +1,8 @@
 """Files that cannot be revisions: a clear message that names the file, and nothing is touched."""
 
+import os
+import sys
+
 import pytest
 
 from orm.exceptions import MigrationError
@@ -87,3 +90,49 @@ def test_what_is_read(project: Project) -> None:
     [revision] = read(project.folder / "alembic" / "versions")
     assert (revision.id, revision.down, revision.name) == ("0001", None, "0001_first")
     assert revision.message == "First of all."
+
+
+@COMMAND_LINES
+def test_what_runs_is_the_text_that_is_recorded(
+    project: Project, monkeypatch: pytest.MonkeyPatch, command_line: str
+) -> None:
+    """Not bytecode of another text, that was as long, and saved at the same time."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    project.revision(1, "op.execute('CREATE TABEL users (id INTEGER)')")
+    file = project.file("0001_by_hand.py")
+    saved = file.stat()
+    project.refusal(command_line)
+    project.revision(1, "op.execute('CREATE TABLE users (id INTEGER)')")
+    os.utime(file, ns=(saved.st_atime_ns, saved.st_mtime_ns))
+    project.upgrade(command_line)
+    assert "users" in project.tables
+
+
+@COMMAND_LINES
+def test_what_is_applied_is_not_loaded_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch, command_line: str
+) -> None:
+    helper = project.folder / "helper_of_0001.py"
+    helper.write_text("")
+    project.file("0001_first.py").write_text(
+        'revision = "0001"\ndown_revision = None\nimport helper_of_0001\n' + UPGRADE
+    )
+    project.upgrade(command_line)
+    helper.unlink()
+    monkeypatch.delitem(sys.modules, helper.stem)
+    project.revision(2, "pass")
+    project.upgrade(command_line)
+    assert project.ledger == ["0001", "0002"]
+
+
+@COMMAND_LINES
+@pytest.mark.parametrize("setting", ["recursive_version_locations", "sourceless"])
+def test_no_revision_is_passed_over(project: Project, setting: str, command_line: str) -> None:
+    """What Alembic would run, and was never read."""
+    pyproject = project.folder / "pyproject.toml"
+    text = pyproject.read_text()
+    pyproject.write_text(text.replace("[tool.alembic]", f"[tool.alembic]\n{setting} = true"))
+    project.revision(1, "pass")
+    refusal = project.refusal(command_line)
+    assert f"{setting} is set, and revisions are source files in one folder" in refusal
+    assert project.is_untouched

@@ -9,7 +9,7 @@ from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from orm.backends.base import FileCopy, Thing
+from orm.backends.base import FileCopy, Thing, Write
 from orm.backends.postgresql import engines, fences, migrating, position, waiting
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import renew, sqlstate
@@ -74,8 +74,8 @@ class PostgreSQLBackend:
     def faults(self, connection: Connection) -> Counter[str]:
         return migrating.faults(connection)
 
-    def verify(self, connection: Connection, known: Counter[str]) -> None:
-        migrating.verify(connection)
+    def verify(self, connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:
+        migrating.verify(connection, writes)
 
     def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
         return explain(connection, error)

@@ -4,15 +4,30 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, TextClause, create_engine, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Insert,
+    TextClause,
+    TextualSelect,
+    Update,
+    bindparam,
+    column,
+    create_engine,
+    event,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from orm._greenlet import await_, in_greenlet
+from orm.backends.base import Write
 from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.driver import arguments
 from orm.backends.postgresql.sync import is_tuned, sync_url
@@ -80,8 +95,16 @@ def migration_engine(url: URL, **options: Any) -> Engine | AsyncEngine:
     same = None if its_own else sync_url(url)
     options = {"poolclass": NullPool} | options
     if same is not None:
-        return create_engine(same, **arguments(same, options))
+        engine = create_engine(same, **arguments(same, options))
+        event.listen(engine, "do_connect", _connect)
+        return engine
     return create_async_engine(url, **arguments(url, options))
+
+
+def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+    from orm.backends.postgresql.one_trip import SyncSamplingConnection
+
+    return SyncSamplingConnection.connect(*arguments, **options)
 
 
 # One at a time -----------------------------------------------------------------------------
@@ -211,14 +234,24 @@ def faults(connection: Connection) -> Counter[str]:
     )
 
 
-def verify(connection: Connection) -> None:
-    """What `orm.backends.Backend.verify` asks for.
+def verify(connection: Connection, writes: Sequence[Write]) -> None:
+    """What `orm.backends.Backend.verify` asks for, in one round trip.
+
+    Args:
+        connection: a migration's, in a transaction.
+        writes: its last ones.
 
     Raises:
         MigrationError: an index is not valid, whosever it is: IF NOT EXISTS would take it for one
             that is there; or the lock is gone.
     """
-    found = [(index, table) for index, table in connection.execute(_VERIFY, _KEY)]
+    statement = _verify_and(*((statement, tuple(values)) for statement, values in writes))
+    parameters = {
+        _parameter(number, name): value
+        for number, (_, values) in enumerate(writes)
+        for name, value in values.items()
+    }
+    found = [(index, table) for index, table in connection.execute(statement, _KEY | parameters)]
     if (None, None) in found:
         raise MigrationError(
             "the lock that keeps others from migrating is gone: the revision lets go of all "
@@ -232,3 +265,17 @@ def verify(connection: Connection) -> None:
             f"there is an index that is INVALID, kept up to date and never used: {what}. A CREATE "
             f"INDEX CONCURRENTLY has failed, or is still running: {drop}"
         )
+
+
+@cache
+def _verify_and(*writes: tuple[Insert | Update, Sequence[str]]) -> TextualSelect:
+    """`_VERIFY`, beside which some columns are written."""
+    verify = _VERIFY.columns(column("index"), column("table"))
+    for number, (statement, columns) in enumerate(writes):
+        values: dict[str, Any] = {name: bindparam(_parameter(number, name)) for name in columns}
+        verify = verify.add_cte(statement.values(values).cte(f"write_{number}"))
+    return verify
+
+
+def _parameter(number: int, column: str) -> str:
+    return f"write_{number}_{column}"

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from orm.backends.base import FileCopy, Thing
+from orm.backends.base import FileCopy, Thing, Write
 from orm.backends.sqlite import engines, position
 from orm.backends.sqlite.dangling import dangling, summary
 from orm.backends.sqlite.definitions import definitions
@@ -18,6 +18,7 @@ from orm.backends.sqlite.driver import code
 from orm.backends.sqlite.files import file_at, file_of
 from orm.backends.sqlite.migrating import migrating
 from orm.backends.sqlite.snapshot import snapshot
+from orm.backends.sqlite.writing import write
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, MigrationError
 
@@ -66,13 +67,15 @@ class SQLiteBackend:
     def faults(self, connection: Connection) -> Counter[str]:
         return dangling(connection)
 
-    def verify(self, connection: Connection, known: Counter[str]) -> None:
+    def verify(self, connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:
         found = dangling(connection) - known
         if found:
             raise MigrationError(
                 f"{found.total()} foreign key(s) would be left without their parent row: "
                 f"{summary(found)}. Delete or update these rows in the same revision"
             )
+        for statement, values in writes:
+            write(connection, statement, values)
 
     def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
         return ()  # its message is all that it knows
