@@ -1,0 +1,129 @@
+"""Servers and the network in trouble at one chosen moment, and what sessions make of it."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+
+from orm import Database, NotCaughtUp
+from orm._greenlet import await_
+from orm.session import RoutedSession
+from orm.testing.consistency.cancel import CutOff, cancelled_at
+from orm.testing.consistency.tables import RAISE, registers
+from orm.testing.simulation.world import World
+from tests.simulation.test_found import raised, simulated
+
+ONE = {"of": 0, "by": "test"}
+
+
+@contextmanager
+def after_commit(do: Callable[[], object]) -> Iterator[None]:
+    """Between COMMIT and the question where it lies."""
+
+    def committed(_: object) -> None:
+        do()
+
+    event.listen(RoutedSession, "after_commit", committed, insert=True)
+    try:
+        yield
+    finally:
+        event.remove(RoutedSession, "after_commit", committed)
+
+
+def test_a_commit_that_cannot_be_located_stands_and_is_read() -> None:
+    async def work(world: World, database: Database) -> None:
+        world.addresses["replica-1"][0].paused = True
+        async with database.session() as session:
+            await session.execute(RAISE, ONE)
+            with after_commit(lambda: setattr(world, "drops", 1.0)):
+                await session.commit()
+            world.drops = 0.0
+            assert (await session.execute(registers())).one().version == 1
+            token = await session.bookmark()
+        async with database.session(token) as session:
+            assert (await session.execute(registers())).one().version == 1
+
+    simulated(work, samples=True)
+
+
+def test_whoever_is_cancelled_after_their_commit_hears_of_it() -> None:
+    async def work(world: World, database: Database) -> None:
+        async with database.session() as session:
+            await session.execute(RAISE, ONE)
+            asking = False
+
+            def begins() -> None:
+                nonlocal asking
+                asking = True
+
+            with after_commit(begins), pytest.raises(CutOff):
+                await cancelled_at(session.commit(), 1, lambda: asking)
+            assert world.primary.store.commits == 1
+            await session.rollback()
+            assert (await session.execute(registers())).one().version == 1
+
+    simulated(work, samples=True)
+
+
+def test_a_write_that_fails_is_not_sent_again_after_a_read_elsewhere() -> None:
+    async def work(world: World, database: Database) -> None:
+        async with database.session() as session:
+            await session.execute(registers())
+            assert session.last_route and session.last_route.role == "replica"
+            await session.connection()
+            world.drops = 1.0
+            with pytest.raises(DBAPIError, match="connection reset"):
+                await session.execute(RAISE, ONE)
+            world.drops = 0.0
+
+    simulated(work)
+
+
+def test_a_replica_that_cancels_a_statement_serves_nobody_until_it_answers() -> None:
+    async def work(world: World, database: Database) -> None:
+        await asyncio.sleep(0.5)  # between two probes
+        world.conflicts = 1.0
+        async with database.session() as session:
+            await session.execute(registers())
+        world.conflicts = 0.0
+        assert (
+            database.last_status()[1].error == "canceling statement due to conflict with recovery"
+        )
+        async with database.session() as session:
+            await session.execute(registers())
+            assert session.last_route and session.last_route.role == "primary"
+        await asyncio.sleep(2)
+        async with database.session() as session:
+            await session.execute(registers())
+            assert session.last_route and session.last_route.role == "replica"
+
+    simulated(work)
+
+
+def test_a_write_that_begins_while_the_primary_is_replaced_is_not_made_on_the_old_one() -> None:
+    async def work(world: World, database: Database) -> None:
+        old, (new,) = world.primary, world.addresses["replica-1"]
+        await raised(database)
+        await asyncio.sleep(0.5)
+
+        def replaced(*_: object) -> None:
+            new.promote()
+            await_(database.status())
+            assert database.cluster.primary.name == "replica-1"
+
+        event.listen(database.cluster.writer.sync_engine, "checkout", replaced, once=True)
+        async with database.session() as session:
+            for _ in range(2):
+                with pytest.raises((NotCaughtUp, InvalidRequestError)):
+                    await session.execute(RAISE, ONE)
+            with suppress(InvalidRequestError):
+                await session.commit()
+        assert old.store.commits == 1
+        await asyncio.sleep(0.1)
+        await raised(database)
+        assert (old.store.commits, new.store.commits) == (1, 2)
+
+    simulated(work)
