@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.pool import NullPool
 
 from orm import Database, NotCaughtUp
 from orm._greenlet import await_
@@ -127,3 +128,40 @@ def test_a_write_that_begins_while_the_primary_is_replaced_is_not_made_on_the_ol
         assert (old.store.commits, new.store.commits) == (1, 2)
 
     simulated(work)
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+@pytest.mark.parametrize("what", ["write", "read", "write after a read"])
+@pytest.mark.parametrize("old_one", ["follows the new one", "is gone"])
+def test_who_meets_an_old_primary_has_the_new_one_looked_for_at_once(
+    old_one: str, what: str, pooled: bool
+) -> None:
+    """And not only when its turn to be asked comes."""
+
+    async def work(world: World, database: Database) -> None:
+        old, (new,) = world.primary, world.addresses["replica-1"]
+        await raised(database)
+        await asyncio.sleep(0.5)
+        new.promote()
+        if old_one == "is gone":
+            old.crash()
+        else:
+            old.follow(new)
+
+        async def meets() -> None:
+            if what == "write":
+                await raised(database)
+                return
+            start = "first-primary" if what == "read" else None
+            async with database.session(start) as session:
+                await session.execute(registers())
+                if what != "read":
+                    await session.execute(RAISE, ONE)
+
+        with suppress(DBAPIError, NotCaughtUp):
+            await meets()
+        await asyncio.sleep(0.1)
+        await meets()
+        assert database.cluster.primary.name == "replica-1"
+
+    simulated(work, engine_options={} if pooled else {"poolclass": NullPool})
