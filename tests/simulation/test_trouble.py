@@ -9,12 +9,12 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.pool import NullPool
 
-from orm import Database, NotCaughtUp
+from orm import Database, NotCaughtUp, WriteLost
 from orm._greenlet import await_
 from orm.session import RoutedSession
 from orm.testing.consistency.cancel import CutOff, cancelled_at
 from orm.testing.consistency.tables import RAISE, registers
-from orm.testing.simulation.world import World
+from orm.testing.simulation.world import Machine, World
 from tests.simulation.test_found import raised, simulated
 
 ONE = {"of": 0, "by": "test"}
@@ -165,3 +165,59 @@ def test_who_meets_an_old_primary_has_the_new_one_looked_for_at_once(
         assert database.cluster.primary.name == "replica-1"
 
     simulated(work, engine_options={} if pooled else {"poolclass": NullPool})
+
+
+@pytest.mark.parametrize("what", ["write", "read"])
+def test_what_was_lost_is_said_when_the_primary_s_name_leads_to_another_one(what: str) -> None:
+    async def work(world: World, database: Database) -> None:
+        standby = Machine(world, "standby", world.primary.store, world.primary)
+        standby.partitioned = True
+        async with database.session() as session:
+            await session.execute(RAISE, ONE)
+            await session.commit()
+            standby.promote()
+            world.addresses["primary"] = [standby]
+            with pytest.raises(WriteLost):
+                await session.execute(*((RAISE, ONE) if what == "write" else (registers(),)))
+
+    simulated(work, (), engine_options={"poolclass": NullPool})
+
+
+def test_a_replica_of_a_primary_that_was_replaced_is_not_believed() -> None:
+    async def work(world: World, database: Database) -> None:
+        [new], [other] = world.addresses["replica-1"], world.addresses["replica-2"]
+        new.partitioned = True
+        token = await raised(database)
+        await asyncio.sleep(1.5)
+        assert other.said == 1
+        new.promote()
+        [server] = [one for one in database.cluster.replicas if one.name == "replica-1"]
+        await server.probe()
+        assert database.cluster.primary is server
+        with pytest.raises(WriteLost):
+            async with database.session(token) as session:
+                await session.execute(registers())
+
+    simulated(work, (1, 1))
+
+
+def test_a_replica_that_failed_is_not_read_from_as_the_primary_in_the_same_transaction() -> None:
+    async def work(world: World, database: Database) -> None:
+        [new] = world.addresses["replica-1"]
+        [server] = database.cluster.replicas
+        world.conflicts = 1.0
+
+        def replaced(*_: object) -> None:
+            new.promote()
+            await_(database.status())
+            assert database.cluster.primary is server
+
+        old = database.cluster.primary.engine.sync_engine
+        event.listen(old, "checkout", replaced, once=True)
+        async with database.session() as session:
+            with pytest.raises(NotCaughtUp):
+                await session.execute(registers())
+            await session.rollback()
+            assert (await session.execute(registers())).one().version == 0
+
+    simulated(work)
