@@ -127,6 +127,16 @@ async def test_database_started_after_a_write_never_reads_from_before_it(servers
             assert served_by(session) == "primary"
 
 
+async def test_bookmark_from_before_the_start_is_no_way_into_the_past(servers, db) -> None:
+    async with db.session() as session:
+        token = await session.bookmark()
+    async with paused(db):
+        async with db.begin() as writer:
+            writer.add(User(email="new"))
+        async with servers.elsewhere() as other, other.session(token) as session:
+            assert await emails(session) == {"new"}
+
+
 # One transaction, one server ---------------------------------------------------------------
 
 
