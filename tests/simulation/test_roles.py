@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from orm import Database, WriteLost
@@ -105,3 +107,23 @@ def test_a_primary_that_is_the_primary_again_is_written_through_the_engine_it_ha
             await raised(database)
 
     simulated(work, engine_options={"poolclass": NullPool})
+
+
+def test_a_write_that_meets_a_standby_says_so_and_gives_up_its_connection() -> None:
+    async def work(world: World, database: Database) -> None:
+        old, (new,) = world.primary, world.addresses["replica-1"]
+        await raised(database)
+        await asyncio.sleep(0.5)
+        given_up: list[object] = []
+        event.listen(
+            database.cluster.writer.sync_engine, "invalidate", lambda *_: given_up.append(1)
+        )
+        new.promote()
+        old.follow(new)
+        async with database.session() as session:
+            with pytest.raises(DBAPIError) as caught:
+                await session.execute(RAISE, ONE)
+        assert "the primary has changed" in caught.value.__notes__[0]
+        assert len(given_up) == 1
+
+    simulated(work)
