@@ -219,7 +219,7 @@ class Router:
         if unit.writes or unit.server is None or unit.server.role == "primary":
             if backend.is_unavailable(error) or (unit.writes and backend.is_read_only(error)):
                 self.cluster.watcher.nudge()  # another server may be the primary by now
-            if unit.writes and unit.writer is not None and backend.is_read_only(error):
+            if unit.writer is not None and backend.is_read_only(error):
                 unit.writer.invalidate(error)
                 error.add_note(
                     "The server is a standby: the primary has changed. Try the transaction again."
