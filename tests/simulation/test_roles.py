@@ -86,7 +86,9 @@ def test_a_commit_on_an_old_primary_is_no_knowledge_of_the_new_one_under_its_nam
             await session.execute(RAISE, ONE)
             new.promote()
             world.addresses["primary"] = [new]
-            await database.status()
+            async with Database(ADDRESSES[0]) as elsewhere:
+                await raised(elsewhere)
+            await raised(database)
             await session.commit()  # the old one still runs
             with pytest.raises(WriteLost):
                 await session.execute(registers())
