@@ -129,3 +129,30 @@ def test_a_write_that_meets_a_standby_says_so_and_gives_up_its_connection() -> N
         assert len(given_up) == 1
 
     simulated(work)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_a_late_replica_of_an_old_primary_shows_is_lost_with_it(gone: bool) -> None:
+    """It says that it is where the new primary began, and shows more."""
+
+    async def work(world: World, database: Database) -> None:
+        [new], [late] = world.addresses["replica-1"], world.addresses["replica-2"]
+        new.partitioned = late.silent = True
+        await raised(database)
+        await asyncio.sleep(0.5)
+        assert (late.seen, late.said) == (1, 0)
+        new.promote()
+        async with Database(ADDRESSES[1]) as elsewhere:
+            await raised(elsewhere)
+        await asyncio.sleep(2)
+        assert database.cluster.primary.name == "replica-1"
+        async with database.session() as session:
+            assert (await session.execute(registers())).one().version == 1
+            assert session.last_route and session.last_route.server == "replica-2"
+            await session.rollback()
+            if gone:
+                late.crash()
+            with pytest.raises(WriteLost):
+                await session.execute(RAISE, ONE)
+
+    simulated(work, (1, 1))

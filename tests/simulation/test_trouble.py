@@ -222,3 +222,46 @@ def test_a_replica_that_failed_is_not_read_from_as_the_primary_in_the_same_trans
             assert (await session.execute(registers())).one().version == 0
 
     simulated(work)
+
+
+def test_who_has_seen_more_does_not_read_from_a_replica_that_restarted_in_its_past() -> None:
+    async def work(world: World, database: Database) -> None:
+        [replica] = world.addresses["replica-1"]
+        await raised(database)
+        await asyncio.sleep(1.5)
+        async with database.session() as session:
+            assert (await session.execute(registers())).one().version == 1
+            assert session.last_route and session.last_route.role == "replica"
+            await session.rollback()
+            replica.paused, replica.durable = True, 0
+            replica.crash()
+            replica.restart()
+            await asyncio.sleep(2)
+            async with database.session() as other:
+                assert (await other.execute(registers())).one().version == 0
+            assert (await session.execute(registers())).one().version == 1
+
+    simulated(work, engine_options={"poolclass": NullPool})
+
+
+def test_a_snapshot_is_later_than_the_answer_that_it_rests_on() -> None:
+    async def work(world: World, database: Database) -> None:
+        [replica] = world.addresses["replica-1"]
+        token = await raised(database)
+        await asyncio.sleep(1.1)
+        assert replica.said == 1
+        replica.paused, replica.durable = True, 0
+        replica.crash()
+        replica.restart()
+        replica.slow = 0.2  # to connect, to begin, to say where it is
+
+        def go_on() -> None:
+            replica.paused = False
+            replica.wake()
+
+        asyncio.get_running_loop().call_later(0.45, go_on)
+        async with database.session(token) as session, session.begin(read_only=True):
+            assert (await session.execute(registers())).one().version == 1
+            assert session.last_route and session.last_route.role == "replica"
+
+    simulated(work, engine_options={"poolclass": NullPool})
