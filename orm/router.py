@@ -136,10 +136,9 @@ class Router:
         if at is not None:
             self._tracker.saw(at)
             primary = self.cluster.primary
-            if writer.engine is self.cluster.writer.sync_engine:  # else another is the primary now
-                if primary.is_known(writer):
-                    primary.advance(at)
-                self.cluster.primary_at(at)
+            if primary.is_known(writer):  # else another is the primary now
+                primary.advance(at)
+            self.cluster.primary_at(at)
             self.cluster.committed()
 
     def ended(self) -> None:
