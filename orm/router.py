@@ -138,10 +138,9 @@ class Router:
         if at is not None:
             self._tracker.saw(at)
             primary = self.cluster.primary
-            if writer.engine is self.cluster.writer.sync_engine:  # else another is the primary now
-                if primary.is_known(writer):
-                    primary.advance(at)
-                self.cluster.primary_at(at)
+            if primary.is_known(writer):  # else another is the primary now
+                primary.advance(at)
+            self.cluster.primary_at(at)
             self.cluster.committed()
 
     @property
@@ -229,7 +228,7 @@ class Router:
         if unit.writes or unit.server is None or unit.server.role == "primary":
             if backend.is_unavailable(error) or (unit.writes and backend.is_read_only(error)):
                 self.cluster.watcher.nudge()  # another server may be the primary by now
-            if unit.writes and unit.writer is not None and backend.is_read_only(error):
+            if unit.writer is not None and backend.is_read_only(error):
                 unit.writer.invalidate(error)
                 error.add_note(
                     "The server is a standby: the primary has changed. Try the transaction again."

@@ -100,3 +100,18 @@ async def test_replica_that_dies_ends_a_read_only_unit_that_has_answered(db: Dat
                 await session.scalar(select(func.sum(func.length(User.email))))
     for replica in replicas(db):
         await replica.resume()
+
+
+@pytest.mark.embedded
+async def test_replica_that_dies_before_a_read_only_unit_has_answered_is_replaced(db) -> None:
+    async with db.begin() as writer:
+        writer.add_all(User(email=f"{n}{'x' * 1000}") for n in range(200))
+    await caught_up(db)
+    async with paused(db) as both, db.session() as session:
+        async with session.begin(read_only=True):
+            await session.scalar(select(func.min(User.id)))
+        for replica in both:
+            ruin(replica.file)
+        async with session.begin(read_only=True):
+            assert await session.scalar(select(func.count(func.length(User.email)))) == 200
+        assert session.last_route and session.last_route.role == "primary"

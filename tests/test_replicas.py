@@ -1,6 +1,7 @@
 """Replicas that die, are damaged or come back, under sessions that go on reading."""
 
 import asyncio
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -80,6 +81,19 @@ async def test_reads_go_on_while_a_replica_is_damaged_and_rebuilt(full: Database
     await caught_up(full)
     assert await count(full) == MANY
     assert {s.error for s in await full.status()} == {None}
+
+
+async def test_damage_that_only_readers_find_has_the_replica_made_anew(full: Database) -> None:
+    """No time stamp tells of it."""
+    one, _ = replicas(full)
+    inode = one.file.stat().st_ino
+    before = {file: file.stat() for file in one.file.parent.glob(f"{one.file.resolve().name}*")}
+    ruin(one.file, after=8 * 4096)
+    for file, was in before.items():
+        os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+    async with asyncio.timeout(20):
+        while one.file.stat().st_ino == inode:
+            assert await count(full) == MANY
 
 
 async def test_both_replicas_gone_leave_the_primary(full: Database) -> None:

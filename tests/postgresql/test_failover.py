@@ -263,6 +263,20 @@ async def test_a_database_that_starts_after_it_asks_who_is_who(cluster: Cluster,
             assert await emails(session) == {"a", "b"}
 
 
+async def test_a_database_starts_without_the_old_primary(cluster: Cluster, driver) -> None:
+    one, two = cluster.standbys
+    async with migrated(cluster, driver) as db:
+        await add(db, "a")
+    cluster.caught_up()
+    cluster.primary.kill()
+    cluster.promote(one)
+    two.follow(one)
+    urls = [server.url(driver) for server in cluster.servers]
+    async with Database(urls[0], replicas=urls[1:]) as db:
+        await add(db, "b")
+        assert one.sql("SELECT email FROM users ORDER BY 1") == ["a", "b"]
+
+
 async def test_a_write_on_a_demoted_primary_fails_and_the_next_one_succeeds(
     cluster: Cluster, driver
 ) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
 from models import Base, User
-from orm import BookmarkSession, Database
+from orm import Bookmark, BookmarkSession, Database
 from orm.exceptions import ConfigurationError, ReadOnlyError
 from orm.routing import Reason
 from orm.testing.postgresql import Cluster
@@ -135,6 +135,16 @@ async def test_one_snapshot_is_the_primarys(cluster: Cluster, driver: Any) -> No
                 other.add(User(email="ada"))
             assert await emails(session) == before
             assert session.last_route and session.last_route.reason is Reason.ONE_SNAPSHOT
+
+
+async def test_no_other_connection_is_asked_where_a_commit_lies(
+    cluster: Cluster, driver: Any
+) -> None:
+    async with pooled(cluster, driver, shared=True) as db, db.session() as session:
+        before = session.located
+        await add(session, "ada")
+        assert session.located == before
+        assert not before.covers(Bookmark.decode(await session.bookmark()))
 
 
 async def test_a_write_on_a_read_connection_is_an_error(cluster: Cluster, driver: Any) -> None:
