@@ -1,9 +1,10 @@
 """Work that is cancelled leaves nothing behind on the connection that others use next."""
 
+import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import func, literal, select
+from sqlalchemy import func, literal, select, text
 from sqlalchemy.exc import DBAPIError
 
 from models import Base, User
@@ -93,3 +94,28 @@ async def test_a_stream_whose_connection_ends_fails_as_any_query_does(
                 assert caught.value.connection_invalidated
             async with db.session() as session:
                 assert await session.scalar(select(literal(1))) == 1
+
+
+async def test_a_position_is_not_told_by_a_server_that_ends_the_connection(
+    postgresql_cluster: Cluster,
+) -> None:
+    """It has said so to asyncpg, and not closed the connection yet."""
+    url = postgresql_cluster.primary.url("asyncpg")
+    async with Database(url) as db, db.cluster.writer.connect() as other:
+        async with db.cluster.writer.connect() as connection:
+            # Before the process ends, it drops its table.
+            await connection.execute(text("CREATE TEMPORARY TABLE held (n int)"))
+            found = await connection.execute(
+                text("SELECT pg_backend_pid(), pg_my_temp_schema()::regnamespace::text")
+            )
+            pid, schema = found.one()
+            await connection.commit()
+            await other.execute(text(f"LOCK TABLE {schema}.held IN ACCESS SHARE MODE"))
+            await other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+            waits = text("SELECT pid FROM pg_locks WHERE pid = :pid AND NOT granted")
+            while await other.scalar(waits, {"pid": pid}) is None:
+                pass
+            with pytest.raises(DBAPIError):
+                await connection.run_sync(lambda c: db.cluster.backend.committed(c, wrote=True))
+            await connection.invalidate()
+        await other.rollback()

@@ -78,11 +78,12 @@ def fetch(connection: DBAPIConnection, query: str) -> Any:
 
 async def _fetch(driver: Any, query: str) -> Any:
     if hasattr(driver, "fetchrow"):
-        from asyncpg import InterfaceError, PostgresError
+        from asyncpg import InterfaceError, InternalClientError, PostgresError
 
         try:
             return await driver.fetchrow(query)
-        except (InterfaceError, PostgresError, OSError) as error:
+        # The third where the server has ended the connection, and has not closed it yet.
+        except (InterfaceError, PostgresError, InternalClientError, OSError) as error:
             raise OperationalError(query, None, error) from error
     from psycopg import Error
 
