@@ -1,6 +1,5 @@
 """Work that is cancelled leaves nothing behind on the connection that others use next."""
 
-import asyncio
 from typing import Any
 
 import pytest
