@@ -49,6 +49,32 @@ async def test_transactions_stay_whole_after_one_was_cancelled_at_any_await(
         assert not [email for email in emails if email.startswith("rolled back")]
 
 
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_a_read_only_unit_that_was_cancelled_at_any_await_gives_its_connection_back(
+    postgresql_cluster: Cluster, driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # psycopg then yields in what needs no waiting, too, as it does where the loop is busy.
+    monkeypatch.setattr("psycopg.waiting.MAX_BUSY_TIME", 0.0)
+    url = postgresql_cluster.primary.url(driver)
+    async with Database(url, engine_options={"pool_size": 1, "max_overflow": 0}) as db:
+
+        async def read() -> None:
+            async with db.session() as session, session.begin(read_only=True):
+                await session.execute(select(literal(1)))
+
+        pool: Any = db.cluster.primary.engine.pool
+        kept: list[CutOff] = []  # else what is lost would be found as garbage
+        number = 0
+        while len(kept) == number:
+            number += 1
+            try:
+                await cancelled_at(read(), number)
+            except CutOff as error:
+                kept.append(error)
+            assert pool.checkedout() == 0
+        assert number > 3
+
+
 @pytest.mark.parametrize("driver", ["asyncpg"])  # psycopg's errors are SQLAlchemy's own
 async def test_a_stream_on_a_connection_that_was_ended_fails_as_any_query_does(
     postgresql_cluster: Cluster, driver: Any
