@@ -1,6 +1,10 @@
 """A slice of the trials, with fixed seeds: ``python -m orm.testing.consistency`` runs longer."""
 
 import asyncio
+import os
+import select
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +47,24 @@ def test_long_runs_have_a_command() -> None:
     result = CliRunner().invoke(main, "--seed 5 --operations 200 --each 200 --only lag".split())
     assert result.exit_code == 0, result.output
     assert "next seed 6: no violation" in result.output
+
+
+def test_clients_end_when_what_started_them_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "orm.testing.consistency", "--only", "kill"]
+    endless = ["--each", "1000000", "--operations", "1000000"]
+    with subprocess.Popen(
+        [*command, *endless], env=os.environ | {"TMPDIR": str(tmp_path)}
+    ) as process:
+        clients = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not any(tmp_path.rglob("P0*.history")):
+            assert process.poll() is None
+        ends = [os.pidfd_open(int(pid)) for pid in clients.read_text().split()]
+        process.kill()
+    assert ends
+    for end in ends:
+        ended, _, _ = select.select([end], [], [], 30)
+        assert ended
+        os.close(end)
 
 
 async def test_servers_that_are_not_there_end_the_trial(

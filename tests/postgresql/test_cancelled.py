@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import func, literal, select
+from sqlalchemy import func, literal, select, text
 from sqlalchemy.exc import DBAPIError
 
 from models import Base, User
@@ -47,6 +47,32 @@ async def test_transactions_stay_whole_after_one_was_cancelled_at_any_await(
             emails = (await session.scalars(select(User.email))).all()
         assert f"written {number}" in emails
         assert not [email for email in emails if email.startswith("rolled back")]
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_a_read_only_unit_that_was_cancelled_at_any_await_gives_its_connection_back(
+    postgresql_cluster: Cluster, driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # psycopg then yields in what needs no waiting, too, as it does where the loop is busy.
+    monkeypatch.setattr("psycopg.waiting.MAX_BUSY_TIME", 0.0)
+    url = postgresql_cluster.primary.url(driver)
+    async with Database(url, engine_options={"pool_size": 1, "max_overflow": 0}) as db:
+
+        async def read() -> None:
+            async with db.session() as session, session.begin(read_only=True):
+                await session.execute(select(literal(1)))
+
+        pool: Any = db.cluster.primary.engine.pool
+        kept: list[CutOff] = []  # else what is lost would be found as garbage
+        number = 0
+        while len(kept) == number:
+            number += 1
+            try:
+                await cancelled_at(read(), number)
+            except CutOff as error:
+                kept.append(error)
+            assert pool.checkedout() == 0
+        assert number > 3
 
 
 @pytest.mark.parametrize("driver", ["asyncpg"])  # psycopg's errors are SQLAlchemy's own
@@ -93,3 +119,28 @@ async def test_a_stream_whose_connection_ends_fails_as_any_query_does(
                 assert caught.value.connection_invalidated
             async with db.session() as session:
                 assert await session.scalar(select(literal(1))) == 1
+
+
+async def test_a_position_is_not_told_by_a_server_that_ends_the_connection(
+    postgresql_cluster: Cluster,
+) -> None:
+    """It has said so to asyncpg, and not closed the connection yet."""
+    url = postgresql_cluster.primary.url("asyncpg")
+    async with Database(url) as db, db.cluster.writer.connect() as other:
+        async with db.cluster.writer.connect() as connection:
+            # Before the process ends, it drops its table.
+            await connection.execute(text("CREATE TEMPORARY TABLE held (n int)"))
+            found = await connection.execute(
+                text("SELECT pg_backend_pid(), pg_my_temp_schema()::regnamespace::text")
+            )
+            pid, schema = found.one()
+            await connection.commit()
+            await other.execute(text(f"LOCK TABLE {schema}.held IN ACCESS SHARE MODE"))
+            await other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+            waits = text("SELECT pid FROM pg_locks WHERE pid = :pid AND NOT granted")
+            while await other.scalar(waits, {"pid": pid}) is None:
+                pass
+            with pytest.raises(DBAPIError):
+                await connection.run_sync(lambda c: db.cluster.backend.committed(c, wrote=True))
+            await connection.invalidate()
+        await other.rollback()

@@ -130,9 +130,10 @@ async def _tell(driver: Any, statement: str) -> None:
 
 def _errors(driver: Any) -> tuple[type[Exception], ...]:
     if hasattr(driver, "fetchrow"):
-        from asyncpg import InterfaceError, PostgresError
+        from asyncpg import InterfaceError, InternalClientError, PostgresError
 
-        return InterfaceError, PostgresError, OSError
+        # The third where the server has ended the connection, and has not closed it yet.
+        return InterfaceError, PostgresError, InternalClientError, OSError
     from psycopg import Error
 
     return Error, OSError

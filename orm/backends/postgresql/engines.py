@@ -69,8 +69,31 @@ def shared_reader_engine(url: URL, **options: Any) -> AsyncEngine:
 
 
 def snapshot_engine(reader: AsyncEngine) -> Engine:
-    """Over the pool of a reader engine, with transactions that read one snapshot."""
-    return reader.sync_engine.execution_options(isolation_level="REPEATABLE READ")
+    """Over the pool of a reader engine, with transactions that read one snapshot.
+
+    They are begun here: SQLAlchemy's pool loses a connection if it is cancelled while its isolation
+    is being set for one transaction, or, for good, while it is being reset after it.
+    """
+    engine = reader.sync_engine.execution_options()
+    event.listen(engine, "begin", _begin_snapshot)
+    event.listen(engine, "rollback", _end_snapshot)
+    return engine
+
+
+def _begin_snapshot(connection: Connection) -> None:
+    begin = "BEGIN" if _is_in_autocommit(connection) else "SET TRANSACTION"
+    connection.exec_driver_sql(f"{begin} ISOLATION LEVEL REPEATABLE READ")
+
+
+def _end_snapshot(connection: Connection) -> None:
+    # The dialect skips the ROLLBACK of a connection that it takes to have nothing to end.
+    if not connection.invalidated and _is_in_autocommit(connection):
+        connection.exec_driver_sql("ROLLBACK")
+
+
+def _is_in_autocommit(connection: Connection) -> bool:
+    dbapi: Any = connection.connection.dbapi_connection
+    return bool(dbapi.autocommit)
 
 
 def is_idle(connection: Connection) -> bool:

@@ -63,6 +63,11 @@ def main(
             busy += result.seconds
             outcomes += Counter(f"{o.kind} {o.outcome}" for o in result.history)
             faults += result.faults
+            click.echo(
+                f"seed {seed}: {len(result.history)} operations with "
+                f"{result.faults.total()} faults in {result.seconds:.0f} s",
+                err=True,
+            )
             if result.violations:
                 report(str(seed), result.history, result.violations, output)
                 raise click.exceptions.Exit(1)

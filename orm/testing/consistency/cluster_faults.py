@@ -34,6 +34,11 @@ class Scene:
     proxy: Proxy
 
     @property
+    def other(self) -> Server:
+        """A standby that the fault is not about."""
+        return next(server for server in self.cluster.standbys if server is not self.standby)
+
+    @property
     def front(self) -> Proxy:
         """What clients reach the primary by."""
         return self.proxies[self.cluster.primary]
@@ -98,6 +103,12 @@ BEGIN; CREATE TABLE unflushed AS SELECT generate_series(1, 2000);
 SELECT pg_sleep(0.2); ROLLBACK"""
 
 
+# Nobody writes at the end of the log, which is then the header of a page.
+_IDLE: Final = """\
+BEGIN; LOCK TABLE orm_verify_register IN EXCLUSIVE MODE;
+SELECT pg_switch_wal(), pg_sleep(0.2); ROLLBACK"""
+
+
 def _stop_delivering(scene: Scene) -> None:
     scene.network(scene.proxy.black_hole)
 
@@ -111,6 +122,8 @@ def _deliver_again(scene: Scene) -> None:
 def _promote(scene: Scene) -> None:
     """A standby that lacks the latest writes becomes the primary; the old one goes on, or not."""
     cluster, new, old = scene.cluster, scene.standby, scene.cluster.primary
+    if scene.chance.random() < 0.3:
+        scene.other.follow(new)  # and goes with it into the new timeline
     new.partition()
     old.sql("SELECT pg_sleep(0.2)")  # for the tail that is lost
     cluster.promote(new)
@@ -120,10 +133,14 @@ def _promote(scene: Scene) -> None:
 
 def _rejoin(scene: Scene) -> None:
     """All others follow the new primary, and lose what it lacks."""
-    for server in scene.cluster.standbys:
+    cluster = scene.cluster
+    # The old one last: it would hand the new timeline on to whoever still follows it.
+    for server in sorted(cluster.standbys, key=lambda server: server.upstream is None):
+        if server.upstream is cluster.primary:
+            continue  # it went along
         if not server.is_running:
             server.start()  # recovers from its crash, and shuts down in order
-        scene.cluster.rejoin(server)
+        cluster.rejoin(server)
 
 
 _COMMIT: Final = b"COMMIT;"
@@ -146,7 +163,11 @@ FAULTS: Final[dict[str, Fault]] = {
     "asynchronous": Fault(
         lambda s: s.cluster.primary.set("synchronous_commit", "off"), _end_asynchronous
     ),
+    "follow another": Fault(
+        lambda s: s.standby.follow(s.other), lambda s: s.standby.follow(s.cluster.primary)
+    ),
     "switch segment": Fault(lambda s: s.execute("SELECT pg_switch_wal()")),
+    "idle segment switch": Fault(lambda s: s.execute(_IDLE)),
     "unflushed": Fault(lambda s: s.execute(_UNFLUSHED)),
     "conflict": Fault(lambda s: s.standby.conflict(database=s.database)),
     "black hole": Fault(_stop_delivering, _deliver_again),

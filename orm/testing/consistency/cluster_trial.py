@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
@@ -16,7 +16,8 @@ from orm.testing.consistency.audit import audit
 from orm.testing.consistency.checker import check
 from orm.testing.consistency.client import Habits
 from orm.testing.consistency.cluster_faults import FAULTS, Scene
-from orm.testing.consistency.life import Plan, Servers
+from orm.testing.consistency.history import History
+from orm.testing.consistency.life import Plan, Servers, fewer, live
 from orm.testing.consistency.processes import GO_ON, run_processes
 from orm.testing.consistency.recorder import Recorder
 from orm.testing.consistency.tables import create
@@ -50,7 +51,7 @@ def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
     return Plan(
         seed=str(seed),
         operations=operations,
-        clients=chance.choice([2, 4]),
+        clients=chance.choice([2, 4, 8]),
         processes=len(_DRIVERS),
         faults=tuple(some),
         kills=kills,
@@ -94,9 +95,9 @@ async def _run(trial: Plan, cluster: Cluster, name: str, folder: Path) -> Result
         began = monotonic()
         if trial.faults:
             (folder / GO_ON).touch()
-        clients = asyncio.ensure_future(
-            run_processes(trial, [_through(proxies.values(), name, d) for d in _DRIVERS], folder)
-        )
+        ways = [_through(proxies.values(), name, driver) for driver in _DRIVERS]
+        run_clients = run_processes if trial.processes else _run_here
+        clients = asyncio.ensure_future(run_clients(trial, ways, folder))
         try:
             await _trouble(trial, cluster, proxies, name, folder, clients, faults)
         finally:
@@ -110,6 +111,23 @@ async def _run(trial: Plan, cluster: Cluster, name: str, folder: Path) -> Result
     losses = any(FAULTS[fault].loses for fault in trial.faults)
     violations = await asyncio.to_thread(lambda: check(history, losses=losses))
     return Result(history=history, violations=violations, faults=faults + others, seconds=seconds)
+
+
+async def _run_here(
+    trial: Plan, ways: Sequence[Servers], folder: Path
+) -> tuple[History, Counter[str]]:
+    """As `run_processes`, in this one, where what a test has changed about the library counts."""
+    recorder = Recorder()
+    faults: Counter[str] = Counter()
+    wanted = folder / GO_ON
+
+    def go_on() -> bool:
+        return fewer(recorder, trial.operations) or wanted.exists()
+
+    async with asyncio.TaskGroup() as group:
+        for number, servers in enumerate(ways):
+            group.create_task(live(trial, servers, folder, f"W{number}", recorder, go_on, faults))
+    return recorder.history(), faults
 
 
 def _through(proxies: Iterable[Proxy], database: str, driver: str) -> Servers:

@@ -86,6 +86,7 @@ async def _keep_alive(
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "orm.testing.consistency.processes",
             json.dumps(asdict(servers)), str(folder), name, death, json.dumps(order),
+            str(os.getpid()),
         )  # fmt: skip
         try:
             if victim and not death:
@@ -129,7 +130,7 @@ def _die(database: Database, death: _Death, chance: random.Random) -> None:
 
 
 async def _process(
-    servers: Servers, folder: Path, name: str, death: _Death, order: dict[str, Any]
+    servers: Servers, folder: Path, name: str, death: _Death, order: dict[str, Any], parent: int
 ) -> None:
     order["habits"] = Habits(**order["habits"])
     trial = Plan(**order)
@@ -138,6 +139,8 @@ async def _process(
     wanted = folder / GO_ON
 
     def go_on() -> bool:
+        if os.getppid() != parent:
+            return False  # it was killed, and with it the servers and the nemesis
         return fewer(recorder, trial.operations) or wanted.exists()
 
     try:
@@ -147,7 +150,7 @@ async def _process(
 
 
 if __name__ == "__main__":
-    _, servers_, folder_, name_, death_, order_ = sys.argv
+    _, servers_, folder_, name_, death_, order_, parent_ = sys.argv
     asyncio.run(
         _process(
             Servers(**json.loads(servers_)),
@@ -155,5 +158,6 @@ if __name__ == "__main__":
             name_,
             death_,  # type: ignore[arg-type]
             json.loads(order_),
+            int(parent_),
         )
     )

@@ -136,7 +136,7 @@ class Server(Node):
         self.upstream = None
 
     def rejoin(self, primary: "Server") -> None:
-        """Make a server that went its own way a standby again; return when it streams.
+        """Make a server that went its own way a standby again; return when it has caught up.
 
         What it has and the primary has not is lost (``pg_rewind``).
         """
@@ -155,6 +155,9 @@ class Server(Node):
         self.stand_by(primary)
         self.start()
         self.wait(self.streams, f"does not follow {primary.name}")
+        # Stopped before that, it might have of the new timeline only the beginning of a segment,
+        # which ends before the fork, and with which PostgreSQL does not start again.
+        self.caught_up(primary)
 
     def heal(self) -> None:
         """Undo what befell it: it runs, and a standby replays what it is sent without delay."""
