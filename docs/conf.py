@@ -30,7 +30,7 @@ nitpick_ignore = [
     ("py:class", "orm.session.HasCluster"),
     ("py:class", "orm.session.RoutedSession"),
     ("py:class", "orm.testing.postgresql.node.Node"),
-    ("py:class", "orm.watcher.Server"),
+    ("py:class", "orm.server.Server"),
     ("py:class", "orm.web.fastapi.request_session.<locals>.session"),
     ("py:obj", "orm.replication"),
     ("py:obj", "orm.testing.plugin"),

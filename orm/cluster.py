@@ -14,8 +14,9 @@ from orm.bookmark import Bookmark
 from orm.constraint import Constraint, parse
 from orm.exceptions import ConfigurationError, DatabaseClosed, ForeignBookmark, NotCaughtUp
 from orm.routing import Route
+from orm.server import Server
 from orm.tracker import Tracker
-from orm.watcher import Server, Watcher
+from orm.watcher import Watcher
 
 __all__ = ["Cluster", "refuse_autocommit"]
 

@@ -18,9 +18,10 @@ from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, DatabaseClosed, NotCaughtUp, ReplicaUnavailable
 from orm.replication import Replicator
 from orm.routing import Route
+from orm.server import Server
 from orm.session import BookmarkSession
 from orm.status import ServerStatus, ask, known
-from orm.watcher import Server, Watcher
+from orm.watcher import Watcher
 
 __all__ = ["Database"]
 

@@ -13,10 +13,10 @@ from orm._greenlet import await_
 from orm.cluster import Cluster
 from orm.exceptions import NotCaughtUp
 from orm.routing import Reason, Route, choose, describe, route_to
+from orm.server import Server
 from orm.sightings import CANNOT_CONNECT, TRIES, Sightings
 from orm.tracker import NO_LINEAGE, Tracker
 from orm.unit import Unit
-from orm.watcher import Server
 
 __all__ = ["Readers"]
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from orm.bookmark import Bookmark
-from orm.watcher import Role, Server
+from orm.server import Role, Server
 
 __all__ = ["Reason", "Route", "choose", "counted", "describe", "route_to"]
 

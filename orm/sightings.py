@@ -16,9 +16,9 @@ from orm._greenlet import await_
 from orm.bookmark import Bookmark
 from orm.cluster import Cluster
 from orm.exceptions import ConfigurationError, NotCaughtUp, WriteLost
+from orm.server import Server
 from orm.tracker import Tracker
 from orm.unit import Unit
-from orm.watcher import Server
 
 __all__ = ["CANNOT_CONNECT", "PRIMARY_CHANGED", "TRIES", "Sightings"]
 

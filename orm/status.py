@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from orm.bookmark import Bookmark
-from orm.watcher import Role, Server
+from orm.server import Role, Server
 
 __all__ = ["ServerStatus", "ask", "known"]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from orm.bookmark import Bookmark
-from orm.watcher import Server
+from orm.server import Server
 
 __all__ = ["NO_LINEAGE", "Tracker"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Result
 
-from orm.watcher import Server
+from orm.server import Server
 
 __all__ = ["Unit"]
 

@@ -26,6 +26,7 @@ LAYERS = (
     "unit",
     "tracker",
     "watcher",
+    "server",
     "replication",
     "backends",
     "constraint",

@@ -7,7 +7,7 @@ from sqlalchemy import make_url
 
 from orm import Bookmark
 from orm.backends import backend_for
-from orm.watcher import Server
+from orm.server import Server
 
 NEWER, OLDER = Bookmark.at("h", 5), Bookmark.at("h", 3)
 

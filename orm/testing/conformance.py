@@ -26,8 +26,8 @@ from orm.bookmark import Bookmark
 from orm.database import Database
 from orm.exceptions import MigrationError
 from orm.migrations.connecting import on_a_connection
+from orm.server import Server
 from orm.testing.control import caught_up, paused
-from orm.watcher import Server
 
 __all__ = ["BackendConformance"]
 

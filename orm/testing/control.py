@@ -10,7 +10,7 @@ from typing import Any
 from orm.database import Database
 from orm.exceptions import ConfigurationError
 from orm.replication import Replicator
-from orm.watcher import Server
+from orm.server import Server
 
 __all__ = ["Follower", "ReplicaControl", "Standby", "caught_up", "followers", "paused", "replicas"]
 

@@ -17,11 +17,11 @@ from orm.backends.sqlite import SQLiteBackend
 from orm.bookmark import Bookmark
 from orm.readers import Readers
 from orm.router import Router
+from orm.server import Server
 from orm.sightings import Sightings
 from orm.testing.consistency.client import Habits
 from orm.testing.consistency.trial import Plan, run
 from orm.unit import Unit
-from orm.watcher import Server
 
 # They fail in ways that the product does not.
 pytestmark = pytest.mark.filterwarnings("ignore:The garbage collector:sqlalchemy.exc.SAWarning")

@@ -53,7 +53,7 @@ async def test_verify_finds_what_is_broken(checkout: Path, monkeypatch: pytest.M
     monkeypatch.setattr(
         Readers, "_may_read", lambda self, unit, server, connection: bool(connection.begin())
     )
-    monkeypatch.setattr("orm.watcher.Server.covers", lambda *_: True)
+    monkeypatch.setattr("orm.server.Server.covers", lambda *_: True)
     result = await asyncio.to_thread(orm, "verify", "--local", "--duration", "2")
     assert result.exit_code == 1, result.output
     assert "BROKEN" in result.output

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from orm.server import Server
 from orm.testing.consistency.client import Habits
 from orm.testing.consistency.timeline import text
 from orm.testing.simulation import Plan, plan, run, smallest
@@ -16,7 +17,6 @@ from orm.testing.simulation.__main__ import main
 from orm.testing.simulation.loop import Hung, VirtualLoop
 from orm.testing.simulation.nemesis import FAULTS
 from orm.testing.simulation.store import understood
-from orm.watcher import Server
 
 DIGEST = """\
 import hashlib

@@ -15,13 +15,13 @@ from orm.bookmark import Bookmark
 from orm.readers import Readers
 from orm.router import Router
 from orm.routing import Route
+from orm.server import Knowledge, Server
 from orm.sightings import Sightings
 from orm.testing.consistency.client import Habits
 from orm.testing.simulation import Plan, run
 from orm.testing.simulation.backend import SimulatedBackend, bookmark_of
 from orm.testing.simulation.driver import Link, link_of
 from orm.unit import Unit
-from orm.watcher import Knowledge, Server
 
 Patch = Callable[[pytest.MonkeyPatch], Any]
 

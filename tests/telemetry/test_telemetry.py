@@ -91,10 +91,10 @@ async def test_what_goes_wrong_with_a_server_is_logged_with_fields(
     db: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = db.cluster.replicas[0]
-    with caplog.at_level(logging.INFO, "orm.watcher"):
+    with caplog.at_level(logging.INFO, "orm.server"):
         server.fail(OSError("of the disk"))
         await server.probe()
-    failed, serves = (vars(record) for record in caplog.records if record.name == "orm.watcher")
+    failed, serves = (vars(record) for record in caplog.records if record.name == "orm.server")
     assert (failed["server"], failed["error"]) == ("replica-1", "of the disk")
     assert serves["server"] == "replica-1"
 
