@@ -74,20 +74,21 @@ def savepoint_for_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def unknown_is_caught_up(patch: pytest.MonkeyPatch) -> None:
-    right, covers, asked = Readers._may_read, Server.covers, Server.probe
+    right, covers, asked = Readers._may_read, Server.covers, Server.probe_by
 
-    async def probe(self: Server) -> None:
-        await asked(self)
+    async def probe_by(self: Server, ask: Callable[[Connection], Any]) -> Any:
+        answer = await asked(self, ask)
         task = asyncio.current_task()
         if self.role == "replica" and task and task.get_name().startswith("orm watches"):
             self.fail(TimeoutError("the answer was lost"))
+        return answer
 
     def may_read(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
         unknown = server.knowledge.at is None
         judge = believed if unknown else right
         return judge(self, unit, server, connection)
 
-    patch.setattr(Server, "probe", probe)
+    patch.setattr(Server, "probe_by", probe_by)
     patch.setattr(Server, "covers", lambda s, need: s.knowledge.at is None or covers(s, need))
     patch.setattr(Readers, "_may_read", may_read)
 

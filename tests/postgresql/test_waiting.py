@@ -138,7 +138,9 @@ async def test_a_place_on_another_timeline_is_not_asked_for_without_end(
         statements.probes = 0
         assert await db.cluster.watcher.wait(need, [replica], 0.5) >= 0.5
         assert not replica.covers(need)
-        assert 2 < statements.probes < 50
+        assert (
+            2 < statements.probes < 100
+        )  # some 25 of each of the two servers, if nothing delays it
 
 
 async def test_whoever_else_asks_has_their_turn(cluster: Cluster, standby: Server, driver) -> None:
