@@ -4,25 +4,45 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from models import User
+from orm import BookmarkSession
 from tests.conftest import PostgreSQL
+
+
+async def commit(session: BookmarkSession, email: str, folder: Path) -> tuple[str, int]:
+    """Commit a row: the bookmark after it, and the round trips that the two took.
+
+    libpq writes down each message; a round trip ends with the server's ReadyForQuery.
+    """
+    session.add(User(email=email))
+    await session.flush()
+    connection = await (await session.connection()).get_raw_connection()
+    driver: Any = connection.driver_connection
+    with (folder / "trace").open("wb") as trace:
+        driver.pgconn.trace(trace.fileno())
+        await session.commit()
+        token = await session.bookmark()
+        driver.pgconn.untrace()
+    return token, (folder / "trace").read_text().count("ReadyForQuery")
 
 
 @pytest.mark.parametrize("servers", ["psycopg"], indirect=True)
 async def test_commit_brings_its_position_along(servers: PostgreSQL, tmp_path: Path) -> None:
-    """libpq writes down each message; a round trip ends with the server's ReadyForQuery."""
-    async with servers.migrated() as db, db.session() as session:
-        session.add(User(email="ada"))
-        await session.flush()
-        connection = await (await session.connection()).get_raw_connection()
-        driver: Any = connection.driver_connection
-        with (tmp_path / "trace").open("wb") as trace:
-            driver.pgconn.trace(trace.fileno())
-            await session.commit()
-            token = await session.bookmark()
-            driver.pgconn.untrace()
-        assert (tmp_path / "trace").read_text().count("ReadyForQuery") == 1
+    emails = select(User.email).order_by(User.id)
+    options = {"pool_size": 1, "max_overflow": 0}
+    async with servers.migrated(engine_options=options) as db:
+        async with db.session() as session:
+            for number, email in enumerate(["ada", "bob", "cyd"], 1):
+                token, trips = await commit(session, email, tmp_path)
+                assert trips == 1
+                async with db.session(token) as later:
+                    assert len((await later.scalars(emails)).all()) == number
+            await session.execute(text("DEALLOCATE ALL"))  # and what is asked is prepared no more
+            token, trips = await commit(session, "dan", tmp_path)
+            assert trips > 1
+            _, trips = await commit(session, "eve", tmp_path)
+            assert trips == 1
         async with db.session(token) as later:
-            assert (await later.scalars(select(User.email))).all() == ["ada"]
+            assert (await later.scalars(emails)).all()[:4] == ["ada", "bob", "cyd", "dan"]

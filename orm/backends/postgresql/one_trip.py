@@ -14,14 +14,39 @@ __all__ = ["SamplingConnection", "SyncSamplingConnection"]
 
 # Without parameters a message may hold several statements; those after COMMIT are no part of the
 # transaction (PostgreSQL "Multiple Statements in a Simple Query").
-_COMMIT: Final = f"COMMIT; {COMMITTED}".encode()
+_FIRST: Final = f"COMMIT; PREPARE orm_committed AS {COMMITTED}; EXECUTE orm_committed".encode()
+_LATER: Final = b"COMMIT; EXECUTE orm_committed"
 
 
-class SamplingConnection(AsyncConnection[Any]):
-    """A connection that knows where its latest commit is."""
+class _Sampling:
+    """What the two have in common."""
 
+    pgconn: PGconn
     sampled: tuple[str, ...] | None = None
     """What `COMMITTED` said after the latest `commit`; None if nothing was said."""
+    _samples_prepared = False
+
+    def _commit_and_sample(self) -> PQGen[list[PGresult]]:
+        # By libpq itself: a cursor, which can do a hundred other things, takes half as long again.
+        self.pgconn.send_query(_LATER if self._samples_prepared else _FIRST)
+        results: list[PGresult] = yield from generators.execute(self.pgconn)
+        return results
+
+    def _take(self, results: list[PGresult], encoding: str) -> None:
+        committed, *others = results
+        if committed.status != ExecStatus.COMMAND_OK:
+            raise error_from_result(committed, encoding=encoding)
+        # Whatever comes of the rest, the commit stands, and the position can be asked for.
+        sample = others[-1] if others else None
+        # Not so if somebody has let go of it, by DISCARD ALL, say.
+        self._samples_prepared = sample is not None and sample.status == ExecStatus.TUPLES_OK
+        if sample is not None and self._samples_prepared and sample.ntuples:
+            values = (sample.get_value(0, column) for column in range(sample.nfields))
+            self.sampled = tuple(bytes(value or b"").decode() for value in values)
+
+
+class SamplingConnection(_Sampling, AsyncConnection[Any]):
+    """A connection that knows where its latest commit is."""
 
     async def commit(self) -> None:
         """Commit.
@@ -34,14 +59,12 @@ class SamplingConnection(AsyncConnection[Any]):
             await super().commit()
             return
         async with self.lock:
-            results = await self.wait(_commit_and_sample(self.pgconn))
-        self.sampled = _sample(results, self.info.encoding)
+            results = await self.wait(self._commit_and_sample())
+        self._take(results, self.info.encoding)
 
 
-class SyncSamplingConnection(Connection[Any]):
+class SyncSamplingConnection(_Sampling, Connection[Any]):
     """The same without an event loop, for migrations."""
-
-    sampled: tuple[str, ...] | None = None
 
     def commit(self) -> None:
         self.sampled = None
@@ -49,23 +72,5 @@ class SyncSamplingConnection(Connection[Any]):
             super().commit()
             return
         with self.lock:
-            results = self.wait(_commit_and_sample(self.pgconn))
-        self.sampled = _sample(results, self.info.encoding)
-
-
-def _commit_and_sample(connection: PGconn) -> PQGen[list[PGresult]]:
-    # By libpq itself: a cursor, which can do a hundred other things, takes half as long again.
-    connection.send_query(_COMMIT)
-    results: list[PGresult] = yield from generators.execute(connection)
-    return results
-
-
-def _sample(results: list[PGresult], encoding: str) -> tuple[str, ...] | None:
-    committed, *samples = results
-    if committed.status != ExecStatus.COMMAND_OK:
-        raise error_from_result(committed, encoding=encoding)
-    for sample in samples:
-        if sample.status == ExecStatus.TUPLES_OK and sample.ntuples:
-            values = (sample.get_value(0, column) for column in range(sample.nfields))
-            return tuple(bytes(value or b"").decode() for value in values)
-    return None  # the commit stands all the same, and somebody asks again
+            results = self.wait(self._commit_and_sample())
+        self._take(results, self.info.encoding)
