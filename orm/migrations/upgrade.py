@@ -18,6 +18,7 @@ from orm.bookmark import Bookmark
 from orm.migrations import ledger, line
 from orm.migrations.direction import keep_whole
 from orm.migrations.explain import failed, loading
+from orm.migrations.garbage import set_aside
 from orm.migrations.new_columns import refuse_files_without_values
 from orm.migrations.revisions import Revision
 
@@ -49,6 +50,7 @@ class Upgrade:
         self._committed: Bookmark | None = None
         self._faults: Counter[str] = Counter()
 
+    @set_aside()
     def run(self, options: dict[str, Any]) -> None:
         """Apply what was asked for.
 

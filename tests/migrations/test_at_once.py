@@ -1,11 +1,13 @@
 """Several processes, threads and tasks apply at once: each revision runs once, and nobody fails."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -161,6 +163,27 @@ async def test_the_applications_loggers_stay_as_they_were(ready: Project) -> Non
     await migrations.apply("local")
     assert (root.handlers, root.level, logger.level) == before
     assert not logger.disabled
+
+
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("theirs", [False, True])
+async def test_what_the_garbage_collector_leaves_alone_stays_as_it_was(
+    ready: Project, theirs: bool, broken: bool
+) -> None:
+    count = ready.folder / "count"
+    code = (
+        f"import gc, pathlib; pathlib.Path({str(count)!r}).write_text(f'{{gc.get_freeze_count()}}')"
+    )
+    ready.revision(7, code, "1 / 0" if broken else "pass")
+    if theirs:
+        gc.freeze()
+    try:
+        with pytest.raises(MigrationError) if broken else nullcontext():
+            await migrations.apply("local")
+        assert bool(gc.get_freeze_count()) is theirs
+        assert int(count.read_text()) > 0
+    finally:
+        gc.unfreeze()
 
 
 def test_alembic_is_imported_by_who_needs_it() -> None:
