@@ -118,8 +118,8 @@ def flushed_for_asynchronous(patch: pytest.MonkeyPatch) -> None:
     mode = "current_setting('synchronous_commit')"
     assert mode in position.COMMITTED
     patch.setattr(position, "COMMITTED", position.COMMITTED.replace(mode, "'on'"))
-    sent = one_trip._COMMIT.replace(mode.encode(), b"'on'")
-    patch.setattr(one_trip, "_COMMIT", sent)
+    sent = one_trip._FIRST.replace(mode.encode(), b"'on'")
+    patch.setattr(one_trip, "_FIRST", sent)
 
 
 def flushed_for_seen(patch: pytest.MonkeyPatch) -> None:
