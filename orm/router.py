@@ -149,7 +149,8 @@ class Router:
         unit = self._unit
         if unit.writer is not None or unit.has_guest:
             return False
-        return all(map(self.cluster.backend.is_idle, unit.held))
+        is_idle = self.cluster.backend.is_idle
+        return all(not (c.closed or c.invalidated) and is_idle(c) for c in unit.held)
 
     def ended(self) -> None:
         """The transaction is over: give back its reading connections, forget where it ran.

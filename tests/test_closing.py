@@ -63,6 +63,14 @@ async def test_what_has_to_be_undone_is_undone_whoever_cancels(db: Database, use
         assert (await session.scalars(select(User))).all() == []
 
 
+async def test_a_connection_that_the_caller_has_closed_is_no_trouble(db: Database) -> None:
+    async with db.session() as session:
+        await read(session)
+        connection = await session.connection(bind_arguments={"clause": select(User)})
+        await connection.close()
+    assert checked_out(db) == 0
+
+
 async def test_a_connection_that_the_caller_named_is_given_back(
     servers: Servers, db: Database
 ) -> None:

@@ -98,7 +98,7 @@ def _is_in_autocommit(connection: Connection) -> bool:
 
 def is_idle(connection: Connection) -> bool:
     """Whether `_end_streams` has nothing to end."""
-    return not connection.invalidated and not in_transaction(connection.connection)
+    return not in_transaction(connection.connection)
 
 
 def _note_settings(cursor: Any, statement: str, *parameters_and_context: Any) -> None:

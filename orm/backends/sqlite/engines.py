@@ -138,8 +138,6 @@ def incarnation(connection: Connection) -> str:
 
 def is_idle(connection: Connection) -> bool:
     """Whether `_reset` has nothing to roll back."""
-    if connection.invalidated:
-        return False
     driver: Any = connection.connection.driver_connection
     return not driver.in_transaction
 
