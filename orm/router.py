@@ -140,7 +140,7 @@ class Router:
             primary = self.cluster.primary
             if primary.is_known(writer):  # else another is the primary now
                 primary.advance(at)
-            self.cluster.primary_at(at)
+                self.cluster.primary_at(at)
             self.cluster.committed()
 
     @property
