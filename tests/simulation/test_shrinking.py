@@ -6,9 +6,23 @@ from hypothesis import strategies as st
 
 from orm.testing.consistency.client import Habits
 from orm.testing.consistency.timeline import text
-from orm.testing.simulation import Plan, run
-from orm.testing.simulation.nemesis import FAULTS
+from orm.testing.simulation import FAULTS, Plan, Strike, run, smallest
 from orm.tracker import Tracker
+from tests.simulation.test_unsafe import VARIANTS, trial
+
+
+def strikes(*faults: str, most: int) -> st.SearchStrategy[tuple[Strike, ...]]:
+    """What goes wrong, and when, and for how long."""
+    strike = st.builds(
+        Strike,
+        fault=st.sampled_from(faults),
+        after=st.floats(0, 0.1),
+        on=st.integers(0, 3),
+        lasts=st.floats(0, 0.5) | st.floats(0, 12),
+        force=st.floats(0, 1, exclude_max=True),
+    )
+    return st.lists(strike, max_size=most).map(tuple)
+
 
 plans = st.builds(
     Plan,
@@ -18,7 +32,7 @@ plans = st.builds(
     replicas=st.lists(st.integers(1, 2), min_size=1, max_size=3).map(tuple),
     latency=st.sampled_from([0.0001, 0.001, 0.01, 0.03]),
     samples=st.booleans(),
-    faults=st.lists(st.sampled_from(FAULTS), unique=True).map(tuple),
+    strikes=strikes(*FAULTS, most=40),
     habits=st.builds(
         Habits,
         keys=st.integers(1, 8),
@@ -33,7 +47,7 @@ plans = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(plans)
 def test_sessions_keep_their_promises_in_any_plan(plan: Plan) -> None:
     result = run(plan)
@@ -44,18 +58,25 @@ def test_a_violation_shrinks_to_a_plan_that_a_person_can_follow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Tracker, "saw", lambda self, _: setattr(self, "unsampled", None))
-    faults = st.lists(st.sampled_from(["lag", "pause"]), unique=True).map(tuple)
     small = find(
         st.builds(
             Plan,
             seed=st.integers(0, 9).map(str),
             operations=st.integers(1, 50),
             clients=st.integers(1, 4),
-            faults=faults,
+            strikes=strikes("lag", "pause", most=4),
         ),
         lambda plan: bool(run(plan).violations),
         settings=settings(max_examples=100, deadline=None, derandomize=True, database=None),
     )
     assert small.operations < 10
     assert small.clients <= 2
-    assert not small.faults
+    assert small.strikes == ()
+
+
+def test_a_seed_shrinks_to_the_one_fault_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    patch, faults, seed = VARIANTS["losses not looked for"]
+    patch(monkeypatch)
+    small = smallest(trial(seed, faults))
+    assert small.strikes is not None
+    assert [strike.fault for strike in small.strikes] == ["promote"]

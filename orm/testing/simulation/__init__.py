@@ -11,6 +11,7 @@ be reported as `WriteLost`. And a replica may show a commit that waits for a syn
 before the primary does.
 """
 
+from orm.testing.simulation.nemesis import FAULTS, Strike
 from orm.testing.simulation.trial import Plan, Result, plan, run, smallest
 
-__all__ = ["Plan", "Result", "plan", "run", "smallest"]
+__all__ = ["FAULTS", "Plan", "Result", "Strike", "plan", "run", "smallest"]

@@ -17,7 +17,7 @@ from orm.testing.consistency.history import History
 from orm.testing.consistency.recorder import Recorder
 from orm.testing.simulation.driver import worlds
 from orm.testing.simulation.loop import VirtualLoop
-from orm.testing.simulation.nemesis import FAULTS, Nemesis
+from orm.testing.simulation.nemesis import FAULTS, Nemesis, Strike, at_random
 from orm.testing.simulation.world import World
 
 __all__ = ["Plan", "Result", "plan", "run", "smallest"]
@@ -40,7 +40,8 @@ class Plan:
         replicas: for each replica's address, how many machines are behind it.
         latency: the longest that a request or an answer travels, in seconds.
         samples: whether the position of a commit takes a request of its own.
-        faults: of `FAULTS`.
+        faults: of `FAULTS`, to draw strikes from.
+        strikes: what goes wrong, instead of what would be drawn.
         habits: of the clients.
         options: of the `Database`.
     """
@@ -52,6 +53,7 @@ class Plan:
     latency: float = 0.02
     samples: bool = False
     faults: tuple[str, ...] = ()
+    strikes: tuple[Strike, ...] | None = None
     habits: Habits = field(default_factory=Habits)
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -63,14 +65,19 @@ class Result:
     Attributes:
         history: all operations.
         violations: of the guarantees; the shortest first.
-        faults: how often each was done.
+        strikes: what went wrong.
         seconds: virtual ones.
     """
 
     history: History
     violations: list[Violation]
-    faults: Counter[str]
+    strikes: tuple[Strike, ...]
     seconds: float
+
+    @property
+    def faults(self) -> Counter[str]:
+        """How often each was done."""
+        return Counter(strike.fault for strike in self.strikes)
 
 
 class _Memory:
@@ -136,25 +143,26 @@ def run(trial: Plan) -> Result:
     collecting = gc.isenabled()
     gc.disable()  # what is freed by chance would be another's than this seed's
     try:
-        history, faults = loop.run(_run(trial))
+        history, strikes = loop.run(_run(trial))
         if loop.unhandled:
             raise AssertionError(f"nobody handled: {loop.unhandled}")
     finally:
         loop.close()
         if collecting:
             gc.enable()
-    violations = check(history, losses="promote" in trial.faults)
-    return Result(history=history, violations=violations, faults=faults, seconds=loop.time())
+    violations = check(history, losses=any(strike.fault == "promote" for strike in strikes))
+    return Result(history=history, violations=violations, strikes=strikes, seconds=loop.time())
 
 
-async def _run(trial: Plan) -> tuple[History, Counter[str]]:
+async def _run(trial: Plan) -> tuple[History, tuple[Strike, ...]]:
     name = f"trial-{trial.seed}"
     world = World(
         trial.seed, trial.habits.keys, trial.replicas, trial.latency, samples=trial.samples
     )
     worlds[name] = world
     recorder, shelf = Recorder(), _Memory()
-    nemesis = Nemesis(world, trial.faults, trial.seed)
+    strikes = trial.strikes
+    nemesis = Nemesis(world, at_random(trial.faults, trial.seed) if strikes is None else strikes)
 
     def go_on() -> bool:
         return len(recorder) < trial.operations
@@ -177,7 +185,7 @@ async def _run(trial: Plan) -> tuple[History, Counter[str]]:
     world.primary.restart()
     async with Database(f"simulated://{name}/audit") as database:
         await audit(database, recorder)
-    return recorder.history(), nemesis.done
+    return recorder.history(), tuple(nemesis.done)
 
 
 def _held(database: Database) -> Iterator[tuple[str, int]]:
@@ -190,6 +198,7 @@ def _held(database: Database) -> Iterator[tuple[str, int]]:
 
 def smallest(trial: Plan) -> Plan:
     """A plan that does less, and still shows what a plan shows."""
+    trial = replace(trial, strikes=run(trial).strikes)
     while True:
         for less in _less(trial):
             try:
@@ -204,8 +213,12 @@ def smallest(trial: Plan) -> Plan:
 
 
 def _less(trial: Plan) -> Iterator[Plan]:
-    for fault in trial.faults:
-        yield replace(trial, faults=tuple(f for f in trial.faults if f != fault))
+    strikes = trial.strikes or ()
+    size = len(strikes)
+    while size:
+        for start in range(0, len(strikes), size):
+            yield replace(trial, strikes=strikes[:start] + strikes[start + size :])
+        size //= 2
     for part in (2, 4, 8):
         if (fewer := trial.operations - trial.operations // part) < trial.operations:
             yield replace(trial, operations=fewer)
