@@ -20,7 +20,7 @@ from orm.testing.consistency.recorder import Recorder
 
 __all__ = ["Plan", "Servers", "fewer", "live"]
 
-_REPLACES: Final = frozenset({"delete", "rebuild", "truncate", "unlink"})
+_REPLACES: Final = frozenset({"delete", "full", "rebuild", "truncate", "unlink"})
 """The faults after which replicas get new files."""
 
 

@@ -21,10 +21,11 @@ from orm.testing.control import ReplicaControl, replicas
 
 __all__ = ["FAULTS", "Nemesis"]
 
-FAULTS: Final = "lag pause rebuild delete unlink truncate schema outside lock".split()
+FAULTS: Final = "lag pause rebuild delete unlink truncate schema outside lock full".split()
 """What it can do to an embedded database."""
 
 _SHORTEST, _LONGEST = 0.005, 0.12  # seconds from one fault to the next, and that one lasts
+_SMALLEST: Final = 128 * 1024  # bytes that a file may have on a full disk; the board has less
 
 
 class Nemesis:
@@ -106,6 +107,20 @@ class Nemesis:
     async def _lock(self, _: ReplicaControl) -> None:
         """Another program holds the write lock."""
         await asyncio.to_thread(self._elsewhere, self._chance.uniform(_SHORTEST, _LONGEST))
+
+    async def _full(self, _: ReplicaControl) -> None:
+        """The disk is: what SQLite writes beyond some place fails."""
+        import resource  # there is none on Windows
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        wal = self._source.with_name(f"{self._source.name}-wal")
+        grown = wal.stat().st_size if wal.exists() else 0
+        size = _SMALLEST + int(self._chance.random() * grown)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            await self._rest()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     def _elsewhere(self, seconds: float) -> None:
         uri = f"{self._source.as_uri()}?mode=rw"
