@@ -20,7 +20,7 @@ from orm.sightings import Sightings
 from orm.testing.consistency.client import Habits
 from orm.testing.simulation import Plan, run
 from orm.testing.simulation.backend import SimulatedBackend, bookmark_of
-from orm.testing.simulation.driver import Link, link_of
+from orm.testing.simulation.link import Link, link_of
 from orm.unit import Unit
 
 Patch = Callable[[pytest.MonkeyPatch], Any]

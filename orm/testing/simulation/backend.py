@@ -11,14 +11,8 @@ from orm.backends.base import FileCopy
 from orm.backends.postgresql import position as timelines
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError
-from orm.testing.simulation.driver import (
-    Conflict,
-    Lost,
-    ReadOnly,
-    Recovering,
-    link_of,
-    worlds,
-)
+from orm.testing.simulation.driver import worlds
+from orm.testing.simulation.link import Conflict, Lost, ReadOnly, Recovering, link_of
 from orm.testing.simulation.world import World
 
 __all__ = ["SimulatedBackend", "bookmark_of"]
