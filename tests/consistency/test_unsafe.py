@@ -19,8 +19,8 @@ from orm.readers import Readers
 from orm.router import Router
 from orm.server import Server
 from orm.sightings import Sightings
-from orm.testing.consistency.client import Habits
 from orm.testing.consistency.trial import Plan, run
+from orm.testing.consistency.units import Habits
 from orm.unit import Unit
 
 # They fail in ways that the product does not.

@@ -21,10 +21,10 @@ from orm.database import Database
 from orm.exceptions import WriteLost
 from orm.readers import Readers
 from orm.server import Server
-from orm.testing.consistency.client import Habits
 from orm.testing.consistency.cluster_trial import run
 from orm.testing.consistency.life import Plan
 from orm.testing.consistency.timeline import text as told
+from orm.testing.consistency.units import Habits
 from orm.testing.postgresql import Cluster
 from orm.unit import Unit
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
-from orm.testing.consistency.client import Habits
 from orm.testing.consistency.timeline import text
+from orm.testing.consistency.units import Habits
 from orm.testing.simulation import FAULTS, Plan, Strike, run, smallest
 from orm.tracker import Tracker
 from tests.simulation.test_unsafe import VARIANTS, trial

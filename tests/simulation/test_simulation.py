@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from orm.server import Server
-from orm.testing.consistency.client import Habits
 from orm.testing.consistency.timeline import text
+from orm.testing.consistency.units import Habits
 from orm.testing.simulation import Plan, plan, run, smallest
 from orm.testing.simulation.__main__ import main
 from orm.testing.simulation.loop import Hung, VirtualLoop

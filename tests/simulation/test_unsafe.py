@@ -17,7 +17,7 @@ from orm.router import Router
 from orm.routing import Route
 from orm.server import Knowledge, Server
 from orm.sightings import Sightings
-from orm.testing.consistency.client import Habits
+from orm.testing.consistency.units import Habits
 from orm.testing.simulation import Plan, run
 from orm.testing.simulation.backend import SimulatedBackend, bookmark_of
 from orm.testing.simulation.link import Link, link_of

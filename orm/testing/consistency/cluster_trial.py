@@ -14,7 +14,6 @@ from sqlalchemy import make_url
 from orm.database import Database
 from orm.testing.consistency.audit import audit
 from orm.testing.consistency.checker import check
-from orm.testing.consistency.client import Habits
 from orm.testing.consistency.cluster_faults import FAULTS, Scene
 from orm.testing.consistency.history import History
 from orm.testing.consistency.life import Plan, Servers, fewer, live
@@ -22,6 +21,7 @@ from orm.testing.consistency.processes import GO_ON, run_processes
 from orm.testing.consistency.recorder import Recorder
 from orm.testing.consistency.tables import create
 from orm.testing.consistency.trial import Result
+from orm.testing.consistency.units import Habits
 from orm.testing.postgresql import Cluster, Proxy, Server
 
 __all__ = ["plan", "run"]

@@ -14,9 +14,10 @@ from sqlalchemy.exc import DBAPIError
 from orm.database import Database
 from orm.exceptions import OrmError
 from orm.testing.consistency.board import Board
-from orm.testing.consistency.client import Client, Habits
+from orm.testing.consistency.client import Client
 from orm.testing.consistency.nemesis import Nemesis
 from orm.testing.consistency.recorder import Recorder
+from orm.testing.consistency.units import Habits
 
 __all__ = ["Plan", "Servers", "fewer", "live"]
 

@@ -18,10 +18,10 @@ from sqlalchemy import event
 
 from orm.database import Database
 from orm.session import RoutedSession
-from orm.testing.consistency.client import Habits
 from orm.testing.consistency.history import History
 from orm.testing.consistency.life import Plan, Servers, fewer, live
 from orm.testing.consistency.recorder import Recorder, collect
+from orm.testing.consistency.units import Habits
 
 __all__ = ["GO_ON", "run_processes"]
 

@@ -12,13 +12,13 @@ from typing import Any, Final
 from orm.database import Database
 from orm.testing.consistency.audit import audit
 from orm.testing.consistency.checker import Violation, check
-from orm.testing.consistency.client import Habits
 from orm.testing.consistency.history import History
 from orm.testing.consistency.life import Plan, Servers, fewer, live
 from orm.testing.consistency.nemesis import FAULTS
 from orm.testing.consistency.processes import run_processes
 from orm.testing.consistency.recorder import Recorder
 from orm.testing.consistency.tables import create
+from orm.testing.consistency.units import Habits
 
 __all__ = ["Plan", "Result", "plan", "run"]
 

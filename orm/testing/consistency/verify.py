@@ -16,10 +16,11 @@ from orm.database import Database
 from orm.testing.consistency.audit import audit
 from orm.testing.consistency.board import Board
 from orm.testing.consistency.checker import Anomaly, Violation, check
-from orm.testing.consistency.client import Client, Habits
+from orm.testing.consistency.client import Client
 from orm.testing.consistency.history import History, dump
 from orm.testing.consistency.recorder import Recorder
 from orm.testing.consistency.tables import create, drop
+from orm.testing.consistency.units import Habits
 
 __all__ = ["Report", "verify"]
 

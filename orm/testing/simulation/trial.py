@@ -12,9 +12,10 @@ from orm.database import Database
 from orm.testing.consistency.audit import audit
 from orm.testing.consistency.board import Handed
 from orm.testing.consistency.checker import Violation, check
-from orm.testing.consistency.client import Client, Habits
+from orm.testing.consistency.client import Client
 from orm.testing.consistency.history import History
 from orm.testing.consistency.recorder import Recorder
+from orm.testing.consistency.units import Habits
 from orm.testing.simulation.driver import worlds
 from orm.testing.simulation.loop import VirtualLoop
 from orm.testing.simulation.nemesis import FAULTS, Nemesis, Strike, at_random
