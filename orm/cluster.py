@@ -101,24 +101,25 @@ class Cluster:
         at = server.knowledge.at
         if at is None or server.is_standby is None:
             return
-        foreign = self.head is not None and at.history != self.head.history
-        if foreign and self.floor is not None and server is not self.primary:
-            server.fail(NotCaughtUp("it is a copy of another database than the primary"))
+        head = self.head
+        if head is not None and at.history != head.history and server is not self.primary:
+            if self.floor is not None:  # else whoever starts says so
+                server.fail(NotCaughtUp("it is a copy of another database than the primary"))
         elif server is self.primary:
             if server.is_standby:
                 server.fail(NotCaughtUp("it is a standby, and no other server is the primary"))
-            elif self.head is not None and self.backend.is_later(self.head, at):
+            elif head is not None and self.backend.is_later(head, at):
                 server.fail(NotCaughtUp(_REPLACED))  # the name leads to several servers in turn
             else:
                 self.primary_at(at)
         elif not server.is_standby:
-            if self.head is None or self.primary.is_standby or self._is_later(at):
+            if head is None or self.primary.is_standby or self._is_later(at):
                 self._elect(server, at)
             else:
                 server.fail(NotCaughtUp(_REPLACED))
-        elif self.head is not None and at.history == self.head.history:
-            diverged = self.backend.lost(self.head, at)
-            if self.backend.is_later(at, self.head):
+        elif head is not None:
+            diverged = self.backend.lost(head, at)
+            if self.backend.is_later(at, head):
                 server.fail(NotCaughtUp("it follows a primary that has not been found yet"))
                 self.watcher.nudge()
             elif diverged:

@@ -169,17 +169,13 @@ class Readers:
         connection = engine.connect()
         try:
             if self._sightings.is_proven(primary, connection):
-                if not primary.shared:
-                    connection.rollback()  # if it was asked: the read's snapshot is a later one
-                if not connection.in_transaction():
+                if not connection.in_transaction():  # as it is if it was asked just now
                     connection.begin()
                 return connection
-            if not self._sightings.is_primary(primary, connection):
-                connection.invalidate()  # its pool would hand it out again
+            connection.invalidate()  # its pool would hand it out again
         except BaseException:
             connection.close()
             raise
-        connection.close()
         return None
 
     def _not_caught_up(self, primary: str) -> NotCaughtUp:

@@ -234,7 +234,6 @@ class Router:
                 error.add_note(
                     "The server is a standby: the primary has changed. Try the transaction again."
                 )
-                return False
         if unit.connection is None or unit.server is None or unit.writes:
             return False
         if backend.is_read_only(error):
@@ -249,8 +248,8 @@ class Router:
             return False
         if unit.read_only and unit.answered:
             return False  # its snapshot is gone, and no other server has the same one
-        if not unit.connection.invalidated:
-            unit.connection.connection.invalidate(error, soft=True)
+        if not unit.streams:  # else what is half read says itself that it is over
+            unit.connection.invalidate(error)  # whoever asks next may need its place in the pool
         unit.server.fail(error)
         unit.failed += (unit.server,)
         unit.connection = unit.server = None

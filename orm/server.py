@@ -153,10 +153,9 @@ class Server:
     def advance(self, at: Bookmark) -> None:
         """A proof that the known incarnation has moved on (its own commit, say)."""
         known = self.knowledge
-        if known.at is None or known.at.history != at.history:
-            self.knowledge = Knowledge(known.incarnation, at, known.error)
-        elif not known.at.covers(at):
-            self.knowledge = Knowledge(known.incarnation, known.at.merge(at), known.error)
+        if known.at is not None and known.at.history == at.history:
+            at = known.at.merge(at)
+        self.knowledge = Knowledge(known.incarnation, at, known.error)
 
     def fail(self, error: Exception) -> None:
         """It could not serve: nobody is sent there until it answers a probe again."""

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
-from time import monotonic
 from typing import Final
 
 from sqlalchemy import Connection
@@ -160,10 +159,11 @@ class _Watch:
         if goal is None or goal[0] == self._claimed:
             return False
         need, seconds = goal
-        started = monotonic()
+        clock = asyncio.get_running_loop().time
+        started = clock()
         if not self._server.reach(connection, need, seconds):
             self._incapable = known.incarnation
             return False
-        if monotonic() - started < seconds:
+        if clock() - started < seconds:
             self._claimed = need  # once is enough: if it has not, its next answer says so
         return True

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.pool import NullPool
 
 from models import User
-from orm import Database, NotCaughtUp, Reason
+from orm import Database, NotCaughtUp, Reason, WriteLost
 from orm.replication import Replicator
 from orm.testing import caught_up, paused, replicas
 
@@ -205,6 +206,17 @@ async def test_read_that_fails_on_a_replica_is_sent_elsewhere(full: Database) ->
         assert session.last_route.role == "primary"
 
 
+async def test_stream_from_a_replica_that_fails_says_so(full: Database) -> None:
+    async with paused(full) as both, full.session() as session:
+        stream = await session.stream(select(User.id), execution_options={"yield_per": 10})
+        assert await stream.fetchone() == (1,)
+        for replica in both:
+            ruin(replica.file)
+        assert await session.scalar(select(func.count(func.length(User.email)))) == MANY
+        with pytest.raises(DatabaseError):
+            await stream.all()
+
+
 async def test_read_that_fails_on_the_primary_is_an_error(full: Database, servers) -> None:
     file = servers.folder / "app.db"
     async with paused(full), full.session("first-primary") as session, asyncio.timeout(20):
@@ -251,6 +263,44 @@ async def test_primary_that_is_away_is_said_with_the_state_of_the_replicas(db, s
             assert await session.scalar(select(User.email)) is None
 
 
+def replace_history(file: Path) -> None:
+    """As a restore does, from a backup of another life of the database."""
+    with closing(sqlite3.connect(file)) as outsider:
+        outsider.executescript("DELETE FROM users; UPDATE orm_position SET history = 'another'")
+
+
+async def test_commit_tells_that_the_database_was_replaced(db: Database, servers) -> None:
+    async with paused(db), db.session() as session:
+        session.add(User(email="a"))
+        await session.commit()
+        replace_history(servers.folder / "app.db")
+        async with db.begin() as writer:
+            writer.add(User(email="b"))
+        with pytest.raises(WriteLost):
+            await session.scalar(select(User.email))
+
+
+async def test_bookmark_tells_that_the_database_was_replaced(servers) -> None:
+    unpooled = {"poolclass": NullPool}
+    async with servers.migrated(engine_options=unpooled) as db, db.session() as wrote:
+        wrote.add(User(email="a"))
+        await wrote.commit()
+        await caught_up(db)
+        token = await wrote.bookmark()
+        async with paused(db) as both, db.session(token) as handed_on, db.session() as reader:
+            for session in (handed_on, reader):
+                assert await session.scalar(select(User.email)) == "a"
+                await session.rollback()
+            await handed_on.bookmark()
+            replace_history(servers.folder / "app.db")
+            for replica in both:
+                replica.file.unlink()  # so that what was read there is asked of the primary
+            await reader.bookmark()
+            for session in (wrote, handed_on):
+                with pytest.raises(WriteLost):  # though the primary had it a moment ago
+                    await session.scalar(select(User.email))
+
+
 async def test_write_that_fails_is_not_sent_again(db: Database, servers) -> None:
     async with db.session() as session:
         await session.execute(text("PRAGMA busy_timeout = 1"))  # the writer has one connection
@@ -286,6 +336,19 @@ async def test_what_is_known_of_a_file_is_not_believed_of_another(db, old, read_
                 assert session.last_route
                 servers_seen.add(session.last_route.server)
         assert ("replica-1" in servers_seen) is not old
+
+
+async def test_file_that_does_not_tell_where_it_is_is_not_read(db: Database) -> None:
+    one, _ = replicas(db)
+    copy = copy_of(one.file)
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("DROP TABLE orm_position")
+    async with paused(db):
+        copy.replace(one.file)
+        for _ in range(2):  # the two take turns
+            async with db.session() as session:
+                await session.scalar(select(User.email))
+                assert session.last_route and session.last_route.server == "replica-2"
 
 
 async def test_commit_is_announced_to_the_replicators(db, monkeypatch) -> None:

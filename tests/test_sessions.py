@@ -615,10 +615,13 @@ async def test_waiting_readers_share_their_probes(servers, statements) -> None:
         assert statements.probes - before <= 2 * 20  # two replicas
 
 
-async def test_without_fallback_the_error_says_who_is_how_far_behind(servers) -> None:
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_without_fallback_the_error_says_who_is_how_far_behind(servers, read_only) -> None:
     async with servers.migrated(fallback=False) as db, paused(db), db.session() as session:
         await add_user(session, "a")
         lag = r"[\d,]+ (commit|bytes)"
+        if read_only:
+            await session.begin(read_only=True)
         with pytest.raises(
             NotCaughtUp, match=rf"replica-1 is {lag} behind; replica-2 is {lag} behind"
         ):

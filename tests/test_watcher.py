@@ -1,9 +1,12 @@
 """What is known of one server, as such."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import event, make_url
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import Pool
 
 from orm import Bookmark
 from orm.backends import backend_for
@@ -43,6 +46,20 @@ def test_proof_of_less_takes_nothing_back(server: Server) -> None:
     assert server.covers(NEWER)
 
 
+def test_proof_of_more_leaves_what_is_known_of_other_lines(server: Server) -> None:
+    left, on = Bookmark("h", (("1", 5),)), Bookmark("h", (("2", 7),))
+    server.learn("one", Bookmark("h", (("1", 5), ("2", 6))))
+    server.advance(on)
+    assert server.covers(left.merge(on))
+
+
+def test_proof_is_no_answer(server: Server) -> None:
+    server.learn("one", OLDER)
+    server.fail(OSError("gone"))
+    server.advance(NEWER)
+    assert server.knowledge.error == "gone"
+
+
 def test_server_that_failed_covers_nothing_until_it_answers(server: Server) -> None:
     server.learn("one", NEWER)
     server.fail(OSError("gone"))
@@ -51,6 +68,20 @@ def test_server_that_failed_covers_nothing_until_it_answers(server: Server) -> N
     server.learn("one", OLDER)
     assert server.covers(OLDER) and not server.covers(NEWER)
     assert server.knowledge.error is None
+
+
+async def test_server_whose_connections_are_all_dropped_has_failed(server: Server) -> None:
+    def dropped(*_: object) -> None:
+        raise DisconnectionError("as when its file is replaced time and again")
+
+    sqlite3.connect(str(server.url.database)).close()
+    event.listen(Pool, "checkout", dropped)
+    try:
+        await server.probe()
+    finally:
+        event.remove(Pool, "checkout", dropped)
+        await server.dispose()
+    assert server.knowledge.error is not None
 
 
 def test_log_says_once_that_a_server_is_gone_and_that_it_is_back(

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models import Base, User
 from orm import BookmarkSession, Database
-from orm.exceptions import NotCaughtUp
+from orm.exceptions import ConfigurationError, NotCaughtUp
 from orm.routing import Reason
 from orm.testing.postgresql import Cluster, Proxy, Server
 
@@ -181,6 +181,15 @@ async def test_a_primary_that_is_away_is_said_soon(cluster: Cluster, driver) -> 
     with pytest.raises(NotCaughtUp, match="it is a standby, and no other server is the primary"):
         async with Database(one.url(driver)):
             pass
+
+
+async def test_a_primary_of_another_database_is_refused_as_a_replica(
+    cluster: Cluster, shared_cluster: Cluster
+) -> None:
+    """It is not taken for the primary: that is another one's."""
+    urls = [shared_cluster.primary.url()]
+    with pytest.raises(ConfigurationError, match=r"^replica-1 .* is a copy of another database"):
+        await Database(cluster.primary.url(), replicas=urls).start()
 
 
 async def test_a_late_replica_of_another_database_is_not_believed(

@@ -7,8 +7,9 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from orm import Database, WriteLost
+from orm import Bookmark, Database, WriteLost
 from orm.testing.consistency.tables import RAISE, registers
+from orm.testing.simulation.store import Store
 from orm.testing.simulation.world import Machine, World
 from tests.simulation.test_found import raised, simulated
 
@@ -156,3 +157,76 @@ def test_what_a_late_replica_of_an_old_primary_shows_is_lost_with_it(gone: bool)
                 await session.execute(RAISE, ONE)
 
     simulated(work, (1, 1))
+
+
+def test_a_late_replica_that_shows_nothing_that_was_lost_goes_on() -> None:
+    async def work(world: World, database: Database) -> None:
+        [new], [late] = world.addresses["replica-1"], world.addresses["replica-2"]
+        late.partitioned = True
+        await raised(database)
+        await asyncio.sleep(1.5)
+        new.promote()
+        await asyncio.sleep(1.5)
+        await raised(database)
+        [server] = [one for one in database.cluster.replicas if one.name == "replica-2"]
+        await server.probe()  # before the primary says again where it left the old timeline
+        assert server.knowledge.error is None
+
+    simulated(work, (1, 1))
+
+
+def test_where_an_old_primary_was_is_not_where_the_new_one_left_it() -> None:
+    async def work(world: World, database: Database) -> None:
+        old, [replica] = world.primary, world.addresses["replica-1"]
+        new = Machine(world, "new", old.store, old)
+        new.partitioned = True
+        await raised(database)
+        await asyncio.sleep(1.5)
+        async with database.session() as session:
+            assert (await session.execute(registers())).one().version == 1
+            await session.rollback()
+            replica.crash()
+            replica.restart()
+            old.slow = 0.2
+            asking = asyncio.ensure_future(session.bookmark())
+            await asyncio.sleep(0.3)  # it is connected, and has asked
+            new.promote()
+            world.addresses["primary"] = [new]
+            await raised(database)
+            with pytest.raises(WriteLost):
+                await asking
+        await asyncio.sleep(2)
+        assert replica.said == 1
+        assert "follows a primary that was replaced" in str(database.last_status()[1].error)
+
+    simulated(work, engine_options={"poolclass": NullPool})
+
+
+def test_what_was_on_a_primary_before_it_was_restored_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def another(at: dict[int, int], shown: int = 0) -> Bookmark:
+        """A later timeline of another history."""
+        return Bookmark("another", tuple((str(t + 1), at[t]) for t in sorted(at)), shown)
+
+    async def work(world: World, database: Database) -> None:
+        async with database.session() as session:
+            await session.execute(RAISE, ONE)
+            await session.commit()
+            token = await session.bookmark()
+            world.primary.crash()
+            world.primary = Machine(world, "restored", Store(1))
+            copy = Machine(world, "copy", world.primary.store, world.primary)
+            world.addresses |= {"primary": [world.primary], "replica-1": [copy]}
+            monkeypatch.setattr("orm.testing.simulation.backend.bookmark_of", another)
+            await asyncio.sleep(6)
+            with pytest.raises(WriteLost):
+                await session.execute(registers())
+        with pytest.raises(WriteLost):
+            async with database.session(token) as session:
+                await session.execute(registers())
+        later = await raised(database)
+        async with database.session(later) as session:
+            assert (await session.execute(registers())).one().version == 1
+
+    simulated(work, bookmark_keys=["a"], engine_options={"poolclass": NullPool})

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from orm import Database, NotCaughtUp, WriteLost
@@ -65,6 +66,30 @@ def test_whoever_is_cancelled_after_their_commit_hears_of_it() -> None:
             assert world.primary.store.commits == 1
             await session.rollback()
             assert (await session.execute(registers())).one().version == 1
+
+    simulated(work, samples=True)
+
+
+def test_whoever_is_cancelled_twice_after_their_commit_hears_of_it_once() -> None:
+    """The second time while the transaction's other connection is given back."""
+
+    async def work(_: World, database: Database) -> None:
+        guest = create_async_engine("simulated://test/primary", connect_args={"writes": False})
+        async with database.session() as session:
+            await session.execute(RAISE, ONE)
+            await session.execute(registers(), bind_arguments={"bind": guest.sync_engine})
+            asking = False
+
+            def begins() -> None:
+                nonlocal asking
+                asking = True
+
+            once = cancelled_at(session.commit(), 1, lambda: asking)
+            with after_commit(begins), pytest.raises(CutOff):
+                await cancelled_at(once, 2, lambda: asking)
+            await session.rollback()
+            assert (await session.execute(registers())).one().version == 1
+        await guest.dispose()
 
     simulated(work, samples=True)
 
@@ -166,6 +191,25 @@ def test_who_meets_an_old_primary_has_the_new_one_looked_for_at_once(
         assert database.cluster.primary.name == "replica-1"
 
     simulated(work, engine_options={} if pooled else {"poolclass": NullPool})
+
+
+def test_a_replica_that_is_found_to_be_the_primary_by_a_read_may_restart() -> None:
+    async def work(world: World, database: Database) -> None:
+        old, (new,) = world.primary, world.addresses["replica-1"]
+        await asyncio.sleep(0.5)
+        old.crash()
+        new.crash()
+        new.restart()
+        new.promote()
+        async with database.session() as session:
+            await session.execute(registers())
+            assert database.cluster.primary.name == "replica-1"
+            await session.rollback()
+            new.crash()
+            new.restart()
+            await session.bookmark()
+
+    simulated(work, engine_options={"poolclass": NullPool})
 
 
 @pytest.mark.parametrize("what", ["write", "read"])
