@@ -13,7 +13,7 @@ from orm import Database, Reason
 from orm.exceptions import ConfigurationError
 from orm.testing.consistency.tables import RAISE, registers
 from orm.testing.simulation.backend import SimulatedBackend
-from orm.testing.simulation.driver import Link, Recovering
+from orm.testing.simulation.link import Link, Recovering
 from orm.testing.simulation.world import Machine, World
 from tests.simulation.test_found import raised, simulated
 

@@ -11,7 +11,7 @@ from orm._greenlet import await_
 from orm.server import Server
 from orm.testing.consistency.tables import registers
 from orm.testing.simulation.backend import SimulatedBackend, bookmark_of
-from orm.testing.simulation.driver import link_of
+from orm.testing.simulation.link import link_of
 from orm.testing.simulation.world import World
 from tests.simulation.test_found import raised, simulated
 
