@@ -76,14 +76,20 @@ SELECT
     extract(epoch FROM pg_postmaster_start_time())::text AS started
 FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s"""
 
-# While a long commit record is being applied, what it commits is visible before the position of
-# the replay says so; 65,536 bytes are the most that such a record was ever seen to take.
+# While a standby applies a commit that is long, for up to a second, it shows it before the position
+# of its replay says so. It stands between two records, and applies none, while it waits for one, or
+# before one. Else, if more was received than replayed, the record that follows may have been seen,
+# and any place within it stands for all of it. Else nobody can tell: a standby that has restarted
+# replays what it had received before, and does not say how much that is.
 _SEEN: Final = """\
 SELECT
-    (CASE WHEN pg_is_in_recovery() THEN
-        least(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()),
-              pg_last_wal_replay_lsn() + 65536)
-        ELSE pg_current_wal_insert_lsn() END
+    (CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn()
+        WHEN EXISTS (
+            SELECT FROM pg_stat_get_activity(NULL)
+            WHERE backend_type = 'startup' AND wait_event IN ('RecoveryApplyDelay', 'RecoveryPause',
+                'RecoveryRetrieveRetryInterval', 'RecoveryWalStream')
+        ) THEN pg_last_wal_replay_lsn()
+        WHEN log.received > log.replayed THEN log.replayed + 1 END
         - '0/0')::bigint AS at,
     pg_is_in_recovery() AS standby,
     CASE WHEN pg_is_in_recovery() THEN (SELECT received_tli FROM pg_stat_wal_receiver)
@@ -98,7 +104,8 @@ SELECT
     pg_size_bytes(current_setting('wal_segment_size')) AS segment,
     s.system_identifier::text AS history,
     extract(epoch FROM pg_postmaster_start_time())::text AS started
-FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s"""
+FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s,
+    (SELECT pg_last_wal_replay_lsn() AS replayed, pg_last_wal_receive_lsn() AS received) AS log"""
 
 _SEGMENT_SIZE: Final = "SELECT pg_size_bytes(current_setting('wal_segment_size'))"
 
