@@ -1,5 +1,6 @@
 """Servers behind a pooler, and several servers behind one address."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from models import Base, User
 from orm import Bookmark, BookmarkSession, Database
+from orm.backends.postgresql import PostgreSQLBackend
 from orm.exceptions import ConfigurationError, ReadOnlyError
 from orm.routing import Reason
 from orm.testing.postgresql import Cluster
@@ -145,6 +147,30 @@ async def test_no_other_connection_is_asked_where_a_commit_lies(
         await add(session, "ada")
         assert session.located == before
         assert not before.covers(Bookmark.decode(await session.bookmark()))
+
+
+async def test_each_server_has_forks_of_its_own(cluster: Cluster, driver: Any) -> None:
+    """Two that were promoted at different times are both on the second timeline."""
+    one, two = cluster.standbys
+    one.partition()
+    cluster.primary.sql("CREATE TABLE later ()")
+    two.caught_up(cluster.primary)
+    for server in (one, two):
+        server.promote()
+        server.sql("CREATE TABLE longer AS SELECT generate_series(1, 100) AS n")
+    backend, forks = PostgreSQLBackend(), defaultdict[str, set[int]](set)
+    async with Pooler([one.port, two.port]) as pooler:
+        url = make_url(one.url(driver)).set(port=pooler.port)
+        engine = backend.reader_engine(url, shared=True)
+        async with engine.connect() as connection:
+            for _ in range(20):
+                at = await connection.run_sync(backend.position)
+                assert at is not None
+                forks[await connection.run_sync(backend.incarnation)].add(dict(at.position)["1"])
+                await connection.rollback()
+        await engine.dispose()
+    [first], [second] = forks.values()
+    assert first != second
 
 
 async def test_a_write_on_a_read_connection_is_an_error(cluster: Cluster, driver: Any) -> None:
