@@ -303,6 +303,9 @@ async def test_reads_go_on_while_there_is_no_primary(cluster: Cluster, driver) -
         for _ in range(5):
             async with db.session(token) as session:
                 assert await emails(session) == {"a"}
+                handed_on = await session.bookmark()
+            async with db.session(handed_on) as session:
+                assert await emails(session) == {"a"}
         await db.status()
         async with db.session(token) as session:
             assert await emails(session) == {"a"}
