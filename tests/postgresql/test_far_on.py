@@ -71,6 +71,26 @@ async def test_earlier_timelines_are_known_by_where_they_were_left(cluster: Clus
                         await session.scalar(select(1))
 
 
+async def test_a_standby_that_is_still_on_an_earlier_timeline(cluster: Cluster) -> None:
+    """It receives the latest one already. That is soon over, so here one is made that stays so."""
+    at = FORKS[18] - 1
+    cluster.primary.sql(
+        "CREATE SCHEMA late; CREATE FUNCTION late.pg_last_wal_replay_lsn() RETURNS pg_lsn"
+        f" LANGUAGE sql AS $$ SELECT pg_lsn '0/0' + {at} $$"
+    )
+    cluster.caught_up()
+    path = {"server_settings": {"search_path": "late, pg_catalog, public"}}
+    async with database(cluster, "asyncpg", engine_options={"connect_args": path}) as db:
+        _, *standbys = await db.status()
+        for standby in standbys:
+            assert standby.at is not None
+            left = {str(old): FORKS[old] for old in range(4, 18)}
+            assert dict(standby.at.position) == left | {"18": at}
+        async with db.session() as session:
+            assert await session.scalar(select(1)) == 1
+            assert session.last_route and session.last_route.role == "primary"
+
+
 async def test_a_server_that_has_lost_the_history_of_its_timeline(cluster: Cluster) -> None:
     for server in cluster.servers:
         (server.data / "pg_wal" / f"{TIMELINE:08X}.history").unlink()

@@ -56,8 +56,9 @@ async def test_what_is_idle_is_reached(servers: PostgreSQL) -> None:
     async with servers.migrated(max_wait=3) as db:
         async with db.begin() as writer:
             await writer.execute(insert(User), [{"email": str(n)} for n in range(500)])
-        servers.cluster.primary.sql("CHECKPOINT")  # after which the first bit logs its whole page
-        async with db.session("first-primary") as session:
+        async with db.session("first-primary") as session, db.session() as long:
+            long.add(User(email="of a transaction that goes on"))  # nor is this flushed
+            await long.flush()
             assert len((await session.scalars(select(User))).all()) == 500
             await session.rollback()
             await session.scalars(select(User))
@@ -158,7 +159,9 @@ async def test_a_caught_up_read_takes_no_round_trip_of_ours(
         statements.clear()
         async with db.session(token) as session:
             await session.scalars(select(User))
-        assert len(statements) == 1
+            assert len(statements) == 1
+            await session.bookmark()
+            assert len(statements) == 2  # of the replica alone
 
 
 async def test_a_thousand_waiting_readers_share_their_probes(

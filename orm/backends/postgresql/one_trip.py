@@ -44,7 +44,7 @@ class _Sampling:
         # Whatever comes of the rest, the commit stands, and the position can be asked for.
         # Not so if somebody has let go of it, by DISCARD ALL, say.
         self._samples_prepared = sample.status == ExecStatus.TUPLES_OK
-        if self._samples_prepared and sample.ntuples:
+        if sample.ntuples:
             values = (sample.get_value(0, column) for column in range(sample.nfields))
             self.sampled = tuple(bytes(value or b"").decode() for value in values)
 
