@@ -91,10 +91,18 @@ async def test_a_standby_that_is_still_on_an_earlier_timeline(cluster: Cluster) 
             assert session.last_route and session.last_route.role == "primary"
 
 
-async def test_a_server_that_has_lost_the_history_of_its_timeline(cluster: Cluster) -> None:
-    for server in cluster.servers:
-        (server.data / "pg_wal" / f"{TIMELINE:08X}.history").unlink()
-    async with database(cluster, "asyncpg") as db, db.session() as session:
+@pytest.mark.parametrize("why", ["no privilege", "no file"])
+async def test_where_timelines_were_left_cannot_be_read(cluster: Cluster, why: str) -> None:
+    primary, user = cluster.primary, "postgres"
+    if why == "no privilege":
+        user = "tenant"
+        primary.sql("CREATE ROLE tenant LOGIN IN ROLE pg_read_all_stats")
+        cluster.caught_up()
+    else:
+        for server in cluster.servers:
+            (server.data / "pg_wal" / f"{TIMELINE:08X}.history").unlink()
+    urls = [server.url(user=user) for server in cluster.servers]
+    async with Database(urls[0], replicas=urls[1:]) as db, db.session() as session:
         assert await session.scalar(select(1)) == 1
         bookmark = Bookmark.decode(await session.bookmark())
         assert [timeline for timeline, _ in bookmark.position] == [str(TIMELINE)]
