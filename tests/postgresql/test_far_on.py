@@ -1,10 +1,11 @@
 """Positions of a cluster that has gone far: on a late timeline, with a long log."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from models import Base, User
 from orm import Bookmark, Database, WriteLost
@@ -93,14 +94,14 @@ async def test_a_standby_that_is_still_on_an_earlier_timeline(cluster: Cluster) 
 
 @pytest.mark.parametrize("why", ["no privilege", "no file"])
 async def test_where_timelines_were_left_cannot_be_read(cluster: Cluster, why: str) -> None:
-    primary, user = cluster.primary, "postgres"
+    user = "tenant" if why == "no privilege" else "postgres"
+    files = [server.data / "pg_wal" / f"{TIMELINE:08X}.history" for server in cluster.servers]
     if why == "no privilege":
-        user = "tenant"
-        primary.sql("CREATE ROLE tenant LOGIN IN ROLE pg_read_all_stats")
+        cluster.primary.sql("CREATE ROLE tenant LOGIN IN ROLE pg_read_all_stats")
         cluster.caught_up()
     else:
-        for server in cluster.servers:
-            (server.data / "pg_wal" / f"{TIMELINE:08X}.history").unlink()
+        for file in files:
+            file.rename(file.with_suffix(".away"))
     urls = [server.url(user=user) for server in cluster.servers]
     async with Database(urls[0], replicas=urls[1:]) as db, db.session() as session:
         assert await session.scalar(select(1)) == 1
@@ -110,3 +111,28 @@ async def test_where_timelines_were_left_cannot_be_read(cluster: Cluster, why: s
         async with db.session(token) as later:
             with pytest.raises(WriteLost, match="cannot be told"):
                 await later.scalar(select(1))
+    if why == "no file":
+        for file in files:
+            file.with_suffix(".away").rename(file)
+
+
+async def test_one_more_failover(cluster: Cluster) -> None:
+    """Who is connected to the standby stays so while it is promoted."""
+    old, (one, two) = cluster.primary, cluster.standbys
+    async with database(cluster, "asyncpg") as db:
+        async with db.begin() as writer:
+            await writer.execute(text("CREATE TABLE before ()"))
+        at = Bookmark.decode(await writer.bookmark())
+        before = replace(at, position=((str(TIMELINE), dict(at.position)[str(TIMELINE)]),))
+        cluster.caught_up()
+        await db.status()
+        old.kill()
+        cluster.promote(one)
+        two.follow(one)
+        for _ in range(2):
+            await db.status()
+        async with db.begin() as writer:
+            await writer.execute(text("CREATE TABLE after ()"))
+        for token in (before.encode(), await writer.bookmark()):
+            async with db.session(token) as session:
+                assert await session.scalar(select(1)) == 1

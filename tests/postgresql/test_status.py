@@ -69,4 +69,5 @@ def test_how_far_one_is_behind() -> None:
     head = Bookmark("h", (("1", 50), ("2", 70)))
     assert behind(Bookmark("h", (("1", 40),)), head) == 30  # positions go on in a new timeline
     assert behind(Bookmark("h", (("1", 50), ("2", 80))), head) == 0  # it has answered later
+    assert behind(Bookmark("h", (("forged", 80),)), head) == 70
     assert behind(Bookmark("another", (("1", 40),)), head) is None
