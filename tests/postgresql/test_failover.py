@@ -67,6 +67,10 @@ async def test_the_new_primary_is_found(cluster: Cluster, driver) -> None:
             assert await emails(session) == {"before", "after"}
         async with db.session(before) as session:  # from before the failover, and still there
             assert await emails(session) >= {"before"}
+        two.partition()  # and does not say any more which timeline it is on
+        assert [server.error for server in await db.status() if server.name == "replica-2"] == [
+            None
+        ]
         old.rejoin(one)
         assert (await roles(db))["primary"] == "replica"
         async with db.session(after) as session:
