@@ -125,7 +125,7 @@ def flushed_for_asynchronous(patch: pytest.MonkeyPatch) -> None:
 
 
 def flushed_for_seen(patch: pytest.MonkeyPatch) -> None:
-    seen_is(patch, "pg_current_wal_insert_lsn() END", "pg_current_wal_flush_lsn() END")
+    seen_is(patch, "THEN pg_current_wal_insert_lsn()", "THEN pg_current_wal_flush_lsn()")
 
 
 def replayed_for_seen(patch: pytest.MonkeyPatch) -> None:

@@ -258,6 +258,20 @@ async def test_a_commit_whose_settings_were_reloaded_is_at_or_before_its_positio
             [flushed] = primary.sql("SELECT pg_current_wal_flush_lsn() - '0/0'")
             assert at is not None
             assert max(lsn for _, lsn in at.position) <= int(flushed)
+            # What a transaction was told cannot be asked afterwards, in whatever words it was told.
+            for email, setting in (
+                ("d", text("SELECT set_config('synchronous_' || 'commit', 'off', true)")),
+                ("e", text("SET LOCAL synchronous_commit = off")),
+            ):
+                async with connection.begin():
+                    await connection.execute(setting.execution_options(no_parameters=email == "e"))
+                    await connection.execute(insert(User), {"email": email})
+                    [inserted] = primary.sql("SELECT pg_current_wal_insert_lsn() - '0/0'")
+                at = await connection.run_sync(
+                    lambda c: db.cluster.backend.committed(c, wrote=True)
+                )
+                assert at is not None
+                assert max(lsn for _, lsn in at.position) >= int(inserted)
     finally:
         primary.set("synchronous_commit", "on")
         primary.set("wal_writer_delay", "200")
