@@ -67,6 +67,10 @@ async def test_the_new_primary_is_found(cluster: Cluster, driver) -> None:
             assert await emails(session) == {"before", "after"}
         async with db.session(before) as session:  # from before the failover, and still there
             assert await emails(session) >= {"before"}
+        two.partition()  # and does not say any more which timeline it is on
+        assert [server.error for server in await db.status() if server.name == "replica-2"] == [
+            None
+        ]
         old.rejoin(one)
         assert (await roles(db))["primary"] == "replica"
         async with db.session(after) as session:
@@ -302,6 +306,9 @@ async def test_reads_go_on_while_there_is_no_primary(cluster: Cluster, driver) -
         cluster.primary.kill()
         for _ in range(5):
             async with db.session(token) as session:
+                assert await emails(session) == {"a"}
+                handed_on = await session.bookmark()
+            async with db.session(handed_on) as session:
                 assert await emails(session) == {"a"}
         await db.status()
         async with db.session(token) as session:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +14,15 @@ from models import Base, User
 from orm import Bookmark, Database, NotCaughtUp
 from orm.exceptions import ConfigurationError
 from orm.testing.postgresql import Cluster
+from tests.postgresql.far_on import far_on
 
 _EMAILS = text("SELECT email FROM users")  # text goes to the primary
+_INSERT = "INSERT INTO users (email) VALUES ('a')"
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with Cluster() as cluster:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with far_on(tmp_path_factory.mktemp("far_on")) as cluster:
         yield cluster
 
 
@@ -46,14 +49,13 @@ def as_it_is(cluster: Cluster, driver: Any, standbys: int = 1, **options: Any) -
 
 
 @asynccontextmanager
-async def unfinished_commit(cluster: Cluster, email: str, commit: str = "") -> Any:
+async def unfinished_commit(cluster: Cluster, commit: str) -> Any:
     """A commit that standbys show, and the primary does not, for as long as the block."""
     primary, synchronous = cluster.primary, cluster.standbys[0]
     primary.set("synchronous_standby_names", synchronous.name)
     cluster.caught_up()
     synchronous.black_hole()
-    insert = commit or f"INSERT INTO users (email) VALUES ('{email}')"
-    writing = asyncio.create_task(asyncio.to_thread(primary.sql, insert))
+    writing = asyncio.create_task(asyncio.to_thread(primary.sql, commit))
     try:
         yield
     finally:
@@ -85,8 +87,11 @@ async def who_sees(db: Database, email: str) -> Any:
 async def test_the_primary_is_waited_for_until_it_shows_what_a_replica_has_shown(
     cluster: Cluster, driver: Any
 ) -> None:
-    async with database(cluster, driver) as db, db.session() as session:
-        async with unfinished_commit(cluster, "a"):
+    async with database(cluster, driver) as db, db.session() as session, db.session() as long:
+        long.add(User(email="long"))  # an earlier one, of which standbys know by a later one
+        await long.flush()
+        cluster.primary.sql("SELECT pg_logical_emit_message(true, '', '')")
+        async with unfinished_commit(cluster, _INSERT):
             await sees(session, "a")
             async with db.session() as other:  # which has seen nothing
                 assert (await other.scalars(_EMAILS)).all() == []
@@ -103,7 +108,7 @@ async def test_a_primary_that_does_not_show_it_is_not_read_from(
     async with (
         database(cluster, driver) as db,
         db.session() as session,
-        unfinished_commit(cluster, "a"),
+        unfinished_commit(cluster, _INSERT),
     ):
         await sees(session, "a")
         with pytest.raises(NotCaughtUp, match="what was read on a replica"):
@@ -136,7 +141,7 @@ async def in_the_primarys_past(session: Any) -> None:
 
 async def test_a_bookmark_hands_on_what_a_replica_has_shown(cluster: Cluster, driver: Any) -> None:
     async with database(cluster, driver) as db:
-        async with unfinished_commit(cluster, "a"):
+        async with unfinished_commit(cluster, _INSERT):
             async with db.session() as session:
                 await sees(session, "a")
                 token = await session.bookmark()
@@ -152,13 +157,61 @@ async def test_a_bookmark_hands_on_what_a_replica_has_shown(cluster: Cluster, dr
             assert (await later.scalars(_EMAILS)).all() == ["a"]
 
 
+async def test_a_prepared_transaction_is_waited_for_while_it_is_committed(
+    cluster: Cluster, driver: Any
+) -> None:
+    """The number is that of no process."""
+    async with database(cluster, driver) as db:
+        cluster.primary.sql(f"BEGIN; {_INSERT}; PREPARE TRANSACTION 'prepared'")
+        async with unfinished_commit(cluster, "COMMIT PREPARED 'prepared'"):
+            async with db.session() as session:
+                await sees(session, "a")
+                token = await session.bookmark()
+                await in_the_primarys_past(session)
+            cluster.standbys[-1].kill()
+            try:
+                async with db.session(token) as other:
+                    await in_the_primarys_past(other)
+            finally:
+                cluster.standbys[-1].start()
+
+
+_BURN = """\
+DO $$ BEGIN
+    WHILE pg_current_xact_id() < '{}' LOOP COMMIT; END LOOP;
+END $$"""
+_SUBTRANSACTIONS = """\
+DO $$ BEGIN
+    FOR n IN 1 .. {} LOOP
+        BEGIN INSERT INTO users (email) VALUES (n); EXCEPTION WHEN division_by_zero THEN NULL; END;
+    END LOOP;
+END $$"""
+
+
+async def test_numbers_of_transactions_go_on_beyond_32_bits(tmp_path: Path) -> None:
+    with far_on(tmp_path) as cluster:
+        async with database(cluster, "asyncpg") as db, db.session() as long:
+            cluster.primary.sql(_BURN.format(2**32 - 10))
+            # What ended last has a number before that, and what is under way one after it.
+            await long.execute(text(_SUBTRANSACTIONS.format(20)))
+            async with unfinished_commit(cluster, _INSERT):
+                async with db.session() as session:
+                    await sees(session, "a")
+                    token = await session.bookmark()
+                    assert Bookmark.decode(token).shown > 2**32
+                    await in_the_primarys_past(session)
+                cluster.standbys[-1].kill()
+                async with db.session(token) as other:
+                    await in_the_primarys_past(other)
+
+
 @pytest.mark.parametrize("standbys", [1, 2])  # with 2 there is one that has not heard of it
 async def test_it_is_awaited_when_no_replica_can_be_asked(
     cluster: Cluster, driver: Any, standbys: int
 ) -> None:
     async with (
         database(cluster, driver, standbys) as db,
-        unfinished_commit(cluster, "a"),
+        unfinished_commit(cluster, _INSERT),
     ):
         async with await who_sees(db, "a") as session, await who_sees(db, "a") as cut_off:
             token = await session.bookmark()
@@ -197,11 +250,14 @@ async def test_somebodys_long_transaction_is_not_waited_for_when_no_replica_can_
 
 
 async def test_somebodys_later_commit_is_not_waited_for(cluster: Cluster, driver: Any) -> None:
-    async with database(cluster, driver) as db:
+    async with database(cluster, driver) as db, db.session() as long:
+        long.add(User(email="long"))  # nor is this one, while somebody's commit waits
+        await long.flush()
+        cluster.primary.sql("SELECT pg_logical_emit_message(true, '', '')")
         async with db.session() as session:
             await session.scalars(select(User))
             token = await session.bookmark()
-        async with unfinished_commit(cluster, "a"):
+        async with unfinished_commit(cluster, _INSERT):
             async with db.session() as session:
                 await sees(session, "a")
             cluster.standbys[-1].kill()
@@ -252,7 +308,10 @@ async def test_an_account_that_may_not_see_what_runs_is_told_what_to_grant(
         await session.scalars(select(User))
         token = await session.bookmark()
     primary = cluster.primary
-    primary.sql("CREATE ROLE nobody_special LOGIN; GRANT SELECT ON users TO nobody_special")
+    # Who could take on the role, and has not, may not see either.
+    primary.sql("CREATE ROLE nobody_special LOGIN NOINHERIT IN ROLE pg_read_all_stats")
+    primary.sql("GRANT SELECT ON users TO nobody_special")
+    primary.sql("GRANT EXECUTE ON FUNCTION pg_read_file(text) TO nobody_special")
     try:
         async with Database(primary.url(driver, user="nobody_special")) as db:
             async with db.session(token) as session:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, make_url, select, text
 from sqlalchemy.exc import IntegrityError
 
 from models import User
@@ -53,14 +53,99 @@ async def test_a_reader_of_an_unflushed_commit_is_not_ahead_of_its_bookmark(
 
 async def test_what_is_idle_is_reached(servers: PostgreSQL) -> None:
     """Reading writes hint bits, which nobody's commit flushes: replicas must reach them."""
-    async with servers.migrated(max_wait=10) as db:
+    async with servers.migrated(max_wait=3) as db:
         async with db.begin() as writer:
             await writer.execute(insert(User), [{"email": str(n)} for n in range(500)])
-        async with db.session("first-primary") as session:
+        async with db.session("first-primary") as session, db.session() as long:
+            long.add(User(email="of a transaction that goes on"))  # nor is this flushed
+            await long.flush()
             assert len((await session.scalars(select(User))).all()) == 500
             await session.rollback()
             await session.scalars(select(User))
             assert session.last_route and session.last_route.role == "replica"
+
+
+_FILL_A_PAGE = """\
+DO $$ DECLARE gap integer; BEGIN FOR n IN 1 .. 1000 LOOP
+    gap := 8192 - (pg_current_wal_insert_lsn() - '0/0') % 8192;
+    EXIT WHEN gap = 8192 - 24;
+    PERFORM pg_logical_emit_message(false, '', repeat('-', greatest(gap - 40 - n % 40, 0)));
+END LOOP; END $$"""
+
+
+@pytest.mark.parametrize("fill", [_FILL_A_PAGE, "SELECT pg_switch_wal()"], ids=["page", "segment"])
+async def test_a_log_that_ends_with_its_page_is_reached(servers: PostgreSQL, fill: str) -> None:
+    """The position counts the next page's header, which is written with the next record."""
+    primary = servers.cluster.primary
+    async with servers.migrated(max_wait=2) as db:
+        primary.sql(fill)
+        async with db.begin() as reader:
+            await reader.execute(text("SELECT 1"))
+        header = "SELECT (pg_current_wal_insert_lsn() - '0/0') % 8192"
+        assert primary.sql(header) == ["24" if fill == _FILL_A_PAGE else "40"]
+        async with db.session(await reader.bookmark()) as session:
+            await session.scalars(select(User))
+            assert session.last_route and session.last_route.role == "replica"
+
+
+async def test_what_a_standby_that_stands_still_shows_is_no_later_than_where_it_stands(
+    servers: PostgreSQL,
+) -> None:
+    one, two = servers.cluster.standbys
+    replicas = servers.replica_urls[:1]
+    async with servers.migrated() as primary:
+        for stand_still in (one.pause, lambda: one.delay(3600)):
+            async with servers.database(replicas=replicas, max_wait=1, fallback=False) as db:
+                servers.cluster.caught_up()
+                await db.status()
+                stand_still()
+                try:
+                    await add(primary, f"{stand_still}")
+                    two.caught_up(servers.cluster.primary)
+                    async with db.session() as session:
+                        seen = (await session.scalars(select(User.email))).all()
+                        token = await session.bookmark()
+                    async with db.session(token) as session:
+                        assert (await session.scalars(select(User.email))).all() == seen
+                finally:
+                    one.resume()
+                    one.delay(0)
+
+
+async def test_a_standby_that_does_not_say_where_it_is_serves_nobody(servers: PostgreSQL) -> None:
+    """As some services have it."""
+    path = "silent, pg_catalog, public"
+    connect = (
+        {"options": f"-c search_path={path.replace(' ', '')}"}
+        if "psycopg" in servers.url
+        else {"server_settings": {"search_path": path}}
+    )
+    primary = servers.cluster.primary
+    primary.sql(
+        "CREATE SCHEMA silent; CREATE FUNCTION silent.pg_last_wal_replay_lsn() RETURNS pg_lsn"
+        " LANGUAGE sql AS 'SELECT NULL::pg_lsn'"
+    )
+    servers.cluster.caught_up()
+    try:
+        async with servers.database(engine_options={"connect_args": connect}) as db:
+            _, *standbys = await db.status()
+            assert [(standby.at, standby.error) for standby in standbys] == [(None, None)] * 2
+            async with db.session() as session:
+                await session.scalar(select(1))
+                assert session.last_route and session.last_route.role == "primary"
+    finally:
+        primary.sql("DROP SCHEMA silent CASCADE")
+
+
+async def test_a_transaction_that_has_read_on_a_standby_is_nowhere(servers: PostgreSQL) -> None:
+    async with Database(servers.url) as db:
+        backend = db.cluster.backend
+        engine = backend.writer_engine(make_url(servers.replica_urls[0]))
+        async with engine.connect() as connection:
+            await connection.execute(select(1))
+            await connection.commit()
+            assert await connection.run_sync(lambda c: backend.committed(c, wrote=False)) is None
+        await engine.dispose()
 
 
 async def test_a_caught_up_read_takes_no_round_trip_of_ours(
@@ -74,7 +159,9 @@ async def test_a_caught_up_read_takes_no_round_trip_of_ours(
         statements.clear()
         async with db.session(token) as session:
             await session.scalars(select(User))
-        assert len(statements) == 1
+            assert len(statements) == 1
+            await session.bookmark()
+            assert len(statements) == 2  # of the replica alone
 
 
 async def test_a_thousand_waiting_readers_share_their_probes(
@@ -127,6 +214,10 @@ async def test_an_account_that_may_not_see_timelines_is_told_what_to_grant(
         async with Database(url, replicas=replicas) as db, db.session() as session:
             assert await session.scalar(select(1)) == 1
             assert session.last_route and session.last_route.role == "replica"
+            primary.sql("REVOKE pg_read_all_stats FROM nobody_special")
+            shared_cluster.caught_up()
+            with pytest.raises(ConfigurationError, match="GRANT pg_read_all_stats TO nobody_spec"):
+                await session.bookmark()
     finally:
         primary.sql("DROP OWNED BY nobody_special; DROP ROLE nobody_special")
 
@@ -154,6 +245,33 @@ async def test_a_commit_whose_settings_were_reloaded_is_at_or_before_its_positio
             at = await connection.run_sync(lambda c: db.cluster.backend.committed(c, wrote=True))
             assert at is not None
             assert max(lsn for _, lsn in at.position) >= int(inserted)
+            # Once it is certain again, what others have not flushed is left out.
+            for email, setting in (("b", "SET LOCAL synchronous_commit = on"), ("c", "SELECT 1")):
+                async with connection.begin():
+                    await connection.execute(text(setting))
+                    await connection.execute(insert(User), {"email": email})
+                async with db.cluster.writer.connect() as other:
+                    await other.execute(insert(User), {"email": "of another"})
+                    at = await connection.run_sync(
+                        lambda c: db.cluster.backend.committed(c, wrote=True)
+                    )
+            [flushed] = primary.sql("SELECT pg_current_wal_flush_lsn() - '0/0'")
+            assert at is not None
+            assert max(lsn for _, lsn in at.position) <= int(flushed)
+            # What a transaction was told cannot be asked afterwards, in whatever words it was told.
+            for email, setting in (
+                ("d", text("SELECT set_config('synchronous_' || 'commit', 'off', true)")),
+                ("e", text("SET LOCAL synchronous_commit = off")),
+            ):
+                async with connection.begin():
+                    await connection.execute(setting.execution_options(no_parameters=email == "e"))
+                    await connection.execute(insert(User), {"email": email})
+                    [inserted] = primary.sql("SELECT pg_current_wal_insert_lsn() - '0/0'")
+                at = await connection.run_sync(
+                    lambda c: db.cluster.backend.committed(c, wrote=True)
+                )
+                assert at is not None
+                assert max(lsn for _, lsn in at.position) >= int(inserted)
     finally:
         primary.set("synchronous_commit", "on")
         primary.set("wal_writer_delay", "200")

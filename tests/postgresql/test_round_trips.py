@@ -1,5 +1,6 @@
 """What a commit sends, by psycopg."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,28 @@ async def test_commit_brings_its_position_along(servers: PostgreSQL, tmp_path: P
             assert trips == 1
         async with db.session(token) as later:
             assert (await later.scalars(emails)).all()[:4] == ["ada", "bob", "cyd", "dan"]
+
+
+@pytest.mark.parametrize("servers", ["psycopg"], indirect=True)
+async def test_who_sends_while_another_task_commits_waits(servers: PostgreSQL) -> None:
+    """psycopg's connections may be used by several tasks at once."""
+    async with servers.migrated() as db, db.session() as session:
+        session.add(User(email="ada"))
+        await session.flush()
+        connection = await (await session.connection()).get_raw_connection()
+        driver: Any = connection.driver_connection
+        committing = asyncio.create_task(driver.commit())
+        await asyncio.sleep(0)  # it begins
+        await driver.execute("SELECT 1")
+        await committing
+
+
+@pytest.mark.parametrize("servers", ["psycopg"], indirect=True)
+async def test_a_commit_of_nothing_is_not_sent(servers: PostgreSQL) -> None:
+    said: list[str] = []
+    async with servers.migrated() as db, db.session() as session:
+        connection = await (await session.connection()).get_raw_connection()
+        driver: Any = connection.driver_connection
+        driver.add_notice_handler(lambda notice: said.append(notice.message_primary))
+        await session.commit()
+    assert said == []

@@ -1,5 +1,6 @@
 """Servers behind a pooler, and several servers behind one address."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -10,9 +11,10 @@ from sqlalchemy.exc import DBAPIError
 
 from models import Base, User
 from orm import Bookmark, BookmarkSession, Database
+from orm.backends.postgresql import PostgreSQLBackend
 from orm.exceptions import ConfigurationError, ReadOnlyError
 from orm.routing import Reason
-from orm.testing.postgresql import Cluster
+from orm.testing.postgresql import Cluster, Server
 from tests.postgresql.pooler import Pooler
 
 
@@ -145,6 +147,40 @@ async def test_no_other_connection_is_asked_where_a_commit_lies(
         await add(session, "ada")
         assert session.located == before
         assert not before.covers(Bookmark.decode(await session.bookmark()))
+
+
+async def answers(*servers: Server) -> list[set[tuple[tuple[str, int], ...]]]:
+    """What each of them says of itself, by one connection that leads to any of them."""
+    backend, said = PostgreSQLBackend(), defaultdict[str, set[tuple[tuple[str, int], ...]]](set)
+    async with Pooler([server.port for server in servers]) as pooler:
+        url = make_url(servers[0].url()).set(port=pooler.port)
+        engine = backend.reader_engine(url, shared=True)
+        async with engine.connect() as connection:
+            for _ in range(20):
+                await connection.run_sync(backend.seen)
+                server = await connection.run_sync(backend.incarnation)
+                at = await connection.run_sync(backend.position)
+                assert at is not None
+                assert await connection.run_sync(backend.incarnation) == server
+                said[server].add(at.position)
+                await connection.rollback()
+        await engine.dispose()
+    return list(said.values())
+
+
+async def test_each_server_has_a_timeline_and_forks_of_its_own(cluster: Cluster) -> None:
+    one, two = cluster.standbys
+    one.partition()
+    cluster.primary.sql("CREATE TABLE later ()")
+    two.caught_up(cluster.primary)
+    two.promote()
+    timelines = [{at[-1][0] for at in said} for said in await answers(one, two)]
+    assert sorted(timelines, key=min) == [{"1"}, {"2"}]
+    one.promote()  # at another place: both are on the second timeline
+    for server in (one, two):
+        server.sql("CREATE TABLE longer AS SELECT generate_series(1, 100) AS n")
+    [first], [second] = ({dict(at)["1"] for at in said} for said in await answers(one, two))
+    assert first != second
 
 
 async def test_a_write_on_a_read_connection_is_an_error(cluster: Cluster, driver: Any) -> None:

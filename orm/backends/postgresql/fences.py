@@ -23,7 +23,7 @@ SELECT running FROM (
     SELECT ends + (low - ends % (1::bigint << 32) + (3::bigint << 31)) % (1::bigint << 32)
         - (1::bigint << 31)
     FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS ends) AS snapshot, (
-        SELECT backend_xid::text::bigint AS low FROM pg_stat_activity WHERE backend_xid IS NOT NULL
+        SELECT backend_xid::text::bigint AS low FROM pg_stat_activity
         UNION SELECT transaction::text::bigint FROM pg_prepared_xacts
     ) AS others
 ) AS every

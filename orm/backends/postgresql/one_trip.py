@@ -26,6 +26,11 @@ class _Sampling:
     """What `COMMITTED` said after the latest `commit`; None if nothing was said."""
     _samples_prepared = False
 
+    def _may_sample(self) -> bool:
+        """Whether a COMMIT would end a transaction, rather than nothing or a failed one."""
+        self.sampled = None
+        return self.pgconn.transaction_status == TransactionStatus.INTRANS
+
     def _commit_and_sample(self) -> PQGen[list[PGresult]]:
         # By libpq itself: a cursor, which can do a hundred other things, takes half as long again.
         self.pgconn.send_query(_LATER if self._samples_prepared else _FIRST)
@@ -33,14 +38,13 @@ class _Sampling:
         return results
 
     def _take(self, results: list[PGresult], encoding: str) -> None:
-        committed, *others = results
+        committed, sample = results[0], results[-1]
         if committed.status != ExecStatus.COMMAND_OK:
             raise error_from_result(committed, encoding=encoding)
         # Whatever comes of the rest, the commit stands, and the position can be asked for.
-        sample = others[-1] if others else None
         # Not so if somebody has let go of it, by DISCARD ALL, say.
-        self._samples_prepared = sample is not None and sample.status == ExecStatus.TUPLES_OK
-        if sample is not None and self._samples_prepared and sample.ntuples:
+        self._samples_prepared = sample.status == ExecStatus.TUPLES_OK
+        if sample.ntuples:
             values = (sample.get_value(0, column) for column in range(sample.nfields))
             self.sampled = tuple(bytes(value or b"").decode() for value in values)
 
@@ -54,8 +58,7 @@ class SamplingConnection(_Sampling, AsyncConnection[Any]):
         Raises:
             psycopg.Error: the server refused, or whether it has committed is not known.
         """
-        self.sampled = None
-        if self.pgconn.transaction_status != TransactionStatus.INTRANS:
+        if not self._may_sample():
             await super().commit()
             return
         async with self.lock:
@@ -67,8 +70,7 @@ class SyncSamplingConnection(_Sampling, Connection[Any]):
     """The same without an event loop, for migrations."""
 
     def commit(self) -> None:
-        self.sampled = None
-        if self.pgconn.transaction_status != TransactionStatus.INTRANS:
+        if not self._may_sample():
             super().commit()
             return
         with self.lock:

@@ -76,16 +76,21 @@ SELECT
     extract(epoch FROM pg_postmaster_start_time())::text AS started
 FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s"""
 
-# While a long commit record is being applied, what it commits is visible before the position of
-# the replay says so; 65,536 bytes are the most that such a record was ever seen to take.
+# While a standby applies a commit that is long, for up to a second, it shows it before the position
+# of its replay says so. It stands between two records, and applies none, while it waits for one, or
+# before one. Else, if more was received than replayed, the record that follows may have been seen,
+# and any place within it stands for all of it. Else nobody can tell: a standby that has restarted
+# replays what it had received before, and does not say how much that is.
 _SEEN: Final = """\
 SELECT
-    (CASE WHEN pg_is_in_recovery() THEN
-        least(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()),
-              pg_last_wal_replay_lsn() + 65536)
-        ELSE pg_current_wal_insert_lsn() END
+    (CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn()
+        WHEN EXISTS (
+            SELECT FROM pg_stat_get_activity(NULL)
+            WHERE wait_event IN ('RecoveryApplyDelay', 'RecoveryPause',
+                'RecoveryRetrieveRetryInterval', 'RecoveryWalStream')
+        ) THEN pg_last_wal_replay_lsn()
+        WHEN log.received > log.replayed THEN log.replayed + 1 END
         - '0/0')::bigint AS at,
-    pg_is_in_recovery() AS standby,
     CASE WHEN pg_is_in_recovery() THEN (SELECT received_tli FROM pg_stat_wal_receiver)
         ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer
     END AS timeline,
@@ -98,7 +103,8 @@ SELECT
     pg_size_bytes(current_setting('wal_segment_size')) AS segment,
     s.system_identifier::text AS history,
     extract(epoch FROM pg_postmaster_start_time())::text AS started
-FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s"""
+FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s,
+    (SELECT pg_last_wal_replay_lsn() AS replayed, pg_last_wal_receive_lsn() AS received) AS log"""
 
 _SEGMENT_SIZE: Final = "SELECT pg_size_bytes(current_setting('wal_segment_size'))"
 
@@ -140,9 +146,9 @@ def position(connection: Connection) -> Bookmark | None:
     """Everything up to here is visible to any later statement; None where nobody can tell."""
     row = connection.execute(text(_POSITION)).one()
     _note_identity(connection.info, row.history, row.started)
-    connection.info[_AGE] = row.age
+    connection.info[_AGE], connection.info[_STANDBY] = row.age, row.standby
     timeline = _timeline(connection, row)
-    if timeline is None or row.at is None:
+    if row.at is None:
         return None
     forks = _forks(connection, timeline)
     known = {old: fork for old, fork in forks.items() if fork <= row.at}
@@ -156,9 +162,9 @@ def seen(connection: Connection) -> Bookmark | None:
     row = connection.execute(text(_SEEN)).one()
     _note_identity(connection.info, row.history, row.started)
     timeline = _timeline(connection, row)
-    if timeline is None or row.at is None:
+    if row.at is None:
         return None
-    at = row.at if row.standby else _end_of_record(row.at, row.segment)
+    at = _end_of_record(row.at, row.segment)
     if row.flushed is not None and row.flushed < at:
         # What is inserted and not flushed, by a read's hint bits perhaps, may wait for long until
         # somebody commits, and so would who must see it on a standby.
@@ -252,11 +258,11 @@ def _note_identity(info: dict[Any, Any], system: str, started: str) -> None:
     incarnation = f"{system}-{started}"
     if info.get(_INCARNATION) != incarnation:
         info[_HISTORY], info[_INCARNATION] = system, incarnation
-        info.pop(_TIMELINE, None)  # was that of another server
+        for known in (_TIMELINE, _FORKS):  # were those of another server
+            info.pop(known, None)
 
 
-def _timeline(connection: Connection, row: Any) -> int | None:
-    connection.info[_STANDBY] = row.standby
+def _timeline(connection: Connection, row: Any) -> int:
     if row.timeline is not None:
         connection.info[_TIMELINE] = row.timeline
         return int(row.timeline)
