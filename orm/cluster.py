@@ -161,7 +161,7 @@ class Cluster:
         self.head = at
         floor = self.floor
         if floor is not None and floor.history == at.history and self.backend.lost(at, floor):
-            self.floor = at  # else nobody could ever be served again
+            self.floor = self.backend.as_need(at)  # else nobody could ever be served again
         for replica in self.replicas:
             replica.distrust()
 

@@ -197,7 +197,7 @@ class Database:
                 raise ConfigurationError(
                     f"{who} is a copy of another database than the primary: check the two URLs"
                 )
-        cluster.floor = floor
+        cluster.floor = cluster.backend.as_need(floor)
         cluster.watcher.start()
 
     async def _replicate(self) -> None:

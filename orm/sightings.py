@@ -242,7 +242,7 @@ class Sightings:
                 "earlier state, or the bookmark was not handed out by it"
             )
         tracker.proven = lineage
-        tracker.start_over(head)
+        tracker.start_over(cluster.backend.as_need(head))
         return True
 
     def _ask(self, primary: Server) -> bool:

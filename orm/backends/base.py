@@ -263,6 +263,13 @@ class Backend(Protocol):
         """
         ...
 
+    def as_need(self, at: Bookmark) -> Bookmark:
+        """The position of a primary as what sessions need, which bookmarks name from then on.
+
+        Whoever has it has all of `at`. No more than that has to be named.
+        """
+        ...
+
     unit: str
     """What positions count, in the plural: ``"commits"``, ``"bytes"``."""
 

@@ -139,8 +139,12 @@ class BackendConformance:
                 assert earlier is not None
                 assert later is not None
                 assert later.covers(earlier)
-                assert db.cluster.backend.lost(later, earlier) is None
-                assert db.cluster.backend.behind(later, later) == 0
+                backend = db.cluster.backend
+                assert backend.lost(later, earlier) is None
+                assert backend.behind(later, later) == 0
+                need = backend.as_need(later)
+                assert later.covers(need), "a need that is not met"
+                assert earlier.covers(need) == earlier.covers(later), "a need that is met too early"
 
         self._run(database, check)
 

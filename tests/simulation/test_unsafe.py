@@ -216,7 +216,7 @@ VARIANTS: dict[str, tuple[Patch, tuple[str, ...], int]] = {
     "a merge that takes the last": (merge_takes_the_last, ("lag",), 1),
     "no fence": (no_fence, ("lag", "stall"), 1),
     "what was shown is not handed on": (shown_is_not_handed_on, ("lag", "stall"), 1),
-    "timelines ignored": (blind_to_timelines, ("lag", "promote"), 1),
+    "timelines ignored": (blind_to_timelines, ("lag", "promote"), 3),
     "losses not looked for": (losses_untold, ("lag", "promote"), 1),
     "once a primary, always a primary": (once_a_primary, ("lag", "promote"), 1),
     "one server's position for another's": (mixed_knowledge, ("lag", "promote"), 1),

@@ -127,6 +127,9 @@ class PostgreSQLBackend:
     def lost(self, head: Bookmark, need: Bookmark) -> str | None:
         return position.lost(head, need)
 
+    def as_need(self, at: Bookmark) -> Bookmark:
+        return position.as_need(at)
+
     def hidden(self, connection: Connection, shown: int) -> frozenset[int]:
         return fences.hidden(connection, shown)
 

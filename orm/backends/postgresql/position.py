@@ -23,6 +23,7 @@ __all__ = [
     "COMMITTED",
     "UNSURE",
     "VERSION",
+    "as_need",
     "behind",
     "committed",
     "identify",
@@ -120,8 +121,6 @@ WHERE NOT pg_is_in_recovery()"""
 """No row on a standby, where only a transaction that has read can be committed."""
 
 _FORK: Final = re.compile(r"^\s*(\d+)\s+([0-9A-F]+)/([0-9A-F]+)", re.MULTILINE)
-_KEPT: Final = 16
-"""Timelines that are kept in mind; a bookmark of an earlier one is refused."""
 
 
 def identify(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
@@ -201,6 +200,14 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
         [info[_SEGMENT]] = fetch(dbapi, _SEGMENT_SIZE)
     at = _parsed(flushed) if certain else _end_of_record(_parsed(inserted), info[_SEGMENT])
     return Bookmark(info[_HISTORY], ((str(int(file[:8], 16)), at),))
+
+
+def as_need(at: Bookmark) -> Bookmark:
+    """Its latest timeline alone: whoever has that has those that it came from.
+
+    Else each bookmark would name all of them, more with each failover.
+    """
+    return replace(at, position=((str(_timelines(at)[-1]), latest(at)),))
 
 
 def is_later(at: Bookmark, than: Bookmark) -> bool:
@@ -304,11 +311,9 @@ def _read_forks(connection: Connection, timeline: int) -> dict[int, int]:
         if sqlstate(error) in ("42501", "58P01"):  # insufficient privilege, no such file
             return {}
         raise
-    found = [
-        (int(old), (int(high, 16) << 32) + int(low, 16))
-        for old, high, low in _FORK.findall(content)
-    ]
-    return dict(found[-_KEPT:])
+    return {
+        int(old): (int(high, 16) << 32) + int(low, 16) for old, high, low in _FORK.findall(content)
+    }
 
 
 def _bookmark(connection: Connection, at: dict[int, int], shown: int = 0) -> Bookmark:

@@ -140,6 +140,9 @@ class SQLiteBackend:
     def ending(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
         return hidden
 
+    def as_need(self, at: Bookmark) -> Bookmark:
+        return at
+
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
         return False
 

@@ -68,6 +68,9 @@ class SimulatedBackend:
     def lost(self, head: Bookmark, need: Bookmark) -> str | None:
         return timelines.lost(head, need)
 
+    def as_need(self, at: Bookmark) -> Bookmark:
+        return timelines.as_need(at)
+
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
         return timelines.is_later(at, than)
 
