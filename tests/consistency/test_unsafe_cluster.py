@@ -197,7 +197,12 @@ async def test_an_unsafe_variant_is_caught(
     prepare, trial = CLUSTERS[set_up]
     prepare(cluster)
     patch(monkeypatch)
-    assert (await run(trial, cluster, tmp_path)).violations
+    for attempt in range(3):  # one does, as a rule; what is busy elsewhere decides
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        if (await run(trial, cluster, folder)).violations:
+            return
+    pytest.fail("no trial has caught it")
 
 
 # Scenes --------------------------------------------------------------------------------------
