@@ -1,5 +1,6 @@
 """Work that is cancelled leaves nothing behind on the connection that others use next."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -144,3 +145,19 @@ async def test_a_position_is_not_told_by_a_server_that_ends_the_connection(
                 await connection.run_sync(lambda c: db.cluster.backend.committed(c, wrote=True))
             await connection.invalidate()
         await other.rollback()
+
+
+@pytest.mark.filterwarnings("ignore:The garbage collector:sqlalchemy.exc.SAWarning")
+async def test_a_stream_that_everybody_has_forgotten_is_no_error(
+    postgresql_cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing can be sent any more when its connection is found as garbage."""
+    async with Database(postgresql_cluster.primary.url("asyncpg")) as db:
+        connection = await db.cluster.primary.engine.connect()
+        result = await connection.stream(select(func.generate_series(1, 1000)))
+        await result.fetchone()
+        del connection, result
+        gc.collect()
+        async with db.session() as session:
+            assert await session.scalar(select(literal(1))) == 1
+    assert not [record for record in caplog.records if record.exc_info]

@@ -190,6 +190,27 @@ async def test_a_write_on_a_read_connection_is_an_error(cluster: Cluster, driver
             await session.execute(insert)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"isolation_level": "REPEATABLE READ"},
+        {"execution_options": {"isolation_level": "REPEATABLE READ"}},
+    ],
+    ids=["engine", "execution_options"],
+)
+async def test_what_is_read_is_later_than_what_the_server_was_asked(
+    cluster: Cluster, driver: Any, options: dict[str, Any]
+) -> None:
+    """Else it could be older than its position, whatever writers of the application want."""
+    shown = text("SHOW transaction_isolation").execution_options(route="read")
+    async with (
+        pooled(cluster, driver, shared=True, engine_options=options) as db,
+        db.session() as session,
+    ):
+        assert await session.scalar(shown) == "read committed"
+        assert role(session) == "replica"
+
+
 async def test_a_pooler_that_is_not_named_is_noticed(cluster: Cluster, driver: Any) -> None:
     with pytest.raises(DBAPIError, match="shared=True"):
         async with pooled(cluster, driver):
