@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from sqlalchemy import select
-from sqlalchemy.exc import NotSupportedError
+from sqlalchemy import event, literal, select
+from sqlalchemy.exc import DBAPIError, NotSupportedError
 
 from models import Base, User
 from orm import BookmarkSession, Database
@@ -88,3 +88,14 @@ async def test_a_transaction_is_to_be_tried_again(cluster: Cluster, driver, read
         assert "Try the transaction again" in refused.value.__notes__[-1]
         async with session.begin(read_only=read_only):
             assert await read(session) == ["ada"]
+
+
+async def test_what_fails_for_another_reason_is_sent_once(cluster: Cluster, driver) -> None:
+    async with migrated(cluster, driver, replicas=True) as db:
+        sent: list[str] = []
+        engine = db.cluster.replicas[0].engine.sync_engine
+        event.listen(engine, "before_cursor_execute", lambda _c, _u, sql, *_: sent.append(sql))
+        async with db.session() as session:
+            with pytest.raises(DBAPIError, match="division by zero"):
+                await session.execute(select(literal(1) / 0))
+        assert len(sent) == 1
