@@ -154,18 +154,21 @@ class Units:
 
     # Writing units ---------------------------------------------------------------------------
 
-    async def _begin(self) -> None:
+    async def _block(self, write: Work, gives_up: float) -> None:
         """A block that says that it will write, and at times thinks better of it."""
 
         async def work(id_: str, notes: Notes) -> None:
             async with self._session.begin() as transaction:
-                await self._write(id_, notes)
-                if self._chance.random() < 0.15:
+                await write(id_, notes)
+                if self._chance.random() < gives_up:
                     await transaction.rollback()
                     notes.rolled_back = True
                 notes.committing = not notes.rolled_back
 
         await self._operate("write", work)
+
+    async def _begin(self) -> None:
+        await self._block(self._write, 0.15)
 
     async def _autobegin(self) -> None:
         """A transaction that begins by itself, and with a write."""
@@ -187,16 +190,11 @@ class Units:
     async def _savepoint(self) -> None:
         """A savepoint that is released; then the whole is committed, or rolled back."""
 
-        async def work(id_: str, notes: Notes) -> None:
-            async with self._session.begin() as transaction:
-                async with self._session.begin_nested():
-                    await self._write(id_, notes)
-                if self._chance.random() < 0.4:
-                    await transaction.rollback()
-                    notes.rolled_back = True
-                notes.committing = not notes.rolled_back
+        async def write(id_: str, notes: Notes) -> None:
+            async with self._session.begin_nested():
+                await self._write(id_, notes)
 
-        await self._operate("write", work)
+        await self._block(write, 0.4)
 
     async def _write(self, id_: str, notes: Notes) -> None:
         keys = self._habits.keys
