@@ -24,15 +24,15 @@ nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!orm\.).*")]
 # Internal things that public signatures and docstrings mention.
 nitpick_ignore = [
-    ("py:class", "orm.cluster.Cluster"),
+    ("py:class", "orm.servers.cluster.Cluster"),
     ("py:class", "orm.connection._T"),
-    ("py:class", "orm.replication.replicator.Replicator"),
+    ("py:class", "orm.backends.sqlite.replication.replicator.Replicator"),
     ("py:class", "orm.session.HasCluster"),
     ("py:class", "orm.session.RoutedSession"),
     ("py:class", "orm.testing.postgresql.node.Node"),
-    ("py:class", "orm.server.Server"),
+    ("py:class", "orm.servers.server.Server"),
     ("py:class", "orm.web.fastapi.request_session.<locals>.session"),
-    ("py:obj", "orm.replication"),
+    ("py:obj", "orm.backends.sqlite.replication"),
     ("py:obj", "orm.testing.plugin"),
 ]
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from orm.database import Database
     from orm.exceptions import InvalidBookmark, NotCaughtUp, OrmError, ReadOnlyError, WriteLost
     from orm.model import Base
-    from orm.routing import Reason, Route
+    from orm.routing.decision import Reason, Route
+    from orm.servers.status import ServerStatus
     from orm.session import BookmarkSession
-    from orm.status import ServerStatus
 
 __all__ = [
     "Base",
@@ -50,7 +50,7 @@ __getattr__ = lazy(
         "ReadOnlyError": "orm.exceptions",
         "Reason": "orm.routing",
         "Route": "orm.routing",
-        "ServerStatus": "orm.status",
+        "ServerStatus": "orm.servers.status",
         "WriteLost": "orm.exceptions",
     },
 )

@@ -12,16 +12,16 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from orm.backends import backend_for
-from orm.cluster import Cluster, refuse_autocommit
+from orm.backends.sqlite.replication import Replicator
 from orm.connection import BookmarkConnection
 from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, DatabaseClosed, NotCaughtUp, ReplicaUnavailable
-from orm.replication import Replicator
-from orm.routing import Route
-from orm.server import Server
+from orm.routing.decision import Route
+from orm.servers.cluster import Cluster, refuse_autocommit
+from orm.servers.server import Server
+from orm.servers.status import ServerStatus, ask, known
+from orm.servers.watcher import Watcher
 from orm.session import BookmarkSession
-from orm.status import ServerStatus, ask, known
-from orm.watcher import Watcher
 
 __all__ = ["Database"]
 

@@ -7,7 +7,7 @@
     ├── DatabaseClosed          a Database that is not started yet, or already closed
     ├── ReadOnlyError           a write in a read-only unit, or on a read-only server
     ├── ReplicaUnavailable      a replica answered at start, and could not be opened
-    │   └── ReplicationError    an embedded one cannot be kept (in `orm.replication`)
+    │   └── ReplicationError    an embedded one cannot be kept up to date (of `orm.backends.sqlite`)
     ├── NotCaughtUp             no server could serve the read; says who was how far behind
     ├── MigrationError          a migration that must not be applied, or failed
     └── BookmarkError

@@ -16,12 +16,13 @@ from sqlalchemy.sql import ClauseElement
 
 from orm._greenlet import in_greenlet
 from orm.bookmark import Bookmark
-from orm.cluster import Cluster
 from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, OrmError
-from orm.router import Router
-from orm.routing import Route
-from orm.statements import is_plain_read
+from orm.routing.decision import Route
+from orm.routing.memory import SessionMemory
+from orm.routing.router import Router
+from orm.routing.statements import is_plain_read
+from orm.servers.cluster import Cluster
 
 __all__ = ["BookmarkSession", "RoutedSession"]
 
@@ -278,11 +279,11 @@ class BookmarkSession(AsyncSession):
         if bind is not None or options.get("binds"):
             raise ConfigurationError(_DATABASE_OR_BINDS)
         cluster = database.cluster
-        tracker = cluster.tracker(constraint)
+        memory = SessionMemory.begin(cluster, constraint)
         super().__init__(cluster.writer, **options)
         if not isinstance(self.sync_session, RoutedSession):
             raise ConfigurationError("sync_session_class must be a subclass of RoutedSession")
-        self.sync_session.router = Router(cluster, tracker)
+        self.sync_session.router = Router(cluster, memory)
 
     def begin(self, *, read_only: bool = False) -> AsyncSessionTransaction:
         """Begin a transaction, on the primary.
@@ -313,7 +314,7 @@ class BookmarkSession(AsyncSession):
             OrmError: the session has no `database`.
         """
         router = self._router()
-        at = await self.run_sync(lambda _: router.settle())
+        at = await self.run_sync(lambda _: router.locate())
         return at.encode(router.cluster.keys)
 
     @property

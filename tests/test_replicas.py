@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from models import User
 from orm import Database, NotCaughtUp, Reason, WriteLost
-from orm.replication import Replicator
+from orm.backends.sqlite.replication import Replicator
 from orm.testing import caught_up, paused, replicas
 
 MANY = 300

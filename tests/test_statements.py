@@ -30,7 +30,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 from sqlalchemy.types import String
 
 from models import Post, User
-from orm.statements import is_plain_read
+from orm.routing.statements import is_plain_read
 
 users = User.__table__
 numbers = values(Column("n", Integer), name="numbers").data([(1,)])

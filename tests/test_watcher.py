@@ -10,7 +10,7 @@ from sqlalchemy.pool import Pool
 
 from orm import Bookmark
 from orm.backends import backend_for
-from orm.server import Server
+from orm.servers.server import Server
 
 NEWER, OLDER = Bookmark.at("h", 5), Bookmark.at("h", 3)
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Backend", "FileCopy", "Thing", "backend_for"]
 
-# `orm.backends.quick` does without SQLAlchemy.
+# `orm.backends.sqlite.quick` does without SQLAlchemy.
 __getattr__ = lazy(
     __name__,
     {

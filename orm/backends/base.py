@@ -18,7 +18,7 @@ __all__ = ["Backend", "FileCopy", "Thing", "Write"]
 
 @dataclass(frozen=True, slots=True)
 class FileCopy:
-    """A replica that is kept up to date by copying a database file (`orm.replication`)."""
+    """A replica that the backend itself keeps up to date, by copying a database file."""
 
     source: Path
     replica: Path
@@ -214,7 +214,7 @@ class Backend(Protocol):
         """A lower bound of what any later statement here will see; None if it has no history."""
         ...
 
-    def reach(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
+    def wait_until(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
         """Have a replica wait until it has `need`, in one statement that it answers then.
 
         It need not be certain: `position` is asked after it, and that alone is believed.

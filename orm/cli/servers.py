@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-    from orm.server import Server
+    from orm.servers.server import Server
 
 __all__ = ["replicas_of", "servers"]
 
@@ -44,7 +44,7 @@ async def servers(
 ) -> "AsyncIterator[tuple[Server, list[Server]]]":
     """The primary and its replicas, not asked yet."""
     from orm.backends import backend_for
-    from orm.server import Server
+    from orm.servers.server import Server
 
     backend = backend_for(url)
     primary = Server("primary", "primary", url, backend)

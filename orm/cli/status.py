@@ -14,7 +14,7 @@ from orm.cli.target import target_options
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-    from orm.status import ServerStatus
+    from orm.servers.status import ServerStatus
 
 __all__ = ["status"]
 
@@ -50,7 +50,7 @@ def status(target: Literal["local", "remote"], replicas: Sequence[str], as_json:
 
 
 async def _status(url: "URL", replicas: "Sequence[URL]") -> "list[ServerStatus]":
-    from orm.status import ask
+    from orm.servers.status import ask
 
     async with servers(url, replicas) as (primary, others):
         return await ask(primary, others)
@@ -62,7 +62,7 @@ def _line(server: "ServerStatus") -> str:
     elif server.behind is None:
         state = "has no position yet"
     else:
-        from orm.routing import counted
+        from orm.routing.decision import counted
 
         state = f"{counted(server.behind, server.unit)} behind" if server.behind else "up to date"
         if server.behind and server.seconds is not None:

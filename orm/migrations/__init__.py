@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from orm._lazy import lazy
 
 if TYPE_CHECKING:
-    from orm.migrations.applying import apply
-    from orm.migrations.environment import run
+    from orm.migrations.run.applying import apply
+    from orm.migrations.run.environment import run
     from orm.migrations.target import target_url
 
 __all__ = ["apply", "run", "target_url"]
@@ -27,8 +27,8 @@ __all__ = ["apply", "run", "target_url"]
 __getattr__ = lazy(
     __name__,
     {
-        "apply": "orm.migrations.applying",
-        "run": "orm.migrations.environment",
+        "apply": "orm.migrations.run.applying",
+        "run": "orm.migrations.run.environment",
         "target_url": "orm.migrations.target",
     },
 )

@@ -10,7 +10,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from orm.exceptions import MigrationError, OrmError
-from orm.migrations.revisions import Revision
+from orm.migrations.files.revisions import Revision
 
 __all__ = ["cause_of", "failed", "loading", "where"]
 

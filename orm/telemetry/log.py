@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from orm.database import Database
-from orm.routing import Route
+from orm.routing.decision import Route
 
 __all__ = ["log_routes"]
 

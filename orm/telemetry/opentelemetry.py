@@ -10,7 +10,7 @@ from opentelemetry.trace import TracerProvider
 
 from orm.database import Database
 from orm.exceptions import DatabaseClosed
-from orm.routing import Route
+from orm.routing.decision import Route
 
 __all__ = ["instrument"]
 

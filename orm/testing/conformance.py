@@ -26,7 +26,7 @@ from orm.bookmark import Bookmark
 from orm.database import Database
 from orm.exceptions import MigrationError
 from orm.migrations.connecting import on_a_connection
-from orm.server import Server
+from orm.servers.server import Server
 from orm.testing.control import caught_up, paused
 
 __all__ = ["BackendConformance"]
@@ -84,11 +84,11 @@ class BackendConformance:
                 async with self.paused(db):
                     at = Bookmark.decode(await _written(db, 1))
                     async with asyncio.timeout(5):
-                        await connection.run_sync(backend.reach, at, 0.02)
+                        await connection.run_sync(backend.wait_until, at, 0.02)
                     missed = await connection.run_sync(backend.position)
                     assert missed is not None
                     assert not missed.covers(at)
-                if await connection.run_sync(backend.reach, at, 10):
+                if await connection.run_sync(backend.wait_until, at, 10):
                     reached = await connection.run_sync(backend.position)
                     assert reached is not None
                     assert reached.covers(at), "it has waited for less"

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from orm.backends.sqlite.replication import Replicator
 from orm.database import Database
 from orm.exceptions import ConfigurationError
-from orm.replication import Replicator
-from orm.server import Server
+from orm.servers.server import Server
 
 __all__ = ["Follower", "ReplicaControl", "Standby", "caught_up", "followers", "paused", "replicas"]
 

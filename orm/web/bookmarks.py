@@ -12,7 +12,7 @@ from orm.bookmark import Bookmark
 from orm.constraint import Constraint
 from orm.database import Database
 from orm.exceptions import ConfigurationError
-from orm.routing import Reason
+from orm.routing.decision import Reason
 from orm.session import BookmarkSession
 
 __all__ = ["STATE_KEY", "RequestBookmarks"]

@@ -4,7 +4,7 @@ from typing import Any
 
 from orm.database import Database
 from orm.exceptions import DatabaseClosed
-from orm.status import ServerStatus
+from orm.servers.status import ServerStatus
 from orm.web.asgi import App, Receive, Scope, Send, path_in, send_json
 
 __all__ = ["health", "server_report"]

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from orm import migrations as orm_migrations
 from orm.database import Database
 from orm.exceptions import ConfigurationError, MigrationError
-from orm.migrations import ledger, line, revisions
 from orm.migrations.application import Application
+from orm.migrations.files import line, revisions
+from orm.migrations.ledger import table as ledger
 
 __all__ = ["lifespan"]
 

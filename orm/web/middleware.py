@@ -10,6 +10,7 @@ from orm.bookmark import Bookmark
 from orm.constraint import FIRST_PRIMARY, Constraint
 from orm.database import Database
 from orm.exceptions import ConfigurationError, ForeignBookmark, InvalidBookmark, WriteLost
+from orm.routing.memory import SessionMemory
 from orm.web.asgi import App, Message, Receive, Scope, Send, header_values, send_json
 from orm.web.bookmarks import STATE_KEY, RequestBookmarks
 from orm.web.cookie import BookmarkCookie
@@ -157,7 +158,7 @@ class BookmarkMiddleware:
             try:
                 bookmark = Bookmark.decode(token, cluster.keys)
                 if bookmark.history != cluster.require_open().history:
-                    cluster.tracker(bookmark)  # raises if the database refuses strays
+                    SessionMemory.begin(cluster, bookmark)  # raises if the database refuses strays
                     brought.start = bookmark
                 else:
                     found.append(bookmark)

@@ -15,13 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.sqlite import SQLiteBackend
 from orm.bookmark import Bookmark
-from orm.readers import Readers
-from orm.router import Router
-from orm.server import Server
-from orm.sightings import Sightings
+from orm.routing.locating import Locator
+from orm.routing.placement import ReadPlacement
+from orm.routing.router import Router
+from orm.routing.transaction import Transaction
+from orm.servers.server import Server
 from orm.testing.consistency.trial import Plan, run
 from orm.testing.consistency.units import Habits
-from orm.unit import Unit
 
 # They fail in ways that the product does not.
 pytestmark = pytest.mark.filterwarnings("ignore:The garbage collector:sqlalchemy.exc.SAWarning")
@@ -29,17 +29,19 @@ pytestmark = pytest.mark.filterwarnings("ignore:The garbage collector:sqlalchemy
 Patch = Callable[[pytest.MonkeyPatch], Any]
 
 
-def believed(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
-    """`Readers._may_read` without its questions."""
+def believed(
+    self: ReadPlacement, transaction: Transaction, server: Server, connection: Connection
+) -> bool:
+    """`ReadPlacement._may_read` without its questions."""
     connection.begin()
     cluster = self._cluster
-    self._tracker.reads(server, cluster.backend.incarnation(connection), cluster.lineage)
+    self._memory.reads(server, cluster.backend.incarnation(connection), cluster.epoch)
     return True
 
 
 def no_check(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Server, "covers", lambda *_: True)
-    patch.setattr(Readers, "_may_read", believed)
+    patch.setattr(ReadPlacement, "_may_read", believed)
 
 
 def position_before_commit(patch: pytest.MonkeyPatch) -> None:
@@ -74,7 +76,7 @@ def savepoint_for_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def unknown_is_caught_up(patch: pytest.MonkeyPatch) -> None:
-    right, covers, asked = Readers._may_read, Server.covers, Server.probe_by
+    right, covers, asked = ReadPlacement._may_read, Server.covers, Server.probe_by
 
     async def probe_by(self: Server, ask: Callable[[Connection], Any]) -> Any:
         answer = await asked(self, ask)
@@ -83,47 +85,53 @@ def unknown_is_caught_up(patch: pytest.MonkeyPatch) -> None:
             self.fail(TimeoutError("the answer was lost"))
         return answer
 
-    def may_read(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
+    def may_read(
+        self: ReadPlacement, transaction: Transaction, server: Server, connection: Connection
+    ) -> bool:
         unknown = server.knowledge.at is None
         judge = believed if unknown else right
-        return judge(self, unit, server, connection)
+        return judge(self, transaction, server, connection)
 
     patch.setattr(Server, "probe_by", probe_by)
     patch.setattr(Server, "covers", lambda s, need: s.knowledge.at is None or covers(s, need))
-    patch.setattr(Readers, "_may_read", may_read)
+    patch.setattr(ReadPlacement, "_may_read", may_read)
 
 
 def routed_by_the_statement(patch: pytest.MonkeyPatch) -> None:
     right = Router.reader
 
     def reader(self: Router) -> Connection:
-        unit = self._unit
-        if len(unit.held) < 2:
-            self.settle()
-            unit.connection = self._tracker.unsampled = None
+        transaction = self._transaction
+        if len(transaction.held) < 2:
+            self.locate()
+            transaction.connection = self._memory.unlocated = None
             right(self)
-            if len({connection.engine for connection in unit.held}) < len(unit.held):
-                unit.held[-1].close()  # the same server as before
-                unit.held = unit.held[:-1]
-        unit.connection = unit.held[next(self.cluster.turns) % len(unit.held)]
-        return unit.connection
+            if len({connection.engine for connection in transaction.held}) < len(transaction.held):
+                transaction.held[-1].close()  # the same server as before
+                transaction.held = transaction.held[:-1]
+        transaction.connection = transaction.held[next(self.cluster.turns) % len(transaction.held)]
+        return transaction.connection
 
     patch.setattr(Router, "reader", reader)
 
 
 def incarnations_ignored(patch: pytest.MonkeyPatch) -> None:
-    def may_read(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
-        return server.covers(self._tracker.bookmark) and believed(self, unit, server, connection)
+    def may_read(
+        self: ReadPlacement, transaction: Transaction, server: Server, connection: Connection
+    ) -> bool:
+        return server.covers(self._memory.bookmark) and believed(
+            self, transaction, server, connection
+        )
 
-    patch.setattr(Readers, "_may_read", may_read)
+    patch.setattr(ReadPlacement, "_may_read", may_read)
 
 
 def bookmark_without_reads(patch: pytest.MonkeyPatch) -> None:
-    def settle(self: Sightings, _: Unit) -> Bookmark:
-        self._tracker.unsampled = None
-        return self._tracker.bookmark
+    def locate(self: Locator, _: Transaction) -> Bookmark:
+        self._memory.unlocated = None
+        return self._memory.bookmark
 
-    patch.setattr(Sightings, "settle", settle)
+    patch.setattr(Locator, "locate", locate)
 
 
 VARIANTS: dict[str, tuple[Patch, tuple[str, ...], int, int]] = {

@@ -21,14 +21,14 @@ from orm.backends.postgresql import PostgreSQLBackend, one_trip, position
 from orm.bookmark import Bookmark
 from orm.database import Database
 from orm.exceptions import WriteLost
-from orm.readers import Readers
-from orm.server import Server
+from orm.routing.placement import ReadPlacement
+from orm.routing.transaction import Transaction
+from orm.servers.server import Server
 from orm.testing.consistency.cluster_trial import run
 from orm.testing.consistency.life import Plan
 from orm.testing.consistency.timeline import text as told
 from orm.testing.consistency.units import Habits
 from orm.testing.postgresql import Cluster
-from orm.unit import Unit
 
 Patch = Callable[[pytest.MonkeyPatch], Any]
 
@@ -79,41 +79,45 @@ def commits_wait_for_a_standby(cluster: Cluster) -> None:
 # Variants ------------------------------------------------------------------------------------
 
 
-def believed(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
-    """`Readers._may_read` without its questions."""
+def believed(
+    self: ReadPlacement, transaction: Transaction, server: Server, connection: Connection
+) -> bool:
+    """`ReadPlacement._may_read` without its questions."""
     try:
         connection.begin()
     except DBAPIError as error:
         server.fail(error)
         return False
     cluster = self._cluster
-    self._tracker.reads(server, cluster.backend.incarnation(connection), cluster.lineage)
+    self._memory.reads(server, cluster.backend.incarnation(connection), cluster.epoch)
     return True
 
 
 def no_check(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Server, "covers", lambda *_: True)
-    patch.setattr(Readers, "_may_read", believed)
+    patch.setattr(ReadPlacement, "_may_read", believed)
 
 
 def check_inside_the_snapshot(patch: pytest.MonkeyPatch) -> None:
     """The transaction begins with asking whether the replica has caught up, until it has."""
 
-    def may_read(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
+    def may_read(
+        self: ReadPlacement, transaction: Transaction, server: Server, connection: Connection
+    ) -> bool:
         until = monotonic() + 0.3
         try:
-            if not believed(self, unit, server, connection):
+            if not believed(self, transaction, server, connection):
                 return False
             while monotonic() < until:
                 at = server.ask(connection).at
-                if at is not None and at.covers(self._tracker.bookmark):
+                if at is not None and at.covers(self._memory.bookmark):
                     return True
         except DBAPIError as error:
             server.fail(error)
         return False
 
     patch.setattr(Server, "covers", lambda *_: True)
-    patch.setattr(Readers, "_may_read", may_read)
+    patch.setattr(ReadPlacement, "_may_read", may_read)
 
 
 def flushed_for_asynchronous(patch: pytest.MonkeyPatch) -> None:

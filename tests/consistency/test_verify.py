@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from orm import Database
 from orm.cli import main
-from orm.readers import Readers
+from orm.routing.placement import ReadPlacement
 
 
 def orm(*arguments: str) -> Result:
@@ -51,9 +51,9 @@ async def test_verify_answers_programs(checkout: Path) -> None:
 
 async def test_verify_finds_what_is_broken(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        Readers, "_may_read", lambda self, unit, server, connection: bool(connection.begin())
+        ReadPlacement, "_may_read", lambda self, unit, server, connection: bool(connection.begin())
     )
-    monkeypatch.setattr("orm.server.Server.covers", lambda *_: True)
+    monkeypatch.setattr("orm.servers.server.Server.covers", lambda *_: True)
     result = await asyncio.to_thread(orm, "verify", "--local", "--duration", "2")
     assert result.exit_code == 1, result.output
     assert "BROKEN" in result.output

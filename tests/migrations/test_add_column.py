@@ -4,7 +4,7 @@ import pytest
 from alembic.util import CommandError
 from sqlalchemy import NullPool, create_engine
 
-from orm.migrations.new_columns import refuse_files_without_values
+from orm.backends.sqlite.new_columns import refuse_files_without_values
 from tests.migrations.support import ENGINES, Project
 
 BATCH = "with op.batch_alter_table('users'{}) as batch: batch.add_column({})"

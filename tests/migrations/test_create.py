@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orm.migrations.alone import alone
+from orm.migrations.files.alone import alone
 from tests.migrations.support import ENGINES, Project
 
 ORM = "from orm.cli import main; main()"

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from orm.exceptions import MigrationError
-from orm.migrations.revisions import read
+from orm.migrations.files.revisions import read
 from tests.migrations.support import COMMAND_LINES, ENGINES, Project
 
 pytestmark = ENGINES

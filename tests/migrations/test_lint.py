@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from orm.backends.squawk import lint
+from orm.backends.postgresql.squawk import lint
 
 
 def test_a_lock_is_told() -> None:

@@ -104,7 +104,7 @@ async def test_the_primary_is_waited_for_until_it_shows_what_a_replica_has_shown
 async def test_a_primary_that_does_not_show_it_is_not_read_from(
     cluster: Cluster, driver: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orm.sightings._FENCE", 0.1)  # a commit may hang for ever
+    monkeypatch.setattr("orm.routing.locating._FENCE", 0.1)  # a commit may hang for ever
     async with (
         database(cluster, driver) as db,
         db.session() as session,

@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from orm.replication import Replicator
+from orm.backends.sqlite.replication import Replicator
 
 
 def replicate(source: Path, replica: Path, rebuild: str) -> None:

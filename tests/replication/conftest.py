@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orm.replication import Replicator
+from orm.backends.sqlite.replication import Replicator
 from tests.replication.support import Child, Landings, Ledger, Replicate
 
 

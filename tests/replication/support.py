@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from orm.replication import Replicator
+from orm.backends.sqlite.replication import Replicator
 
 PATIENCE = 20.0
 

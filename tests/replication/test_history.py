@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orm.replication import incarnation
+from orm.backends.sqlite.replication import incarnation
 from tests.replication.support import Ledger, Replicate, connect, look
 
 

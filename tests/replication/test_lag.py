@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orm.replication import Replicator, remarks
+from orm.backends.sqlite.replication import Replicator, remarks
 from tests.replication.support import Ledger, Replicate, eventually, holds_a_snapshot, look
 
 

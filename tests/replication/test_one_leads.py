@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orm.replication import ReplicationError, Replicator, incarnation
+from orm.backends.sqlite.replication import ReplicationError, Replicator, incarnation
 from tests.replication.support import Child, Ledger, Replicate, eventually, look
 
 Spawn = Callable[..., Child]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orm.replication.pace import Pace
-from orm.replication.source import Source
+from orm.backends.sqlite.replication.pace import Pace
+from orm.backends.sqlite.replication.source import Source
 from tests.replication.support import Child, Ledger, Replicate, balance, connect, eventually, look
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from orm.backends.sqlite.replication import ReplicationError, Replicator, incarnation, target
 from orm.exceptions import OrmError
-from orm.replication import ReplicationError, Replicator, incarnation, target
 from tests.replication.support import (
     Ledger,
     Replicate,
@@ -185,7 +185,7 @@ def test_a_replica_is_not_its_source(ledger: Ledger, tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from orm.replication import ReplicationError, Replicator
+from orm.backends.sqlite.replication import ReplicationError, Replicator
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
 try:
     Replicator(Path(sys.argv[1]), Path(sys.argv[2])).start()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orm.replication import Replicator, incarnation, remarks
+from orm.backends.sqlite.replication import Replicator, incarnation, remarks
 from tests.replication.support import (
     Ledger,
     Replicate,

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
+from orm.routing.memory import SessionMemory
 from orm.testing.consistency.timeline import text
 from orm.testing.consistency.units import Habits
 from orm.testing.simulation import FAULTS, Plan, Strike, run, smallest
-from orm.tracker import Tracker
 from tests.simulation.test_unsafe import VARIANTS, trial
 
 
@@ -57,7 +57,7 @@ def test_sessions_keep_their_promises_in_any_plan(plan: Plan) -> None:
 def test_a_violation_shrinks_to_a_plan_that_a_person_can_follow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Tracker, "saw", lambda self, _: setattr(self, "unsampled", None))
+    monkeypatch.setattr(SessionMemory, "saw", lambda self, _: setattr(self, "unlocated", None))
     small = find(
         st.builds(
             Plan,

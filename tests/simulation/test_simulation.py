@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from orm.server import Server
+from orm.servers.server import Server
 from orm.testing.consistency.timeline import text
 from orm.testing.consistency.units import Habits
 from orm.testing.simulation import Plan, plan, run, smallest
@@ -61,7 +61,9 @@ def test_long_runs_have_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert good.exit_code == 0, good.output
     assert "no violation" in good.output
     monkeypatch.setattr(Server, "covers", lambda *_: True)
-    monkeypatch.setattr("orm.readers.Readers._may_read", lambda _r, _u, _s, c: bool(c.begin()))
+    monkeypatch.setattr(
+        "orm.routing.placement.ReadPlacement._may_read", lambda _r, _u, _s, c: bool(c.begin())
+    )
     bad = CliRunner().invoke(
         main, ["--seed", "5", "--only", "lag", "--shrink", "--output", str(tmp_path)]
     )
@@ -72,7 +74,9 @@ def test_long_runs_have_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_trial_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Server, "covers", lambda *_: True)
-    monkeypatch.setattr("orm.readers.Readers._may_read", lambda _r, _u, _s, c: bool(c.begin()))
+    monkeypatch.setattr(
+        "orm.routing.placement.ReadPlacement._may_read", lambda _r, _u, _s, c: bool(c.begin())
+    )
     trial = Plan(seed="1", operations=400, faults=("lag", "pause"), habits=Habits(cancels=0.05))
     small = smallest(trial)
     assert small.operations < 200

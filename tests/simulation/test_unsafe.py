@@ -12,48 +12,52 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from orm.bookmark import Bookmark
-from orm.readers import Readers
-from orm.router import Router
-from orm.routing import Route
-from orm.server import Knowledge, Server
-from orm.sightings import Sightings
+from orm.routing.decision import Route
+from orm.routing.locating import Locator
+from orm.routing.placement import ReadPlacement
+from orm.routing.router import Router
+from orm.routing.transaction import Transaction
+from orm.servers.server import Knowledge, Server
 from orm.testing.consistency.units import Habits
 from orm.testing.simulation import Plan, run
 from orm.testing.simulation.backend import SimulatedBackend, bookmark_of
 from orm.testing.simulation.link import Link, link_of
-from orm.unit import Unit
 
 Patch = Callable[[pytest.MonkeyPatch], Any]
 
 
-def believed(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
-    """`Readers._may_read` without its questions."""
+def believed(
+    self: ReadPlacement, transaction: Transaction, server: Server, connection: Connection
+) -> bool:
+    """`ReadPlacement._may_read` without its questions."""
     try:
         connection.begin()
     except DBAPIError:
         return False
     cluster = self._cluster
-    self._tracker.reads(server, cluster.backend.incarnation(connection), cluster.lineage)
+    self._memory.reads(server, cluster.backend.incarnation(connection), cluster.epoch)
     return True
 
 
 def no_check(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Server, "covers", lambda *_: True)
-    patch.setattr(Readers, "_may_read", believed)
+    patch.setattr(ReadPlacement, "_may_read", believed)
 
 
 def check_inside_the_snapshot(patch: pytest.MonkeyPatch) -> None:
-    def may_read(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
+    def may_read(
+        self: ReadPlacement, transaction: Transaction, server: Server, connection: Connection
+    ) -> bool:
         try:
-            if not believed(self, unit, server, connection):
+            if not believed(self, transaction, server, connection):
                 return False
             known = server.ask(connection)
         except DBAPIError:
             return False
-        return known.at is not None and known.at.covers(self._tracker.bookmark)
+        return known.at is not None and known.at.covers(self._memory.bookmark)
 
     patch.setattr(Server, "covers", lambda *_: True)
-    patch.setattr(Readers, "_may_read", may_read)
+    patch.setattr(ReadPlacement, "_may_read", may_read)
 
 
 def lower_bound_for_upper(patch: pytest.MonkeyPatch) -> None:
@@ -93,15 +97,17 @@ def savepoint_for_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def unknown_is_caught_up(patch: pytest.MonkeyPatch) -> None:
-    right, covers = Readers._may_read, Server.covers
+    right, covers = ReadPlacement._may_read, Server.covers
 
-    def may_read(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
+    def may_read(
+        self: ReadPlacement, transaction: Transaction, server: Server, connection: Connection
+    ) -> bool:
         unknown = server.knowledge.at is None
         judge = believed if unknown else right
-        return judge(self, unit, server, connection)
+        return judge(self, transaction, server, connection)
 
     patch.setattr(Server, "covers", lambda s, need: s.knowledge.at is None or covers(s, need))
-    patch.setattr(Readers, "_may_read", may_read)
+    patch.setattr(ReadPlacement, "_may_read", may_read)
 
 
 def failure_is_forgiven(patch: pytest.MonkeyPatch) -> None:
@@ -121,43 +127,47 @@ def routed_by_the_statement(patch: pytest.MonkeyPatch) -> None:
     right = Router.reader
 
     def reader(self: Router) -> Connection:
-        unit = self._unit
-        if len(unit.held) < 2:
-            self.settle()
-            unit.connection = self._tracker.unsampled = None
+        transaction = self._transaction
+        if len(transaction.held) < 2:
+            self.locate()
+            transaction.connection = self._memory.unlocated = None
             right(self)
-            if len({connection.engine for connection in unit.held}) < len(unit.held):
-                unit.held[-1].close()  # the same server as before
-                unit.held = unit.held[:-1]
-        unit.connection = unit.held[next(self.cluster.turns) % len(unit.held)]
-        return unit.connection
+            if len({connection.engine for connection in transaction.held}) < len(transaction.held):
+                transaction.held[-1].close()  # the same server as before
+                transaction.held = transaction.held[:-1]
+        transaction.connection = transaction.held[next(self.cluster.turns) % len(transaction.held)]
+        return transaction.connection
 
     patch.setattr(Router, "reader", reader)
 
 
 def incarnations_ignored(patch: pytest.MonkeyPatch) -> None:
-    def may_read(self: Readers, unit: Unit, server: Server, connection: Connection) -> bool:
-        return server.covers(self._tracker.bookmark) and believed(self, unit, server, connection)
+    def may_read(
+        self: ReadPlacement, transaction: Transaction, server: Server, connection: Connection
+    ) -> bool:
+        return server.covers(self._memory.bookmark) and believed(
+            self, transaction, server, connection
+        )
 
-    patch.setattr(Readers, "_may_read", may_read)
+    patch.setattr(ReadPlacement, "_may_read", may_read)
 
 
 def bookmark_without_reads(patch: pytest.MonkeyPatch) -> None:
-    def settle(self: Sightings, _: Unit) -> Bookmark:
-        self._tracker.unsampled = None
-        return self._tracker.bookmark
+    def locate(self: Locator, _: Transaction) -> Bookmark:
+        self._memory.unlocated = None
+        return self._memory.bookmark
 
-    patch.setattr(Sightings, "settle", settle)
+    patch.setattr(Locator, "locate", locate)
 
 
 def moved_without_sampling(patch: pytest.MonkeyPatch) -> None:
-    right = Readers.open
+    right = ReadPlacement.open
 
-    def open_(self: Readers, unit: Unit) -> tuple[Connection, Route]:
-        self._tracker.unsampled = None
-        return right(self, unit)
+    def open_(self: ReadPlacement, transaction: Transaction) -> tuple[Connection, Route]:
+        self._memory.unlocated = None
+        return right(self, transaction)
 
-    patch.setattr(Readers, "open", open_)
+    patch.setattr(ReadPlacement, "open", open_)
 
 
 def merge_takes_the_last(patch: pytest.MonkeyPatch) -> None:
@@ -176,7 +186,7 @@ def losses_untold(patch: pytest.MonkeyPatch) -> None:
 
 
 def once_a_primary(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Sightings, "is_primary", lambda *_: True)
+    patch.setattr(Locator, "is_primary", lambda *_: True)
 
 
 def mixed_knowledge(patch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from orm import Bookmark, Database, Reason
 from orm._greenlet import await_
-from orm.server import Server
+from orm.servers.server import Server
 from orm.testing.consistency.tables import registers
 from orm.testing.simulation.backend import SimulatedBackend, bookmark_of
 from orm.testing.simulation.link import link_of
@@ -62,7 +62,7 @@ class Waiting:
         self.until = 0.0
         self.can = True
         self.says_at_once = False
-        patch.setattr(SimulatedBackend, "reach", self._reach)
+        patch.setattr(SimulatedBackend, "wait_until", self._reach)
 
     def _reach(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
         machine = link_of(connection)._machine

@@ -16,7 +16,7 @@ from orm.backends.postgresql.driver import renew, sqlstate
 from orm.backends.postgresql.explain import explain
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
-from orm.backends.squawk import lint
+from orm.backends.postgresql.squawk import lint
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError
 
@@ -112,8 +112,8 @@ class PostgreSQLBackend:
     def position(self, connection: Connection) -> Bookmark | None:
         return position.position(connection)
 
-    def reach(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
-        return waiting.reach(connection, need, seconds)
+    def wait_until(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
+        return waiting.wait_until(connection, need, seconds)
 
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.seen(connection)

@@ -9,7 +9,7 @@ from orm.backends.postgresql.driver import tell
 from orm.backends.postgresql.position import VERSION, is_standby, latest, lsn
 from orm.bookmark import Bookmark
 
-__all__ = ["reach"]
+__all__ = ["wait_until"]
 
 _SINCE: Final = 190000
 
@@ -17,7 +17,7 @@ _SINCE: Final = 190000
 _WAIT: Final = "WAIT FOR LSN '{}' WITH (MODE 'standby_replay', TIMEOUT '{}ms', NO_THROW)"
 
 
-def reach(connection: Connection, need: Bookmark, seconds: float) -> bool:
+def wait_until(connection: Connection, need: Bookmark, seconds: float) -> bool:
     """Have a standby wait; False at once where it cannot.
 
     Args:

@@ -116,7 +116,7 @@ class SQLiteBackend:
     def position(self, connection: Connection) -> Bookmark | None:
         return position.position(connection)
 
-    def reach(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
+    def wait_until(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
         return False
 
     def seen(self, connection: Connection) -> Bookmark | None:

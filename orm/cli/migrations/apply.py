@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from orm.migrations.application import Application
-    from orm.migrations.review import Reviewed
-    from orm.migrations.revisions import Revision
+    from orm.migrations.compare.review import Reviewed
+    from orm.migrations.files.revisions import Revision
 
 __all__ = ["apply"]
 
@@ -63,8 +63,8 @@ def apply(
     """
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.line import refuse
-        from orm.migrations.state import look
+        from orm.migrations.files.line import refuse
+        from orm.migrations.ledger.state import look
         from orm.migrations.target import target_url
 
         application = Application.at()
@@ -73,7 +73,7 @@ def apply(
         refuse(state.findings)
         pending = state.pending(to)
         if dry_run:
-            from orm.migrations.applying import script_of
+            from orm.migrations.run.applying import script_of
 
             sql = script_of(application, url, state.at, pending)
             reviewed = _reviewed(application, url, state.at, pending)
@@ -82,7 +82,7 @@ def apply(
         done: list[Revision] = []
         points: list[str] = []
         if pending:
-            from orm.migrations.applying import apply_now  # and with it Alembic
+            from orm.migrations.run.applying import apply_now  # and with it Alembic
 
             # A review runs the revisions once more, which is not worth it where it is not asked.
             reviewed = _reviewed(application, url, state.at, pending) if target == "remote" else []
@@ -115,7 +115,7 @@ def apply(
 def _reviewed(
     application: "Application", url: "URL", at: str | None, pending: "Sequence[Revision]"
 ) -> "list[Reviewed]":
-    from orm.migrations.review import review
+    from orm.migrations.compare.review import review
 
     return review(application, url, at, pending)
 

@@ -22,8 +22,8 @@ def baseline(revision: str, target: Target, reason: str, yes: bool, as_json: boo
     For a database that has their schema already.
     """
     with explained():
-        from orm.migrations import adopting
         from orm.migrations.application import Application
+        from orm.migrations.ledger import adopting
         from orm.migrations.target import target_url
 
         application = Application.at()

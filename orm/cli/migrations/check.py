@@ -26,7 +26,7 @@ def check(local: bool, remote: bool, as_json: bool) -> None:
         raise click.UsageError("give at most one of --local and --remote")
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.checking import check_database, check_files, remarks
+        from orm.migrations.compare.checking import check_database, check_files, remarks
 
         application = Application.at()
         found = check_files(application)

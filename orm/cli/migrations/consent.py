@@ -10,8 +10,8 @@ from orm.cli.migrations.common import Target, ask, shown
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-    from orm.migrations.review import Reviewed
-    from orm.migrations.revisions import Revision
+    from orm.migrations.compare.review import Reviewed
+    from orm.migrations.files.revisions import Revision
 
 __all__ = ["consent"]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from alembic.operations import MigrateOperation
     from sqlalchemy import Dialect
 
-    from orm.migrations.renames import Rename
+    from orm.migrations.compare.renames import Rename
 
 __all__ = ["create"]
 
@@ -41,8 +41,8 @@ def create(name: str, empty: bool, asked: Sequence[str], no_rename: bool, as_jso
         raise click.UsageError("--empty writes nothing that could be renamed")
 
     with explained():
-        from orm.migrations import create as creation
         from orm.migrations.application import Application
+        from orm.migrations.compare import writing as creation
 
         choose = None if empty else partial(_choose, asked=asked, no_rename=no_rename)
         made = creation.create(Application.at(), name, choose=choose)
@@ -64,7 +64,7 @@ def _choose(
     no_rename: bool,
 ) -> "list[Rename]":
     """What of it are renames: those that were asked for, then those that somebody says yes to."""
-    from orm.migrations.renames import probable, requested
+    from orm.migrations.compare.renames import probable, requested
 
     chosen = requested(asked, operations, dialect)
     if no_rename:

@@ -9,7 +9,7 @@ from orm.cli.migrations.common import Target, explained
 from orm.cli.target import target_options
 
 if TYPE_CHECKING:
-    from orm.migrations.state import State
+    from orm.migrations.ledger.state import State
 
 __all__ = ["list_"]
 
@@ -24,7 +24,7 @@ def list_(target: Target, as_json: bool) -> None:
     """
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.state import look
+        from orm.migrations.ledger.state import look
 
         state = look(Application.at(), target)
     rows = _rows(state)

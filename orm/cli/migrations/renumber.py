@@ -22,7 +22,7 @@ def renumber(target: Target, dry_run: bool, as_json: bool) -> None:
     """
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.renumbering import carry_out, plan
+        from orm.migrations.files.renumbering import carry_out, plan
 
         application = Application.at()
         changes = plan(application, target)

@@ -23,8 +23,8 @@ def repair(revisions: Sequence[str], target: Target, reason: str, yes: bool, as_
     It also makes Alembic's own table what the ledger says. No schema is changed.
     """
     with explained():
-        from orm.migrations import adopting
         from orm.migrations.application import Application
+        from orm.migrations.ledger import adopting
         from orm.migrations.target import target_url
 
         application = Application.at()

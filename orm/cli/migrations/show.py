@@ -28,7 +28,7 @@ def show(revision: str, dialects: Sequence[str], as_json: bool) -> None:
     """
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.showing import sql_of
+        from orm.migrations.compare.showing import sql_of
         from orm.migrations.target import target_url
 
         application = Application.at()

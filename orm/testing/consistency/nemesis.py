@@ -15,8 +15,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from orm.backends.sqlite.replication import incarnation
 from orm.database import Database
-from orm.replication import incarnation
 from orm.testing.control import ReplicaControl, replicas
 
 __all__ = ["FAULTS", "Nemesis"]

@@ -47,7 +47,7 @@ class SimulatedBackend:
     def position(self, connection: Connection) -> Bookmark | None:
         return _where(connection, "position")
 
-    def reach(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
+    def wait_until(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
         return False
 
     def seen(self, connection: Connection) -> Bookmark | None:

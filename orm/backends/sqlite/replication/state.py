@@ -1,0 +1,130 @@
+"""What a replicator's callers and its thread tell each other."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from orm.backends.sqlite.replication.errors import GivenUpError, ReplicationError
+
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class State:
+    """Wishes in one direction, news in the other.
+
+    Plain attributes may be read without the lock; whoever changes one that a wait depends on
+    does so with it, and notifies.
+    """
+
+    def __init__(self) -> None:
+        """Begin unpaused, without lag, with no news."""
+        self.changed = threading.Condition(threading.Lock())
+        self.stopping = False
+        self.paused = False
+        self.lag = 0.0
+        self.woken = False
+        self.damaged: str | None = None
+        self.ready = False
+        """Whether there is a replica that can be read."""
+        self.leading = False
+        self.error: BaseException | None = None
+        self.landing: threading.Thread | None = None
+        """The thread, while it is where the replica's files may change."""
+
+    def begin(self) -> None:
+        """Forget the news of an earlier life; what was wished for stays."""
+        self.stopping = self.ready = self.woken = False
+        self.damaged = self.error = None
+
+    def answered(self) -> bool:
+        """Whether a start has succeeded, or failed."""
+        return self.ready or self.stopping or self.error is not None
+
+    def set(
+        self,
+        *,
+        stopping: bool | None = None,
+        paused: bool | None = None,
+        lag: float | None = None,
+        damaged: str | None = None,
+        ready: bool | None = None,
+    ) -> None:
+        """Change what is named, and let every wait look again."""
+        with self.changed:
+            self.stopping = self.stopping if stopping is None else stopping
+            self.paused = self.paused if paused is None else paused
+            self.lag = self.lag if lag is None else lag
+            self.damaged = self.damaged if damaged is None else damaged
+            self.ready = self.ready if ready is None else ready
+            self.changed.notify_all()
+
+    def wake(self) -> None:
+        """There is something new to copy."""
+        # The thread takes the flag down before it looks, so one that is still up will do.
+        if not self.woken:
+            with self.changed:
+                self.woken = True
+                self.changed.notify_all()
+
+    def take_damaged(self) -> str | None:
+        """The incarnation that a reader found damaged; told once."""
+        with self.changed:
+            damaged, self.damaged = self.damaged, None
+            return damaged
+
+    def fail(self, error: BaseException) -> None:
+        """The last pass did not work."""
+        with self.changed:
+            self.error = error
+            self.changed.notify_all()
+
+    def wait(self, seconds: float | None, until: Callable[[], bool]) -> bool:
+        """Wait until something is so.
+
+        Returns:
+            Whether it is.
+        """
+        with self.changed:
+            return self.changed.wait_for(until, seconds)
+
+    def wait_lag(self, seconds: float) -> None:
+        """Wait for a part of the lag, unless it changes or nothing shall land any more."""
+        lag = self.lag
+        self.wait(seconds, lambda: self.stopping or self.paused or self.lag != lag)
+
+    @contextmanager
+    def may_land(self) -> Iterator[None]:
+        """Around all that changes the replica's files.
+
+        Raises:
+            GivenUpError: It must not change now.
+        """
+        with self.changed:
+            self.go_on()
+            self.landing = threading.current_thread()
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.landing = None
+                self.changed.notify_all()
+
+    def go_on(self) -> None:
+        """Raise `GivenUpError` when the replica must not change any more."""
+        if self.stopping or self.paused:
+            raise GivenUpError
+
+    def progress(self, status: int, remaining: int, total: int) -> None:
+        """Called by SQLite's backup after each step; to raise here undoes the whole backup.
+
+        Raises:
+            GivenUpError: It must not land.
+            ReplicationError: Somebody else holds the file.
+        """
+        if status & 0xFF in _LOCKED:  # sqlite3 would try again, without end
+            raise ReplicationError(
+                "another program locks the replica: nobody but the replicator may write to it"
+            )
+        if status != sqlite3.SQLITE_DONE:
+            self.go_on()

@@ -1,0 +1,77 @@
+"""``check``: whether models, revisions and a database say the same."""
+
+from orm.backends import backend_for
+from orm.migrations.application import Application
+from orm.migrations.compare.differences import Difference, drift, of_models, without_index
+from orm.migrations.compare.scratch import shadow
+from orm.migrations.compare.showing import sql_of
+from orm.migrations.connecting import on_a_connection
+from orm.migrations.files.line import Finding, findings_in_files
+from orm.migrations.files.revisions import read
+from orm.migrations.ledger import table as ledger
+from orm.migrations.ledger.state import look
+from orm.migrations.target import target_url
+
+__all__ = ["check_database", "check_files", "remarks"]
+
+
+def check_files(application: Application) -> list[Finding | Difference]:
+    """Whatever is wrong with the revisions, without any database.
+
+    They are one line of history; they make what the models say; every foreign key has an index.
+
+    Raises:
+        MigrationError: a revision cannot be loaded, or fails; names its file and line.
+    """
+    files = read(application.versions)
+    if broken := findings_in_files(files):
+        return list(broken)  # they cannot be replayed
+    with shadow(application, files[-1].id if files else None) as made:
+        return [*of_models(made), *without_index(made.connection, made.metadata)]
+
+
+def check_database(application: Application, target: str) -> list[Finding | Difference]:
+    """Whatever a database does not have in common with the revisions applied to it.
+
+    The files are what was applied; nothing was changed by hand since. Nothing is written.
+
+    Args:
+        application: whose revisions.
+        target: ``"local"`` or ``"remote"``.
+
+    Raises:
+        MigrationError: a revision cannot be loaded, or fails; names its file and line. Or the
+            database cannot be read.
+    """
+    state = look(application, target)
+    url = target_url(target, application.pyproject)
+    if state.findings:
+        return list(state.findings)  # there is nothing to compare the database with
+    backend = backend_for(url)
+    if backend.is_absent(url):
+        return []
+    found = on_a_connection(backend.reader_engine(url), backend.definitions, url=url)
+    with shadow(application, state.at, url=url) as made:
+        wanted = backend.definitions(made.connection)
+    ours = backend.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
+    return list(drift(wanted, found, ours))
+
+
+def remarks(application: Application, target: str) -> list[str]:
+    """What a linter says to what is pending; none of it is wrong for certain.
+
+    Args:
+        application: whose revisions.
+        target: ``"local"`` or ``"remote"``: the database for whose engine they are looked at.
+
+    Raises:
+        MigrationError: a revision cannot be loaded, or written as a script.
+    """
+    url = target_url(target, application.pyproject)
+    said: list[str] = []
+    for file in look(application, target).pending():
+        found = backend_for(url).lint(sql_of(application, file.id, url.get_backend_name()))
+        if found is None:
+            return ["the SQL was not linted: for that, pip install 'bookmark-orm[lint]'"]
+        said += [f"{file.name}: {sentence}" for sentence in found]
+    return said

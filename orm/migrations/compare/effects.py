@@ -1,0 +1,289 @@
+"""What operations do to rows that are there, and to a program that runs beside the migration."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from alembic.operations.ops import (
+    AddColumnOp,
+    AddConstraintOp,
+    AlterColumnOp,
+    CreateForeignKeyOp,
+    CreateIndexOp,
+    CreateTableOp,
+    DropColumnOp,
+    DropTableOp,
+    ExecuteSQLOp,
+    MigrateOperation,
+    ModifyTableOps,
+    RenameTableOp,
+)
+from sqlalchemy import Delete, TextClause
+
+from orm.migrations.compare.recorder import Recorded
+from orm.migrations.compare.schema import Column, Schema
+
+__all__ = ["Effect", "Kind", "Tables", "flat"]
+
+Kind = Literal[
+    "drop_table",
+    "drop_column",
+    "type",
+    "not_null",
+    "required_column",
+    "changing_default",
+    "rename",
+    "delete",
+    "constraint",
+    "index",
+    "unknown",
+]
+
+LOSING: Final[frozenset[Kind]] = frozenset(
+    {"drop_table", "drop_column", "type", "delete", "unknown"}
+)
+"""Rows, or what is in them, cannot be had back afterwards, or that is not known."""
+
+_EMPTIES: Final = re.compile(
+    r"\s*(DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+[\"`]?(\w+)", re.IGNORECASE
+)
+_CONSTANT: Final = re.compile(r"[-+]?[\d.]+|'(?:[^']|'')*'|NULL|TRUE|FALSE", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Something that somebody should know before it happens.
+
+    Attributes:
+        kind: for programs.
+        table: the table, by the name that it has before all of it; empty if that is not known.
+        column: the column, likewise; None if it is about the whole table.
+        message: a sentence.
+    """
+
+    kind: Kind
+    table: str
+    column: str | None
+    message: str
+
+    @property
+    def loses_data(self) -> bool:
+        """Whether there is no way back to what was there."""
+        return self.kind in LOSING
+
+
+def flat(operations: Iterable[MigrateOperation], *, batch: bool = False) -> Iterator[Recorded]:
+    """What autogenerate found, as a revision would do it."""
+    for operation in operations:
+        if isinstance(operation, ModifyTableOps):
+            yield from flat(operation.ops, batch=True)
+        else:
+            yield Recorded(operation, batch)
+
+
+@dataclass
+class Tables:
+    """Tables with rows, by the names that they had and those that they have after some operations.
+
+    Attributes:
+        before: as they were; what is made since holds no rows that could be lost.
+    """
+
+    before: Schema
+    tables: dict[str, str] = field(init=False)
+    """Of each one that is still there, the name it had, by the one it has."""
+    columns: dict[tuple[str, str], str] = field(init=False)
+    """Of each column likewise, by the name that its table had, and the one it has."""
+
+    def __post_init__(self) -> None:
+        self.tables = {table: table for table in self.before}
+        self.columns = {
+            (table, column): column for table, columns in self.before.items() for column in columns
+        }
+
+    def affected_by(self, records: Iterable[Recorded], after: Schema | None = None) -> list[Effect]:
+        """What operations would do to them; they are taken to be done then.
+
+        Args:
+            records: the operations.
+            after: what they leave, if that is known: then also what vanishes by statements that
+                Alembic does not see through is found.
+        """
+        found = [effect for record in records for effect in _of(record, self)]
+        if after is not None:
+            found.extend(_vanished(self, after))
+        return found
+
+    def column(self, operation: AlterColumnOp | DropColumnOp) -> tuple[str, str, Column] | None:
+        """The column of an operation, as it was before; None if it was not there."""
+        table = self.tables.get(_table(operation))
+        if table is None or (table, operation.column_name) not in self.columns:
+            return None
+        column = self.columns[table, operation.column_name]
+        return table, column, self.before[table][column]
+
+
+def _table(operation: MigrateOperation) -> str:
+    """The name of an operation's table, with that of its schema if it has one."""
+    table = getattr(operation, "table_name", None) or getattr(operation, "source_table", None)
+    within = getattr(operation, "schema", None) or getattr(operation, "source_schema", None)
+    return f"{within}.{table}" if within else str(table)
+
+
+def _of(record: Recorded, tables: Tables) -> Iterator[Effect]:
+    operation = record.operation
+    match operation:
+        case ExecuteSQLOp():
+            yield from _statement(operation, tables)
+        case AlterColumnOp():
+            yield from _altered(operation, tables)
+        case DropColumnOp():
+            if (was := tables.column(operation)) is not None:
+                table, column, _ = was
+                del tables.columns[table, operation.column_name]
+                yield Effect(
+                    "drop_column", table, column, f"drops {table}.{column} and all that is in it"
+                )
+        case CreateTableOp():
+            pass
+        case _ if (of_before := tables.tables.get(_table(operation))) is not None:
+            yield from _of_table(record, of_before, tables)
+
+
+def _of_table(record: Recorded, table: str, tables: Tables) -> Iterator[Effect]:
+    operation = record.operation
+    match operation:
+        case DropTableOp():
+            del tables.tables[_table(operation)]
+            yield Effect("drop_table", table, None, f"drops {table} with all its rows")
+        case RenameTableOp(new_table_name=new):
+            del tables.tables[_table(operation)]
+            tables.tables[f"{operation.schema}.{new}" if operation.schema else new] = table
+            yield Effect(
+                "rename",
+                table,
+                None,
+                f"renames {table} to {new}: a program that still asks for {table} fails. To change "
+                "over without a stop, add the new one, fill both, and drop the old one later",
+            )
+        case AddColumnOp(column=column):
+            if _is_required(operation):
+                yield Effect(
+                    "required_column",
+                    table,
+                    column.name,
+                    f"adds {table}.{column.name} NOT NULL without a default: rows that are there "
+                    "have no value for it, so it fails if there are any. Give it a "
+                    "server_default, or add it with NULL allowed, fill it, and set NOT NULL then",
+                )
+            elif not record.batch and _changes(operation):
+                yield Effect(
+                    "changing_default",
+                    table,
+                    column.name,
+                    f"adds {table}.{column.name} with a default that is not a constant: SQLite "
+                    "refuses it for a table with rows. Add it inside of op.batch_alter_table, "
+                    "which rebuilds the table",
+                )
+        case AddConstraintOp():
+            kind = "foreign key" if isinstance(operation, CreateForeignKeyOp) else "constraint"
+            yield Effect(
+                "constraint",
+                table,
+                None,
+                f"adds a {kind} to {table}: it fails if a row does not comply, and locks the table "
+                "while every row is looked at",
+            )
+        case CreateIndexOp(kw=options) if not options.get("postgresql_concurrently"):
+            yield Effect(
+                "index",
+                table,
+                None,
+                f"creates an index on {table}: nobody can write to it meanwhile. PostgreSQL can do "
+                "without that lock, by postgresql_concurrently=True in an autocommit_block",
+            )
+
+
+def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
+    if (was := tables.column(operation)) is None:
+        return
+    table, column, before = was
+    where = f"{table}.{column}"
+    if operation.modify_nullable is False and before.nullable:
+        yield Effect(
+            "not_null",
+            table,
+            column,
+            f"makes {where} NOT NULL: it fails if a row has none, and so does a program that "
+            "still writes none",
+        )
+    if operation.modify_type is not None:
+        yield Effect(
+            "type",
+            table,
+            column,
+            f"changes {where} from {before.type} to {operation.modify_type!r}: what does not fit "
+            "is cut off, changed or refused, and the table is locked while it is rewritten",
+        )
+    new = operation.modify_name
+    if new is not None and new != operation.column_name:
+        tables.columns[table, new] = tables.columns.pop((table, operation.column_name))
+        yield Effect(
+            "rename",
+            table,
+            column,
+            f"renames {where} to {new}: a program that still asks for {column} fails. To change "
+            "over without a stop, add the new one, fill both, and drop the old one later",
+        )
+
+
+def _statement(operation: ExecuteSQLOp, tables: Tables) -> Iterator[Effect]:
+    statement = operation.sqltext
+    if isinstance(statement, Delete):
+        name = str(getattr(statement.table, "name", ""))
+    else:
+        text = statement.text if isinstance(statement, TextClause) else statement
+        found = _EMPTIES.match(text) if isinstance(text, str) else None
+        name = found[2] if found else ""
+    if (table := tables.tables.get(name)) is not None:
+        yield Effect("delete", table, None, f"deletes rows of {table}")
+
+
+def _vanished(tables: Tables, after: Schema) -> Iterator[Effect]:
+    """What no operation was seen to drop, and is gone."""
+    for now, table in list(tables.tables.items()):
+        if now not in after:
+            del tables.tables[now]
+            yield Effect(
+                "drop_table", table, None, f"drops {table} with all its rows, by SQL of its own"
+            )
+            continue
+        for (owner, column_now), column in list(tables.columns.items()):
+            if owner == table and column_now not in after[now]:
+                del tables.columns[owner, column_now]
+                yield Effect(
+                    "drop_column",
+                    table,
+                    column,
+                    f"drops {table}.{column} and all that is in it, by SQL of its own",
+                )
+
+
+def _is_required(operation: AddColumnOp) -> bool:
+    """Whether rows that are there have no value for the column."""
+    column = operation.column
+    return (
+        not column.nullable
+        and column.server_default is None
+        and column.computed is None
+        and column.identity is None
+    )
+
+
+def _changes(operation: AddColumnOp) -> bool:
+    """Whether the column's default is not the same for every row."""
+    argument = getattr(operation.column.server_default, "arg", None)
+    if argument is None or isinstance(argument, str):
+        return False
+    return not (isinstance(argument, TextClause) and _CONSTANT.fullmatch(argument.text.strip()))

@@ -1,0 +1,151 @@
+"""What pending revisions would do to a database, in rows of its own."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from alembic.util import CommandError
+from sqlalchemy import URL, ColumnElement, Connection, column, func, select, table
+from sqlalchemy.exc import DBAPIError
+
+from orm.backends import Backend, backend_for
+from orm.exceptions import OrmError
+from orm.migrations.application import Application
+from orm.migrations.compare.effects import Effect, Tables
+from orm.migrations.compare.schema import Schema, schema_of
+from orm.migrations.compare.scratch import shadow
+from orm.migrations.connecting import on_a_connection
+from orm.migrations.explain import cause_of
+from orm.migrations.files.revisions import Revision
+from orm.migrations.target import target_url
+
+__all__ = ["Reviewed", "review"]
+
+_MANY: Final = 100_000
+"""Rows from which on an index takes long enough for others to notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """An effect of a pending revision on a database.
+
+    Attributes:
+        revision: which one.
+        effect: what it does.
+        rows: how many rows of the database it is about; None if it does not have the table.
+    """
+
+    revision: Revision
+    effect: Effect
+    rows: int | None
+
+    @property
+    def loses_data(self) -> bool:
+        """Whether something that is in the database is gone afterwards."""
+        return self.effect.kind == "unknown" or (self.effect.loses_data and bool(self.rows))
+
+    @property
+    def message(self) -> str:
+        """A sentence."""
+        rows = "" if self.rows is None else f" ({self.rows:,} rows)"
+        return f"{self.revision.name} {self.effect.message}{rows}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "revision": self.revision.id,
+            "kind": self.effect.kind,
+            "table": self.effect.table,
+            "column": self.effect.column,
+            "rows": self.rows,
+            "loses_data": self.loses_data,
+            "message": self.message,
+        }
+
+
+def review(
+    application: Application, url: URL, at: str | None, pending: Sequence[Revision]
+) -> list[Reviewed]:
+    """What somebody should know before pending revisions are applied. Nothing is written.
+
+    They are run in a shadow, since only Python knows what Python does; what they do to rows
+    through a connection of their own (``op.get_bind()``) is not seen, but for what then is gone.
+
+    Args:
+        application: whose revisions.
+        url: of the database.
+        at: the last revision that is applied there.
+        pending: those to be applied, in their order.
+
+    Raises:
+        MigrationError: the database cannot be read.
+    """
+    backend = backend_for(url)
+    if not pending or at is None or backend.is_absent(url):
+        return []  # there are no rows yet
+    try:
+        found = list(_effects(application, url, at, pending))
+    except (
+        OrmError,
+        CommandError,
+        DBAPIError,
+        OSError,
+    ) as error:
+        # What is not known may be anything.
+        unknown = Effect("unknown", "", None, f"cannot be reviewed: {cause_of(error)}")
+        return [Reviewed(pending[-1], unknown, None)]
+    if not found:
+        return []
+
+    def count(connection: Connection) -> list[Reviewed]:
+        there = schema_of(connection)
+        return [Reviewed(r, effect, _rows(connection, there, effect)) for r, effect in found]
+
+    reviewed = on_a_connection(backend.reader_engine(url), count, url=url)
+    return [one for one in reviewed if _matters(one, backend)]
+
+
+def _effects(
+    application: Application, url: URL, at: str, pending: Sequence[Revision]
+) -> Iterator[tuple[Revision, Effect]]:
+    files = {file.id: file for file in pending}
+    # The engine of the database, since a revision may do something else on another one; on the
+    # local server if that has it, since a busy one has better to do.
+    local = target_url("local", application.pyproject)
+    same = local.get_backend_name() == url.get_backend_name()
+    with shadow(application, at, url=local if same else url) as made:
+        made.watched = True
+        tables = Tables(schema_of(made.connection))
+        made.upgrade(pending[-1].id)
+    for step in made.steps:
+        for effect in tables.affected_by(step.records, step.after):
+            yield files[step.revision], effect
+
+
+def _rows(connection: Connection, there: Schema, effect: Effect) -> int | None:
+    """The rows that it is about: those without a value, those with one, or all of the table."""
+    if effect.table not in there:
+        return None
+    query = select(func.count()).select_from(table(effect.table))
+    if effect.column in there[effect.table]:
+        value: ColumnElement[Any] = column(effect.column)
+        match effect.kind:
+            case "not_null":
+                query = query.where(value.is_(None))
+            case "drop_column" | "type":
+                query = query.where(value.is_not(None))
+            case _:
+                pass
+    return connection.scalar(query)
+
+
+def _matters(one: Reviewed, backend: Backend) -> bool:
+    match one.effect.kind:
+        case "index":
+            return (one.rows or 0) >= _MANY
+        case "changing_default":
+            return one.rows != 0 and backend.new_columns_need_constants
+        case "constraint" | "not_null" | "required_column" | "delete":
+            return one.rows != 0
+        case _:
+            return True

@@ -1,0 +1,29 @@
+"""The ledger of a database, through its backend and a connection that cannot write."""
+
+from sqlalchemy import URL, Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from orm.backends import backend_for
+from orm.migrations.connecting import on_a_connection
+from orm.migrations.ledger import table as ledger
+from orm.migrations.ledger.applied import Applied
+
+__all__ = ["read_database"]
+
+
+def read_database(url: URL) -> tuple[list[Applied], set[str]]:
+    """The ledger, and the rows of ``alembic_version``; nothing is made.
+
+    Raises:
+        MigrationError: the database cannot be read.
+    """
+
+    def ask(connection: Connection) -> tuple[list[Applied], set[str]]:
+        return ledger.read(connection), ledger.heads(connection)
+
+    backend = backend_for(url)
+    if backend.is_absent(url):
+        return [], set()
+    # One snapshot: a run that commits in between would seem to have changed one without the other.
+    engine = AsyncEngine(backend.snapshot_engine(backend.reader_engine(url)))
+    return on_a_connection(engine, ask, url=url)

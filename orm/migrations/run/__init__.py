@@ -1,0 +1,1 @@
+"""What Alembic runs: a command, checked before it begins, and recorded."""

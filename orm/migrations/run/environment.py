@@ -1,0 +1,156 @@
+"""What Alembic runs as ``env.py``: one line of numbered revisions, each in a transaction."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from alembic import context
+from alembic.runtime.environment import EnvironmentContext
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, MetaData
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import orm.backends.sqlite.rebuild  # noqa: F401 - Alembic finds by itself what it defines
+from orm.backends import Backend, backend_for
+from orm.exceptions import ConfigurationError, OrmError
+from orm.migrations.compare.scratch import Shadow
+from orm.migrations.connecting import PATIENCE, on_a_connection
+from orm.migrations.files import scripts
+from orm.migrations.files.line import findings_in_files, refuse
+from orm.migrations.files.numbering import number
+from orm.migrations.files.revisions import Revision, read
+from orm.migrations.ledger import table as ledger
+from orm.migrations.run import offline
+from orm.migrations.run.direction import command_name, is_read_only, refuse_backward
+from orm.migrations.run.filters import leave_out
+from orm.migrations.run.upgrade import Upgrade
+from orm.migrations.target import target_url
+
+__all__ = ["run"]
+
+
+def run(metadata: MetaData) -> None:
+    """Run the Alembic command that called ``env.py``.
+
+    The database is the one in ``config.attributes["connection"]``, if that is set: a `Connection`,
+    whose open transaction is left to its owner, or an `AsyncEngine`, which no other event loop may
+    be using, and whose pool is disposed of afterwards. Otherwise it is the target that
+    ``alembic -x target=local`` or ``-x target=remote`` names, or else the local one.
+
+    It works inside a running event loop too, which it keeps from doing anything else meanwhile;
+    `orm.migrations.apply` does not. Alembic can run one command at a time in a process.
+
+    Args:
+        metadata: the models, for ``alembic revision --autogenerate`` and ``alembic check``.
+
+    Raises:
+        CommandError: the command is refused, or cannot be carried out as asked; says what to do.
+    """
+    try:
+        _run(metadata)
+    except OrmError as error:
+        # The `alembic` command shows a CommandError as one line, anything else as a traceback.
+        raise CommandError(str(error)) from error
+
+
+def _run(metadata: MetaData) -> None:
+    given = context.config.attributes.get("connection")
+    url = _url(given)
+    backend = backend_for(url)
+    options: dict[str, Any] = {
+        "target_metadata": metadata,
+        "include_name": leave_out(backend.reserved_tables | {ledger.TABLE.name}),
+        "compare_server_default": True,
+        "process_revision_directives": number,
+        # One revision file serves every backend, so its operations are always written in the form
+        # that SQLite needs; elsewhere it comes to the same ALTER statements.
+        "render_as_batch": True,
+        "transactional_ddl": True,
+        "transaction_per_migration": True,
+    }
+    if isinstance(shadow := context.config.attributes.get("shadow"), Shadow):
+        shadow.run(options)
+        return
+    # A context without a connection prints SQL; online it serves to learn which command runs,
+    # before any database is touched.
+    context.configure(
+        url=url,
+        literal_binds=context.is_offline_mode(),
+        dialect_opts={"paramstyle": "named"},
+        **options,
+    )
+    refuse_backward(context.get_context())
+    # `alembic.context` is a global name for whatever command began last.
+    environment = context.get_context().environment_context
+    assert environment is not None
+    files = None
+    if command_name(environment.get_context()) == "upgrade":
+        files = read(Path(environment.script.versions))
+        scripts.use(files, environment.script)
+        if environment.is_offline_mode() or backend.is_absent(url):  # nothing to compare with
+            refuse(findings_in_files(files))
+    if environment.is_offline_mode():
+        offline.run(environment, url, options, files)
+        return
+
+    migrate = partial(_migrate, environment, files=files, backend=backend, options=options)
+    if isinstance(given, Connection):
+        migrate(given)
+    elif given is None and is_read_only(environment.get_context()) and backend.is_absent(url):
+        with backend.scratch(url) as nothing:  # to connect to the database would make it
+            migrate(nothing)
+    else:
+        engine = backend.migration_engine(url) if given is None else given
+        on_a_connection(engine, migrate, url=url)
+
+
+def _url(given: object) -> URL:
+    """The URL of the database that the command works on."""
+    if isinstance(given, Connection):
+        return given.engine.url
+    if isinstance(given, AsyncEngine):
+        return given.url
+    if given is not None:
+        raise ConfigurationError(
+            "config.attributes['connection'] must be a sqlalchemy.Connection or an AsyncEngine, "
+            f"not {type(given).__name__}"
+        )
+    asked: URL | None = context.config.attributes.get("url")
+    if asked is not None:
+        return asked
+    arguments = context.get_x_argument(as_dictionary=True)
+    target = arguments.pop("target", "local")
+    if arguments:  # a slip such as `-x remote` must not end up in another database
+        raise ConfigurationError(
+            f"-x {next(iter(arguments))} means nothing here: write -x target=local or "
+            "-x target=remote"
+        )
+    return target_url(target, Path(context.config.toml_file_name or "pyproject.toml"))
+
+
+def _migrate(
+    environment: EnvironmentContext,
+    connection: Connection,
+    *,
+    files: Sequence[Revision] | None,
+    backend: Backend,
+    options: dict[str, Any],
+) -> None:
+    if is_read_only(environment.get_context()):
+        environment.configure(connection=connection, dont_mutate=True, **options)
+        with environment.begin_transaction():
+            environment.run_migrations()
+        return
+
+    patience = environment.config.attributes.get("patience", PATIENCE)
+    with backend.migrating(connection, patience):
+        if files is not None:
+            Upgrade(environment, connection, backend, files).run(options)
+            return
+        backend.prepare(connection)
+        connection.commit()
+        environment.configure(connection=connection, **options)
+        with environment.begin_transaction():
+            environment.run_migrations()
+        connection.commit()  # Alembic's version table, which it makes outside of any revision

@@ -1,0 +1,107 @@
+"""Where a read goes: one pure function of what is known, without I/O.
+
+It answers with the server to use, or with what has to happen before one can be named.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from orm.bookmark import Bookmark
+from orm.servers.server import Role, Server
+
+__all__ = ["Reason", "Route", "choose", "counted", "describe", "route_to"]
+
+
+class Reason(StrEnum):
+    """Why a transaction runs where it runs."""
+
+    CAUGHT_UP = "it has all that the session must see"
+    WAITED = "it caught up while the read waited"
+    FIRST_PRIMARY = "the session starts on the primary"
+    MAY_WRITE = "the transaction may write"
+    ASKED = "the statement asked for the primary"
+    FALLBACK = "no replica has caught up"
+    CROWDED = "replicas have caught up, and all connections to them are in use"
+    NO_REPLICAS = "there are no replicas"
+    ONE_SNAPSHOT = "behind a pooler only the primary has a snapshot that is new enough for certain"
+    STRAY_BOOKMARK = "the bookmark is not of this database's history"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who served the latest transaction, and why.
+
+    Attributes:
+        server: its name, such as ``"replica-1"``.
+        role: ``"primary"`` or ``"replica"``.
+        at: a position that the server was known to have reached; None while it was unknown.
+        waited: seconds that the first read waited for a replica to catch up.
+        reason: why this server.
+    """
+
+    server: str
+    role: Role
+    at: Bookmark | None
+    waited: float
+    reason: Reason
+
+
+def route_to(server: Server, waited: float, reason: Reason) -> Route:
+    """The route to a server, as far as that is known now.
+
+    Args and returns: as `Route`.
+    """
+    return Route(server.name, server.role, server.knowledge.at, waited, reason)
+
+
+def choose(
+    need: Bookmark,
+    replicas: Sequence[Server],
+    *,
+    last: Server | None,
+    turn: int,
+    may_wait: bool,
+) -> Server | Literal["wait", "primary"]:
+    """The replica for a read at `need`, or what to do instead.
+
+    Args:
+        need: what the server must have.
+        replicas: all replicas.
+        last: the server that the session read from last; staying there costs nothing.
+        turn: a counter; replicas that will do equally take turns.
+        may_wait: whether any waiting time is left.
+    """
+    able = [server for server in replicas if server.covers(need)]
+    if last in able:
+        return last
+    if able:
+        return able[turn % len(able)]
+    if may_wait and any(server.worth_waiting_for for server in replicas):
+        return "wait"
+    return "primary"
+
+
+def describe(need: Bookmark, replicas: Sequence[Server]) -> str:
+    """What keeps each replica from serving a read at `need`, for an error message."""
+    return (
+        "; ".join(f"{server.name} {_state(need, server)}" for server in replicas) or "no replicas"
+    )
+
+
+def _state(need: Bookmark, server: Server) -> str:
+    known = server.knowledge
+    if known.error is not None:
+        return f"serves nobody ({known.error})"
+    if known.at is None:
+        return "has no known position"
+    behind = server.behind(need)
+    return (
+        "is of another history" if behind is None else f"is {counted(behind, server.unit)} behind"
+    )
+
+
+def counted(number: int, unit: str) -> str:
+    """A number of what `unit` says in the plural, for people: ``"1 commit"``, ``"2 commits"``."""
+    return f"{number:,} {unit.removesuffix('s') if number == 1 else unit}"

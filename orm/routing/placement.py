@@ -1,0 +1,191 @@
+"""Where a transaction reads: the server, and the connection to it.
+
+All of it runs inside SQLAlchemy's greenlet.
+"""
+
+from asyncio import get_running_loop
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from orm._greenlet import await_
+from orm.exceptions import NotCaughtUp
+from orm.routing.decision import Reason, Route, choose, describe, route_to
+from orm.routing.locating import CANNOT_CONNECT, TRIES, Locator
+from orm.routing.memory import NO_EPOCH, SessionMemory
+from orm.routing.transaction import Transaction
+from orm.servers.cluster import Cluster
+from orm.servers.server import Server
+
+__all__ = ["ReadPlacement"]
+
+
+class ReadPlacement:
+    """Opens the connections that one session reads from.
+
+    Args:
+        cluster: the servers, and the rules.
+        memory: what the session has seen.
+        locator: keeps that true.
+    """
+
+    def __init__(self, cluster: Cluster, memory: SessionMemory, locator: Locator) -> None:
+        self._cluster = cluster
+        self._memory = memory
+        self._locator = locator
+
+    def open(self, transaction: Transaction) -> tuple[Connection, Route]:
+        """Pin a transaction to the server that it reads from: its connection, and why this one.
+
+        Raises:
+            NotCaughtUp: no server has all that the session must see.
+            WriteLost: what it must see is not in the database any more.
+        """
+        cluster, memory = self._cluster, self._memory
+        waited, clock = 0.0, get_running_loop().time
+        deadline = clock() + cluster.max_wait  # servers behind one address may answer in turn
+        turn = next(cluster.turns)
+        replicas = [server for server in cluster.replicas if server not in transaction.failed]
+        if cluster.shared and transaction.read_only:
+            replicas = []
+        crowded = False
+        while not memory.first_primary:
+            chosen = choose(
+                memory.bookmark,
+                replicas,
+                last=memory.unlocated,
+                turn=turn,
+                may_wait=clock() < deadline,
+            )
+            if isinstance(chosen, Server):
+                if memory.unlocated not in (None, chosen):
+                    # Moving: now it matters what was seen at the last server.
+                    self._locator.locate(transaction)
+                    continue
+                try:
+                    connection = self._connect(transaction, chosen)
+                except PoolTimeout:
+                    replicas.remove(chosen)
+                    if not replicas and not cluster.fallback:
+                        raise
+                    crowded = True
+                    if memory.unlocated is chosen:
+                        self._locator.locate_at_primary(transaction)  # it cannot be asked
+                    continue
+                if connection is not None:
+                    reason = Reason.WAITED if waited else Reason.CAUGHT_UP
+                    return _pinned(transaction, chosen, connection, waited, reason)
+            elif memory.proven != cluster.epoch and self._locator.prove(transaction):
+                continue
+            elif chosen == "wait":
+                left = deadline - clock()
+                waited += await_(cluster.watcher.wait(memory.bookmark, replicas, left))
+            else:
+                break
+        return self._open_primary(transaction, waited, crowded=crowded)
+
+    def _connect(self, transaction: Transaction, server: Server) -> Connection | None:
+        """Connect to a replica; None if it turns out not to have what is needed."""
+        engine = server.snapshots if transaction.read_only else server.engine.sync_engine
+        try:
+            connection = engine.connect()
+        except CANNOT_CONNECT as error:
+            server.fail(error)
+            return None
+        try:
+            if self._may_read(transaction, server, connection):
+                return connection
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        return None
+
+    def _may_read(self, transaction: Transaction, server: Server, connection: Connection) -> bool:
+        """Whether a connection to a replica shows all that the session must see."""
+        memory = self._memory
+        backend, known, epoch = self._cluster.backend, server.knowledge, self._cluster.epoch
+        try:
+            if server.shared or backend.incarnation(connection) != known.incarnation:
+                known = server.ask(connection)  # what is known is of another incarnation
+                epoch = self._cluster.epoch
+                if not server.shared:  # else the server may change with the transaction
+                    connection.rollback()  # so that the read's snapshot is a later one
+            if not connection.in_transaction():
+                connection.begin()
+            incarnation = backend.incarnation(connection)
+        except DBAPIError as error:
+            server.fail(error)
+            return False
+        if memory.unlocated is server and memory.incarnation != incarnation:
+            # What we read from is gone, and its successor may be older.
+            self._locator.locate_at_primary(transaction)
+        # By now the server may be known as another incarnation than this connection leads to.
+        if known.at is None or not known.at.covers(memory.bookmark):
+            return False
+        memory.proven = epoch
+        head = self._cluster.head
+        if head is not None and self._cluster.backend.is_later(head, known.at):
+            epoch = NO_EPOCH  # it may go on after a primary that was replaced
+        memory.reads(server, incarnation, epoch)
+        return True
+
+    def _open_primary(
+        self, transaction: Transaction, waited: float, *, crowded: bool
+    ) -> tuple[Connection, Route]:
+        cluster, memory = self._cluster, self._memory
+        if memory.first_primary:
+            reason = Reason.STRAY_BOOKMARK if memory.stray else Reason.FIRST_PRIMARY
+        elif not cluster.replicas:
+            reason = Reason.NO_REPLICAS
+        elif cluster.shared and transaction.read_only:
+            reason = Reason.ONE_SNAPSHOT
+        elif cluster.fallback:
+            reason = Reason.CROWDED if crowded else Reason.FALLBACK
+        else:
+            raise self._not_caught_up("the primary is not asked (fallback=False)")
+        for _ in range(TRIES):
+            self._locator.await_primary(transaction)
+            primary, epoch = cluster.primary, cluster.epoch
+            if primary in transaction.failed:
+                break  # a replica that failed, and was promoted then
+            try:
+                connection = self._connect_primary(transaction, primary)
+            except CANNOT_CONNECT as error:
+                if reason not in (Reason.CROWDED, Reason.FALLBACK):
+                    raise
+                why = getattr(error, "orig", None) or error
+                raise self._not_caught_up(f"the primary: {why}") from error
+            if connection is not None:
+                memory.reads(primary, cluster.backend.incarnation(connection), epoch)
+                return _pinned(transaction, primary, connection, waited, reason)
+            cluster.watcher.nudge()
+        raise self._not_caught_up(f"the primary: {cluster.primary.knowledge.error or 'it changed'}")
+
+    def _connect_primary(self, transaction: Transaction, primary: Server) -> Connection | None:
+        """Connect to the primary; None if it is not what it was."""
+        engine = primary.snapshots if transaction.read_only else primary.engine.sync_engine
+        connection = engine.connect()
+        try:
+            if self._locator.is_proven(primary, connection):
+                if not connection.in_transaction():  # as it is if it was asked just now
+                    connection.begin()
+                return connection
+            connection.invalidate()  # its pool would hand it out again
+        except BaseException:
+            connection.close()
+            raise
+        return None
+
+    def _not_caught_up(self, primary: str) -> NotCaughtUp:
+        replicas = describe(self._memory.bookmark, self._cluster.replicas)
+        return NotCaughtUp(f"no server can serve this read: {replicas}; {primary}")
+
+
+def _pinned(
+    transaction: Transaction, server: Server, connection: Connection, waited: float, reason: Reason
+) -> tuple[Connection, Route]:
+    transaction.server, transaction.connection = server, connection
+    transaction.held += (connection,)
+    return connection, route_to(server, waited, reason)
