@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orm.migrations.files.alone import alone
+from orm.migrations.files.lock import locked
 from tests.migrations.support import ENGINES, Project
 
 ORM = "from orm.cli import main; main()"
@@ -134,7 +134,7 @@ def test_several_at_once_are_several_numbers(project: Project) -> None:
 
 
 def test_who_comes_second_takes_the_next_number(project: Project) -> None:
-    with alone(project.folder / "alembic" / "versions"):
+    with locked(project.folder / "alembic" / "versions"):
         second = begin(project, "second")
         with pytest.raises(subprocess.TimeoutExpired):
             second.wait(3)

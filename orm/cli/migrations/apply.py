@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from orm.migrations.application import Application
     from orm.migrations.compare.review import Reviewed
-    from orm.migrations.files.revisions import Revision
+    from orm.migrations.revision import Revision
 
 __all__ = ["apply"]
 
@@ -73,7 +73,7 @@ def apply(
         refuse(state.findings)
         pending = state.pending(to)
         if dry_run:
-            from orm.migrations.running.applying import script_of
+            from orm.migrations.compare.sql import script_of
 
             sql = script_of(application, url, state.at, pending)
             reviewed = _reviewed(application, url, state.at, pending)

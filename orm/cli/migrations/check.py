@@ -26,7 +26,7 @@ def check(local: bool, remote: bool, as_json: bool) -> None:
         raise click.UsageError("give at most one of --local and --remote")
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.compare.checking import check_database, check_files, remarks
+        from orm.migrations.compare.checking import check_database, check_files, lint_pending
 
         application = Application.at()
         found = check_files(application)
@@ -35,7 +35,7 @@ def check(local: bool, remote: bool, as_json: bool) -> None:
             target = "local" if local else "remote"
             # What is wrong with the files alone is said once.
             if not found:
-                said = remarks(application, target)
+                said = lint_pending(application, target)
             found += [f for f in check_database(application, target) if f not in found]
     if as_json:
         notes = [{"kind": "note", "message": sentence} for sentence in said]

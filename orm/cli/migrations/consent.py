@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from orm.migrations.compare.review import Reviewed
-    from orm.migrations.files.revisions import Revision
+    from orm.migrations.revision import Revision
 
 __all__ = ["consent"]
 

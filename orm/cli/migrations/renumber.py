@@ -22,12 +22,13 @@ def renumber(target: Target, dry_run: bool, as_json: bool) -> None:
     """
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.files.renumbering import carry_out, plan
+        from orm.migrations.files.numbers import carry_out
+        from orm.migrations.ledger.state import renumbering
 
         application = Application.at()
-        changes = plan(application, target)
+        changes = renumbering(application, target)
         if not dry_run:
-            carry_out(application, changes)
+            carry_out(application.versions, changes)
     if as_json:
         rows = [
             {"old": change.file.name, "new": change.path.stem, "follows": change.down}

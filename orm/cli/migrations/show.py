@@ -28,13 +28,16 @@ def show(revision: str, dialects: Sequence[str], as_json: bool) -> None:
     """
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.compare.showing import sql_of
+        from orm.migrations.compare.sql import statements_of
+        from orm.migrations.files.line import up_to
+        from orm.migrations.files.revisions import read
         from orm.migrations.target import target_url
 
         application = Application.at()
         if not dialects:
             dialects = (target_url("local", application.pyproject).get_backend_name(),)
-        scripts = {dialect: sql_of(application, revision, dialect) for dialect in dialects}
+        file = up_to(read(application.versions), revision)[-1]
+        scripts = {dialect: statements_of(application, [file], dialect)[0] for dialect in dialects}
     if as_json:
         click.echo(json.dumps({"revision": revision, "sql": scripts}, indent=2))
         return
