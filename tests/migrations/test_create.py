@@ -184,7 +184,7 @@ def test_what_would_hurt_is_said_in_the_file_and_on_the_screen(project: Project)
     written = (project.folder / "alembic/versions/0002_hurt.py").read_text().split("import")[0]
     for sentence in (
         "drops logs with all its rows",
-        "drops users.c and all that is in it",
+        "drops users.c and all its values",
         "makes users.b NOT NULL",
         "changes users.a from VARCHAR(20) to String(length=5)",
     ):
