@@ -54,6 +54,10 @@ class Migrations(Protocol):
     new_columns_need_constants: bool
     """Whether a column that is added to a table with rows can have no default but a constant."""
 
+    operations_read_tables: bool
+    """Whether Alembic's operations read the tables that they change, as a rebuild of a table does:
+    their SQL is then known only from a replay."""
+
     has_linter: bool
     """Whether there is a linter of the engine's migrations: without one, no SQL is rendered."""
 

@@ -52,6 +52,7 @@ __all__ = [
     "lint",
     "migrating",
     "new_columns_need_constants",
+    "operations_read_tables",
     "prepare_alembic",
     "reserved_tables",
     "restore_point",
@@ -62,6 +63,7 @@ __all__ = [
 reserved_tables: frozenset[str] = frozenset()
 all_ddl_is_transactional = False
 new_columns_need_constants = False
+operations_read_tables = False
 has_linter = True
 
 _LOG: Final = logging.getLogger(__name__)

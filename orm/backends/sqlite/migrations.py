@@ -38,6 +38,7 @@ __all__ = [
     "lint",
     "migrating",
     "new_columns_need_constants",
+    "operations_read_tables",
     "prepare_alembic",
     "reserved_tables",
     "restore_point",
@@ -52,6 +53,7 @@ _POLL: Final = 0.02
 reserved_tables: frozenset[str] = frozenset({"orm_position"})
 all_ddl_is_transactional = True
 new_columns_need_constants = True
+operations_read_tables = True
 has_linter = False
 
 faults = dangling

@@ -4,13 +4,13 @@ import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from alembic import command, context
 from alembic.operations import Operations
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
-from sqlalchemy import URL, Connection, MetaData, event, func, make_url
+from sqlalchemy import URL, Connection, MetaData, event, func
 from sqlalchemy.exc import NoSuchModuleError
 from sqlalchemy.schema import CreateTable
 
@@ -28,10 +28,6 @@ from orm.migrations.ledger import table as ledger
 from orm.migrations.revision import Revision
 
 __all__ = ["print_script", "script_of", "statements_of"]
-
-_REPLAYED: Final = make_url("sqlite://")
-"""The engine whose operations look at the tables that they change."""
-
 
 # Statements --------------------------------------------------------------------------------
 
@@ -51,9 +47,12 @@ def statements_of(application: Application, files: Sequence[Revision], dialect: 
         ConfigurationError: there is no such dialect.
         MigrationError: a revision fails, its SQL depends on rows, or the models cannot be loaded.
     """
-    if dialect == _REPLAYED.get_backend_name():
-        return _replayed(application, files)
-    return _rendered(application, files, dialect)
+    url = URL.create(dialect)
+    try:
+        replay = migrations_for(url).operations_read_tables
+    except ConfigurationError:  # Alembic knows engines that this library does not migrate
+        replay = False
+    return _replayed(application, files, url) if replay else _rendered(application, files, dialect)
 
 
 def _rendered(application: Application, files: Sequence[Revision], dialect: str) -> list[str]:
@@ -84,9 +83,9 @@ def _rendered(application: Application, files: Sequence[Revision], dialect: str)
     return found
 
 
-def _replayed(application: Application, files: Sequence[Revision]) -> list[str]:
+def _replayed(application: Application, files: Sequence[Revision], url: URL) -> list[str]:
     found: list[str] = []
-    with shadow(application, files[0].down, url=_REPLAYED) as made:
+    with shadow(application, files[0].down, url=url) as made:
         for file in files:
             with _listening(made.connection) as statements:
                 made.upgrade(file.id)

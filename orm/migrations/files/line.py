@@ -9,11 +9,26 @@ from orm.exceptions import MigrationError
 from orm.migrations.files.numbers import is_number
 from orm.migrations.revision import Revision
 
-__all__ = ["RENUMBER", "Finding", "Kind", "findings_in_files", "is_numbered", "refuse", "up_to"]
+__all__ = [
+    "RENUMBER",
+    "Finding",
+    "Kind",
+    "command_line",
+    "findings_in_files",
+    "is_numbered",
+    "refuse",
+    "up_to",
+]
 
 K = TypeVar("K", bound=Hashable)
 
-RENUMBER: Final = "orm migrations renumber --local (or --remote)"
+
+def command_line(command: str) -> str:
+    """A command of ``orm migrations`` as messages print it, which do not know the target."""
+    return f"orm migrations {command} --local (or --remote)"
+
+
+RENUMBER: Final = command_line("renumber")
 
 Kind = Literal[
     "number",

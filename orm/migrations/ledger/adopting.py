@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from sqlalchemy import URL, Connection, inspect
 
@@ -9,7 +10,7 @@ from orm.backends import backend_for, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.connecting import PATIENCE, on_a_connection
-from orm.migrations.files.line import refuse
+from orm.migrations.files.line import command_line, refuse
 from orm.migrations.files.revisions import read
 from orm.migrations.ledger import table as ledger
 from orm.migrations.ledger.applied import Applied
@@ -17,6 +18,8 @@ from orm.migrations.ledger.state import State
 from orm.migrations.revision import Revision
 
 __all__ = ["baseline", "repair"]
+
+_APPLY: Final = command_line("apply")
 
 
 def baseline(application: Application, url: URL, revision: str, reason: str) -> list[str]:
@@ -48,8 +51,7 @@ def baseline(application: Application, url: URL, revision: str, reason: str) -> 
         ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
         if not set(inspect(connection).get_table_names()) - ours:
             raise MigrationError(
-                "the database has no tables to adopt: apply the revisions to it, with orm "
-                "migrations apply"
+                f"the database has no tables to adopt: apply the revisions, with {_APPLY}"
             )
         connection.rollback()
         note = _note("baseline", reason)
@@ -63,9 +65,7 @@ def baseline(application: Application, url: URL, revision: str, reason: str) -> 
 
     backend, migrations = backend_for(url), migrations_for(url)
     if migrations.is_absent(url):
-        raise MigrationError(
-            "there is no database to adopt: apply the revisions instead, with orm migrations apply"
-        )
+        raise MigrationError(f"there is no database to adopt: apply the revisions, with {_APPLY}")
     return _locked(application, url, adopt)
 
 
@@ -117,9 +117,7 @@ def repair(application: Application, url: URL, revisions: Sequence[str], reason:
         return changed or [str(state.at)]
 
     if migrations_for(url).is_absent(url):
-        raise MigrationError(
-            "there is no database to repair: apply the revisions instead, with orm migrations apply"
-        )
+        raise MigrationError(f"there is no database to repair: apply the revisions, with {_APPLY}")
     return _locked(application, url, accept)
 
 

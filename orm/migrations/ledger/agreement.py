@@ -5,7 +5,13 @@ Everything here is a pure function of what was read.
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from orm.migrations.files.line import RENUMBER, Finding, findings_in_files, is_numbered
+from orm.migrations.files.line import (
+    RENUMBER,
+    Finding,
+    command_line,
+    findings_in_files,
+    is_numbered,
+)
 from orm.migrations.files.numbers import is_number
 from orm.migrations.ledger.applied import Applied
 from orm.migrations.revision import Revision
@@ -57,7 +63,7 @@ def _against_the_ledger(files: Sequence[Revision], applied: Sequence[Applied]) -
                 "renamed",
                 row.revision,
                 f"{row.name}.py was applied {when}, and is now {file.name}.py: rename it back, or "
-                f"accept the new name with orm migrations repair {row.revision}",
+                f"accept the new name with {_repair(row.revision)}",
             )
         if file.checksum != row.checksum:
             yield Finding(
@@ -65,7 +71,7 @@ def _against_the_ledger(files: Sequence[Revision], applied: Sequence[Applied]) -
                 row.revision,
                 f"{file.name}.py was edited after it was applied {when}: put the old text back and "
                 "write the change as a new revision; if the change makes no difference to a "
-                f"database, accept it with orm migrations repair {row.revision}",
+                f"database, accept it with {_repair(row.revision)}",
             )
     if not applied or any(not is_number(row.revision) for row in applied):
         return
@@ -88,14 +94,25 @@ def _against_alembic(applied: Sequence[Applied], heads: Collection[str]) -> Iter
                 head,
                 f"alembic_version says that the database is at revision {head}, and there is no "
                 "ledger: if the files are what was applied, adopt the database with "
-                f"orm migrations baseline {head}",
+                f"{_baseline(head)}",
             )
     elif set(heads) != {applied[-1].revision}:
+        adopt = "".join(
+            f". To make the ledger what alembic_version says: {_baseline(head)}"
+            for head in sorted(heads)[:1]
+        )
         yield Finding(
             "version",
             applied[-1].revision,
             f"alembic_version says {', '.join(sorted(heads)) or 'nothing'}, and the ledger says "
             f"{applied[-1].revision}: another program has changed one of them. Find out which is "
-            "right: orm migrations repair makes alembic_version what the ledger says, and orm "
-            "migrations baseline makes the ledger what alembic_version says",
+            f"right. To make alembic_version what the ledger says: {_repair()}{adopt}",
         )
+
+
+def _repair(revision: str = "") -> str:
+    return command_line(" ".join(["repair", *revision.split(), '--reason "…"']))
+
+
+def _baseline(revision: str) -> str:
+    return command_line(f'baseline {revision} --reason "…"')

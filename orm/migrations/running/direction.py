@@ -5,7 +5,7 @@ from typing import Final
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 
-from orm.migrations.files.line import RENUMBER
+from orm.migrations.files.line import RENUMBER, command_line
 from orm.migrations.internals import command_name
 
 __all__ = ["is_read_only", "refuse_backward"]
@@ -15,9 +15,10 @@ _REFUSED: Final = {
     "downgrade": "migrations only go forward, nothing was changed. To undo a change of the schema, "
     "write a new revision that makes the opposite change; to get back data, restore a backup.",
     "stamp": "a stamp would make the database say what did not happen, nothing was changed. To "
-    "adopt a database that has its schema already: orm migrations baseline. To accept an applied "
-    "file that has changed: orm migrations repair. To go back: write a new revision that makes the "
-    "opposite change.",
+    "adopt a database that has its schema already: "
+    f"{command_line('baseline REVISION --reason WHY')}. To accept an applied file that has "
+    f"changed: {command_line('repair REVISION --reason WHY')}. To go back: write a new revision "
+    "that makes the opposite change.",
     "merge": "history is one line, there is nothing to merge, nothing was changed. To make one "
     f"branch follow the other: {RENUMBER}.",
 }
