@@ -49,7 +49,7 @@ _SEGMENT: Final = "orm.postgresql.segment"
 _STANDBY: Final = "orm.postgresql.standby"
 _TIMELINE: Final = "orm.postgresql.timeline"
 UNSURE: Final = "orm.postgresql.unsure"
-"""Set where a transaction may have chosen how it is committed."""
+"""Set where a transaction may have chosen how it is committed, or been more than one."""
 VERSION: Final = "orm.postgresql.version"
 """Of the server, as a number: 190000. Unknown where several share a connection."""
 
@@ -189,7 +189,8 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
     """
     pooled, info = connection.connection, connection.info
     dbapi: Any = pooled.dbapi_connection
-    row = getattr(pooled.driver_connection, "sampled", None) or fetch(dbapi, COMMITTED)
+    take = getattr(pooled.driver_connection, "take_sample", None)  # of psycopg's alone
+    row = (take and take()) or fetch(dbapi, COMMITTED)
     if row is None:
         return None
     flushed, inserted, mode, loaded, file = row
