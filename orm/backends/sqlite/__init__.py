@@ -120,7 +120,7 @@ class SQLiteBackend:
         return False
 
     def seen(self, connection: Connection) -> Bookmark | None:
-        return position.position(connection)
+        return position.seen(connection)
 
     def written(self, connection: Connection) -> Bookmark | None:
         return position.position(connection)
