@@ -91,6 +91,7 @@ SUITES = {
     "test_closing.py",
     "test_connection.py",
     "test_database.py",
+    "test_endings.py",
     "test_read_only.py",
     "test_sessions.py",
     "test_streams.py",

@@ -68,8 +68,8 @@ def instrument(
             "orm.reason": route.reason.name.lower(),
         }
         transactions.add(1, attributes)
-        seconds: dict[str, str | float] = {"orm.waited": route.waited, "orm.fenced": route.fenced}
-        trace.get_current_span().add_event("orm.route", seconds | attributes)
+        seconds = {"orm.waited": route.waited, "orm.fenced": route.fenced}
+        trace.get_current_span().add_event("orm.route", {**attributes, **seconds})
         if route.waited:
             waits.record(route.waited, attributes)
             now = time_ns()

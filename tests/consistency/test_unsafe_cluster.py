@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from psycopg import AsyncConnection
 from sqlalchemy import Connection, column, func, select, table, text
 from sqlalchemy.exc import DBAPIError
 
@@ -24,6 +25,7 @@ from orm.exceptions import WriteLost
 from orm.routing.placement import ReadPlacement
 from orm.routing.transaction import Transaction
 from orm.servers.server import Server
+from orm.testing import caught_up, paused
 from orm.testing.consistency.cluster_trial import run
 from orm.testing.consistency.life import Plan
 from orm.testing.consistency.timeline import text as told
@@ -239,6 +241,35 @@ async def test_who_ignores_timelines_is_caught(
                 await session.scalar(ROWS)
     for server in (other, old):
         cluster.rejoin(server)
+
+
+def sample_that_is_kept(patch: pytest.MonkeyPatch) -> None:
+    """What COMMIT brought along, until the next COMMIT."""
+    connection = one_trip.SamplingConnection
+    patch.setattr(connection, "wait", AsyncConnection.wait)
+    patch.setattr(connection, "take_sample", lambda self: self._sampled)
+
+
+@pytest.mark.parametrize("patched", [False, True], ids=["library", "variant"])
+async def test_who_keeps_the_position_of_a_commit_is_caught(
+    patched: bool, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """COMMIT PREPARED brings none, and that of an earlier COMMIT is still there."""
+    if patched:
+        sample_that_is_kept(monkeypatch)
+    primary = cluster.primary
+    primary.sql("DROP TABLE IF EXISTS seen; CREATE TABLE seen AS SELECT 0 AS n")
+    replicas = [standby.url("psycopg") for standby in cluster.standbys]
+    async with Database(primary.url("psycopg"), replicas=replicas) as db:
+        async with db.begin() as session:
+            await session.execute(text("UPDATE seen SET n = 1"))
+        await caught_up(db)
+        async with paused(db):
+            async with db.session(twophase=True) as session:
+                await session.execute(text("UPDATE seen SET n = 2"))
+                await session.commit()
+            async with db.session(await session.bookmark()) as later:
+                assert await later.scalar(ROWS) == (1 if patched else 2)
 
 
 _TABLES = 750  # have more files than the checkpointer can be told of at once

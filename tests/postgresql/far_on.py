@@ -28,7 +28,6 @@ def far_on(scratch: Path) -> Iterator[Cluster]:
     """
     with Cluster(standbys=0) as cluster:
         primary = cluster.primary
-        primary.configure("max_prepared_transactions = 5")
         primary.sql("VACUUM FREEZE")  # whatever has a number, since that is in the future then
         primary.stop()
         programs.run(

@@ -1,7 +1,9 @@
 """Replicas in trouble: sessions go on, and never see less than they did."""
 
 import asyncio
+import os
 import shutil
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -208,6 +210,34 @@ async def test_a_late_replica_of_another_database_is_not_believed(
             async with db.session() as session:
                 assert await session.scalar(select(1)) == 1
                 assert served_by(session) == "primary"
+
+
+async def seen_by_a_stranger(db: Database) -> set[str]:
+    async with db.session() as session:
+        return await emails(session)
+
+
+async def test_a_standby_that_crashes_may_go_back(cluster: Cluster, driver) -> None:
+    """It starts again by itself, where it has last written down how far it was."""
+    one, _ = cluster.standbys
+    async with migrated(cluster, driver, [one.url(driver)]) as db:
+        await add(db, "old")
+        cluster.primary.sql("CHECKPOINT")
+        cluster.caught_up()
+        one.sql("CHECKPOINT")
+        await add(db, "new")
+        cluster.caught_up()
+        async with db.session() as session:
+            assert await emails(session) == {"old", "new"}
+            assert served_by(session) == "replica-1"
+            one.delay(3600)  # it replays no commit again
+            [pid] = one.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+            os.kill(int(pid), signal.SIGKILL)
+            one.wait(lambda: "reinitializing" in one.log.read_text(), "does not start again")
+            async with asyncio.timeout(30):
+                while await seen_by_a_stranger(db) != {"old"}:  # until it serves again
+                    await db.status()
+            assert await emails(session) == {"old", "new"}
 
 
 async def test_a_replica_made_anew_under_the_same_name(cluster: Cluster, driver) -> None:

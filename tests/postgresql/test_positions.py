@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
-from sqlalchemy import insert, make_url, select, text
+from sqlalchemy import Engine, insert, make_url, select, text
 from sqlalchemy.exc import IntegrityError
 
 from models import User
 from orm import Database
+from orm.backends import migrations_for
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, ReplicaUnavailable
 from orm.testing import caught_up, followers, paused
@@ -49,6 +50,26 @@ async def test_a_reader_of_an_unflushed_commit_is_not_ahead_of_its_bookmark(
                 seen = set(await reader.scalars(select(User.email)))
             async with db.session(await reader.bookmark()) as later:
                 assert set(await later.scalars(select(User.email))) >= seen
+
+
+async def test_what_was_read_after_a_commit_in_text_is_not_ahead_of_the_bookmark(
+    servers: PostgreSQL,
+) -> None:
+    """The transaction that wrote was flushed; the one that the session commits only read."""
+    primary = servers.cluster.primary
+    primary.set("wal_writer_delay", "10000")
+    try:
+        async with servers.migrated() as db, db.session() as session:
+            session.add(User(email="a"))
+            await session.flush()
+            await session.execute(text("COMMIT"))
+            await add(db, "b", "SET LOCAL synchronous_commit = off")
+            assert set(await session.scalars(select(User.email))) == {"a", "b"}
+            await session.commit()
+            async with db.session(await session.bookmark()) as later:
+                assert set(await later.scalars(select(User.email))) == {"a", "b"}
+    finally:
+        primary.set("wal_writer_delay", "200")
 
 
 async def test_what_is_idle_is_reached(servers: PostgreSQL) -> None:
@@ -223,7 +244,7 @@ async def test_an_account_that_may_not_see_timelines_is_told_what_to_grant(
 
 
 async def test_a_number_of_replicas_is_for_another_engine(servers: PostgreSQL) -> None:
-    with pytest.raises(ConfigurationError, match="give the standbys' URLs"):
+    with pytest.raises(ConfigurationError, match="give its replicas' URLs"):
         Database(servers.url, replicas=2)
 
 
@@ -289,3 +310,25 @@ async def test_a_commit_that_is_refused(servers: PostgreSQL) -> None:
         await session.rollback()
         await session.execute(text("INSERT INTO one VALUES (1)"))
         await session.commit()
+
+
+async def test_a_migration_that_commits_in_two_phases_is_at_or_before_its_position(
+    servers: PostgreSQL,
+) -> None:
+    async with servers.migrated() as db:
+        backend = db.cluster.backend
+        engine = migrations_for(servers.url).engine(make_url(servers.url))
+        assert isinstance(engine, Engine)
+        with engine.connect() as connection:
+            with connection.begin():
+                backend.position(connection)
+                connection.execute(insert(User), {"email": "a"})
+            with connection.begin_twophase():
+                connection.execute(insert(User), {"email": "b"})
+                [inserted] = servers.cluster.primary.sql(
+                    "SELECT pg_current_wal_insert_lsn() - '0/0'"
+                )
+            at = backend.committed(connection, wrote=True)
+            assert at is not None
+            assert max(lsn for _, lsn in at.position) >= int(inserted)
+        engine.dispose()

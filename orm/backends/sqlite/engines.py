@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from orm._greenlet import in_greenlet
 from orm.backends.sqlite.driver import in_one_hop, in_our_hands, run_script
 from orm.backends.sqlite.files import file_at, identity
-from orm.backends.sqlite.position import note_changes, raise_position
+from orm.backends.sqlite.position import note_changes, raise_if_ended, raise_position
 from orm.exceptions import ConfigurationError
 
 __all__ = [
@@ -89,6 +89,7 @@ def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
     event.listen(sync, "connect", lambda connection, _: run_script(connection, setup))
     event.listen(sync, "begin", _begin_immediate)
     event.listen(sync, "commit", raise_position)
+    event.listen(sync, "rollback", raise_if_ended)
     _clean_up(sync)
     event.listen(sync, "handle_error", _explain)
     return engine

@@ -27,6 +27,7 @@ wal_receiver_status_interval = 1s
 shared_buffers = 16MB
 dynamic_shared_memory_type = mmap
 max_connections = 200
+max_prepared_transactions = 10
 """
 
 
