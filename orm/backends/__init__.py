@@ -6,9 +6,9 @@ from orm._lazy import lazy
 
 if TYPE_CHECKING:
     from orm.backends.base import Backend, FileCopy, Thing
-    from orm.backends.registry import backend_for
+    from orm.backends.registry import backend_for, register
 
-__all__ = ["Backend", "FileCopy", "Thing", "backend_for"]
+__all__ = ["Backend", "FileCopy", "Thing", "backend_for", "register"]
 
 # `orm.backends.sqlite.quick` does without SQLAlchemy.
 __getattr__ = lazy(
@@ -18,5 +18,6 @@ __getattr__ = lazy(
         "FileCopy": "orm.backends.base",
         "Thing": "orm.backends.base",
         "backend_for": "orm.backends.registry",
+        "register": "orm.backends.registry",
     },
 )

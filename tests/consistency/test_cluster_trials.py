@@ -1,4 +1,4 @@
-"""A slice of the trials on a real cluster; ``python -m orm.testing.consistency --postgresql``."""
+"""A slice of the trials on a real cluster; ``python -m tests.harness.trials --postgresql``."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from orm.testing.consistency.cluster_faults import FAULTS
-from orm.testing.consistency.cluster_trial import plan, run
 from orm.testing.consistency.timeline import text
 from orm.testing.postgresql import Cluster
+from tests.harness.trials.cluster_faults import FAULTS
+from tests.harness.trials.cluster_trial import plan, run
 
 
 @pytest.fixture(scope="module")

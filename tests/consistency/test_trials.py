@@ -1,4 +1,4 @@
-"""A slice of the trials, with fixed seeds: ``python -m orm.testing.consistency`` runs longer."""
+"""A slice of the trials, with fixed seeds: ``python -m tests.harness.trials`` runs longer."""
 
 import asyncio
 import os
@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from orm.testing.consistency import life
-from orm.testing.consistency.__main__ import main
-from orm.testing.consistency.cancel import CutOff, cancelled_at
-from orm.testing.consistency.nemesis import FAULTS
 from orm.testing.consistency.recorder import Recorder
 from orm.testing.consistency.timeline import text
-from orm.testing.consistency.trial import plan, run
+from tests.harness.cancel import CutOff, cancelled_at
+from tests.harness.trials import life
+from tests.harness.trials.__main__ import main
+from tests.harness.trials.nemesis import FAULTS
+from tests.harness.trials.trial import plan, run
 
 # The pool forgets a connection while it is cancelled, and finds it again; see `trial`.
 pytestmark = pytest.mark.filterwarnings("ignore:The garbage collector:sqlalchemy.exc.SAWarning")
@@ -50,7 +50,7 @@ def test_long_runs_have_a_command() -> None:
 
 
 def test_clients_end_when_what_started_them_is_killed(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "orm.testing.consistency", "--only", "kill"]
+    command = [sys.executable, "-m", "tests.harness.trials", "--only", "kill"]
     endless = ["--each", "1000000", "--operations", "1000000"]
     with subprocess.Popen(
         [*command, *endless], env=os.environ | {"TMPDIR": str(tmp_path)}

@@ -20,8 +20,8 @@ from orm.routing.placement import ReadPlacement
 from orm.routing.router import Router
 from orm.routing.transaction import Transaction
 from orm.servers.server import Server
-from orm.testing.consistency.trial import Plan, run
-from orm.testing.consistency.units import Habits
+from tests.harness.client import TrialHabits
+from tests.harness.trials.trial import Plan, run
 
 # They fail in ways that the product does not.
 pytestmark = pytest.mark.filterwarnings("ignore:The garbage collector:sqlalchemy.exc.SAWarning")
@@ -151,7 +151,7 @@ def trial(seed: int, operations: int, faults: tuple[str, ...]) -> Plan:
         operations=operations,
         lives=1,
         faults=faults,
-        habits=Habits(keys=4, writes=0.25),
+        habits=TrialHabits(keys=4, writes=0.25),
         options={"max_wait": 0.0},
     )
 

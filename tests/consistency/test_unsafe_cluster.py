@@ -24,11 +24,11 @@ from orm.exceptions import WriteLost
 from orm.routing.placement import ReadPlacement
 from orm.routing.transaction import Transaction
 from orm.servers.server import Server
-from orm.testing.consistency.cluster_trial import run
-from orm.testing.consistency.life import Plan
 from orm.testing.consistency.timeline import text as told
-from orm.testing.consistency.units import Habits
 from orm.testing.postgresql import Cluster
+from tests.harness.client import TrialHabits
+from tests.harness.trials.cluster_trial import run
+from tests.harness.trials.life import Plan
 
 Patch = Callable[[pytest.MonkeyPatch], Any]
 
@@ -159,11 +159,11 @@ def blind_to_timelines(patch: pytest.MonkeyPatch) -> None:
 PATIENT = Plan(  # who must read from a replica waits for one, and few keys are read often
     seed="1",
     operations=300,
-    habits=Habits(keys=2, writes=0.25),
+    habits=TrialHabits(keys=2, writes=0.25),
     options={"max_wait": 2.0},
 )
 HASTY = replace(  # whom no replica can serve at once reads from the primary
-    PATIENT, habits=Habits(keys=8, writes=0.25), options={"max_wait": 0.0}
+    PATIENT, habits=TrialHabits(keys=8, writes=0.25), options={"max_wait": 0.0}
 )
 
 

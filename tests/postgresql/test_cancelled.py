@@ -9,8 +9,8 @@ from sqlalchemy.exc import DBAPIError
 
 from models import Base, User
 from orm import Database
-from orm.testing.consistency.cancel import CutOff, cancelled_at
 from orm.testing.postgresql import Cluster
+from tests.harness.cancel import CutOff, cancelled_at
 
 
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])

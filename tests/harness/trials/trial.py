@@ -13,12 +13,12 @@ from orm.database import Database
 from orm.testing.consistency.audit import audit
 from orm.testing.consistency.checker import Violation, check
 from orm.testing.consistency.history import History
-from orm.testing.consistency.life import Plan, Servers, fewer, live
-from orm.testing.consistency.nemesis import FAULTS
-from orm.testing.consistency.processes import run_processes
 from orm.testing.consistency.recorder import Recorder
 from orm.testing.consistency.tables import create
-from orm.testing.consistency.units import Habits
+from tests.harness.client import TrialHabits
+from tests.harness.trials.life import Plan, Servers, fewer, live
+from tests.harness.trials.nemesis import FAULTS
+from tests.harness.trials.processes import run_processes
 
 __all__ = ["Plan", "Result", "plan", "run"]
 
@@ -73,7 +73,7 @@ def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
         lives=chance.choice([1, 2, 3]),
         faults=tuple(some),
         kills=kills,
-        habits=Habits(
+        habits=TrialHabits(
             keys=chance.choice([2, 8]),
             writes=chance.choice([0.15, 0.35, 0.6]),
             cancels=chance.choice([0.0, 0.05, 0.3]),

@@ -1,4 +1,4 @@
-"""``python -m orm.testing.consistency``: trials with faults, for as long as you like."""
+"""``python -m tests.harness.trials``: trials with faults, for as long as you like."""
 
 import asyncio
 import tempfile
@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from orm.testing.consistency import cluster_trial, trial
-from orm.testing.consistency.report import report
 from orm.testing.postgresql import Cluster
+from tests.harness.report import report
+from tests.harness.trials import cluster_trial, trial
 
 
 @contextmanager

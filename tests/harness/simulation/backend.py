@@ -11,9 +11,9 @@ from orm.backends.base import FileCopy
 from orm.backends.postgresql import position as timelines
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError
-from orm.testing.simulation.driver import worlds
-from orm.testing.simulation.link import Conflict, Lost, ReadOnly, Recovering, link_of
-from orm.testing.simulation.world import World
+from tests.harness.simulation.driver import worlds
+from tests.harness.simulation.link import Conflict, Lost, ReadOnly, Recovering, link_of
+from tests.harness.simulation.world import World
 
 __all__ = ["SimulatedBackend", "bookmark_of"]
 

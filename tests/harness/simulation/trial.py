@@ -12,14 +12,13 @@ from orm.database import Database
 from orm.testing.consistency.audit import audit
 from orm.testing.consistency.board import Handed
 from orm.testing.consistency.checker import Violation, check
-from orm.testing.consistency.client import Client
 from orm.testing.consistency.history import History
 from orm.testing.consistency.recorder import Recorder
-from orm.testing.consistency.units import Habits
-from orm.testing.simulation.driver import worlds
-from orm.testing.simulation.loop import VirtualLoop
-from orm.testing.simulation.nemesis import FAULTS, Nemesis, Strike, at_random
-from orm.testing.simulation.world import World
+from tests.harness.client import TrialClient, TrialHabits
+from tests.harness.simulation.driver import worlds
+from tests.harness.simulation.loop import VirtualLoop
+from tests.harness.simulation.nemesis import FAULTS, Nemesis, Strike, at_random
+from tests.harness.simulation.world import World
 
 __all__ = ["Plan", "Result", "plan", "run", "smallest"]
 
@@ -55,7 +54,7 @@ class Plan:
     samples: bool = False
     faults: tuple[str, ...] = ()
     strikes: tuple[Strike, ...] | None = None
-    habits: Habits = field(default_factory=Habits)
+    habits: TrialHabits = field(default_factory=TrialHabits)
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -124,7 +123,7 @@ def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
         latency=chance.choice([0.0001, 0.001, 0.01, 0.03]),
         samples=chance.random() < 0.5,
         faults=faults,
-        habits=Habits(
+        habits=TrialHabits(
             keys=chance.choice([2, 8]),
             writes=chance.choice([0.15, 0.35, 0.6]),
             cancels=chance.choice([0.0, 0.05, 0.3]),
@@ -171,7 +170,7 @@ async def _run(trial: Plan) -> tuple[History, tuple[Strike, ...]]:
     urls = [f"simulated://{name}/{address}" for address in world.addresses]
     async with Database(urls[0], replicas=urls[1:], **trial.options) as database:
         clients = [
-            Client(f"c{n}", database, recorder, shelf, trial.habits, trial.seed)
+            TrialClient(f"c{n}", database, recorder, shelf, trial.habits, trial.seed)
             for n in range(trial.clients)
         ]
         async with asyncio.timeout(_PATIENCE), asyncio.TaskGroup() as group:

@@ -1,4 +1,4 @@
-"""``python -m orm.testing.simulation``: simulated trials, for as long as you like."""
+"""``python -m tests.harness.simulation``: simulated trials, for as long as you like."""
 
 import logging
 from collections import Counter
@@ -7,9 +7,9 @@ from time import process_time
 
 import click
 
-from orm.testing.consistency.report import report
-from orm.testing.simulation.nemesis import FAULTS
-from orm.testing.simulation.trial import plan, run, smallest
+from tests.harness.report import report
+from tests.harness.simulation.nemesis import FAULTS
+from tests.harness.simulation.trial import plan, run, smallest
 
 
 @click.command()

@@ -14,15 +14,15 @@ from sqlalchemy import make_url
 from orm.database import Database
 from orm.testing.consistency.audit import audit
 from orm.testing.consistency.checker import check
-from orm.testing.consistency.cluster_faults import FAULTS, Scene
 from orm.testing.consistency.history import History
-from orm.testing.consistency.life import Plan, Servers, fewer, live
-from orm.testing.consistency.processes import GO_ON, run_processes
 from orm.testing.consistency.recorder import Recorder
 from orm.testing.consistency.tables import create
-from orm.testing.consistency.trial import Result
-from orm.testing.consistency.units import Habits
 from orm.testing.postgresql import Cluster, Proxy, Server
+from tests.harness.client import TrialHabits
+from tests.harness.trials.cluster_faults import FAULTS, Scene
+from tests.harness.trials.life import Plan, Servers, fewer, live
+from tests.harness.trials.processes import GO_ON, run_processes
+from tests.harness.trials.trial import Result
 
 __all__ = ["plan", "run"]
 
@@ -55,7 +55,7 @@ def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
         processes=len(_DRIVERS),
         faults=tuple(some),
         kills=kills,
-        habits=Habits(
+        habits=TrialHabits(
             keys=chance.choice([2, 8]),
             writes=chance.choice([0.15, 0.35, 0.6]),
             cancels=chance.choice([0.0, 0.05, 0.3]),

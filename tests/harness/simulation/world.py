@@ -11,7 +11,7 @@ import asyncio
 import random
 from typing import Final
 
-from orm.testing.simulation.store import Snapshot, Store, Transaction
+from tests.harness.simulation.store import Snapshot, Store, Transaction
 
 __all__ = ["Machine", "World"]
 

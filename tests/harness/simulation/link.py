@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection
 
 from orm._greenlet import await_
-from orm.testing.simulation.store import Snapshot, Statement, Transaction, understood
-from orm.testing.simulation.world import Machine, World
+from tests.harness.simulation.store import Snapshot, Statement, Transaction, understood
+from tests.harness.simulation.world import Machine, World
 
 __all__ = [
     "Conflict",

@@ -19,15 +19,16 @@ from sqlalchemy import event
 from orm.database import Database
 from orm.session import RoutedSession
 from orm.testing.consistency.history import History
-from orm.testing.consistency.life import Plan, Servers, fewer, live
 from orm.testing.consistency.recorder import Recorder, collect
-from orm.testing.consistency.units import Habits
+from tests.harness.client import TrialHabits
+from tests.harness.trials.life import Plan, Servers, fewer, live
 
 __all__ = ["GO_ON", "run_processes"]
 
 GO_ON: Final = "go-on"
 """While a file of this name is in the folder, clients go on after their share of operations."""
 
+_CHECKOUT: Final = Path(__file__).parents[3]  # `python -m` finds this package from here
 _Death: TypeAlias = Literal["", "before COMMIT", "in COMMIT", "after COMMIT"]
 
 
@@ -84,9 +85,9 @@ async def _keep_alive(
         death = chance.choice(deaths) if victim else ""
         order = asdict(trial) | {"faults": list(trial.faults), "operations": operations - done}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "orm.testing.consistency.processes",
+            sys.executable, "-m", "tests.harness.trials.processes",
             json.dumps(asdict(servers)), str(folder), name, death, json.dumps(order),
-            str(os.getpid()),
+            str(os.getpid()), cwd=_CHECKOUT,
         )  # fmt: skip
         try:
             if victim and not death:
@@ -132,7 +133,7 @@ def _die(database: Database, death: _Death, chance: random.Random) -> None:
 async def _process(
     servers: Servers, folder: Path, name: str, death: _Death, order: dict[str, Any], parent: int
 ) -> None:
-    order["habits"] = Habits(**order["habits"])
+    order["habits"] = TrialHabits(**order["habits"])
     trial = Plan(**order)
     recorder = Recorder(folder / f"{name}.history")
     dies = partial(_die, death=death, chance=random.Random(f"{trial.seed}/{name}/death"))

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from orm.testing.simulation.loop import VirtualLoop
-from orm.testing.simulation.world import Machine, World
+from tests.harness.simulation.loop import VirtualLoop
+from tests.harness.simulation.world import Machine, World
 
 __all__ = ["FAULTS", "Nemesis", "Strike", "at_random"]
 

@@ -14,10 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from orm.database import Database
 from orm.exceptions import OrmError
 from orm.testing.consistency.board import Board
-from orm.testing.consistency.client import Client
-from orm.testing.consistency.nemesis import Nemesis
 from orm.testing.consistency.recorder import Recorder
-from orm.testing.consistency.units import Habits
+from tests.harness.client import TrialClient, TrialHabits
+from tests.harness.trials.nemesis import Nemesis
 
 __all__ = ["Plan", "Servers", "fewer", "live"]
 
@@ -65,7 +64,7 @@ class Plan:
     lives: int = 2
     faults: tuple[str, ...] = ()
     kills: bool = False
-    habits: Habits = field(default_factory=Habits)
+    habits: TrialHabits = field(default_factory=TrialHabits)
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -135,7 +134,7 @@ async def live(
         prepare(database)
         nemesis = Nemesis(database, trial.faults, seed) if database.replicators else None
         clients = [
-            Client(
+            TrialClient(
                 f"{name}c{n}", database, recorder, Board(folder / "board"), trial.habits, trial.seed
             )
             for n in range(trial.clients)

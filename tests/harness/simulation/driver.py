@@ -11,8 +11,8 @@ from sqlalchemy.engine import default
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from orm._greenlet import await_
-from orm.testing.simulation.link import Error, Link, Lost, OperationalError
-from orm.testing.simulation.world import World
+from tests.harness.simulation.link import Error, Link, Lost, OperationalError
+from tests.harness.simulation.world import World
 
 __all__ = ["SimulatedDialect", "worlds"]
 
