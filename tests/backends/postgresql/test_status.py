@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 from orm import Bookmark, Database
 from orm.backends.postgresql import PostgreSQLBackend
 from orm.cli import main
+from tests.backends.postgresql.test_positions import add
 from tests.conftest import PostgreSQL
-from tests.postgresql.test_positions import add
 
 SERVERS = pytest.mark.parametrize("servers", ["asyncpg", "psycopg"], indirect=True)
 

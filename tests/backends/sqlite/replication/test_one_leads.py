@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orm.backends.sqlite.replication import ReplicationError, Replicator, incarnation
-from tests.replication.support import Child, Ledger, Replicate, eventually, look
+from tests.backends.sqlite.replication.support import Child, Ledger, Replicate, eventually, look
 
 Spawn = Callable[..., Child]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orm.backends.sqlite.replication import incarnation
-from tests.replication.support import (
+from tests.backends.sqlite.replication.support import (
     Ledger,
     Replicate,
     balance,

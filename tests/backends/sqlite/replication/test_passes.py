@@ -11,7 +11,15 @@ import pytest
 
 from orm.backends.sqlite.replication.pace import Pace
 from orm.backends.sqlite.replication.source import Source
-from tests.replication.support import Child, Ledger, Replicate, balance, connect, eventually, look
+from tests.backends.sqlite.replication.support import (
+    Child,
+    Ledger,
+    Replicate,
+    balance,
+    connect,
+    eventually,
+    look,
+)
 
 
 def test_readers_never_see_a_torn_state_or_an_older_one(

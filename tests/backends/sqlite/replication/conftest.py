@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orm.backends.sqlite.replication import Replicator
-from tests.replication.support import Child, Landings, Ledger, Replicate
+from tests.backends.sqlite.replication.support import Child, Landings, Ledger, Replicate
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from models import Base, User
 from orm import Bookmark, Database, WriteLost
 from orm.testing.postgresql import Cluster
-from tests.postgresql.far_on import FORKS, TIMELINE, far_on
+from tests.backends.postgresql.far_on import FORKS, TIMELINE, far_on
 
 
 @pytest.fixture(scope="module")

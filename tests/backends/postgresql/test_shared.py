@@ -15,7 +15,7 @@ from orm.backends.postgresql import PostgreSQLBackend
 from orm.exceptions import ConfigurationError, ReadOnlyError
 from orm.routing.decision import Reason
 from orm.testing.postgresql import Cluster, Server
-from tests.postgresql.pooler import Pooler
+from tests.backends.postgresql.pooler import Pooler
 
 
 @pytest.fixture(params=["asyncpg", "psycopg"])

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from orm.backends.sqlite.replication import Replicator, remarks
-from tests.replication.support import Ledger, Replicate, eventually, holds_a_snapshot, look
+from tests.backends.sqlite.replication.support import (
+    Ledger,
+    Replicate,
+    eventually,
+    holds_a_snapshot,
+    look,
+)
 
 
 def test_what_lands_is_the_source_as_it_was(

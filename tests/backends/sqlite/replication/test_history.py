@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orm.backends.sqlite.replication import incarnation
-from tests.replication.support import Ledger, Replicate, connect, look
+from tests.backends.sqlite.replication.support import Ledger, Replicate, connect, look
 
 
 def restore_by_rename(source: Path, backup: Path) -> None:

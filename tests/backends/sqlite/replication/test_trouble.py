@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orm.backends.sqlite.replication import Replicator, incarnation, remarks
-from tests.replication.support import (
+from tests.backends.sqlite.replication.support import (
     Ledger,
     Replicate,
     connect,

@@ -14,7 +14,7 @@ from models import Base, User
 from orm import Bookmark, Database, NotCaughtUp
 from orm.exceptions import ConfigurationError
 from orm.testing.postgresql import Cluster
-from tests.postgresql.far_on import far_on
+from tests.backends.postgresql.far_on import far_on
 
 _EMAILS = text("SELECT email FROM users")  # text goes to the primary
 _INSERT = "INSERT INTO users (email) VALUES ('a')"

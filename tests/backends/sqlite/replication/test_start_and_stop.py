@@ -12,7 +12,7 @@ import pytest
 
 from orm.backends.sqlite.replication import ReplicationError, Replicator, incarnation, target
 from orm.exceptions import OrmError
-from tests.replication.support import (
+from tests.backends.sqlite.replication.support import (
     Ledger,
     Replicate,
     balance,
@@ -200,7 +200,7 @@ def test_a_full_disk_leaves_nothing_behind(ledger: Ledger, replica: Path) -> Non
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[4],
     )
     assert "cannot be made" in told.stdout
     assert "disk is not full" in told.stdout

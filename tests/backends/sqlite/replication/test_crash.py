@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.replication.support import Child, Ledger, Replicate, balance, connect, eventually, look
+from tests.backends.sqlite.replication.support import (
+    Child,
+    Ledger,
+    Replicate,
+    balance,
+    connect,
+    eventually,
+    look,
+)
 
 KILLS = 16
 

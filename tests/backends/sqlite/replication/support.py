@@ -136,7 +136,7 @@ class Child:
     """`child.py` in a process of its own."""
 
     def __init__(self, *arguments: object) -> None:
-        root = Path(__file__).parents[2]
+        root = Path(__file__).parents[4]
         self.process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("child.py"), *map(str, arguments)],
             stdin=subprocess.PIPE,
