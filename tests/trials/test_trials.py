@@ -62,7 +62,7 @@ def test_clients_end_when_what_started_them_is_killed(tmp_path: Path) -> None:
         process.kill()
     assert ends
     for end in ends:
-        ended, _, _ = select.select([end], [], [], 30)
+        ended, _, _ = select.select([end], [], [], 60)
         assert ended
         os.close(end)
 
@@ -75,7 +75,7 @@ async def test_servers_that_are_not_there_end_the_trial(
     trial = replace(plan(1, 400, only="kill"), options={})
     lived = life.live(trial, nowhere, tmp_path, "L", Recorder(), lambda: True, Counter())
     with pytest.raises(RuntimeError, match="check its servers"):
-        await asyncio.wait_for(lived, 30)
+        await asyncio.wait_for(lived, 60)
 
 
 @pytest.mark.parametrize(("number", "reached"), [(1, 0), (3, 2), (9, 4)])

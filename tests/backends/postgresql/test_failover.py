@@ -379,7 +379,7 @@ async def test_who_has_a_commit_that_a_crash_lost_does_not_wait(
         cluster.primary.kill()
         cluster.primary.start()
         await db.status()
-        async with asyncio.timeout(5), db.session(token) as session:
+        async with asyncio.timeout(60), db.session(token) as session:
             if keys:
                 with pytest.raises(WriteLost, match="does not have"):
                     await emails(session)

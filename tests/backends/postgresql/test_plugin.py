@@ -52,7 +52,7 @@ def test_nothing_is_imported():
     assert not {"sqlalchemy", "alembic", "orm.testing.postgresql"} & set(sys.modules)
 """
     run = pytest_run(tmp_path, test)
-    output, _ = run.communicate(timeout=60)
+    output, _ = run.communicate(timeout=120)
     assert run.returncode == 0, output
 
 
@@ -68,7 +68,7 @@ def test_another(postgresql_cluster):
     assert postgresql_cluster.standbys[1].sql("SELECT * FROM notes") == []
 """
     run = pytest_run(tmp_path, test)
-    output, _ = run.communicate(timeout=60)
+    output, _ = run.communicate(timeout=120)
     assert run.returncode == 0, output
     assert "2 passed" in output
     assert servers_of(run.pid) == []
@@ -157,7 +157,7 @@ def test_a_folder_without_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -13,7 +13,8 @@ from typing import Any
 
 from orm.backends.sqlite.replication import Replicator
 
-PATIENCE = 20.0
+PATIENCE = 60.0
+"""Seconds: an end for what never comes to be, and no measure of how fast it is."""
 
 
 def connect(file: Path, mode: str = "rwc") -> sqlite3.Connection:

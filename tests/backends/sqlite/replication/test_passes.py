@@ -111,17 +111,20 @@ needs_thread_clocks = pytest.mark.skipif(
 
 
 def test_the_rest_that_is_owed_makes_up_for_the_work() -> None:
-    owed = 0.0
-    while owed < 0.02:  # less on a machine so busy that the work itself was mostly waiting
-        wall, used = time.monotonic(), time.thread_time()
+    least = 0.0
+    while least < 0.02:  # less on a machine so busy that the work itself was mostly waiting
+        outside = time.monotonic(), time.thread_time()
         pace = Pace()
+        inside = time.monotonic(), time.thread_time()
         sum(range(2_000_000))
+        inside = time.monotonic() - inside[0], time.thread_time() - inside[1]
         half = pace.rest(settle=False)
         settled = pace.rest(settle=True)
-        used, wall = time.thread_time() - used, time.monotonic() - wall
-        owed = 2 * used - wall
-    assert settled == pytest.approx(owed, abs=0.005)
-    assert half == pytest.approx(min(used / 2, owed), abs=0.005)
+        outside = time.monotonic() - outside[0], time.thread_time() - outside[1]
+        # The machine may be busy elsewhere between any two lines: what is owed lies between these.
+        least, most = 2 * inside[1] - outside[0], 2 * outside[1] - inside[0]
+    assert least <= settled <= most
+    assert min(inside[1] / 2, least) <= half <= min(outside[1] / 2, most)
 
 
 def test_a_pass_waits_for_the_end_of_the_rest(
@@ -145,12 +148,11 @@ def test_copying_takes_about_half_of_a_core(tmp_path: Path, replicate: Replicate
     assert thread.ident is not None
     clock = time.pthread_getcpuclockid(thread.ident)
     landed, used, began = landings.count, time.clock_gettime(clock), time.monotonic()
-    while time.monotonic() - began < 1.5:
+    while time.monotonic() - began < 1.5 or landings.count < landed + 4:
         ledger.commit()
         replicator.wake()
         time.sleep(0.005)
     assert (time.clock_gettime(clock) - used) / (time.monotonic() - began) < 0.6
-    assert landings.count > landed + 3
     ledger.close()
 
 

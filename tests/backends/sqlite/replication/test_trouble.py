@@ -120,10 +120,10 @@ def test_trouble_is_met_less_and_less_often(ledger: Ledger, replicate: Replicate
     eventually(lambda: replicator.error is not None)
     errors = set()
     end = time.monotonic() + 0.5
-    while time.monotonic() < end:
+    while time.monotonic() < end or len(errors) < 3:
         errors.add(replicator.error)
         time.sleep(0.001)
-    assert 2 < len(errors) < 12
+    assert len(errors) < 12
 
 
 def test_slow_copies_are_worth_one_remark(
