@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orm.backends import backend_for
+from orm.backends import backend_for, register
+from orm.backends.sqlite import SQLiteBackend
 from orm.exceptions import ConfigurationError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -60,6 +61,17 @@ def test_dev_leaves_an_environment_of_somebody_else_alone(tmp_path: Path) -> Non
     assert said.returncode == 1
     assert "was not made by dev.py" in said.stderr
     assert (tmp_path / ".venv" / "precious").exists()
+
+
+def test_a_backend_that_is_registered_is_used_instead_of_an_installed_one() -> None:
+    with pytest.raises(ConfigurationError, match="no backend for 'registered' URLs"):
+        backend_for("registered://host/name")
+    register("registered", SQLiteBackend)
+    first = backend_for("registered+driver://host/name")
+    assert isinstance(first, SQLiteBackend)
+    assert backend_for("registered://host/name") is first
+    register("registered", SQLiteBackend)
+    assert backend_for("registered://host/name") is not first
 
 
 def test_two_backends_of_one_name_are_refused(

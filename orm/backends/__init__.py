@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from orm.backends.base import Backend
     from orm.backends.migrations import Migrations, Thing
     from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Roles
-    from orm.backends.registry import backend_for, migrations_for
+    from orm.backends.registry import backend_for, migrations_for, register
 
 __all__ = [
     "Backend",
@@ -20,6 +20,7 @@ __all__ = [
     "Thing",
     "backend_for",
     "migrations_for",
+    "register",
 ]
 
 # `orm.backends.sqlite.quick` does without SQLAlchemy.
@@ -35,5 +36,6 @@ __getattr__ = lazy(
         "Thing": "orm.backends.migrations",
         "backend_for": "orm.backends.registry",
         "migrations_for": "orm.backends.registry",
+        "register": "orm.backends.registry",
     },
 )

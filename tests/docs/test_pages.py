@@ -32,7 +32,7 @@ FENCE: Final = re.compile(
     r"^(?P<fence>```+)(?P<kind>[^\n`]*)\n(?P<body>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE
 )
 PROSE: Final = ("{toctree}",)
-SECONDS: Final = 60
+SECONDS: Final = 120
 
 
 @dataclass(frozen=True)

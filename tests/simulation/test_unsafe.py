@@ -19,10 +19,10 @@ from orm.routing.router import Router
 from orm.routing.transaction import Transaction
 from orm.servers.cluster import Cluster
 from orm.servers.server import Knowledge, Server
-from orm.testing.consistency.units import Habits
-from orm.testing.simulation import Plan, run
-from orm.testing.simulation.backend import SimulatedBackend, Timelines, bookmark_of
-from orm.testing.simulation.link import Link, link_of
+from tests.harness.client import TrialHabits
+from tests.harness.simulation import Plan, run
+from tests.harness.simulation.backend import SimulatedBackend, Timelines, bookmark_of
+from tests.harness.simulation.link import Link, link_of
 
 Patch = Callable[[pytest.MonkeyPatch], Any]
 
@@ -179,7 +179,7 @@ def blind_to_timelines(patch: pytest.MonkeyPatch) -> None:
     def blind(at: dict[int, int], shown: int = 0) -> Bookmark:
         return Bookmark("simulated", (("", max(at.values())),), shown)
 
-    patch.setattr("orm.testing.simulation.backend.bookmark_of", blind)
+    patch.setattr("tests.harness.simulation.backend.bookmark_of", blind)
 
 
 def losses_untold(patch: pytest.MonkeyPatch) -> None:
@@ -240,7 +240,7 @@ def trial(seed: int, faults: tuple[str, ...]) -> Plan:
         operations=600,
         replicas=(1, 2),
         faults=faults,
-        habits=Habits(keys=4, writes=0.25),
+        habits=TrialHabits(keys=4, writes=0.25),
         options={"max_wait": 0.05, "bookmark_keys": ["a secret"]},
     )
 
