@@ -11,8 +11,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
-from orm.backends import backend_for
-from orm.backends.sqlite.replication import Replicator
+from orm.backends import Backend, EmbeddedReplica, backend_for
 from orm.connection import BookmarkConnection
 from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, DatabaseClosed, NotCaughtUp, ReplicaUnavailable
@@ -79,16 +78,9 @@ class Database:
             raise ConfigurationError("max_wait is a number of seconds, 0 or more")
         if stray_bookmarks not in ("primary", "error"):
             raise ConfigurationError("stray_bookmarks is 'primary' or 'error'")
-        self._replicators: list[Replicator] = []
+        self._embedded: list[EmbeddedReplica] = []
         if isinstance(replicas, int):
-            if replicas < 0:
-                raise ConfigurationError("replicas is a number, 0 or more, or a list of URLs")
-            copies = backend.file_copies(url, replicas) if replicas else []
-            urls = [copy.url for copy in copies]
-            self._replicators = [
-                Replicator(copy.source, copy.replica, landed=partial(self._landed, number))
-                for number, copy in enumerate(copies)
-            ]
+            urls = self._embed(backend, url, replicas)
         else:
             urls = [_url(replica) for replica in replicas]
         for replica in urls:
@@ -131,9 +123,27 @@ class Database:
         return self._cluster
 
     @property
-    def replicators(self) -> Sequence[Replicator]:
-        """What keeps the embedded replicas up to date; empty where the engine does it itself."""
-        return self._replicators
+    def embedded(self) -> Sequence[EmbeddedReplica]:
+        """What keeps the embedded replicas up to date; empty where there are none."""
+        return self._embedded
+
+    def _embed(self, backend: Backend, primary: URL, count: int) -> list[URL]:
+        """Prepare the embedded replicas, if there are any; their URLs."""
+        if count < 0:
+            raise ConfigurationError("replicas is a number, 0 or more, or a list of URLs")
+        if count and backend.embedded is None:
+            name = primary.get_backend_name()
+            raise ConfigurationError(
+                f"{name} replicates by itself: give its replicas' URLs, as in "
+                f"replicas=['{primary.drivername}://replica-1/app']"
+            )
+        urls: list[URL] = []
+        for number in range(count):
+            assert backend.embedded is not None
+            urls.append(backend.embedded.url(primary, number + 1))
+            landed = partial(self._landed, number)
+            self._embedded.append(backend.embedded.replica(primary, number + 1, landed))
+        return urls
 
     async def start(self) -> Self:
         """Open the primary and the replicas. ``async with`` does it.
@@ -160,7 +170,7 @@ class Database:
     async def _open(self) -> None:
         cluster = self._cluster
         self._loop = asyncio.get_running_loop()
-        if not self._replicators:  # the servers may have changed roles since they were configured
+        if not self._embedded:  # the servers may have changed roles since they were configured
             await cluster.primary.probe()
             await asyncio.gather(*(replica.probe() for replica in cluster.replicas))
         try:
@@ -193,16 +203,16 @@ class Database:
             elif known.error is not None:
                 raise ReplicaUnavailable(f"{who} cannot be opened: {known.error}")
             ours = known.at is None or known.at.history == floor.history
-            if not ours and not self._replicators:
+            if not ours and not self._embedded:
                 raise ConfigurationError(
                     f"{who} is a copy of another database than the primary: check the two URLs"
                 )
-        cluster.floor = cluster.backend.as_need(floor)
+        cluster.floor = cluster.roles.as_need(floor)
         cluster.watcher.start()
 
     async def _replicate(self) -> None:
         starting = asyncio.gather(
-            *(asyncio.to_thread(replicator.start) for replicator in self._replicators),
+            *(asyncio.to_thread(replica.start) for replica in self._embedded),
             return_exceptions=True,
         )
         try:
@@ -225,8 +235,8 @@ class Database:
                 stack.push_async_callback(writer.dispose)
             for server in (self._cluster.primary, *self._cluster.replicas):
                 stack.push_async_callback(server.dispose)
-            for replicator in self._replicators:
-                stack.push_async_callback(asyncio.to_thread, replicator.stop)
+            for replica in self._embedded:
+                stack.push_async_callback(asyncio.to_thread, replica.stop)
             stack.push_async_callback(self._cluster.watcher.stop)
 
     async def __aenter__(self) -> Self:
@@ -315,8 +325,8 @@ class Database:
         return stop
 
     def _committed(self) -> None:
-        for replicator in self._replicators:
-            replicator.wake()
+        for replica in self._embedded:
+            replica.wake()
 
     def _landed(self, number: int) -> None:
         """A replica has moved; called in its replicator's thread."""
@@ -324,8 +334,8 @@ class Database:
             self._loop.call_soon_threadsafe(self._cluster.replicas[number].nudge)
 
     def _damaged(self, number: int) -> None:
-        if self._replicators:
-            self._replicators[number].rebuild()
+        if self._embedded:
+            self._embedded[number].rebuild()
 
 
 def _url(given: str | URL) -> URL:

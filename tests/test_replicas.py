@@ -356,7 +356,7 @@ async def test_commit_is_announced_to_the_replicators(db, monkeypatch) -> None:
     monkeypatch.setattr(Replicator, "wake", lambda self: woken.append(self))
     async with db.begin() as session:
         session.add(User(email="a"))
-    assert woken == list(db.replicators)
+    assert woken == list(db.embedded)
 
 
 async def test_copy_of_a_database_has_a_history_of_its_own(servers) -> None:

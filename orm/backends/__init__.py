@@ -1,22 +1,39 @@
-"""Database engines, found by the name in the URL through the entry point group ``orm.backends``."""
+"""Database engines: the contract of a backend, and how one is found for a URL."""
 
 from typing import TYPE_CHECKING
 
 from orm._lazy import lazy
 
 if TYPE_CHECKING:
-    from orm.backends.base import Backend, FileCopy, Thing
-    from orm.backends.registry import backend_for
+    from orm.backends.base import Backend
+    from orm.backends.migrations import Migrations, Thing
+    from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Roles
+    from orm.backends.registry import backend_for, migrations_for
 
-__all__ = ["Backend", "FileCopy", "Thing", "backend_for"]
+__all__ = [
+    "Backend",
+    "EmbeddedReplica",
+    "EmbeddedReplicas",
+    "Fences",
+    "Migrations",
+    "Roles",
+    "Thing",
+    "backend_for",
+    "migrations_for",
+]
 
 # `orm.backends.sqlite.quick` does without SQLAlchemy.
 __getattr__ = lazy(
     __name__,
     {
         "Backend": "orm.backends.base",
-        "FileCopy": "orm.backends.base",
-        "Thing": "orm.backends.base",
+        "EmbeddedReplica": "orm.backends.parts",
+        "EmbeddedReplicas": "orm.backends.parts",
+        "Fences": "orm.backends.parts",
+        "Migrations": "orm.backends.migrations",
+        "Roles": "orm.backends.parts",
+        "Thing": "orm.backends.migrations",
         "backend_for": "orm.backends.registry",
+        "migrations_for": "orm.backends.registry",
     },
 )

@@ -6,9 +6,10 @@ from importlib.metadata import entry_points
 from sqlalchemy import URL, make_url
 
 from orm.backends.base import Backend
+from orm.backends.migrations import Migrations
 from orm.exceptions import ConfigurationError
 
-__all__ = ["backend_for"]
+__all__ = ["backend_for", "migrations_for"]
 
 
 def backend_for(url: str | URL) -> Backend:
@@ -19,6 +20,21 @@ def backend_for(url: str | URL) -> Backend:
             do.
     """
     return _load(make_url(url).get_backend_name())
+
+
+def migrations_for(url: str | URL) -> Migrations:
+    """How the database of a URL is migrated.
+
+    Raises:
+        ConfigurationError: its backend has no migrations, or there is no backend.
+    """
+    migrations = backend_for(url).migrations
+    if migrations is None:
+        raise ConfigurationError(
+            f"{make_url(url).get_backend_name()} databases are not migrated by this library: their "
+            "backend has no migrations. Change the schema with the tools of the engine"
+        )
+    return migrations
 
 
 @cache

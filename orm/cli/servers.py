@@ -30,11 +30,10 @@ def replicas_of(primary: "URL", named: Sequence[str], *, embedded: bool) -> "lis
 
     found = [make_url(url) for url in named]
     if not found and embedded:
-        with suppress(ConfigurationError):  # it is not a file that could have any
-            while (
-                copy := backend_for(primary).file_copies(primary, len(found) + 1)[-1]
-            ).replica.exists():
-                found.append(copy.url)
+        replicas = backend_for(primary).embedded
+        if replicas is not None:
+            with suppress(ConfigurationError):  # it is not a file that could have any
+                found = list(replicas.present(primary))
     return found
 
 

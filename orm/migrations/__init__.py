@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from orm._lazy import lazy
 
 if TYPE_CHECKING:
-    from orm.migrations.run.applying import apply
-    from orm.migrations.run.environment import run
+    from orm.migrations.running.applying import apply
+    from orm.migrations.running.environment import run
     from orm.migrations.target import target_url
 
 __all__ = ["apply", "run", "target_url"]
@@ -27,8 +27,8 @@ __all__ = ["apply", "run", "target_url"]
 __getattr__ = lazy(
     __name__,
     {
-        "apply": "orm.migrations.run.applying",
-        "run": "orm.migrations.run.environment",
+        "apply": "orm.migrations.running.applying",
+        "run": "orm.migrations.running.environment",
         "target_url": "orm.migrations.target",
     },
 )

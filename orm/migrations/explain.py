@@ -35,7 +35,7 @@ def failed(
         at: the revision before it, which the database is at now.
         ours: whether the transaction is Alembic's, and was rolled back.
         may_split: whether an ``autocommit_block`` commits what comes before it.
-        more: `orm.backends.Backend.explain` of the error.
+        more: `orm.backends.Migrations.explain` of the error.
     """
     if not ours:
         stays = "the transaction is yours to roll back"

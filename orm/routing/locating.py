@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orm._greenlet import await_
+from orm.backends import Fences
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, NotCaughtUp, WriteLost
 from orm.routing.memory import SessionMemory
@@ -61,21 +62,21 @@ class Locator:
             NotCaughtUp: it does not, for long.
             WriteLost: it never will.
         """
-        backend, memory = self._cluster.backend, self._memory
+        fences, memory = self._cluster.backend.fences, self._memory
         read = memory.unlocated
-        if backend.has_fences and read is not None and read.role == "replica":
+        if fences is not None and read is not None and read.role == "replica":
             self.locate(transaction)
         if memory.proven != self._cluster.epoch:
             self.prove(transaction)
         shown, pause, waited = memory.bookmark.shown, _SHORTEST, 0.0
-        if not backend.has_fences or not shown:
+        if fences is None or not shown:
             return
         with self._primary() as connection:
-            hidden = backend.hidden(connection, shown)
-            seen = self._seen_of(transaction, hidden) if hidden else hidden
+            hidden = fences.hidden(connection, shown)
+            seen = self._seen_of(transaction, fences, hidden) if hidden else hidden
             while awaited := hidden if seen is None else hidden & seen:
                 if seen is None and waited > _ENDING:
-                    awaited = backend.ending(connection, awaited)
+                    awaited = fences.ending(connection, awaited)
                     if not awaited:
                         break
                 if waited > _FENCE:
@@ -85,23 +86,25 @@ class Locator:
                     )
                 await_(sleep(pause))
                 waited, pause = waited + pause, min(2 * pause, _LONGEST)
-                hidden = backend.hidden(connection, shown)
+                hidden = fences.hidden(connection, shown)
         memory.passed_fence()
 
-    def _seen_of(self, transaction: Transaction, hidden: frozenset[int]) -> frozenset[int] | None:
+    def _seen_of(
+        self, transaction: Transaction, fences: Fences, hidden: frozenset[int]
+    ) -> frozenset[int] | None:
         """What of that may have been seen: None if no replica can tell.
 
         A replica that has caught up can: what it does not show was not seen.
         """
-        backend, need = self._cluster.backend, self._memory.bookmark
+        need = self._memory.bookmark
         for server in self._cluster.replicas:
             try:
                 if transaction.server is server and transaction.connection is not None:
-                    return backend.shown(transaction.connection, hidden)
+                    return fences.shown(transaction.connection, hidden)
                 with server.engine.sync_engine.connect() as connection:
                     at = server.ask(connection).at
                     if at is not None and at.covers(need):
-                        return backend.shown(connection, hidden)
+                        return fences.shown(connection, hidden)
             except CANNOT_CONNECT as error:
                 server.fail(error)
         return None
@@ -154,8 +157,8 @@ class Locator:
             self._memory.reads(self._cluster.primary, "", self._cluster.epoch)
 
     def _strays(self, at: Bookmark, head: Bookmark) -> bool:
-        backend = self._cluster.backend
-        return backend.is_later(at, head) or backend.lost(head, at) is not None
+        roles = self._cluster.roles
+        return roles.is_later(at, head) or roles.lost(head, at) is not None
 
     def _sample(self, transaction: Transaction, server: Server) -> Bookmark | None:
         """An upper bound of what was read on a server, or None if that incarnation is gone."""
@@ -221,12 +224,12 @@ class Locator:
             if head is None:
                 raise ConfigurationError(_NO_POSITION)
             same = head.history == memory.bookmark.history
-            lost = cluster.backend.lost(head, memory.bookmark) if same else None
+            lost = cluster.roles.lost(head, memory.bookmark) if same else None
             if lost is not None:
                 raise WriteLost(
                     f"the bookmark names writes that the database does not have: {lost}"
                 )
-            later = same and cluster.backend.is_later(memory.bookmark, head)
+            later = same and cluster.roles.is_later(memory.bookmark, head)
             if not later or looked:
                 break
             looked = True
@@ -242,7 +245,7 @@ class Locator:
                 "earlier state, or the bookmark was not handed out by it"
             )
         memory.proven = epoch
-        memory.start_over(cluster.backend.as_need(head))
+        memory.start_over(cluster.roles.as_need(head))
         return True
 
     def _ask(self, primary: Server) -> bool:

@@ -126,7 +126,7 @@ class ReadPlacement:
             return False
         memory.proven = epoch
         head = self._cluster.head
-        if head is not None and self._cluster.backend.is_later(head, known.at):
+        if head is not None and self._cluster.roles.is_later(head, known.at):
             epoch = NO_EPOCH  # it may go on after a primary that was replaced
         memory.reads(server, incarnation, epoch)
         return True

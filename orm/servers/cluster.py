@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from orm.backends import Backend
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, DatabaseClosed, NotCaughtUp
+from orm.servers.roles import roles_of
 from orm.servers.server import Server
 from orm.servers.watcher import Watcher
 
@@ -82,6 +83,7 @@ class Cluster:
     _writers: dict[str, AsyncEngine] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.roles = roles_of(self.backend)
         self._writers[self.primary.name] = self.writer
         for server in (self.primary, *self.replicas):
             server.answered = self._answered
@@ -105,7 +107,7 @@ class Cluster:
         elif server is self.primary:
             if server.is_standby:
                 server.fail(NotCaughtUp("it is a standby, and no other server is the primary"))
-            elif head is not None and self.backend.is_later(head, at):
+            elif head is not None and self.roles.is_later(head, at):
                 server.fail(NotCaughtUp(_REPLACED))  # the name leads to several servers in turn
             else:
                 self.primary_at(at)
@@ -115,8 +117,8 @@ class Cluster:
             else:
                 server.fail(NotCaughtUp(_REPLACED))
         elif head is not None:
-            diverged = self.backend.lost(head, at)
-            if self.backend.is_later(at, head):
+            diverged = self.roles.lost(head, at)
+            if self.roles.is_later(at, head):
                 server.fail(NotCaughtUp("it follows a primary that has not been found yet"))
                 self.watcher.nudge()
             elif diverged:
@@ -130,12 +132,12 @@ class Cluster:
             self._new_epoch(at)
             if not self.primary.covers(at):
                 self.primary.distrust()  # what is known is of another one under its name
-        elif not self.backend.is_later(self.head, at):  # else it is of a primary before this one
+        elif not self.roles.is_later(self.head, at):  # else it is of a primary before this one
             self.head = self.head.merge(at)
 
     def _is_later(self, at: Bookmark) -> bool:
         head = self.head
-        return head is not None and (at.history != head.history or self.backend.is_later(at, head))
+        return head is not None and (at.history != head.history or self.roles.is_later(at, head))
 
     def _elect(self, server: Server, at: Bookmark) -> None:
         old = self.primary
@@ -157,8 +159,8 @@ class Cluster:
         self.epoch += 1
         self.head = at
         floor = self.floor
-        if floor is not None and floor.history == at.history and self.backend.lost(at, floor):
-            self.floor = self.backend.as_need(at)  # else nobody could ever be served again
+        if floor is not None and floor.history == at.history and self.roles.lost(at, floor):
+            self.floor = self.roles.as_need(at)  # else nobody could ever be served again
         for replica in self.replicas:
             replica.distrust()
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from orm.backends import Backend
 from orm.bookmark import Bookmark
 from orm.exceptions import OrmError
+from orm.servers.roles import roles_of
 
 __all__ = ["Knowledge", "Role", "Server"]
 
@@ -86,6 +87,7 @@ class Server:
         self.asked: float | None = None
         """When it last answered a probe, or failed to; on the monotonic clock."""
         self._backend = backend
+        self._roles = roles_of(backend)
         # A pool of its own, so that a crowded server can still be asked where it is.
         alike = {k: v for k, v in options.items() if not k.startswith(("pool", "max_overflow"))}
         self._probes = backend.reader_engine(
@@ -210,7 +212,7 @@ class Server:
     def ask(self, connection: Connection) -> Knowledge:
         """Learn from a connection in hand; a round trip, before any read that rests on it."""
         at = self._backend.position(connection)
-        self.is_standby = self._backend.is_standby(connection)
+        self.is_standby = self._roles.is_standby(connection)
         self.replayed = self._backend.replayed(connection)
         self.learn(self._backend.incarnation(connection), at)
         self.answered(self)

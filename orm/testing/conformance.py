@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from orm.backends import Thing
+from orm.backends import Thing, migrations_for
 from orm.bookmark import Bookmark
 from orm.database import Database
 from orm.exceptions import MigrationError
@@ -140,9 +140,10 @@ class BackendConformance:
                 assert later is not None
                 assert later.covers(earlier)
                 backend = db.cluster.backend
-                assert backend.lost(later, earlier) is None
+                roles = db.cluster.roles
+                assert roles.lost(later, earlier) is None
                 assert backend.behind(later, later) == 0
-                need = backend.as_need(later)
+                need = roles.as_need(later)
                 assert later.covers(need), "a need that is not met"
                 assert earlier.covers(need) == earlier.covers(later), "a need that is met too early"
 
@@ -227,17 +228,17 @@ class BackendConformance:
 
     def test_a_migration_that_fails_leaves_nothing(self, database: Database) -> None:
         async def check(db: Database) -> None:
-            backend = db.cluster.backend
+            migrations = migrations_for(db.cluster.primary.url)
             other = Table("orm_conformance_other", MetaData(), Column("id", Integer))
 
             def migrate(connection: Connection) -> None:
-                with backend.migrating(connection, 60), connection.begin():
+                with migrations.migrating(connection, 60), connection.begin():
                     other.create(connection)
                     connection.execute(insert(_ROWS).values(id=1))
                     connection.exec_driver_sql("SELECT 1 FROM orm_conformance_absent")
 
             url = db.cluster.primary.url
-            engine = backend.migration_engine(url)
+            engine = migrations.engine(url)
             with pytest.raises(MigrationError, match="orm_conformance_absent"):
                 await asyncio.to_thread(on_a_connection, engine, migrate, url=url)
             async with db.cluster.writer.connect() as connection:
@@ -248,17 +249,17 @@ class BackendConformance:
 
     def test_definitions_tell_what_is_there(self, database: Database) -> None:
         async def check(db: Database) -> None:
-            backend = db.cluster.backend
+            migrations = migrations_for(db.cluster.primary.url)
             async with db.cluster.writer.connect() as connection:
-                defined = await connection.run_sync(backend.definitions)
-                assert not await connection.run_sync(backend.faults)
+                defined = await connection.run_sync(migrations.definitions)
+                assert not await connection.run_sync(migrations.faults)
             assert Thing("table", _ROWS.name, _ROWS.name) in defined
 
             def replay() -> Mapping[Thing, str]:
-                with backend.scratch(db.cluster.primary.url) as scratch:
+                with migrations.scratch(db.cluster.primary.url) as scratch:
                     assert not inspect(scratch).has_table(_ROWS.name)
                     _METADATA.create_all(scratch)
-                    return backend.definitions(scratch)
+                    return migrations.definitions(scratch)
 
             assert _of_ours(await asyncio.to_thread(replay)) == _of_ours(defined)
 

@@ -119,15 +119,19 @@ def replicas(database: Database) -> list[ReplicaControl]:
     Raises:
         ConfigurationError: it has none.
     """
-    if not database.replicators:
+    if not database.embedded:
         raise ConfigurationError("this Database has no embedded replicas: give replicas=<number>")
-    pairs = zip(database.cluster.replicas, database.replicators, strict=True)
-    return [ReplicaControl(database, server, replicator) for server, replicator in pairs]
+    pairs = zip(database.cluster.replicas, database.embedded, strict=True)
+    return [
+        ReplicaControl(database, server, replicator)
+        for server, replicator in pairs
+        if isinstance(replicator, Replicator)
+    ]
 
 
 def followers(database: Database) -> Sequence[Follower]:
     """The replicas of a database, in order, whatever its engine."""
-    if database.replicators:
+    if database.embedded:
         return replicas(database)
     return [Standby(database, server) for server in database.cluster.replicas]
 

@@ -10,7 +10,7 @@ from sqlalchemy import URL, make_url
 
 from orm.exceptions import ConfigurationError
 from orm.migrations.application import Application
-from orm.migrations.run.applying import apply_now
+from orm.migrations.running.applying import apply_now
 
 if TYPE_CHECKING:
     from orm.testing.plugin import Clusters

@@ -142,7 +142,7 @@ def seen_is(patch: pytest.MonkeyPatch, right: str, wrong: str) -> None:
 
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PostgreSQLBackend, "has_fences", False)
+    patch.setattr(PostgreSQLBackend, "fences", None)
 
 
 def blind_to_timelines(patch: pytest.MonkeyPatch) -> None:

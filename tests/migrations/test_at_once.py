@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, make_url
 
 from orm import migrations
-from orm.backends import backend_for
+from orm.backends import migrations_for
 from orm.exceptions import MigrationError
 from tests.migrations.support import COMMAND_LINES, ENGINES, Project
 
@@ -86,8 +86,8 @@ def test_one_is_killed_in_the_middle(ready: Project, command_line: str) -> None:
 @COMMAND_LINES
 def test_who_comes_second_waits(ready: Project, command_line: str) -> None:
     url = make_url(ready.url)
-    backend = backend_for(url)
-    engine = backend.migration_engine(url)
+    backend = migrations_for(url)
+    engine = backend.engine(url)
     assert isinstance(engine, Engine)
     with engine.connect() as connection, backend.migrating(connection, 60):
         process = begin(ready, command_line)
@@ -105,8 +105,8 @@ async def test_waiting_is_said_and_has_an_end(
     ready: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = make_url(ready.url)
-    backend = backend_for(url)
-    engine = backend.migration_engine(url)
+    backend = migrations_for(url)
+    engine = backend.engine(url)
     assert isinstance(engine, Engine)
     with engine.connect() as connection, backend.migrating(connection, 60):
         result = ready.orm("apply", "--local", "--patience", "0.2")

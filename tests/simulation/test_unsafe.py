@@ -20,7 +20,7 @@ from orm.routing.transaction import Transaction
 from orm.servers.server import Knowledge, Server
 from orm.testing.consistency.units import Habits
 from orm.testing.simulation import Plan, run
-from orm.testing.simulation.backend import SimulatedBackend, bookmark_of
+from orm.testing.simulation.backend import SimulatedBackend, Timelines, bookmark_of
 from orm.testing.simulation.link import Link, link_of
 
 Patch = Callable[[pytest.MonkeyPatch], Any]
@@ -182,7 +182,7 @@ def blind_to_timelines(patch: pytest.MonkeyPatch) -> None:
 
 
 def losses_untold(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(SimulatedBackend, "lost", lambda *_: None)
+    patch.setattr(Timelines, "lost", lambda *_: None)
 
 
 def once_a_primary(patch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,7 @@ def mixed_knowledge(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(SimulatedBackend, "has_fences", False)
+    patch.setattr(SimulatedBackend, "fences", None)
 
 
 def shown_is_not_handed_on(patch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
-from orm.backends.base import Thing
+from orm.backends.migrations import Thing
 
 __all__ = ["definitions"]
 
@@ -202,7 +202,7 @@ FROM pg_extension x WHERE x.extname <> 'plpgsql'
 
 
 def definitions(connection: Connection) -> dict[Thing, str]:
-    """What there is, and how it is defined (`orm.backends.Backend.definitions`)."""
+    """What there is, and how it is defined (`orm.backends.Migrations.definitions`)."""
     return {
         Thing(kind, table, name): definition
         for kind, table, name, definition in connection.execute(_ALL)

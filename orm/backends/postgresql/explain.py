@@ -18,7 +18,7 @@ _LONGEST: Final = 200
 
 
 def explain(connection: Connection, error: DBAPIError) -> list[str]:
-    """What `orm.backends.Backend.explain` asks for: the row, and who held the lock."""
+    """What `orm.backends.Migrations.explain` asks for: the row, and who held the lock."""
     said = []
     detail = getattr(error.orig, "detail", None)  # asyncpg's; psycopg's message has it
     if detail is not None:

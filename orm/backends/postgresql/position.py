@@ -21,18 +21,12 @@ from orm.exceptions import ConfigurationError
 
 __all__ = [
     "COMMITTED",
+    "STANDBY",
     "UNSURE",
     "VERSION",
-    "as_need",
-    "behind",
     "committed",
     "identify",
     "incarnation",
-    "is_later",
-    "is_standby",
-    "latest",
-    "lost",
-    "lsn",
     "may_not_see",
     "position",
     "replayed",
@@ -46,7 +40,7 @@ _INCARNATION: Final = "orm.postgresql.incarnation"
 _FORKS: Final = "orm.postgresql.forks"
 _LOADED: Final = "orm.postgresql.loaded"
 _SEGMENT: Final = "orm.postgresql.segment"
-_STANDBY: Final = "orm.postgresql.standby"
+STANDBY: Final = "orm.postgresql.standby"
 _TIMELINE: Final = "orm.postgresql.timeline"
 UNSURE: Final = "orm.postgresql.unsure"
 """Set where a transaction may have chosen how it is committed."""
@@ -135,17 +129,11 @@ def incarnation(connection: Connection) -> str:
     return str(connection.info[_INCARNATION])
 
 
-def is_standby(connection: Connection) -> bool | None:
-    """Whether it was a standby when `position` was asked last; None before that."""
-    standby: bool | None = connection.info.get(_STANDBY)
-    return standby
-
-
 def position(connection: Connection) -> Bookmark | None:
     """Everything up to here is visible to any later statement; None where nobody can tell."""
     row = connection.execute(text(_POSITION)).one()
     _note_identity(connection.info, row.history, row.started)
-    connection.info[_AGE], connection.info[_STANDBY] = row.age, row.standby
+    connection.info[_AGE], connection.info[STANDBY] = row.age, row.standby
     timeline = _timeline(connection, row)
     if row.at is None:
         return None
@@ -202,52 +190,10 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
     return Bookmark(info[_HISTORY], ((str(int(file[:8], 16)), at),))
 
 
-def as_need(at: Bookmark) -> Bookmark:
-    """Its latest timeline alone: whoever has that has those that it came from.
-
-    Else each bookmark would name all of them, more with each failover.
-    """
-    return replace(at, position=((str(_timelines(at)[-1]), latest(at)),))
-
-
-def is_later(at: Bookmark, than: Bookmark) -> bool:
-    """Whether it is on a later timeline."""
-    if len(at.position) == len(than.position) == 1 and at.position[0][0] == than.position[0][0]:
-        return False  # as a rule
-    return _timelines(at)[-1] > _timelines(than)[-1]
-
-
-def behind(at: Bookmark, head: Bookmark) -> int | None:
-    """How many bytes of the log lie between the two; positions go on counting in a new timeline."""
-    if at.history != head.history:
-        return None
-    return max(0, latest(head) - latest(at))
-
-
 def replayed(connection: Connection) -> float | None:
     """Seconds since the latest commit that a standby has replayed, when `position` was asked."""
     age: float | None = connection.info.get(_AGE)
     return age
-
-
-def lost(head: Bookmark, need: Bookmark) -> str | None:
-    """Why what is needed is not on the way to a server that is at `head`; None if it may be."""
-    there, current = dict(head.position), _timelines(head)[-1]
-    for timeline, sequence in need.position:
-        if timeline.isdecimal() and int(timeline) < current:
-            fork = there.get(timeline)
-            if fork is None:
-                return (
-                    f"it is of timeline {timeline}, the database is on {current}, and where it "
-                    f"left timeline {timeline} cannot be told: GRANT EXECUTE ON FUNCTION "
-                    "pg_read_file(text) to the account, and it will be"
-                )
-            if sequence > fork:
-                return (
-                    f"it lies {sequence - fork} bytes after {lsn(fork)}, where a failover left "
-                    f"timeline {timeline}: what was written there is gone"
-                )
-    return None
 
 
 def may_not_see(what: str, connection: Connection) -> ConfigurationError:
@@ -279,16 +225,6 @@ def _timeline(connection: Connection, row: Any) -> int:
     # standby last wrote down what it has replayed.
     known: int = connection.info.get(_TIMELINE, 0)
     return max(int(row.replayed), known)
-
-
-def _timelines(at: Bookmark) -> list[int]:
-    """Of a server, or a bookmark; one that was forged may name anything else, which is left out."""
-    return sorted(int(name) for name, _ in at.position if name.isdecimal()) or [0]
-
-
-def latest(at: Bookmark) -> int:
-    """How far it is on its latest timeline."""
-    return dict(at.position).get(str(_timelines(at)[-1]), 0)
 
 
 def _forks(connection: Connection, timeline: int) -> dict[int, int]:
@@ -335,8 +271,3 @@ def _end_of_record(inserted: int, segment: int) -> int:
 def _parsed(lsn: str) -> int:
     high, low = lsn.split("/")
     return (int(high, 16) << 32) + int(low, 16)
-
-
-def lsn(at: int) -> str:
-    """As PostgreSQL writes it."""
-    return f"{at >> 32:X}/{at & 0xFFFFFFFF:X}"

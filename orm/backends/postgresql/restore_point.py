@@ -17,8 +17,8 @@ _NOW: Final = text("""\
 SELECT pg_current_wal_insert_lsn()::text, date_trunc('milliseconds', clock_timestamp())::text""")
 
 
-def restore_point(connection: Connection, without: frozenset[str]) -> str | None:
-    """What `orm.backends.Backend.restore_point` asks for.
+def restore_point(connection: Connection, name: str, without: frozenset[str]) -> str | None:
+    """What `orm.backends.Migrations.restore_point` asks for.
 
     A server goes back by a base backup and its log (PostgreSQL "Recovery Target Settings"); each
     row of the ledger has the position before its revision, too.

@@ -28,7 +28,7 @@ _INSUFFICIENT_PRIVILEGE: Final = "42501"
 
 @contextmanager
 def scratch(url: URL) -> Iterator[Connection]:
-    """What `orm.backends.Backend.scratch` asks for: another database beside the URL's.
+    """What `orm.backends.Migrations.scratch` asks for: another database beside the URL's.
 
     It has the schema and the search path of the connection's own database, so that the same
     statements make the same things there. A transaction that is rolled back would do without the

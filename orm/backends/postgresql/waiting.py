@@ -6,7 +6,8 @@ from typing import Final
 from sqlalchemy import Connection
 
 from orm.backends.postgresql.driver import tell
-from orm.backends.postgresql.position import VERSION, is_standby, latest, lsn
+from orm.backends.postgresql.position import VERSION
+from orm.backends.postgresql.roles import is_standby, latest, lsn
 from orm.bookmark import Bookmark
 
 __all__ = ["wait_until"]

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
-from orm.backends.base import Thing
+from orm.backends.migrations import Thing
 
 __all__ = ["definitions"]
 
@@ -27,7 +27,7 @@ _CONSTRAINTS: Final = frozenset({"constraint", "primary", "unique", "check", "fo
 
 
 def definitions(connection: Connection) -> dict[Thing, str]:
-    """What there is, and how it is defined (`orm.backends.Backend.definitions`)."""
+    """What there is, and how it is defined (`orm.backends.Migrations.definitions`)."""
     found: dict[Thing, str] = {}
     for kind, name, table, sql in connection.execute(text(_OBJECTS)):
         if name.startswith("sqlite_"):

@@ -73,7 +73,7 @@ def apply(
         refuse(state.findings)
         pending = state.pending(to)
         if dry_run:
-            from orm.migrations.run.applying import script_of
+            from orm.migrations.running.applying import script_of
 
             sql = script_of(application, url, state.at, pending)
             reviewed = _reviewed(application, url, state.at, pending)
@@ -82,7 +82,7 @@ def apply(
         done: list[Revision] = []
         points: list[str] = []
         if pending:
-            from orm.migrations.run.applying import apply_now  # and with it Alembic
+            from orm.migrations.running.applying import apply_now  # and with it Alembic
 
             # A review runs the revisions once more, which is not worth it where it is not asked.
             reviewed = _reviewed(application, url, state.at, pending) if target == "remote" else []

@@ -1,6 +1,6 @@
 """``check``: whether models, revisions and a database say the same."""
 
-from orm.backends import backend_for
+from orm.backends import backend_for, migrations_for
 from orm.migrations.application import Application
 from orm.migrations.compare.differences import Difference, drift, of_models, without_index
 from orm.migrations.compare.scratch import shadow
@@ -47,13 +47,13 @@ def check_database(application: Application, target: str) -> list[Finding | Diff
     url = target_url(target, application.pyproject)
     if state.findings:
         return list(state.findings)  # there is nothing to compare the database with
-    backend = backend_for(url)
-    if backend.is_absent(url):
+    migrations = migrations_for(url)
+    if migrations.is_absent(url):
         return []
-    found = on_a_connection(backend.reader_engine(url), backend.definitions, url=url)
+    found = on_a_connection(backend_for(url).reader_engine(url), migrations.definitions, url=url)
     with shadow(application, state.at, url=url) as made:
-        wanted = backend.definitions(made.connection)
-    ours = backend.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
+        wanted = migrations.definitions(made.connection)
+    ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
     return list(drift(wanted, found, ours))
 
 
@@ -70,7 +70,7 @@ def remarks(application: Application, target: str) -> list[str]:
     url = target_url(target, application.pyproject)
     said: list[str] = []
     for file in look(application, target).pending():
-        found = backend_for(url).lint(sql_of(application, file.id, url.get_backend_name()))
+        found = migrations_for(url).lint(sql_of(application, file.id, url.get_backend_name()))
         if found is None:
             return ["the SQL was not linted: for that, pip install 'bookmark-orm[lint]'"]
         said += [f"{file.name}: {sentence}" for sentence in found]

@@ -18,7 +18,7 @@ from alembic.operations.ops import (
 )
 from sqlalchemy import Connection, Inspector, MetaData, inspect
 
-from orm.backends import Thing, backend_for
+from orm.backends import Thing, migrations_for
 from orm.migrations.compare.effects import flat
 from orm.migrations.compare.scratch import Shadow
 
@@ -113,11 +113,11 @@ def _or_none(default: object) -> str:
 def _checks(shadow: Shadow) -> Iterator[Difference]:
     """CHECK constraints, which Alembic does not compare: against what the models would make."""
     url = shadow.connection.engine.url
-    backend = backend_for(url)
-    with backend.scratch(url) as connection:
+    migrations = migrations_for(url)
+    with migrations.scratch(url) as connection:
         shadow.metadata.create_all(connection)
-        wanted = backend.definitions(connection)
-    made = backend.definitions(shadow.connection)
+        wanted = migrations.definitions(connection)
+    made = migrations.definitions(shadow.connection)
     tables = {thing for thing in wanted.keys() & made.keys() if thing.kind == "table"}
 
     def checks(definitions: Mapping[Thing, str]) -> dict[Thing, str]:
@@ -209,7 +209,7 @@ def drift(
     """What somebody has changed by hand.
 
     Args:
-        made: `orm.backends.Backend.definitions` of what the applied revisions make.
+        made: `orm.backends.Migrations.definitions` of what the applied revisions make.
         database: those of the database.
         ours: names of tables to leave out.
     """

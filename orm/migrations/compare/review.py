@@ -8,7 +8,7 @@ from alembic.util import CommandError
 from sqlalchemy import URL, ColumnElement, Connection, column, func, select, table
 from sqlalchemy.exc import DBAPIError
 
-from orm.backends import Backend, backend_for
+from orm.backends import Migrations, backend_for, migrations_for
 from orm.exceptions import OrmError
 from orm.migrations.application import Application
 from orm.migrations.compare.effects import Effect, Tables
@@ -80,8 +80,8 @@ def review(
     Raises:
         MigrationError: the database cannot be read.
     """
-    backend = backend_for(url)
-    if not pending or at is None or backend.is_absent(url):
+    migrations = migrations_for(url)
+    if not pending or at is None or migrations.is_absent(url):
         return []  # there are no rows yet
     try:
         found = list(_effects(application, url, at, pending))
@@ -101,8 +101,8 @@ def review(
         there = schema_of(connection)
         return [Reviewed(r, effect, _rows(connection, there, effect)) for r, effect in found]
 
-    reviewed = on_a_connection(backend.reader_engine(url), count, url=url)
-    return [one for one in reviewed if _matters(one, backend)]
+    reviewed = on_a_connection(backend_for(url).reader_engine(url), count, url=url)
+    return [one for one in reviewed if _matters(one, migrations)]
 
 
 def _effects(
@@ -139,12 +139,12 @@ def _rows(connection: Connection, there: Schema, effect: Effect) -> int | None:
     return connection.scalar(query)
 
 
-def _matters(one: Reviewed, backend: Backend) -> bool:
+def _matters(one: Reviewed, migrations: Migrations) -> bool:
     match one.effect.kind:
         case "index":
             return (one.rows or 0) >= _MANY
         case "changing_default":
-            return one.rows != 0 and backend.new_columns_need_constants
+            return one.rows != 0 and migrations.new_columns_need_constants
         case "constraint" | "not_null" | "required_column" | "delete":
             return one.rows != 0
         case _:

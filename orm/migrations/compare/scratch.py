@@ -20,14 +20,14 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, MetaData
 
-from orm.backends import backend_for
+from orm.backends import migrations_for
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
 from orm.migrations.compare.recorder import Recorded, recording
 from orm.migrations.compare.schema import Schema, schema_of
 from orm.migrations.explain import cause_of, where
 from orm.migrations.files.revisions import read
-from orm.migrations.run.direction import keep_whole
+from orm.migrations.running.direction import keep_whole
 from orm.migrations.target import target_url
 
 __all__ = ["Shadow", "Step", "shadow"]
@@ -115,7 +115,7 @@ class Shadow:
         self.connection.commit()  # else Alembic takes what looking has begun for somebody else's
         context.configure(connection=self.connection, on_version_apply=applied, **options)
         migration = context.get_context()
-        keep_whole(migration, backend_for(self.connection.engine.url))
+        keep_whole(migration, migrations_for(self.connection.engine.url))
         with context.begin_transaction(), recording(migration, records):
             migration.run_migrations()
 
@@ -162,7 +162,7 @@ def shadow(
     )
     if url is None:
         url = target_url("local", application.pyproject)
-    with backend_for(url).scratch(url) as connection:
+    with migrations_for(url).scratch(url) as connection:
         made = Shadow(application, config, connection)
         config.attributes |= {"connection": connection, "shadow": made}
         made.upgrade(revision)

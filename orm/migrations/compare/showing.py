@@ -16,7 +16,7 @@ from orm.migrations.application import Application
 from orm.migrations.compare.scratch import shadow
 from orm.migrations.explain import cause_of, loading, where
 from orm.migrations.files.revisions import Revision, read
-from orm.migrations.run.applying import config_of
+from orm.migrations.running.applying import config_of
 
 __all__ = ["sql_of"]
 

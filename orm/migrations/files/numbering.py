@@ -10,7 +10,7 @@ from alembic.util import CommandError
 
 from orm.migrations.compare.remarks import in_words, remark
 from orm.migrations.compare.schema import schema_of
-from orm.migrations.run.direction import command_name
+from orm.migrations.running.direction import command_name
 
 __all__ = ["number"]
 

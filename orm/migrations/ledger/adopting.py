@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import URL, Connection, inspect
 
-from orm.backends import backend_for
+from orm.backends import backend_for, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.connecting import PATIENCE, on_a_connection
@@ -44,7 +44,7 @@ def baseline(application: Application, url: URL, revision: str, reason: str) -> 
             )
         if not wanted and set(state.heads) == {state.at}:
             raise MigrationError(f"revision {revision} is in the ledger already")
-        ours = backend.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
+        ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
         if not set(inspect(connection).get_table_names()) - ours:
             raise MigrationError(
                 "the database has no tables that could be adopted: run orm migrations apply"
@@ -59,8 +59,8 @@ def baseline(application: Application, url: URL, revision: str, reason: str) -> 
             ledger.set_version(connection, revision)
         return [file.id for file in wanted]
 
-    backend = backend_for(url)
-    if backend.is_absent(url):
+    backend, migrations = backend_for(url), migrations_for(url)
+    if migrations.is_absent(url):
         raise MigrationError("there is no database to adopt yet: run orm migrations apply")
     return _locked(application, url, adopt)
 
@@ -107,7 +107,7 @@ def repair(application: Application, url: URL, revisions: Sequence[str], reason:
                     _add_note(connection, applied[state.at], _note("alembic_version set", reason))
         return changed or [str(state.at)]
 
-    if backend_for(url).is_absent(url):
+    if migrations_for(url).is_absent(url):
         raise MigrationError("there is no database to repair: run orm migrations apply")
     return _locked(application, url, accept)
 
@@ -115,14 +115,14 @@ def repair(application: Application, url: URL, revisions: Sequence[str], reason:
 def _locked(
     application: Application, url: URL, work: Callable[[Connection, State], list[str]]
 ) -> list[str]:
-    backend, files = backend_for(url), read(application.versions)
+    migrations, files = migrations_for(url), read(application.versions)
 
     def locked(connection: Connection) -> list[str]:
-        with backend.migrating(connection, PATIENCE):
+        with migrations.migrating(connection, PATIENCE):
             state = State(files, ledger.read(connection), ledger.heads(connection))
             return work(connection, state)
 
-    return on_a_connection(backend.migration_engine(url), locked, url=url)
+    return on_a_connection(migrations.engine(url), locked, url=url)
 
 
 def _refuse(state: State, but: set[str]) -> None:

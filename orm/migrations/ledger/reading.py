@@ -3,7 +3,7 @@
 from sqlalchemy import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from orm.backends import backend_for
+from orm.backends import backend_for, migrations_for
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.ledger import table as ledger
 from orm.migrations.ledger.applied import Applied
@@ -22,7 +22,7 @@ def read_database(url: URL) -> tuple[list[Applied], set[str]]:
         return ledger.read(connection), ledger.heads(connection)
 
     backend = backend_for(url)
-    if backend.is_absent(url):
+    if migrations_for(url).is_absent(url):
         return [], set()
     # One snapshot: a run that commits in between would seem to have changed one without the other.
     engine = AsyncEngine(backend.snapshot_engine(backend.reader_engine(url)))

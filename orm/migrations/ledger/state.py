@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from orm.backends import quick
+from orm.backends.sqlite import quick
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.files import line

@@ -18,7 +18,7 @@ from sqlalchemy import (
     select,
 )
 
-from orm.backends.base import Write
+from orm.backends.migrations import Write
 from orm.migrations.files.revisions import Revision
 from orm.migrations.ledger.applied import Applied, in_order
 

@@ -109,7 +109,7 @@ class Client:
         tokens = [*self._given]
         if tokens and habits.forges and chance.random() < 0.2:
             tokens.append(self._forged(tokens[0]))
-            if self._database.cluster.backend.has_fences:
+            if self._database.cluster.backend.fences:
                 self._after = ()  # who starts anew does not wait for what only replicas show
         return tokens or None
 

@@ -133,7 +133,7 @@ async def live(
     seed = f"{trial.seed}/{name}"
     async with _started(trial, servers, faults) as database:
         prepare(database)
-        nemesis = Nemesis(database, trial.faults, seed) if database.replicators else None
+        nemesis = Nemesis(database, trial.faults, seed) if database.embedded else None
         clients = [
             Client(
                 f"{name}c{n}", database, recorder, Board(folder / "board"), trial.habits, trial.seed

@@ -41,7 +41,7 @@ class Nemesis:
         self._database = database
         self._faults = faults
         self._chance = random.Random(f"{seed}/nemesis")
-        self._source = database.replicators[0].source
+        self._source = Path(str(database.cluster.primary.url.database)).absolute()
         self.done: Counter[str] = Counter()
         """How often each fault was done."""
 
@@ -69,7 +69,7 @@ class Nemesis:
         await replica.resume()
 
     async def _rebuild(self, replica: ReplicaControl) -> None:
-        self._database.replicators[int(replica.name[-1]) - 1].rebuild()
+        self._database.embedded[int(replica.name[-1]) - 1].rebuild()
 
     async def _delete(self, replica: ReplicaControl) -> None:
         """The file that is read, and its WAL."""

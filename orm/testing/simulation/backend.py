@@ -1,28 +1,48 @@
 """The engine family of simulated servers, as far as sessions use one."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from orm.backends.base import FileCopy
-from orm.backends.postgresql import position as timelines
+from orm.backends import Backend, Fences, Roles
+from orm.backends.postgresql import roles as timelines
 from orm.bookmark import Bookmark
-from orm.exceptions import ConfigurationError
 from orm.testing.simulation.driver import worlds
 from orm.testing.simulation.link import Conflict, Lost, ReadOnly, Recovering, link_of
 from orm.testing.simulation.world import World
 
-__all__ = ["SimulatedBackend", "bookmark_of"]
+__all__ = ["SimulatedBackend", "Timelines", "bookmark_of"]
 
 
-class SimulatedBackend:
-    """Implements what sessions need of `orm.backends.Backend`; there is nothing to migrate."""
+class Timelines:
+    """What can be told from positions on timelines alone is the affair of the real thing."""
 
-    has_fences = True
-    unit = "commits"
+    is_later = staticmethod(timelines.is_later)
+    lost = staticmethod(timelines.lost)
+    as_need = staticmethod(timelines.as_need)
+
+    def is_standby(self, connection: Connection) -> bool | None:
+        return link_of(connection).standby
+
+
+class _Fences:
+    def hidden(self, connection: Connection, shown: int) -> frozenset[int]:
+        return frozenset(_ask(connection, "hidden", shown))
+
+    def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
+        return frozenset(_ask(connection, "shown", hidden))
+
+    def ending(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
+        return frozenset(_ask(connection, "ending", hidden))
+
+
+class SimulatedBackend(Backend):
+    """Roles and fences as PostgreSQL has them; there is nothing to migrate."""
+
+    roles: Roles | None = Timelines()
+    fences: Fences | None = _Fences()
 
     def writer_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
         return _engine(url, options, writes=True)
@@ -35,20 +55,11 @@ class SimulatedBackend:
         event.listen(engine, "begin", _repeat)
         return engine
 
-    def prepare(self, connection: Connection) -> None:
-        """Positions are kept without further ado."""
-
     def incarnation(self, connection: Connection) -> str:
         return link_of(connection).incarnation
 
-    def is_idle(self, connection: Connection) -> bool:
-        return False
-
     def position(self, connection: Connection) -> Bookmark | None:
         return _where(connection, "position")
-
-    def wait_until(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
-        return False
 
     def seen(self, connection: Connection) -> Bookmark | None:
         return _where(connection, "at_most")
@@ -63,34 +74,8 @@ class SimulatedBackend:
             return None
         return _where(connection, "at_most") if world.samples else bookmark_of(at)
 
-    # What can be told from positions on timelines alone is the affair of the real thing.
-
-    def lost(self, head: Bookmark, need: Bookmark) -> str | None:
-        return timelines.lost(head, need)
-
-    def as_need(self, at: Bookmark) -> Bookmark:
-        return timelines.as_need(at)
-
-    def is_later(self, at: Bookmark, than: Bookmark) -> bool:
-        return timelines.is_later(at, than)
-
     def behind(self, at: Bookmark, head: Bookmark) -> int | None:
         return timelines.behind(at, head)
-
-    def replayed(self, connection: Connection) -> float | None:
-        return None
-
-    def is_standby(self, connection: Connection) -> bool | None:
-        return link_of(connection).standby
-
-    def hidden(self, connection: Connection, shown: int) -> frozenset[int]:
-        return frozenset(_ask(connection, "hidden", shown))
-
-    def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
-        return frozenset(_ask(connection, "shown", hidden))
-
-    def ending(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
-        return frozenset(_ask(connection, "ending", hidden))
 
     def is_unavailable(self, error: DBAPIError) -> bool:
         return isinstance(error.orig, Lost | Conflict | Recovering)
@@ -98,17 +83,8 @@ class SimulatedBackend:
     def is_unreachable(self, error: Exception) -> bool:
         return False
 
-    def is_damaged(self, error: DBAPIError) -> bool:
-        return False
-
-    def renew(self, connection: Connection, error: DBAPIError) -> bool:
-        return False
-
     def is_read_only(self, error: DBAPIError) -> bool:
         return isinstance(error.orig, ReadOnly)
-
-    def file_copies(self, primary: URL, count: int) -> Sequence[FileCopy]:
-        raise ConfigurationError("simulated replicas are named by their URLs")
 
 
 def _repeat(connection: Connection) -> None:

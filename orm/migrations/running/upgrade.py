@@ -13,15 +13,15 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from orm.backends import Backend
+from orm.backends import Backend, Migrations
 from orm.backends.sqlite.new_columns import refuse_files_without_values
 from orm.bookmark import Bookmark
 from orm.migrations.explain import failed, loading
 from orm.migrations.files import line
 from orm.migrations.files.revisions import Revision
 from orm.migrations.ledger import table as ledger
-from orm.migrations.run.direction import keep_whole
-from orm.migrations.run.garbage import set_aside
+from orm.migrations.running.direction import keep_whole
+from orm.migrations.running.garbage import set_aside
 
 __all__ = ["Upgrade"]
 
@@ -40,11 +40,13 @@ class Upgrade:
         environment: EnvironmentContext,
         connection: Connection,
         backend: Backend,
+        migrations: Migrations,
         files: Sequence[Revision],
     ) -> None:
         self._environment = environment
         self._connection = connection
         self._backend = backend
+        self._migrations = migrations
         self._files = files
         self._ours = not connection.in_transaction()  # else the caller's, who commits it
         self._at: str | None = None
@@ -70,7 +72,7 @@ class Upgrade:
             ledger.create(self._connection)
         self._environment.configure(connection=self._connection, **options)
         context = self._environment.get_context()
-        keep_whole(context, self._backend)
+        keep_whole(context, self._migrations)
         context.impl.start_migrations()  # as `run_migrations` would
         applied = self._environment.config.attributes.get("applied")
         with Operations.context(context):
@@ -84,7 +86,7 @@ class Upgrade:
                         error,
                         at=self._at,
                         ours=self._ours,
-                        may_split=not self._backend.all_ddl_is_transactional,
+                        may_split=not self._migrations.all_ddl_is_transactional,
                         more=self._explained(error),
                     ) from error
                 self._at = file.id
@@ -109,7 +111,7 @@ class Upgrade:
     def _look_before(self, pending: Sequence[Revision]) -> None:
         """What can be told, and kept, before anything is touched."""
         refuse_files_without_values(self._connection, [file.path for file in pending])
-        self._faults = self._backend.faults(self._connection)
+        self._faults = self._migrations.faults(self._connection)
         if self._faults:
             _LOG.warning(
                 "%d fault(s) in the database before any revision ran: %s",
@@ -120,15 +122,15 @@ class Upgrade:
             self._connection.rollback()  # what reading began
             config = self._environment.config
             say = config.attributes.get("restore_point", config.print_stdout)
-            bookkeeping = self._backend.reserved_tables | {ledger.TABLE.name, "alembic_version"}
-            point = self._backend.restore_point(self._connection, pending[0].id, bookkeeping)
+            bookkeeping = self._migrations.reserved_tables | {ledger.TABLE.name, "alembic_version"}
+            point = self._migrations.restore_point(self._connection, pending[0].id, bookkeeping)
             if point is not None:
                 say(f"Restore point: {point}")
 
     def _explained(self, error: Exception) -> Sequence[str]:
         if not isinstance(error, DBAPIError) or error.connection_invalidated or not self._ours:
             return ()
-        return self._backend.explain(self._connection, error)
+        return self._migrations.explain(self._connection, error)
 
     def _apply(self, context: MigrationContext, step: RevisionStep, file: Revision) -> None:
         """Run and record one revision, in a transaction of its own."""
@@ -145,6 +147,6 @@ class Upgrade:
                 bookmark=position.encode() if position else None,
             )
             entries = ledger.entries(row, after=self._at)
-            self._backend.verify(self._connection, self._faults, entries)
+            self._migrations.verify(self._connection, self._faults, entries)
         if self._ours:
             self._committed = self._backend.committed(self._connection, wrote=True)

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import orm.backends.sqlite.rebuild  # noqa: F401 - Alembic finds by itself what it defines
-from orm.backends import Backend, backend_for
+from orm.backends import Backend, Migrations, backend_for, migrations_for
 from orm.exceptions import ConfigurationError, OrmError
 from orm.migrations.compare.scratch import Shadow
 from orm.migrations.connecting import PATIENCE, on_a_connection
@@ -21,10 +21,10 @@ from orm.migrations.files.line import findings_in_files, refuse
 from orm.migrations.files.numbering import number
 from orm.migrations.files.revisions import Revision, read
 from orm.migrations.ledger import table as ledger
-from orm.migrations.run import offline
-from orm.migrations.run.direction import command_name, is_read_only, refuse_backward
-from orm.migrations.run.filters import leave_out
-from orm.migrations.run.upgrade import Upgrade
+from orm.migrations.running import offline
+from orm.migrations.running.direction import command_name, is_read_only, refuse_backward
+from orm.migrations.running.filters import leave_out
+from orm.migrations.running.upgrade import Upgrade
 from orm.migrations.target import target_url
 
 __all__ = ["run"]
@@ -57,10 +57,10 @@ def run(metadata: MetaData) -> None:
 def _run(metadata: MetaData) -> None:
     given = context.config.attributes.get("connection")
     url = _url(given)
-    backend = backend_for(url)
+    backend, migrations = backend_for(url), migrations_for(url)
     options: dict[str, Any] = {
         "target_metadata": metadata,
-        "include_name": leave_out(backend.reserved_tables | {ledger.TABLE.name}),
+        "include_name": leave_out(migrations.reserved_tables | {ledger.TABLE.name}),
         "compare_server_default": True,
         "process_revision_directives": number,
         # One revision file serves every backend, so its operations are always written in the form
@@ -88,20 +88,22 @@ def _run(metadata: MetaData) -> None:
     if command_name(environment.get_context()) == "upgrade":
         files = read(Path(environment.script.versions))
         scripts.use(files, environment.script)
-        if environment.is_offline_mode() or backend.is_absent(url):  # nothing to compare with
+        if environment.is_offline_mode() or migrations.is_absent(url):  # nothing to compare with
             refuse(findings_in_files(files))
     if environment.is_offline_mode():
         offline.run(environment, url, options, files)
         return
 
-    migrate = partial(_migrate, environment, files=files, backend=backend, options=options)
+    migrate = partial(
+        _migrate, environment, files=files, backend=backend, migrations=migrations, options=options
+    )
     if isinstance(given, Connection):
         migrate(given)
-    elif given is None and is_read_only(environment.get_context()) and backend.is_absent(url):
-        with backend.scratch(url) as nothing:  # to connect to the database would make it
+    elif given is None and is_read_only(environment.get_context()) and migrations.is_absent(url):
+        with migrations.scratch(url) as nothing:  # to connect to the database would make it
             migrate(nothing)
     else:
-        engine = backend.migration_engine(url) if given is None else given
+        engine = migrations.engine(url) if given is None else given
         on_a_connection(engine, migrate, url=url)
 
 
@@ -135,6 +137,7 @@ def _migrate(
     *,
     files: Sequence[Revision] | None,
     backend: Backend,
+    migrations: Migrations,
     options: dict[str, Any],
 ) -> None:
     if is_read_only(environment.get_context()):
@@ -144,9 +147,9 @@ def _migrate(
         return
 
     patience = environment.config.attributes.get("patience", PATIENCE)
-    with backend.migrating(connection, patience):
+    with migrations.migrating(connection, patience):
         if files is not None:
-            Upgrade(environment, connection, backend, files).run(options)
+            Upgrade(environment, connection, backend, migrations, files).run(options)
             return
         backend.prepare(connection)
         connection.commit()

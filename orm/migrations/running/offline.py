@@ -11,12 +11,12 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionS
 from sqlalchemy import URL, func
 from sqlalchemy.schema import CreateTable
 
-from orm.backends import backend_for
+from orm.backends import migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.explain import cause_of, loading, where
 from orm.migrations.files.revisions import Revision
 from orm.migrations.ledger import table as ledger
-from orm.migrations.run.direction import keep_whole
+from orm.migrations.running.direction import keep_whole
 
 __all__ = ["run"]
 
@@ -49,7 +49,7 @@ def run(
         output_buffer=script,
         **options,
     )
-    keep_whole(environment.get_context(), backend_for(url))
+    keep_whole(environment.get_context(), migrations_for(url))
     with environment.begin_transaction():
         environment.run_migrations()
     (environment.config.output_buffer or sys.stdout).write(script.getvalue())

@@ -1,34 +1,114 @@
-"""SQLite: one migration at a time, on a connection that a table rebuild cannot cascade through."""
+"""Migrations of SQLite (`orm.backends.Migrations`).
+
+One runs at a time, on a connection that a table rebuild cannot cascade through.
+"""
 
 import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, event
+from sqlalchemy import URL, Connection, StaticPool, create_engine, event
+from sqlalchemy.exc import DBAPIError
 
 from orm._greenlet import await_, in_greenlet
+from orm.backends.migrations import Write
+from orm.backends.sqlite.dangling import dangling, summary
+from orm.backends.sqlite.definitions import definitions
+from orm.backends.sqlite.engines import is_absent
+from orm.backends.sqlite.engines import migration_engine as engine
+from orm.backends.sqlite.files import file_of
+from orm.backends.sqlite.snapshot import snapshot
+from orm.backends.sqlite.writing import write
 from orm.exceptions import ConfigurationError, MigrationError
 
-__all__ = ["migrating"]
+__all__ = [
+    "all_ddl_is_transactional",
+    "definitions",
+    "engine",
+    "explain",
+    "faults",
+    "is_absent",
+    "lint",
+    "migrating",
+    "new_columns_need_constants",
+    "reserved_tables",
+    "restore_point",
+    "scratch",
+    "verify",
+]
 
 _LOG: Final = logging.getLogger(__name__)
 _POLL: Final = 0.02
 """Seconds between two tries for the lock."""
 
+reserved_tables: frozenset[str] = frozenset({"orm_position"})
+all_ddl_is_transactional = True
+new_columns_need_constants = True
+
+faults = dangling
+
+
+def verify(connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:
+    """See that no new foreign key leads nowhere, and make the last writes.
+
+    Raises:
+        MigrationError: one does.
+    """
+    found = dangling(connection) - known
+    if found:
+        raise MigrationError(
+            f"{found.total()} foreign key(s) would be left without their parent row: "
+            f"{summary(found)}. Delete or update these rows in the same revision"
+        )
+    for statement, values in writes:
+        write(connection, statement, values)
+
+
+def explain(connection: Connection, error: DBAPIError) -> Sequence[str]:
+    """Nothing: SQLite knows no more of an error than its message says."""
+    return ()
+
+
+def restore_point(connection: Connection, name: str, without: frozenset[str]) -> str | None:
+    """A copy of the file, and how to go back to it."""
+    file = file_of(connection)
+    copy = snapshot(file, name, without)
+    if copy is None:
+        return None
+    return (
+        f"{copy} (to go back: stop what uses {file.name}, delete {file.name}-wal and "
+        f"{file.name}-shm, and move this file to {file.name})"
+    )
+
 
 @contextmanager
-def migrating(connection: Connection, file: Path, patience: float) -> Iterator[None]:
-    """What `orm.backends.Backend.migrating` asks for.
+def scratch(url: URL) -> Iterator[Connection]:
+    """A database in memory."""
+    engine = create_engine("sqlite://", poolclass=StaticPool, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
-    Args:
-        connection: a migration's.
-        file: the database.
-        patience: seconds to wait for another run.
+
+def lint(sql: str) -> Sequence[str] | None:
+    """Nothing: there is no linter, and no other connection that would wait for a lock."""
+    return ()
+
+
+# One at a time -----------------------------------------------------------------------------
+
+
+@contextmanager
+def migrating(connection: Connection, patience: float) -> Iterator[None]:
+    """What `orm.backends.Migrations.migrating` asks for.
 
     Raises:
         MigrationError: another run takes longer.
@@ -44,7 +124,7 @@ def migrating(connection: Connection, file: Path, patience: float) -> Iterator[N
             )
         yield  # SQLite has one writer at a time, and that is this transaction's owner
         return
-    with _lock(file, patience), _fit(connection):
+    with _lock(file_of(connection), patience), _fit(connection):
         yield
 
 

@@ -9,7 +9,7 @@ def leave_out(reserved: frozenset[str]) -> Callable[[str | None, str, Mapping[st
     """An ``include_name`` for Alembic that passes over the library's own tables.
 
     Args:
-        reserved: their names (`orm.backends.Backend.reserved_tables`).
+        reserved: their names (`orm.backends.Migrations.reserved_tables`).
     """
 
     def include_name(name: str | None, kind: str, _: Mapping[str, object]) -> bool:

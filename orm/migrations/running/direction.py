@@ -10,7 +10,7 @@ from typing import Final
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 
-from orm.backends import Backend
+from orm.backends import Migrations
 
 __all__ = ["command_name", "is_read_only", "keep_whole", "refuse_backward"]
 
@@ -50,10 +50,10 @@ def refuse_backward(migration: MigrationContext) -> None:
         raise CommandError(refusal)
 
 
-def keep_whole(migration: MigrationContext, backend: Backend) -> None:
+def keep_whole(migration: MigrationContext, migrations: Migrations) -> None:
     """Have a revision's ``autocommit_block`` stay in the transaction, where the engine allows it.
 
     It would commit what comes before it, and a revision that fails after that stays half done.
     """
-    if backend.all_ddl_is_transactional:
+    if migrations.all_ddl_is_transactional:
         migration.autocommit_block = nullcontext  # type: ignore[method-assign, assignment]

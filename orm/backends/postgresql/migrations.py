@@ -1,4 +1,7 @@
-"""PostgreSQL: one migration at a time, which rather gives up than keeps everybody else waiting."""
+"""Migrations of PostgreSQL (`orm.backends.Migrations`).
+
+One runs at a time, and gives up rather than keep everybody else waiting.
+"""
 
 import asyncio
 import logging
@@ -27,13 +30,36 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from orm._greenlet import await_, in_greenlet
-from orm.backends.base import Write
+from orm.backends.migrations import Write
 from orm.backends.postgresql.blocking import watching
+from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import arguments
+from orm.backends.postgresql.explain import explain
+from orm.backends.postgresql.restore_point import restore_point
+from orm.backends.postgresql.scratch import scratch
+from orm.backends.postgresql.squawk import lint
 from orm.backends.postgresql.sync import is_tuned, sync_url
 from orm.exceptions import MigrationError
 
-__all__ = ["faults", "migrating", "migration_engine", "verify"]
+__all__ = [
+    "all_ddl_is_transactional",
+    "definitions",
+    "engine",
+    "explain",
+    "faults",
+    "is_absent",
+    "lint",
+    "migrating",
+    "new_columns_need_constants",
+    "reserved_tables",
+    "restore_point",
+    "scratch",
+    "verify",
+]
+
+reserved_tables: frozenset[str] = frozenset()
+all_ddl_is_transactional = False
+new_columns_need_constants = False
 
 _LOG: Final = logging.getLogger(__name__)
 _POLL: Final = 0.05
@@ -83,7 +109,12 @@ UNION ALL ({_INVALID.text})""")
 """A row of nothing if the lock is gone, and `_INVALID`: in one, since it is asked so often."""
 
 
-def migration_engine(url: URL, **options: Any) -> Engine | AsyncEngine:
+def is_absent(url: URL) -> bool:
+    """False: a server's database is made by its administrator."""
+    return False
+
+
+def engine(url: URL, **options: Any) -> Engine | AsyncEngine:
     """psycopg's where it is installed: statements follow one another, and it needs no event loop.
 
     Args:
@@ -95,9 +126,9 @@ def migration_engine(url: URL, **options: Any) -> Engine | AsyncEngine:
     same = None if its_own else sync_url(url)
     options = {"poolclass": NullPool} | options
     if same is not None:
-        engine = create_engine(same, **arguments(same, options))
-        event.listen(engine, "do_connect", _connect)
-        return engine
+        made = create_engine(same, **arguments(same, options))
+        event.listen(made, "do_connect", _connect)
+        return made
     return create_async_engine(url, **arguments(url, options))
 
 
@@ -112,7 +143,7 @@ def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
 
 @contextmanager
 def migrating(connection: Connection, patience: float) -> Iterator[None]:
-    """What `orm.backends.Backend.migrating` asks for.
+    """What `orm.backends.Migrations.migrating` asks for.
 
     The lock is an advisory one of the session, which ends with its process. It is asked for again
     and again: who waits in a statement holds a snapshot, for whose end CREATE INDEX CONCURRENTLY in
@@ -234,11 +265,12 @@ def faults(connection: Connection) -> Counter[str]:
     )
 
 
-def verify(connection: Connection, writes: Sequence[Write]) -> None:
-    """What `orm.backends.Backend.verify` asks for, in one round trip.
+def verify(connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:
+    """What `orm.backends.Migrations.verify` asks for, in one round trip.
 
     Args:
         connection: a migration's, in a transaction.
+        known: faults from before it, which are none of PostgreSQL's own: it is not asked.
         writes: its last ones.
 
     Raises:

@@ -1,0 +1,159 @@
+"""The optional part of a backend that changes schemas: what migrations ask of an engine."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+from sqlalchemy import URL, Connection, Engine, Insert, Update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+__all__ = ["Migrations", "Thing", "Write"]
+
+
+class Thing(NamedTuple):
+    """Something that is defined in a database; as text a phrase such as ``column users.email``.
+
+    Attributes:
+        kind: in the engine's word for it: ``table``, ``column``, ``index``, ``trigger`` …
+        table: the table that it belongs to; of a table or a view its own name.
+        name: its name; what it is defined as, if it has none.
+    """
+
+    kind: str
+    table: str
+    name: str
+
+    def __str__(self) -> str:
+        if self.name == self.table:
+            return f"{self.kind} {self.name}"
+        if self.kind == "column":
+            return f"column {self.table}.{self.name}"
+        return f"{self.kind} {self.name} of {self.table}"
+
+
+Write = tuple[Insert | Update, Mapping[str, Any]]
+"""A statement without values, and those of its columns."""
+
+
+class Migrations(Protocol):
+    """How the schema of an engine's databases is changed, looked at and kept whole.
+
+    The methods that take a `Connection` run inside SQLAlchemy's greenlet, or on a synchronous
+    connection of `engine`. None of them but `migrating` opens another connection.
+    """
+
+    reserved_tables: frozenset[str]
+    """Tables of the library's own, which no migration compares."""
+
+    all_ddl_is_transactional: bool
+    """Whether every statement can run in a transaction; Alembic's ``autocommit_block``, which other
+    engines need in the same revision files, then leaves the transaction alone."""
+
+    new_columns_need_constants: bool
+    """Whether a column that is added to a table with rows can have no default but a constant."""
+
+    def engine(self, url: URL, **options: Any) -> Engine | AsyncEngine:
+        """The engine for schema changes: each transaction is atomic, DDL included.
+
+        It need not be asynchronous: migrations are one statement after the other.
+        """
+        ...
+
+    def migrating(self, connection: Connection, patience: float) -> AbstractContextManager[None]:
+        """For the length of the block nobody else migrates, and a table rebuild loses no rows.
+
+        Waits for whoever migrates now; what another process holds is freed when it dies. A
+        transaction that is open already is its owner's affair: nothing is waited for in it.
+
+        Args:
+            connection: the migration's.
+            patience: seconds to wait.
+
+        Raises:
+            ConfigurationError: the connection was handed in by somebody, and cannot be made fit.
+            MigrationError: somebody else still migrates; or nobody can on it, now or ever.
+        """
+        ...
+
+    def is_absent(self, url: URL) -> bool:
+        """Whether the database is not there yet, and will be made by who first writes to it."""
+        ...
+
+    def faults(self, connection: Connection) -> Counter[str]:
+        """What breaks the schema's rules, as in the open transaction: each row, each index."""
+        ...
+
+    def verify(self, connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:
+        """See that the open transaction may be committed, and make its last writes.
+
+        Args:
+            connection: in a transaction.
+            known: `faults` that were there before it, and for which it is not to blame.
+            writes: to different tables, which no revision touches. They are best made in the same
+                round trip; in a transaction that must not be committed they may be left undone.
+
+        Raises:
+            MigrationError: it must not be committed.
+        """
+        ...
+
+    def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
+        """What the engine knows of an error besides its message, such as who held a lock.
+
+        Args:
+            connection: on which the statement was rolled back.
+            error: what it failed with.
+
+        Returns:
+            Sentences for people.
+        """
+        ...
+
+    def restore_point(
+        self, connection: Connection, name: str, without: frozenset[str]
+    ) -> str | None:
+        """Keep what is needed to go back to how the database is now.
+
+        Args:
+            connection: to the database, in no transaction.
+            name: what it is before, such as a revision.
+            without: tables whose rows do not count as data.
+
+        Returns:
+            Where it is and how to go back; None if there is no data to go back to.
+
+        Raises:
+            MigrationError: none could be made; nothing was changed.
+        """
+        ...
+
+    def definitions(self, connection: Connection) -> Mapping[Thing, str]:
+        """How the database is defined, in a form in which two can be compared.
+
+        Returns:
+            The engine's words for each thing. The tables of the library and of Alembic are among
+            them.
+        """
+        ...
+
+    def scratch(self, url: URL) -> AbstractContextManager[Connection]:
+        """An empty database of this engine, which is gone after the block.
+
+        Args:
+            url: where it may be made, if it cannot be made anywhere; what is there is not touched.
+
+        Raises:
+            ConfigurationError: a driver is missing.
+            MigrationError: the account may not make one.
+        """
+        ...
+
+    def lint(self, sql: str) -> Sequence[str] | None:
+        """What a linter of the engine's migrations says to a script.
+
+        Returns:
+            A sentence for each finding; None if the linter is not installed.
+        """
+        ...

@@ -1,0 +1,147 @@
+"""The optional parts of a backend that sessions use: roles, fences, embedded replicas."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from sqlalchemy import URL, Connection
+
+from orm.bookmark import Bookmark
+
+__all__ = ["EmbeddedReplica", "EmbeddedReplicas", "Fences", "Roles"]
+
+
+class Roles(Protocol):
+    """Failover: servers say what they are, and positions say which primary they come from.
+
+    All but `is_standby` are pure functions of positions.
+    """
+
+    def is_standby(self, connection: Connection) -> bool | None:
+        """Whether the server called itself a replica when `Backend.position` was last asked.
+
+        None before that. No I/O.
+        """
+        ...
+
+    def is_later(self, at: Bookmark, than: Bookmark) -> bool:
+        """Whether the primary at `at` was promoted after the primary at `than`."""
+        ...
+
+    def lost(self, head: Bookmark, need: Bookmark) -> str | None:
+        """Why a server that is at `head` will never have all of `need`.
+
+        Args:
+            head: where the server is.
+            need: of the same history.
+
+        Returns:
+            The reason, for people. None if it may have it later, as far as the two tell.
+        """
+        ...
+
+    def as_need(self, at: Bookmark) -> Bookmark:
+        """A primary's position as bookmarks name it from then on: no more than has to be named.
+
+        A server that covers the result has all of `at`.
+        """
+        ...
+
+
+class Fences(Protocol):
+    """For engines whose replicas may show a commit before the primary does.
+
+    `Backend.seen` on a replica says what it has `shown` (`orm.Bookmark`): a number below which
+    transactions may have been seen. A transaction that goes on to the primary waits until the
+    primary shows them.
+    """
+
+    def hidden(self, connection: Connection, shown: int) -> frozenset[int]:
+        """The transactions that a replica may have shown, and the primary does not show yet.
+
+        Args:
+            connection: to the primary.
+            shown: of a `Bookmark`.
+        """
+        ...
+
+    def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
+        """Those of `hidden` that a replica shows by now; the others are still under way.
+
+        Args:
+            connection: to the replica.
+            hidden: what the primary does not show.
+        """
+        ...
+
+    def ending(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
+        """Those of `hidden` that may have committed, and wait for a synchronous replica.
+
+        A commit that waits for no replica is shown at once, and need not be among them.
+
+        Args:
+            connection: to the primary.
+            hidden: what the primary does not show.
+        """
+        ...
+
+
+class EmbeddedReplica(Protocol):
+    """Keeps one embedded replica up to date, in a thread of its own. All methods may block."""
+
+    def start(self) -> None:
+        """Begin, and return when there is a replica to read.
+
+        Raises:
+            ReplicaUnavailable: there is none, and none can be made.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End the thread. Does nothing when it does not run.
+
+        Raises:
+            ReplicaUnavailable: the thread does not end.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Look now: the primary has just committed. Does not block."""
+        ...
+
+    def rebuild(self) -> None:
+        """Make the replica anew: a reader found it damaged. Does not block."""
+        ...
+
+
+class EmbeddedReplicas(Protocol):
+    """Replicas that the library itself makes and keeps up to date, beside the primary."""
+
+    def url(self, primary: URL, number: int) -> URL:
+        """Where readers open the replica of that number, from 1 up.
+
+        Raises:
+            ConfigurationError: this primary cannot have embedded replicas.
+        """
+        ...
+
+    def present(self, primary: URL) -> Sequence[URL]:
+        """Where readers open the replicas that are there.
+
+        Raises:
+            ConfigurationError: this primary cannot have embedded replicas.
+        """
+        ...
+
+    def replica(self, primary: URL, number: int, landed: Callable[[], None]) -> EmbeddedReplica:
+        """What keeps the replica of that number, from 1 up. Nothing is opened yet.
+
+        Args:
+            primary: what is replicated.
+            number: which replica.
+            landed: called in the replica's thread each time that the replica has moved; to be
+                quick.
+
+        Raises:
+            ConfigurationError: this primary cannot have embedded replicas.
+        """
+        ...
