@@ -231,7 +231,7 @@ class Bookmark:
 
 @dataclass(frozen=True, slots=True)
 class GappedBookmark(Bookmark):
-    """A bookmark with holes, in a class of its own: comparisons without holes do not pay for them."""
+    """A bookmark with holes. The class is there so that comparisons without holes cost no more."""
 
     _holes: tuple[Hole, ...] = ()
 
