@@ -47,8 +47,8 @@ def import_everything() -> int:
             importlib.import_module(names[-1])
         except ModuleNotFoundError as error:
             if not any(
-                error.name == package and f"{names[-1]}.".startswith(f"{module}.")
-                for module, package in EXTRAS.items()
+                error.name == needed and f"{names[-1]}.".startswith(f"{module}.")
+                for module, needed in EXTRAS.items()
             ):
                 raise
     return len(names)
