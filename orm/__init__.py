@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orm.database import Database
     from orm.exceptions import InvalidBookmark, NotCaughtUp, OrmError, ReadOnlyError, WriteLost
     from orm.model import Base
-    from orm.routing.decision import Reason, Route
+    from orm.routing import Reason, Route
     from orm.servers.status import ServerStatus
     from orm.session import BookmarkSession
 

@@ -35,7 +35,7 @@ def believed(
     """`ReadPlacement._may_read` without its questions."""
     connection.begin()
     cluster = self._cluster
-    self._memory.reads(server, cluster.backend.incarnation(connection), cluster.epoch)
+    self._memory.reads(server, cluster.backend.incarnation(connection), cluster.epoch.number)
     return True
 
 
@@ -109,7 +109,7 @@ def routed_by_the_statement(patch: pytest.MonkeyPatch) -> None:
             if len({connection.engine for connection in transaction.held}) < len(transaction.held):
                 transaction.held[-1].close()  # the same server as before
                 transaction.held = transaction.held[:-1]
-        transaction.connection = transaction.held[next(self.cluster.turns) % len(transaction.held)]
+        transaction.connection = transaction.held[next(self.rules.turns) % len(transaction.held)]
         return transaction.connection
 
     patch.setattr(Router, "reader", reader)

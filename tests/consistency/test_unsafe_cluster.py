@@ -89,7 +89,7 @@ def believed(
         server.fail(error)
         return False
     cluster = self._cluster
-    self._memory.reads(server, cluster.backend.incarnation(connection), cluster.epoch)
+    self._memory.reads(server, cluster.backend.incarnation(connection), cluster.epoch.number)
     return True
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from models import Base, User
 from orm import BookmarkSession, Database, NotCaughtUp, WriteLost
-from orm.routing.decision import Reason
+from orm.routing import Reason
 from orm.testing.postgresql import Cluster, Server
 
 

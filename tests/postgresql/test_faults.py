@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from models import Base, User
 from orm import BookmarkSession, Database
 from orm.exceptions import ConfigurationError, NotCaughtUp
-from orm.routing.decision import Reason
+from orm.routing import Reason
 from orm.testing.postgresql import Cluster, Proxy, Server
 
 

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import select, text
 
 from models import Base, User
-from orm import Bookmark, Database, NotCaughtUp
-from orm.exceptions import ConfigurationError
+from orm import Bookmark, Database
+from orm.exceptions import ConfigurationError, PrimaryBehind
 from orm.testing.postgresql import Cluster
 from tests.postgresql.far_on import far_on
 
@@ -99,19 +99,22 @@ async def test_the_primary_is_waited_for_until_it_shows_what_a_replica_has_shown
             done, _ = await asyncio.wait({reading}, timeout=0.3)
             assert not done
         assert (await reading).all() == ["a"]
+        assert session.last_route is not None
+        assert session.last_route.fenced > 0.1
+        assert "fenced" in repr(session.last_route)
 
 
 async def test_a_primary_that_does_not_show_it_is_not_read_from(
     cluster: Cluster, driver: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orm.routing.locating._FENCE", 0.1)  # a commit may hang for ever
+    monkeypatch.setattr("orm.routing.fence.FENCE", 0.1)  # a commit may hang for ever
     async with (
         database(cluster, driver) as db,
         db.session() as session,
         unfinished_commit(cluster, _INSERT),
     ):
         await sees(session, "a")
-        with pytest.raises(NotCaughtUp, match="what was read on a replica"):
+        with pytest.raises(PrimaryBehind, match="what was read on a replica"):
             await session.scalars(_EMAILS)
 
 

@@ -174,7 +174,7 @@ async def test_a_thousand_waiting_readers_share_their_probes(
 
             async def read() -> int:
                 await db.cluster.watcher.wait(
-                    Bookmark.decode(token), db.cluster.replicas, db.cluster.max_wait
+                    Bookmark.decode(token), db.cluster.replicas, db.rules.max_wait
                 )
                 return 1
 

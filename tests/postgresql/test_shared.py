@@ -13,7 +13,7 @@ from models import Base, User
 from orm import Bookmark, BookmarkSession, Database
 from orm.backends.postgresql import PostgreSQLBackend
 from orm.exceptions import ConfigurationError, ReadOnlyError
-from orm.routing.decision import Reason
+from orm.routing import Reason
 from orm.testing.postgresql import Cluster, Server
 from tests.postgresql.pooler import Pooler
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from models import Base, User
 from orm import Bookmark, Database
-from orm.routing.decision import Reason, Route
+from orm.routing import Reason, Route
 from orm.testing.postgresql import Cluster, Server
 from tests.conftest import Statements
 

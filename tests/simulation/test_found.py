@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from orm import BookmarkSession, Database, NotCaughtUp, WriteLost
-from orm.routing.decision import Reason
+from orm.routing import Reason
 from orm.testing.consistency.cancel import CutOff, cancelled_at
 from orm.testing.consistency.tables import RAISE, registers
 from orm.testing.simulation.driver import worlds

@@ -57,7 +57,7 @@ def test_sessions_keep_their_promises_in_any_plan(plan: Plan) -> None:
 def test_a_violation_shrinks_to_a_plan_that_a_person_can_follow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(SessionMemory, "saw", lambda self, _: setattr(self, "unlocated", None))
+    monkeypatch.setattr(SessionMemory, "located", lambda self, _: setattr(self, "unlocated", None))
     small = find(
         st.builds(
             Plan,

@@ -116,7 +116,7 @@ class Client:
     def _forged(self, token: str) -> str:
         if self._chance.random() < 0.5:
             return "".join(self._chance.choices(token, k=len(token)))
-        if self._database.cluster.keys:
+        if self._database.rules.keys:
             return token[:-1] + ("A" if token[-1] != "A" else "B")
         real = Bookmark.decode(token)
         if self._chance.random() < 0.5:  # of another database
