@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from orm._lazy import lazy
 
 if TYPE_CHECKING:
+    from orm._version import __version__
     from orm.bookmark import Bookmark
     from orm.connection import BookmarkConnection
     from orm.database import Database
@@ -33,6 +34,7 @@ __all__ = [
     "Route",
     "ServerStatus",
     "WriteLost",
+    "__version__",
 ]
 
 # What asks for no name here, such as `orm --help`, need not wait for SQLAlchemy.
@@ -52,5 +54,6 @@ __getattr__ = lazy(
         "Route": "orm.routing",
         "ServerStatus": "orm.servers.status",
         "WriteLost": "orm.exceptions",
+        "__version__": "orm._version",
     },
 )
