@@ -5,7 +5,8 @@ from one session to the next. `Base` is what models derive from. Everything that
 is an `OrmError`; the tree is in `orm.exceptions`.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from orm._lazy import lazy
 
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 # What asks for no name here, such as `orm --help`, need not wait for SQLAlchemy.
-__getattr__ = lazy(
+__getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
         "Base": "orm.model",

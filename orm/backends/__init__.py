@@ -1,6 +1,7 @@
 """Database engines, found by the name in the URL through the entry point group ``orm.backends``."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from orm._lazy import lazy
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Backend", "FileCopy", "Thing", "backend_for", "register"]
 
 # `orm.backends.sqlite.quick` does without SQLAlchemy.
-__getattr__ = lazy(
+__getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
         "Backend": "orm.backends.base",
