@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each runs a program
+
 ROOT = Path(__file__).parents[1]
 REPLICAS = ["replica-1", "replica-2"]
 

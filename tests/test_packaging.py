@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import orm
 from orm.backends import backend_for, register
 from orm.backends.sqlite import SQLiteBackend
 from orm.exceptions import ConfigurationError
@@ -27,6 +28,10 @@ def test_every_entry_point_leads_somewhere() -> None:
 
 def test_backends_are_found_by_the_name_in_a_url() -> None:
     assert "sqlite" in entry_points(group="orm.backends").names
+
+
+def test_the_package_knows_its_version() -> None:
+    assert orm.__version__ == PROJECT["version"]
 
 
 def test_the_changelog_knows_the_version() -> None:

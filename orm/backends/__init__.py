@@ -1,6 +1,7 @@
 """Database engines: the contract of a backend, and how one is found for a URL."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from orm._lazy import lazy
 
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 # `orm.backends.sqlite.quick` does without SQLAlchemy.
-__getattr__ = lazy(
+__getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
         "Backend": "orm.backends.base",

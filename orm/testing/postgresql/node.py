@@ -43,7 +43,7 @@ class Node:
     def __init__(self, name: str, folder: Path, programs: Path) -> None:
         self.name = name
         self.folder = folder
-        self.port = _free_port()
+        self.port: int = _free_port()
         self.database = "postgres"
         """Which one `url` and `sql` mean when they are not told."""
         self._programs = programs

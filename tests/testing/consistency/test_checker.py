@@ -290,6 +290,7 @@ def test_reads_of_any_replica_are_found_out() -> None:
         assert violation.anomaly in {v.anomaly for v in check(violation.history)}
 
 
+@pytest.mark.slow
 def test_time_is_linear_in_the_history() -> None:
     took = []
     for size in (2_000, 16_000):

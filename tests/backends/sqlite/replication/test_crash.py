@@ -21,6 +21,8 @@ from tests.backends.sqlite.replication.support import (
     look,
 )
 
+pytestmark = pytest.mark.slow  # each runs a program
+
 KILLS = 16
 
 

@@ -9,6 +9,8 @@ import pytest
 from orm.backends.sqlite.replication import ReplicationError, Replicator, incarnation
 from tests.backends.sqlite.replication.support import Child, Ledger, Replicate, eventually, look
 
+pytestmark = pytest.mark.slow  # each runs a program
+
 Spawn = Callable[..., Child]
 
 

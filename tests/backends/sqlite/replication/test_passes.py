@@ -22,6 +22,7 @@ from tests.backends.sqlite.replication.support import (
 )
 
 
+@pytest.mark.slow
 def test_readers_never_see_a_torn_state_or_an_older_one(
     ledger: Ledger, replica: Path, replicate: Replicate, spawn: Callable[..., Child]
 ) -> None:

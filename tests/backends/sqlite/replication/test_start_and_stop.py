@@ -192,6 +192,7 @@ except ReplicationError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_behind(ledger: Ledger, replica: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-c", FULL_DISK, ledger.file, replica],
