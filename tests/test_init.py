@@ -64,7 +64,7 @@ def test_nothing_is_overwritten(tmp_path: Path, name: str) -> None:
     (tmp_path / "alembic" / name).write_text("mine")
     result = init(tmp_path)
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"Error: there is alembic/{name} in {tmp_path}, and nothing")
+    assert result.stderr.startswith(f"Error: {tmp_path} has alembic/{name} already")
     assert contents(tmp_path) == {f"alembic/{name}": "mine"}
 
 

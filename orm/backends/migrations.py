@@ -54,6 +54,16 @@ class Migrations(Protocol):
     new_columns_need_constants: bool
     """Whether a column that is added to a table with rows can have no default but a constant."""
 
+    has_linter: bool
+    """Whether there is a linter of the engine's migrations: without one, no SQL is rendered."""
+
+    def prepare_alembic(self) -> None:
+        """Have Alembic use what the engine needs of its own, such as its rebuilds of tables.
+
+        Called in ``env.py``, before Alembic makes a context.
+        """
+        ...
+
     def engine(self, url: URL, **options: Any) -> Engine | AsyncEngine:
         """The engine for schema changes: each transaction is atomic, DDL included.
 

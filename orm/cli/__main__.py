@@ -1,4 +1,4 @@
-"""``python -m orm.cli``: where `orm` is not on the path."""
+"""``python -m orm.cli``, for when the command `orm` is not on the path."""
 
 from orm.cli import main
 

@@ -1,4 +1,4 @@
-"""``orm demo``: what the library is for, to be seen."""
+"""``orm demo``: the problem that the library solves, and its solution."""
 
 import asyncio
 import signal
@@ -30,6 +30,6 @@ def demo(once: bool, host: str, port: int, opens: bool) -> None:
         raise click.ClickException(
             f"the page needs {error.name}: install bookmark-orm[demo], or use --once"
         ) from error
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves no files behind either
-    with suppress(KeyboardInterrupt):  # that is how it ends
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # which removes the files too
+    with suppress(KeyboardInterrupt):  # Ctrl-C ends it
         asyncio.run(serve(host, port, opens))

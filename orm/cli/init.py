@@ -17,15 +17,15 @@ _SETTINGS: Final = "pyproject.toml"
 def init(folder: Path) -> None:
     """Write what migrations need into FOLDER, by default this one.
 
-    That is alembic/env.py and alembic/script.py.mako, models.py with an example, and
-    pyproject.toml. Models that are there are left alone; of settings that are there, what to add to
-    them is printed. Nothing is ever overwritten.
+    These are alembic/env.py and alembic/script.py.mako, models.py with an example, and
+    pyproject.toml. Existing models stay as they are; for an existing pyproject.toml, the command
+    prints what to add. It never overwrites a file.
     """
     there = [name for name in _ALEMBIC if (folder / name).exists()]
     if there:
         raise click.ClickException(
-            f"there is {' and '.join(there)} in {folder.absolute()}, and nothing is overwritten: "
-            "move it away to begin anew. Nothing was written"
+            f"{folder.absolute()} has {' and '.join(there)} already: to begin anew, move it away. "
+            "Nothing was written"
         )
     try:
         for name in _ALEMBIC:
@@ -42,11 +42,11 @@ def init(folder: Path) -> None:
 
 def _write(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("x", encoding="utf-8") as new:  # x: it is not there, whoever else is writing
+    with file.open("x", encoding="utf-8") as new:  # x: fails if the file exists
         new.write(_template(file.name))
     click.echo(f"wrote {file}")
 
 
 def _template(name: str) -> str:
-    # As text, whatever is in it: no part of the package is to be imported from there.
+    # Kept as .txt files, so that nothing imports them as modules.
     return (files("orm.cli") / "template" / f"{name}.txt").read_text("utf-8")

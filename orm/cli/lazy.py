@@ -1,4 +1,4 @@
-"""Command groups that import a command only when it runs: `orm --help` is there at once."""
+"""Command groups that import a command only when it runs, so that `orm --help` is fast."""
 
 from importlib import import_module
 from typing import Any
@@ -9,11 +9,11 @@ __all__ = ["LazyGroup"]
 
 
 class LazyGroup(click.Group):
-    """A group of commands that are named by where they are.
+    """A group of commands that are imported when they run.
 
     Args:
-        commands_in: where each command is, as ``"module:name"``, by the name it is called by.
-        options: all that `click.Group` takes.
+        args, options: all that `click.Group` takes.
+        commands_in: the place of each command as ``"module:name"``, by the command's name.
     """
 
     def __init__(self, *args: Any, commands_in: dict[str, str], **options: Any) -> None:

@@ -13,12 +13,12 @@ __all__ = ["replicas_of", "servers"]
 
 
 def replicas_of(primary: "URL", named: Sequence[str], *, embedded: bool) -> "list[URL]":
-    """The replicas that are named; if none is, the embedded ones beside the primary.
+    """The named replicas; if there are none, the embedded ones beside the primary.
 
     Args:
-        primary: where they would lie.
-        named: URLs.
-        embedded: whether to look for embedded ones.
+        primary: the URL of the primary.
+        named: URLs of replicas.
+        embedded: whether to look for embedded replicas.
 
     Raises:
         sqlalchemy.exc.ArgumentError: a URL is malformed.
@@ -32,7 +32,7 @@ def replicas_of(primary: "URL", named: Sequence[str], *, embedded: bool) -> "lis
     if not found and embedded:
         replicas = backend_for(primary).embedded
         if replicas is not None:
-            with suppress(ConfigurationError):  # it is not a file that could have any
+            with suppress(ConfigurationError):  # this primary can have none
                 found = list(replicas.present(primary))
     return found
 
@@ -41,7 +41,7 @@ def replicas_of(primary: "URL", named: Sequence[str], *, embedded: bool) -> "lis
 async def servers(
     url: "URL", replicas: "Sequence[URL]"
 ) -> "AsyncIterator[tuple[Server, list[Server]]]":
-    """The primary and its replicas, not asked yet."""
+    """The primary and its replicas, not probed yet; closed after the block."""
     from orm.backends import backend_for
     from orm.servers.server import Server
 

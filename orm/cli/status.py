@@ -1,4 +1,4 @@
-"""``orm status``: how the servers of a database are."""
+"""``orm status``: the state of the servers of a database."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ __all__ = ["status"]
 def status(target: Literal["local", "remote"], replicas: Sequence[str], as_json: bool) -> None:
     """Show the primary and its replicas, and how far each one is behind.
 
-    The embedded replicas beside a local database are found by themselves. Exits with 1 if a
+    The command finds the embedded replicas of a local database. Exits with 1 if a
     server cannot serve.
     """
     from sqlalchemy.exc import ArgumentError
@@ -58,7 +58,7 @@ async def _status(url: "URL", replicas: "Sequence[URL]") -> "list[ServerStatus]"
 
 def _line(server: "ServerStatus") -> str:
     if server.error is not None:
-        state = f"serves nobody: {' '.join(server.error.split())}"
+        state = f"cannot serve: {' '.join(server.error.split())}"
     elif server.behind is None:
         state = "has no position yet"
     else:
@@ -71,7 +71,7 @@ def _line(server: "ServerStatus") -> str:
 
 
 def _history(server: "ServerStatus") -> str:
-    """Where an engine tells one timeline of a database from another; it is in the last of them."""
+    """History and last timeline, for an engine that has timelines; else empty."""
     if server.at is None:
         return ""
     timeline, _ = max(server.at.position, key=lambda part: (part[1], len(part[0]), part[0]))

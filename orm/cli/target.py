@@ -1,4 +1,4 @@
-"""``--local`` or ``--remote``: exactly one, always."""
+"""The options ``--local`` and ``--remote``, exactly one of which is given."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -14,7 +14,7 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command both options; it gets ``target``, ``"local"`` or ``"remote"``.
 
     Raises:
-        click.UsageError: neither or both were given; says what each would touch.
+        click.UsageError: neither or both were given; says which database each one names.
     """
 
     @click.option("--local", is_flag=True, help="The embedded database of this checkout.")
@@ -33,7 +33,7 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _what(target: str) -> str:
-    """The URL of a target, without its password; or why it has none."""
+    """The URL of a target without its password; or why it has no URL."""
     from orm.exceptions import OrmError
     from orm.migrations.target import target_url
 

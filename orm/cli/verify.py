@@ -1,4 +1,4 @@
-"""``orm verify``: whether sessions keep their promises on these very servers."""
+"""``orm verify``: whether sessions keep their guarantees on the servers of a database."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ __all__ = ["verify"]
 @target_options
 @click.option("--replica", "replicas", multiple=True, metavar="URL", help="A replica; repeatable.")
 @click.option("--duration", default=60.0, show_default=True, help="Seconds.")
-@click.option("--seed", default=1, show_default=True, help="Of all that the clients decide.")
+@click.option("--seed", default=1, show_default=True, help="Of the clients' random decisions.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def verify(
     target: Literal["local", "remote"],
@@ -29,11 +29,11 @@ def verify(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Read and write through sessions, and check the guarantees against what was seen.
+    """Read and write through sessions, and check the guarantees against what they saw.
 
-    It works in two tables of its own, orm_verify_register and orm_verify_log, and removes them.
-    It disturbs no server; one verification at a time. Exits with 1 if a guarantee was broken.
-    The embedded replicas beside a local database are found by themselves.
+    The command works in two tables of its own, orm_verify_register and orm_verify_log, and
+    removes them. It disturbs no server; run one at a time. Exits with 1 if a guarantee was broken.
+    The command finds the embedded replicas of a local database.
     """
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["apply", "run", "target_url"]
 
-# Alembic is imported by who needs it: it takes longer than most of what is asked in a terminal.
+# Alembic is imported when it is needed: its import takes longer than most commands.
 __getattr__ = lazy(
     __name__,
     {

@@ -1,4 +1,4 @@
-"""The application whose revisions are meant: the one in the working directory."""
+"""The application whose revisions a command works on: the one in the working directory."""
 
 import tomllib
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ class Application:
         """The application in a folder.
 
         Raises:
-            ConfigurationError: there is none; says what is missing.
+            ConfigurationError: the folder holds none; says what is missing.
         """
-        # Not through Alembic: to import it takes longer than to list a thousand revisions.
+        # Without Alembic, whose import takes longer than to list a thousand revisions.
         pyproject = folder.absolute() / "pyproject.toml"
         try:
             settings = tomllib.loads(pyproject.read_text("utf-8")).get("tool", {}).get("alembic")
@@ -49,7 +49,7 @@ class Application:
         if "version_locations" in settings:
             raise ConfigurationError(
                 f"{pyproject} sets version_locations, and history is one line in one folder: "
-                "keep the revisions in the folder versions of script_location"
+                "delete it, and keep the revisions in the folder versions of script_location"
             )
         # Alembic's own substitution; a relative path is relative to the working directory.
         scripts = Path(location.replace("%(here)s", str(pyproject.parent)).replace("%%", "%"))

@@ -1,4 +1,4 @@
-"""A connection for work that is written without `await`, whatever the engine's driver."""
+"""A connection for work that is written without `await`, with any driver."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -17,7 +17,7 @@ __all__ = ["PATIENCE", "on_a_connection"]
 T = TypeVar("T")
 
 PATIENCE: Final = 600.0
-"""Seconds to wait for another run, where nobody says otherwise."""
+"""Seconds to wait for another run, by default: long enough for a long migration."""
 _LONGEST: Final = 200
 """Characters of a statement that are shown."""
 
@@ -28,13 +28,13 @@ def on_a_connection(
     """Do some work on a connection of an engine, and dispose of the engine's pool.
 
     Args:
-        engine: with an asynchronous one, in an event loop of its own; if one is running in this
-            thread already, that one stands still meanwhile.
-        work: what to do.
-        url: what people know the database by.
+        engine: an asynchronous one gets an event loop of its own; an event loop that runs in this
+            thread already stands still meanwhile.
+        work: called with the connection.
+        url: the database's, for messages.
 
     Raises:
-        MigrationError: the database cannot be connected to, or refuses what the work asks of it.
+        MigrationError: the connection fails, or the database refuses what the work asks of it.
     """
     if isinstance(engine, AsyncEngine):
         return _run(_on_an_async_connection(engine, work, url))
@@ -63,18 +63,18 @@ async def _on_an_async_connection(
 
 @contextmanager
 def _explained(what: str) -> Iterator[None]:
-    """Errors of the server and of the network as one that says which database they are about."""
+    """Errors of the server and of the network, as one that names the database."""
     try:
         yield
     except DBAPIError as error:
         reason = str(error.orig)
-        if error.statement:  # the first line is the reason, and others only point into it
+        if error.statement:  # the first line is the reason, the others point into the statement
             statement = " ".join(error.statement.split())
             reason = f"{reason.splitlines()[0]}\nThe statement: {statement[:_LONGEST]}"
         else:
             reason = " ".join(reason.split())
         raise MigrationError(f"{what}: {reason}") from error
-    except OSError as error:  # a driver's own, for what does not get as far as the server
+    except OSError as error:  # a driver's own, if it does not get as far as the server
         raise MigrationError(f"{what}: {str(error) or type(error).__name__}") from error
 
 

@@ -10,12 +10,13 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from orm.exceptions import MigrationError, OrmError
-from orm.migrations.files.revisions import Revision
+from orm.migrations.revision import Revision
 
-__all__ = ["cause_of", "failed", "loading", "where"]
+__all__ = ["cause_of", "failed", "loading", "loading_models", "where"]
 
 _LONGEST: Final = 1000
 """Characters of a statement that are shown."""
+_HERE: Final = Path(__file__).parent
 
 
 def failed(
@@ -27,15 +28,15 @@ def failed(
     may_split: bool,
     more: Iterable[str] = (),
 ) -> MigrationError:
-    """What to raise in place of an error in a revision.
+    """The error to raise in place of an error in a revision.
 
     Args:
-        revision: which failed.
+        revision: the revision that failed.
         error: what it failed with.
-        at: the revision before it, which the database is at now.
+        at: the last applied revision, which the database is at now.
         ours: whether the transaction is Alembic's, and was rolled back.
         may_split: whether an ``autocommit_block`` commits what comes before it.
-        more: `orm.backends.Migrations.explain` of the error.
+        more: what the backend knows of the error besides.
     """
     if not ours:
         stays = "the transaction is yours to roll back"
@@ -49,13 +50,15 @@ def failed(
         statement = " ".join(error.statement.split())
         parts.append(f"The statement: {statement[:_LONGEST]}")
     now = f"is at {at}" if at else "has no revision yet"
-    parts.append(f"The database {now}: correct the file and apply again, it goes on from there.")
+    parts.append(
+        f"The database {now}. Correct the file and apply again: apply goes on with this revision."
+    )
     return MigrationError("\n".join(parts))
 
 
 @contextmanager
 def loading(files: Iterable[Revision]) -> Iterator[None]:
-    """Name the file whose body, outside its function, raises an error within the block.
+    """Name the revision file whose body, outside its function, raises an error within the block.
 
     Raises:
         MigrationError: in place of that error.
@@ -71,6 +74,34 @@ def loading(files: Iterable[Revision]) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def loading_models(environment: Path) -> Iterator[None]:
+    """Name ``env.py`` if it, or the models that it imports, raise an error within the block.
+
+    Args:
+        environment: the file ``env.py``.
+
+    Raises:
+        MigrationError: in place of that error.
+    """
+    try:
+        yield
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        names = [Path(frame.filename) for frame in frames]
+        if environment in names:  # and not in what env.py calls of this library
+            inside = names[names.index(environment) :]
+            mine = not any(name.is_relative_to(_HERE) for name in inside)
+        else:
+            mine = isinstance(error, SyntaxError) and error.filename == str(environment)
+        if not mine:
+            raise
+        raise MigrationError(
+            f"the models cannot be loaded ({environment}{where(environment, error)}): "
+            f"{cause_of(error)}"
+        ) from error
+
+
 def cause_of(error: Exception) -> str:
     """What a driver, or Python, says itself."""
     if isinstance(error, DBAPIError) and error.orig is not None:
@@ -81,7 +112,7 @@ def cause_of(error: Exception) -> str:
 
 
 def where(file: Path, error: Exception) -> str:
-    """`` in line 12``, if the error came by there; else nothing."""
+    """`` in line 12`` of a file that the error passed through; empty if it did not."""
     number = _line_in(file, error)
     return "" if number is None else f" in line {number}"
 

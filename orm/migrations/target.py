@@ -1,4 +1,4 @@
-"""Which database a target stands for. No URL of a server is ever kept in the repository."""
+"""The database of a target. No URL of a server is ever kept in the repository."""
 
 import os
 import tomllib
@@ -45,7 +45,7 @@ def target_url(target: str, pyproject: Path = Path("pyproject.toml")) -> "URL":
 
 
 def target_text(target: str, pyproject: Path = Path("pyproject.toml")) -> str:
-    """The URL of a target as it is written, which may be no URL at all.
+    """The URL of a target as it is written; it may be malformed.
 
     Arguments and errors are those of `target_url`.
     """

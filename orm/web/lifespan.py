@@ -9,7 +9,8 @@ from orm import migrations as orm_migrations
 from orm.database import Database
 from orm.exceptions import ConfigurationError, MigrationError
 from orm.migrations.application import Application
-from orm.migrations.files import line, revisions
+from orm.migrations.files import revisions
+from orm.migrations.ledger import agreement
 from orm.migrations.ledger import table as ledger
 
 __all__ = ["lifespan"]
@@ -52,7 +53,7 @@ def lifespan(
 async def _refuse_pending(database: Database, application: Application) -> None:
     async with database.cluster.primary.engine.connect() as connection:
         applied = await connection.run_sync(ledger.read)
-    pending = line.pending(revisions.read(application.versions), applied)
+    pending = agreement.pending(revisions.read(application.versions), applied)
     if pending:
         names = ", ".join(revision.name for revision in pending)
         raise MigrationError(

@@ -4,7 +4,8 @@ import pytest
 from alembic.util import CommandError
 from sqlalchemy import NullPool, create_engine
 
-from orm.backends.sqlite.new_columns import refuse_files_without_values
+from orm.migrations.files.revisions import read
+from orm.migrations.running.new_columns import refuse_revisions_without_values
 from tests.migrations.support import ENGINES, Project
 
 BATCH = "with op.batch_alter_table('users'{}) as batch: batch.add_column({})"
@@ -110,7 +111,7 @@ def test_not_told_before_what_may_no_longer_be_so_then(users: Project, where: in
 def test_a_table_of_another_schema_is_not_taken_for_this_one(users: Project) -> None:
     users.query("INSERT INTO users VALUES (1)")
     users.revision(2, PLAIN.format(f"{BARE}, schema='elsewhere'"))
-    [file] = (users.folder / "alembic" / "versions").glob("0002*")
+    added = [file for file in read(users.folder / "alembic" / "versions") if file.id == "0002"]
     engine = create_engine(f"sqlite:///{users.database}", poolclass=NullPool)
     with engine.connect() as connection:
-        refuse_files_without_values(connection, [file])
+        refuse_revisions_without_values(connection, added)

@@ -177,8 +177,27 @@ def test_what_the_ledger_says_comes_first(blog: Project) -> None:
 
 @ENGINES
 def test_models_that_cannot_be_loaded_are_named(project: Project) -> None:
+    project.revision(1, "pass")
     project.models("import absent_module")
-    for command in (["check"], ["create", "more"]):
+    for command in (
+        ["check"],
+        ["create", "more"],
+        ["apply", "--local"],
+        ["show", "0001", "--dialect", "mysql"],
+    ):
         said = project.orm(*command).stderr
         assert "env.py" in said
         assert "absent_module" in said
+
+
+@ENGINES
+def test_pending_revisions_are_linted_in_one_go_if_at_all(project: Project) -> None:
+    runs = []
+    for number in range(1, 7):
+        project.revision(number, "pass")
+        if number in (2, 6):
+            project.models("with open('runs', 'a') as runs: runs.write('.')")
+            assert found(project, "--local") == []
+            runs.append((project.folder / "runs").read_text())
+            (project.folder / "runs").unlink()
+    assert runs[0] == runs[1]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orm.migrations.files.alone import alone
+from orm.migrations.files.lock import locked
 from tests.migrations.support import ENGINES, Project
 
 ORM = "from orm.cli import main; main()"
@@ -134,7 +134,7 @@ def test_several_at_once_are_several_numbers(project: Project) -> None:
 
 
 def test_who_comes_second_takes_the_next_number(project: Project) -> None:
-    with alone(project.folder / "alembic" / "versions"):
+    with locked(project.folder / "alembic" / "versions"):
         second = begin(project, "second")
         with pytest.raises(subprocess.TimeoutExpired):
             second.wait(3)
@@ -184,7 +184,7 @@ def test_what_would_hurt_is_said_in_the_file_and_on_the_screen(project: Project)
     written = (project.folder / "alembic/versions/0002_hurt.py").read_text().split("import")[0]
     for sentence in (
         "drops logs with all its rows",
-        "drops users.c and all that is in it",
+        "drops users.c and all its values",
         "makes users.b NOT NULL",
         "changes users.a from VARCHAR(20) to String(length=5)",
     ):

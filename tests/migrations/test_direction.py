@@ -54,7 +54,7 @@ def test_the_command_says_it_in_a_line_and_fails(applied: Project) -> None:
         check=False,
     )
     assert said.returncode != 0
-    assert said.stdout.startswith("FAILED: a stamp would have the database say")
+    assert said.stdout.startswith("FAILED: a stamp would make the database say")
     assert "Traceback" not in said.stderr
 
 

@@ -90,8 +90,8 @@ SENTENCES = {
     gap: "0004 is missing between 0003_by_hand.py and 0005_far.py",
     follows: r"0004_wrong.py has down_revision = .0009., and comes after 0003_by_hand.py",
     number: "0004_by_hand.py holds revision '0003'",
-    unrecorded: "the database is at revision 0002, and no ledger says how",
-    version: "alembic_version says 0001, and the ledger 0002",
+    unrecorded: "the database is at revision 0002, and there is no ledger",
+    version: "alembic_version says 0001, and the ledger says 0002",
 }
 
 

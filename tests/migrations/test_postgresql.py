@@ -447,7 +447,7 @@ def test_a_review_is_of_the_engine_of_the_target(
     )
     said = users.orm("apply", "--remote", "--yes")
     assert said.exit_code == 1
-    assert "drops users.email and all that is in it (1,000 rows)" in said.stderr
+    assert "drops users.email and all its values (1,000 rows)" in said.stderr
 
 
 def test_models_that_only_postgresql_can_have(project: Project) -> None:

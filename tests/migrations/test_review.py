@@ -171,7 +171,7 @@ def test_lost_data_wants_a_typed_yes(
     result = remote.orm("apply", "--remote", *options, input=answer.format(name=name))
     assert (result.exit_code == 0) == applied
     assert remote.applied == ["0002" if applied else "0001"]
-    assert "drops users.email and all that is in it (2 rows)" in result.stderr
+    assert "drops users.email and all its values (2 rows)" in result.stderr
 
 
 @ENGINES

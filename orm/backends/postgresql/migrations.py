@@ -47,10 +47,12 @@ __all__ = [
     "engine",
     "explain",
     "faults",
+    "has_linter",
     "is_absent",
     "lint",
     "migrating",
     "new_columns_need_constants",
+    "prepare_alembic",
     "reserved_tables",
     "restore_point",
     "scratch",
@@ -60,6 +62,7 @@ __all__ = [
 reserved_tables: frozenset[str] = frozenset()
 all_ddl_is_transactional = False
 new_columns_need_constants = False
+has_linter = True
 
 _LOG: Final = logging.getLogger(__name__)
 _POLL: Final = 0.05
@@ -112,6 +115,10 @@ UNION ALL ({_INVALID.text})""")
 def is_absent(url: URL) -> bool:
     """False: a server's database is made by its administrator."""
     return False
+
+
+def prepare_alembic() -> None:
+    """Nothing: Alembic's own operations suit PostgreSQL."""
 
 
 def engine(url: URL, **options: Any) -> Engine | AsyncEngine:

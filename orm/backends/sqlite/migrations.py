@@ -33,10 +33,12 @@ __all__ = [
     "engine",
     "explain",
     "faults",
+    "has_linter",
     "is_absent",
     "lint",
     "migrating",
     "new_columns_need_constants",
+    "prepare_alembic",
     "reserved_tables",
     "restore_point",
     "scratch",
@@ -50,8 +52,14 @@ _POLL: Final = 0.02
 reserved_tables: frozenset[str] = frozenset({"orm_position"})
 all_ddl_is_transactional = True
 new_columns_need_constants = True
+has_linter = False
 
 faults = dangling
+
+
+def prepare_alembic() -> None:
+    """Have Alembic rebuild tables without losses."""
+    import orm.backends.sqlite.rebuild  # noqa: F401 - Alembic finds by itself what it defines
 
 
 def verify(connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from orm.migrations.application import Application
     from orm.migrations.compare.review import Reviewed
-    from orm.migrations.files.revisions import Revision
+    from orm.migrations.revision import Revision
 
 __all__ = ["apply"]
 
@@ -27,11 +27,11 @@ __all__ = ["apply"]
 @click.option("--to", default="head", metavar="REVISION", help="The last one to apply.")
 @click.option("--dry-run", is_flag=True, help="Print the SQL; apply nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask about a remote database.")
-@click.option("--allow-data-loss", is_flag=True, help="Nor if data would be lost.")
+@click.option("--allow-data-loss", is_flag=True, help="With --yes: also if data would be lost.")
 @click.option(
     "--patience",
     type=click.FloatRange(min=0),
-    default=600.0,  # orm.migrations.connecting.PATIENCE, which is not imported for this
+    default=600.0,  # orm.migrations.connecting.PATIENCE; its import would be slow
     show_default=True,
     metavar="SECONDS",
     help="How long to wait for another run.",
@@ -42,7 +42,7 @@ __all__ = ["apply"]
     is_flag=False,
     flag_value=60.0,
     metavar="[SECONDS]",
-    help="Return when every replica has replayed it; after so long (60 s), fail.",
+    help="Return when every replica has replayed it; fail after that time (60 s).",
 )
 @click.option("--replica", "replicas", multiple=True, metavar="URL", help="A replica; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -59,7 +59,7 @@ def apply(
 ) -> None:
     """Apply the pending revisions, each one whole or not at all.
 
-    Earlier revisions stay when a later one fails; the next apply goes on from there.
+    If a revision fails, the earlier ones stay; the next apply goes on from there.
     """
     with explained():
         from orm.migrations.application import Application
@@ -73,7 +73,7 @@ def apply(
         refuse(state.findings)
         pending = state.pending(to)
         if dry_run:
-            from orm.migrations.running.applying import script_of
+            from orm.migrations.compare.sql import script_of
 
             sql = script_of(application, url, state.at, pending)
             reviewed = _reviewed(application, url, state.at, pending)
@@ -82,9 +82,9 @@ def apply(
         done: list[Revision] = []
         points: list[str] = []
         if pending:
-            from orm.migrations.running.applying import apply_now  # and with it Alembic
+            from orm.migrations.running.applying import apply_now  # imports Alembic
 
-            # A review runs the revisions once more, which is not worth it where it is not asked.
+            # A review runs the revisions once more: only for the question before a remote apply.
             reviewed = _reviewed(application, url, state.at, pending) if target == "remote" else []
             consent(target, url, pending, reviewed, yes=yes, allow_data_loss=allow_data_loss)
             try:
@@ -97,7 +97,7 @@ def apply(
                         applied=advance,
                         restore_point=points.append,
                     )
-            finally:  # all the more when a revision failed
+            finally:  # above all if a revision failed
                 for point in points:
                     click.echo(point, err=as_json)
         if wait is not None:
@@ -107,7 +107,7 @@ def apply(
     if as_json:
         click.echo(json.dumps({"database": shown(url), "applied": [file.name for file in done]}))
     elif pending and not done:
-        click.echo("Nothing left to apply: another run has just applied it.")
+        click.echo("Nothing left to apply: another run has just applied the pending revisions.")
     elif not done:
         click.echo(f"Nothing to apply: {shown(url)} is at {state.at or 'no revision'}.")
 
@@ -147,7 +147,7 @@ def _say_plan(
 def _progress(
     pending: "Sequence[Revision]", *, quiet: bool
 ) -> "Iterator[Callable[[Revision], None]]":
-    """What to call with each revision once it is applied: a bar on a terminal, else lines."""
+    """A function to call with each applied revision: shows a bar on a terminal, else lines."""
     if quiet:
         yield lambda file: None
     elif sys.stdout.isatty():
@@ -160,4 +160,4 @@ def _progress(
 
 
 def _shown_item(name: object) -> str | None:
-    return None if name is None else str(name)  # None: there was none yet
+    return None if name is None else str(name)  # None: before the first one

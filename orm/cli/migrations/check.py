@@ -11,31 +11,31 @@ __all__ = ["check"]
 
 
 @click.command()
-@click.option("--local", is_flag=True, help="And the embedded database of this checkout.")
-@click.option("--remote", is_flag=True, help="And the database that ORM_REMOTE_URL names.")
+@click.option("--local", is_flag=True, help="Also the embedded database of this checkout.")
+@click.option("--remote", is_flag=True, help="Also the database that ORM_REMOTE_URL names.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def check(local: bool, remote: bool, as_json: bool) -> None:
     """Check that models, revisions and, if asked, a database say the same; changes nothing.
 
     Without a target no database is needed: the revisions are one line of history, they make what
-    the models say, and every foreign key has an index. With one: its ledger is what the files are,
-    and nobody has changed its schema by hand. Exits with 1 if not. What a linter of the engine
-    says to pending revisions is noted, no more.
+    the models say, and every foreign key has an index. With a target, its ledger agrees with the
+    files too, and its schema was not changed by hand. Exits with 1 if something differs. What a
+    linter of the engine says of pending revisions is only a note.
     """
     if local and remote:
         raise click.UsageError("give at most one of --local and --remote")
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.compare.checking import check_database, check_files, remarks
+        from orm.migrations.compare.checking import check_database, check_files, lint_pending
 
         application = Application.at()
         found = check_files(application)
         said: list[str] = []
         if local or remote:
             target = "local" if local else "remote"
-            # What is wrong with the files alone is said once.
+            # Both checks find what is wrong with the files alone: it is printed once.
             if not found:
-                said = remarks(application, target)
+                said = lint_pending(application, target)
             found += [f for f in check_database(application, target) if f not in found]
     if as_json:
         notes = [{"kind": "note", "message": sentence} for sentence in said]

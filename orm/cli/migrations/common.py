@@ -1,4 +1,4 @@
-"""What the commands have in common: their errors, and the question that they ask."""
+"""What the commands share: how they print errors, and how they ask."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +24,8 @@ def explained() -> Iterator[None]:
     except (OrmError, OSError) as error:
         raise click.ClickException(str(error)) from error
     except Exception as error:
-        # SQLAlchemy's DBAPIError, which is not imported for this: its own text adds the statement,
-        # and a link to the manual.
+        # SQLAlchemy's DBAPIError, whose import would be slow. Its text adds the statement and a
+        # link to the manual; its cause does not.
         cause = getattr(error, "orig", None)
         if cause is None:
             raise
@@ -33,7 +33,7 @@ def explained() -> Iterator[None]:
 
 
 def ask(question: str) -> None:
-    """Go on only after a yes.
+    """Ask, and return only after a yes.
 
     Raises:
         click.exceptions.Exit: the answer was no; exit code 1.
@@ -41,7 +41,7 @@ def ask(question: str) -> None:
     """
     try:
         yes = click.confirm(question, err=True)
-    except RuntimeError as error:  # input() without a standard input at all
+    except RuntimeError as error:  # there is no standard input
         raise click.Abort from error
     if not yes:
         click.echo("Nothing was changed.", err=True)

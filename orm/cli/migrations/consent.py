@@ -1,4 +1,4 @@
-"""What is said of pending revisions, and asked for, before any of them is applied."""
+"""What ``apply`` prints and asks before it applies anything."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from orm.migrations.compare.review import Reviewed
-    from orm.migrations.files.revisions import Revision
+    from orm.migrations.revision import Revision
 
 __all__ = ["consent"]
 
@@ -25,20 +25,20 @@ def consent(
     yes: bool,
     allow_data_loss: bool,
 ) -> None:
-    """Say on standard error what would happen; of a remote database, go on only after a yes.
+    """Print on standard error what would happen; for a remote database, return only after a yes.
 
     Args:
-        target: which one it is.
+        target: ``"local"`` or ``"remote"``.
         url: its URL.
-        pending: what is to be applied.
-        reviewed: what that would do.
-        yes: the answer was given beforehand.
-        allow_data_loss: and it holds if data would be lost.
+        pending: the revisions to apply.
+        reviewed: what they would do.
+        yes: whether ``--yes`` answers the question.
+        allow_data_loss: whether it does so if data would be lost, too.
 
     Raises:
         click.exceptions.Exit: the answer was no; exit code 1.
         click.Abort: there was no answer, because the terminal or the input is closed.
-        click.ClickException: data would be lost, and that was not allowed beforehand.
+        click.ClickException: data would be lost, and ``--yes`` came without ``--allow-data-loss``.
     """
     if target == "remote" and not yes:
         click.echo(f"{shown(url)}:", err=True)
@@ -53,7 +53,7 @@ def consent(
             ask("Apply?")
     elif yes and not allow_data_loss:
         raise click.ClickException(
-            "data would be lost, and --yes does not say that it may be: add --allow-data-loss. "
+            "data would be lost, and --yes alone does not allow that: add --allow-data-loss. "
             "Nothing was changed"
         )
     elif not yes:
@@ -61,11 +61,11 @@ def consent(
 
 
 def _have_it_typed(name: str) -> None:
-    """Go on only after the name of the database was typed.
+    """Ask for the name of the database, and return only if it was typed.
 
     Raises:
-        click.exceptions.Exit: something else was; exit code 1.
-        click.Abort: nothing was, because the terminal or the input is closed.
+        click.exceptions.Exit: something else was typed; exit code 1.
+        click.Abort: nothing was typed, because the terminal or the input is closed.
     """
     try:
         typed = click.prompt(
@@ -74,7 +74,7 @@ def _have_it_typed(name: str) -> None:
             show_default=False,
             err=True,
         )
-    except RuntimeError as error:  # input() without a standard input at all
+    except RuntimeError as error:  # there is no standard input
         raise click.Abort from error
     if typed != name:
         click.echo("Nothing was changed.", err=True)

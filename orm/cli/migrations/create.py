@@ -1,4 +1,4 @@
-"""``orm migrations create``: the next revision, made from the models."""
+"""``orm migrations create``: write the next revision, from the models."""
 
 import json
 import sys
@@ -21,21 +21,23 @@ __all__ = ["create"]
 
 @click.command()
 @click.argument("name")
-@click.option("--empty", is_flag=True, help="Leave it to be written by hand.")
+@click.option("--empty", is_flag=True, help="Write an empty one, to be filled by hand.")
 @click.option(
     "--rename",
     "asked",
     multiple=True,
     metavar="TABLE.OLD:NEW",
-    help="This is a rename, and nothing is dropped; OLD:NEW of a table. Repeatable.",
+    help="A rename, in which nothing is dropped; OLD:NEW for a table. Repeatable.",
 )
-@click.option("--no-rename", is_flag=True, help="Nothing else is a rename: drop, and add.")
+@click.option(
+    "--no-rename", is_flag=True, help="There is no other rename: drop the old, add the new."
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def create(name: str, empty: bool, asked: Sequence[str], no_rename: bool, as_json: bool) -> None:
-    """Write the next revision: what the models have that the revisions do not make.
+    """Write the next revision: what the models have and the revisions do not make.
 
-    No database is needed, and none is touched. What was probably renamed is asked for, or is
-    said by --rename or --no-rename.
+    No database is needed, and none is changed. The command asks about probable renames, unless
+    --rename or --no-rename answers.
     """
     if empty and (asked or no_rename):
         raise click.UsageError("--empty writes nothing that could be renamed")
@@ -63,7 +65,7 @@ def _choose(
     asked: Sequence[str],
     no_rename: bool,
 ) -> "list[Rename]":
-    """What of it are renames: those that were asked for, then those that somebody says yes to."""
+    """The renames: those of --rename, then the probable ones to which the user says yes."""
     from orm.migrations.compare.renames import probable, requested
 
     chosen = requested(asked, operations, dialect)
@@ -75,9 +77,9 @@ def _choose(
             continue
         if not sys.stdin.isatty():
             raise click.UsageError(
-                f"{rename.what} is gone and {rename.new}, which looks the same, is new: say "
-                f"--rename {rename} if it was renamed, so that what is in it stays, or "
-                "--no-rename if the old one is to be dropped with all that is in it"
+                f"{rename.what} is gone and {rename.new}, which looks the same, is new: add "
+                f"--rename {rename} if it was renamed, to keep its values, or --no-rename to drop "
+                "the old one with all its values"
             )
         if click.confirm(f"Was {rename.what} renamed to {rename.new}?", err=True):
             chosen.append(rename)

@@ -18,7 +18,7 @@ __all__ = ["list_"]
 @target_options
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_(target: Target, as_json: bool) -> None:
-    """Show what is applied and what is pending; changes nothing.
+    """Show which revisions are applied and which are pending; changes nothing.
 
     Exits with 1 if files, ledger and database do not agree.
     """
@@ -44,7 +44,7 @@ def list_(target: Target, as_json: bool) -> None:
 
 
 def _rows(state: "State") -> list[dict[str, Any]]:
-    """All revisions in order: as the ledger has them, then the pending ones."""
+    """All revisions in order: the applied ones from the ledger, then the pending ones."""
     messages = {file.id: file.message for file in state.files}
     applied = [
         {

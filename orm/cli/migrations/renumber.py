@@ -1,4 +1,4 @@
-"""``orm migrations renumber``: revisions of branches that were merged, in one line again."""
+"""``orm migrations renumber``: one line again, after branches were merged."""
 
 import json
 
@@ -12,22 +12,24 @@ __all__ = ["renumber"]
 
 @click.command()
 @target_options
-@click.option("--dry-run", is_flag=True, help="Say what would be changed; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be changed; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def renumber(target: Target, dry_run: bool, as_json: bool) -> None:
     """Put the revisions into one line again, as after the merge of two branches.
 
-    What is applied to the target stays as it is; the others get the numbers behind it, in their
-    files' names too. A revision must not be renumbered that is applied anywhere else.
+    The revisions that are applied to the target keep their numbers. The others get the numbers
+    after them, in the names of their files too. Do not renumber a revision that is applied to
+    another database.
     """
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.files.renumbering import carry_out, plan
+        from orm.migrations.files.numbers import carry_out
+        from orm.migrations.ledger.state import renumbering
 
         application = Application.at()
-        changes = plan(application, target)
+        changes = renumbering(application, target)
         if not dry_run:
-            carry_out(application, changes)
+            carry_out(application.versions, changes)
     if as_json:
         rows = [
             {"old": change.file.name, "new": change.path.stem, "follows": change.down}

@@ -1,4 +1,4 @@
-"""``orm migrations show``: what a revision executes."""
+"""``orm migrations show``: the SQL of a revision."""
 
 import json
 from collections.abc import Sequence
@@ -16,25 +16,28 @@ __all__ = ["show"]
     "--dialect",
     "dialects",
     multiple=True,
-    help="For which engine: sqlite, postgresql, mysql, mariadb, …; repeatable. Without one: that "
-    "of the local database.",
+    help="The engine: sqlite, postgresql, mysql, mariadb, …; repeatable. By default the engine of "
+    "the local database.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def show(revision: str, dialects: Sequence[str], as_json: bool) -> None:
-    """Print the SQL of one revision; no database is needed, and none is touched.
+    """Print the SQL of one revision; no database is needed, and none is changed.
 
-    What SQLite executes depends on the tables as they are, and is taken from a replay of the
-    revisions before it in memory.
+    The SQL for SQLite depends on the tables before the revision, so the revisions are replayed in
+    memory up to it.
     """
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.compare.showing import sql_of
+        from orm.migrations.compare.sql import statements_of
+        from orm.migrations.files.line import up_to
+        from orm.migrations.files.revisions import read
         from orm.migrations.target import target_url
 
         application = Application.at()
         if not dialects:
             dialects = (target_url("local", application.pyproject).get_backend_name(),)
-        scripts = {dialect: sql_of(application, revision, dialect) for dialect in dialects}
+        file = up_to(read(application.versions), revision)[-1]
+        scripts = {dialect: statements_of(application, [file], dialect)[0] for dialect in dialects}
     if as_json:
         click.echo(json.dumps({"revision": revision, "sql": scripts}, indent=2))
         return

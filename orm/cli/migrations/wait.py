@@ -1,4 +1,4 @@
-"""``--wait``: until every replica has what the primary has now."""
+"""``--wait``: return when every replica has what the primary has now."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,13 +21,14 @@ def wait_for(primary: "URL", replicas: Sequence[str], *, embedded: bool, seconds
     """Return when every replica has replayed what is on the primary now.
 
     Args:
-        primary: where that is.
-        replicas: URLs; without any, the embedded ones.
-        embedded: whether replicas may lie beside the primary.
+        primary: the URL of the primary.
+        replicas: their URLs; if there are none, the embedded replicas.
+        embedded: whether to look for embedded replicas.
         seconds: how long to wait at most.
 
     Raises:
-        click.ClickException: it took longer; says which replica is where.
+        click.ClickException: it took longer, and names the replicas that are behind; or there is no
+            replica, or the primary does not answer.
     """
     urls = replicas_of(primary, replicas, embedded=embedded)
     if not urls:

@@ -1,1 +1,1 @@
-"""What revisions make, what models say, what a database has: and what to write about it."""
+"""Revisions, models and databases compared, and what follows: new revisions, reviews, their SQL."""

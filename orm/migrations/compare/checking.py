@@ -4,7 +4,7 @@ from orm.backends import backend_for, migrations_for
 from orm.migrations.application import Application
 from orm.migrations.compare.differences import Difference, drift, of_models, without_index
 from orm.migrations.compare.scratch import shadow
-from orm.migrations.compare.showing import sql_of
+from orm.migrations.compare.sql import statements_of
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.files.line import Finding, findings_in_files
 from orm.migrations.files.revisions import read
@@ -12,16 +12,18 @@ from orm.migrations.ledger import table as ledger
 from orm.migrations.ledger.state import look
 from orm.migrations.target import target_url
 
-__all__ = ["check_database", "check_files", "remarks"]
+__all__ = ["check_database", "check_files", "lint_pending"]
 
 
 def check_files(application: Application) -> list[Finding | Difference]:
-    """Whatever is wrong with the revisions, without any database.
+    """What is wrong with the revisions, without any database; empty if nothing is.
 
-    They are one line of history; they make what the models say; every foreign key has an index.
+    The revisions are one line of history, they make what the models say, and an index begins with
+    every foreign key.
 
     Raises:
-        MigrationError: a revision cannot be loaded, or fails; names its file and line.
+        MigrationError: a revision cannot be loaded, or fails; names its file and line. Or the
+            models cannot be loaded.
     """
     files = read(application.versions)
     if broken := findings_in_files(files):
@@ -31,9 +33,9 @@ def check_files(application: Application) -> list[Finding | Difference]:
 
 
 def check_database(application: Application, target: str) -> list[Finding | Difference]:
-    """Whatever a database does not have in common with the revisions applied to it.
+    """Where a database differs from the revisions that are applied to it; writes nothing.
 
-    The files are what was applied; nothing was changed by hand since. Nothing is written.
+    That is: a file differs from what was applied, or the schema was changed by hand since.
 
     Args:
         application: whose revisions.
@@ -57,20 +59,28 @@ def check_database(application: Application, target: str) -> list[Finding | Diff
     return list(drift(wanted, found, ours))
 
 
-def remarks(application: Application, target: str) -> list[str]:
-    """What a linter says to what is pending; none of it is wrong for certain.
+def lint_pending(application: Application, target: str) -> list[str]:
+    """What the engine's linter says of the pending revisions; it may be wrong.
 
     Args:
         application: whose revisions.
-        target: ``"local"`` or ``"remote"``: the database for whose engine they are looked at.
+        target: ``"local"`` or ``"remote"``: the database to whose engine they would be applied.
+
+    Returns:
+        Sentences; none if the engine has no linter.
 
     Raises:
         MigrationError: a revision cannot be loaded, or written as a script.
     """
     url = target_url(target, application.pyproject)
+    migrations = migrations_for(url)
+    pending = look(application, target).pending() if migrations.has_linter else []
+    if not pending:
+        return []
     said: list[str] = []
-    for file in look(application, target).pending():
-        found = migrations_for(url).lint(sql_of(application, file.id, url.get_backend_name()))
+    texts = statements_of(application, pending, url.get_backend_name())
+    for file, sql in zip(pending, texts, strict=True):
+        found = migrations.lint(sql)
         if found is None:
             return ["the SQL was not linted: for that, pip install 'bookmark-orm[lint]'"]
         said += [f"{file.name}: {sentence}" for sentence in found]

@@ -1,4 +1,4 @@
-"""Where models, revisions and a database do not say the same."""
+"""Where models, revisions and a database differ."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,17 +24,17 @@ from orm.migrations.compare.scratch import Shadow
 
 __all__ = ["Difference", "drift", "of_models", "without_index"]
 
-_CREATE: Final = "make a revision with orm migrations create"
+_CREATE: Final = 'write a revision: orm migrations create "follow the models"'
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that is not the same on two sides.
+    """Something that differs between two sides.
 
     Attributes:
-        kind: for programs: the models have it otherwise than the revisions (``model``), or only
-            the revisions have it (``revision``); a foreign key lacks an index (``foreign_key``);
-            the database has it otherwise than the applied revisions (``drift``).
+        kind: for programs: the models and the revisions differ (``model``), or only the revisions
+            have it (``revision``); a foreign key lacks an index (``foreign_key``); the database
+            and the applied revisions differ (``drift``).
         subject: what it is about, such as ``column users.email``.
         message: a sentence.
     """
@@ -48,10 +48,10 @@ class Difference:
 
 
 def of_models(shadow: Shadow) -> list[Difference]:
-    """What the models say and no revision makes, and the other way round.
+    """Where the models and the revisions differ.
 
     Args:
-        shadow: with all revisions.
+        shadow: all revisions, replayed.
     """
     operations = [record.operation for record in flat(shadow.compare())]
     whole = {o.table_name for o in operations if isinstance(o, CreateTableOp | DropTableOp)}
@@ -88,30 +88,38 @@ def _described(operation: MigrateOperation) -> Difference:
         case DropConstraintOp(constraint_name=name):
             return _only_in_revisions(Thing("constraint", table, str(name)))
         case AlterColumnOp(column_name=name):
-            return _otherwise(Thing("column", table, name), "; ".join(_changes(operation)))
+            return _differs(Thing("column", table, name), "; ".join(_changes(operation)))
         case _:
-            return _otherwise(Thing("table", table, table), str(operation.to_diff_tuple()))
+            return _differs(Thing("table", table, table), str(operation.to_diff_tuple()))
 
 
 def _changes(operation: AlterColumnOp) -> Iterator[str]:
     if operation.modify_type is not None:
-        yield f"its type is {operation.existing_type!r} there and {operation.modify_type!r} here"
+        yield _sides(f"type {operation.existing_type!r}", f"type {operation.modify_type!r}")
     if operation.modify_nullable is not None:
-        yield "it may be NULL here" if operation.modify_nullable else "it is NOT NULL here"
+        two = ("NOT NULL", "NULL allowed")
+        yield _sides(*(two if operation.modify_nullable else reversed(two)))
     if operation.modify_server_default is not False:
-        here = getattr(operation.modify_server_default, "arg", None)
-        there = getattr(operation.existing_server_default, "arg", None)
-        yield f"its default is {_or_none(there)} there and {_or_none(here)} here"
+        yield _sides(
+            _default(operation.existing_server_default), _default(operation.modify_server_default)
+        )
     if operation.modify_comment is not False:
-        yield f"its comment is {operation.modify_comment!r} here"
+        yield _sides(
+            f"comment {operation.existing_comment!r}", f"comment {operation.modify_comment!r}"
+        )
 
 
-def _or_none(default: object) -> str:
-    return "none" if default is None else str(default)
+def _sides(revisions: str, models: str) -> str:
+    return f"the revisions have {revisions}, the models have {models}"
+
+
+def _default(default: object) -> str:
+    argument = getattr(default, "arg", None)
+    return "no default" if argument is None else f"default {argument}"
 
 
 def _checks(shadow: Shadow) -> Iterator[Difference]:
-    """CHECK constraints, which Alembic does not compare: against what the models would make."""
+    """CHECK constraints, which Alembic does not compare: against those that the models make."""
     url = shadow.connection.engine.url
     migrations = migrations_for(url)
     with migrations.scratch(url) as connection:
@@ -133,9 +141,7 @@ def _checks(shadow: Shadow) -> Iterator[Difference]:
         checks(wanted),
         only_left=_only_in_revisions,
         only_right=_only_in_models,
-        differs=lambda thing, there, here: _otherwise(
-            thing, f"it is {there} there and {here} here"
-        ),
+        differs=lambda thing, revisions, models: _differs(thing, _sides(revisions, models)),
     )
 
 
@@ -149,18 +155,13 @@ def _only_in_revisions(thing: Thing) -> Difference:
     return Difference(
         "revision",
         str(thing),
-        f"{thing} is made by the revisions, and the models do not have it: add it to them, or "
-        f"have it dropped: {_CREATE}",
+        f"the revisions make {thing}, and the models do not have it: add it to the models; or, to "
+        f"drop it, {_CREATE}",
     )
 
 
-def _otherwise(thing: Thing, how: str) -> Difference:
-    return Difference(
-        "model",
-        str(thing),
-        f"{thing} is another one in the revisions (there) than in the models (here): {how}: "
-        f"{_CREATE}",
-    )
+def _differs(thing: Thing, how: str) -> Difference:
+    return Difference("model", str(thing), f"{thing} differs: {how}: {_CREATE}")
 
 
 # Foreign keys ------------------------------------------------------------------------------
@@ -170,15 +171,15 @@ def without_index(connection: Connection, models: MetaData) -> list[Difference]:
     """The foreign keys that no index begins with; `orm.Base` says why each should have one.
 
     Args:
-        connection: to the tables.
-        models: where a table may have opted out.
+        connection: to a database with the tables.
+        models: the models, in which a table may opt out.
     """
     inspector = inspect(connection)
     return [
         Difference(
             "foreign_key",
             f"{table}.{'_'.join(columns)}",
-            f"no index begins with {table} ({', '.join(columns)}), and it is a foreign key: each "
+            f"no index begins with {table} ({', '.join(columns)}), which is a foreign key: each "
             f"delete of a parent row reads all of {table}. orm.Base adds such an index to the "
             "models by itself",
         )
@@ -206,10 +207,10 @@ def _indexed(inspector: Inspector, table: str) -> Iterator[Sequence[str | None]]
 def drift(
     made: Mapping[Thing, str], database: Mapping[Thing, str], ours: Collection[str]
 ) -> list[Difference]:
-    """What somebody has changed by hand.
+    """What was changed by hand: where a database differs from its applied revisions.
 
     Args:
-        made: `orm.backends.Migrations.definitions` of what the applied revisions make.
+        made: `orm.backends.Migrations.definitions` of a replay of the applied revisions.
         database: those of the database.
         ours: names of tables to leave out.
     """
@@ -218,7 +219,9 @@ def drift(
         return {thing: text for thing, text in definitions.items() if thing.table not in ours}
 
     def differs(thing: Thing, left: str, right: str) -> str:
-        return f"{thing} is {right!r} in the database, and the applied revisions make it {left!r}"
+        return (
+            f"{thing} differs: the applied revisions make it {left!r}, the database has {right!r}"
+        )
 
     return list(
         _compare(
@@ -227,12 +230,12 @@ def drift(
             only_left=lambda thing: Difference(
                 "drift",
                 str(thing),
-                f"{thing} is made by the applied revisions, and is gone from the database",
+                f"the applied revisions make {thing}, and the database does not have it",
             ),
             only_right=lambda thing: Difference(
                 "drift",
                 str(thing),
-                f"{thing} is in the database, and no applied revision makes it",
+                f"the database has {thing}, and no applied revision makes it",
             ),
             differs=lambda thing, *two: Difference("drift", str(thing), differs(thing, *two)),
         )
@@ -247,7 +250,7 @@ def _compare(
     only_right: Callable[[Thing], Difference],
     differs: Callable[[Thing, str, str], Difference],
 ) -> Iterator[Difference]:
-    """What two sides do not have in common; of a table that only one has, the table alone."""
+    """Where two sides differ; if only one has a table, the table alone is named."""
     for one, other, describe in ((left, right, only_left), (right, left, only_right)):
         alone = [thing for thing in one if thing not in other]
         tables = {thing.table for thing in alone if thing.kind == "table"}

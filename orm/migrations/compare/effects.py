@@ -1,4 +1,4 @@
-"""What operations do to rows that are there, and to a program that runs beside the migration."""
+"""What operations do to existing rows, and to a program that runs beside the migration."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -19,12 +19,11 @@ from alembic.operations.ops import (
     ModifyTableOps,
     RenameTableOp,
 )
-from sqlalchemy import Delete, TextClause
+from sqlalchemy import Connection, Delete, TextClause, inspect
 
-from orm.migrations.compare.recorder import Recorded
-from orm.migrations.compare.schema import Column, Schema
+from orm.migrations.internals import Recorded
 
-__all__ = ["Effect", "Kind", "Tables", "flat"]
+__all__ = ["Column", "Effect", "Kind", "Schema", "Tables", "flat", "schema_of"]
 
 Kind = Literal[
     "drop_table",
@@ -43,7 +42,7 @@ Kind = Literal[
 LOSING: Final[frozenset[Kind]] = frozenset(
     {"drop_table", "drop_column", "type", "delete", "unknown"}
 )
-"""Rows, or what is in them, cannot be had back afterwards, or that is not known."""
+"""Rows or values are lost for good, or it is not known whether they are."""
 
 _EMPTIES: Final = re.compile(
     r"\s*(DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+[\"`]?(\w+)", re.IGNORECASE
@@ -52,13 +51,35 @@ _CONSTANT: Final = re.compile(r"[-+]?[\d.]+|'(?:[^']|'')*'|NULL|TRUE|FALSE", re.
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """A column as the database has it: its type as text, and whether it may be NULL."""
+
+    type: str
+    nullable: bool
+
+
+Schema = dict[str, dict[str, Column]]
+"""The columns of each table."""
+
+
+def schema_of(connection: Connection) -> Schema:
+    """The tables of the connection's default schema."""
+    return {
+        table: {
+            column["name"]: Column(str(column["type"]), column["nullable"]) for column in columns
+        }
+        for (_, table), columns in inspect(connection).get_multi_columns().items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
 class Effect:
-    """Something that somebody should know before it happens.
+    """Something that a reader should know before a revision is applied.
 
     Attributes:
         kind: for programs.
-        table: the table, by the name that it has before all of it; empty if that is not known.
-        column: the column, likewise; None if it is about the whole table.
+        table: the name that the table has before the revisions; empty if that is not known.
+        column: the name that the column has before them; None if it is about the whole table.
         message: a sentence.
     """
 
@@ -69,12 +90,12 @@ class Effect:
 
     @property
     def loses_data(self) -> bool:
-        """Whether there is no way back to what was there."""
+        """Whether rows or values may be lost for good."""
         return self.kind in LOSING
 
 
 def flat(operations: Iterable[MigrateOperation], *, batch: bool = False) -> Iterator[Recorded]:
-    """What autogenerate found, as a revision would do it."""
+    """The operations that autogenerate found, as a revision would call them."""
     for operation in operations:
         if isinstance(operation, ModifyTableOps):
             yield from flat(operation.ops, batch=True)
@@ -84,17 +105,17 @@ def flat(operations: Iterable[MigrateOperation], *, batch: bool = False) -> Iter
 
 @dataclass
 class Tables:
-    """Tables with rows, by the names that they had and those that they have after some operations.
+    """The tables before some operations, by the names that they have after them.
 
     Attributes:
-        before: as they were; what is made since holds no rows that could be lost.
+        before: as they were; a table that an operation creates has no rows to lose.
     """
 
     before: Schema
     tables: dict[str, str] = field(init=False)
-    """Of each one that is still there, the name it had, by the one it has."""
+    """The old name of each table that still exists, by its new name."""
     columns: dict[tuple[str, str], str] = field(init=False)
-    """Of each column likewise, by the name that its table had, and the one it has."""
+    """The old name of each column that still exists, by its table's old name and its new name."""
 
     def __post_init__(self) -> None:
         self.tables = {table: table for table in self.before}
@@ -103,12 +124,12 @@ class Tables:
         }
 
     def affected_by(self, records: Iterable[Recorded], after: Schema | None = None) -> list[Effect]:
-        """What operations would do to them; they are taken to be done then.
+        """What operations would do to the tables; the next call begins after these operations.
 
         Args:
             records: the operations.
-            after: what they leave, if that is known: then also what vanishes by statements that
-                Alembic does not see through is found.
+            after: the tables that they leave, if that is known: then a table or column that is
+                gone by plain SQL is found as well.
         """
         found = [effect for record in records for effect in _of(record, self)]
         if after is not None:
@@ -116,7 +137,7 @@ class Tables:
         return found
 
     def column(self, operation: AlterColumnOp | DropColumnOp) -> tuple[str, str, Column] | None:
-        """The column of an operation, as it was before; None if it was not there."""
+        """The column of an operation, as it was before; None if it is a new one."""
         table = self.tables.get(_table(operation))
         if table is None or (table, operation.column_name) not in self.columns:
             return None
@@ -143,7 +164,7 @@ def _of(record: Recorded, tables: Tables) -> Iterator[Effect]:
                 table, column, _ = was
                 del tables.columns[table, operation.column_name]
                 yield Effect(
-                    "drop_column", table, column, f"drops {table}.{column} and all that is in it"
+                    "drop_column", table, column, f"drops {table}.{column} and all its values"
                 )
         case CreateTableOp():
             pass
@@ -165,7 +186,7 @@ def _of_table(record: Recorded, table: str, tables: Tables) -> Iterator[Effect]:
                 table,
                 None,
                 f"renames {table} to {new}: a program that still asks for {table} fails. To change "
-                "over without a stop, add the new one, fill both, and drop the old one later",
+                "over without a stop, add the new table, fill both, and drop the old one later",
             )
         case AddColumnOp(column=column):
             if _is_required(operation):
@@ -173,9 +194,9 @@ def _of_table(record: Recorded, table: str, tables: Tables) -> Iterator[Effect]:
                     "required_column",
                     table,
                     column.name,
-                    f"adds {table}.{column.name} NOT NULL without a default: rows that are there "
-                    "have no value for it, so it fails if there are any. Give it a "
-                    "server_default, or add it with NULL allowed, fill it, and set NOT NULL then",
+                    f"adds {table}.{column.name} NOT NULL without a default: existing rows have no "
+                    "value for it, so it fails if there are any. Give it a server_default, or add "
+                    "it with NULL allowed, fill it, and then set NOT NULL",
                 )
             elif not record.batch and _changes(operation):
                 yield Effect(
@@ -183,7 +204,7 @@ def _of_table(record: Recorded, table: str, tables: Tables) -> Iterator[Effect]:
                     table,
                     column.name,
                     f"adds {table}.{column.name} with a default that is not a constant: SQLite "
-                    "refuses it for a table with rows. Add it inside of op.batch_alter_table, "
+                    "refuses that for a table with rows. Add it inside of op.batch_alter_table, "
                     "which rebuilds the table",
                 )
         case AddConstraintOp():
@@ -192,16 +213,16 @@ def _of_table(record: Recorded, table: str, tables: Tables) -> Iterator[Effect]:
                 "constraint",
                 table,
                 None,
-                f"adds a {kind} to {table}: it fails if a row does not comply, and locks the table "
-                "while every row is looked at",
+                f"adds a {kind} to {table}: it fails if a row breaks it, and locks the table while "
+                "the database checks every row",
             )
         case CreateIndexOp(kw=options) if not options.get("postgresql_concurrently"):
             yield Effect(
                 "index",
                 table,
                 None,
-                f"creates an index on {table}: nobody can write to it meanwhile. PostgreSQL can do "
-                "without that lock, by postgresql_concurrently=True in an autocommit_block",
+                f"creates an index on {table}: other transactions cannot write to it meanwhile. On "
+                "PostgreSQL, postgresql_concurrently=True in an autocommit_block avoids that",
             )
 
 
@@ -215,16 +236,16 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
             "not_null",
             table,
             column,
-            f"makes {where} NOT NULL: it fails if a row has none, and so does a program that "
-            "still writes none",
+            f"makes {where} NOT NULL: it fails if a row has NULL there, and so does a program "
+            "that still writes NULL",
         )
     if operation.modify_type is not None:
         yield Effect(
             "type",
             table,
             column,
-            f"changes {where} from {before.type} to {operation.modify_type!r}: what does not fit "
-            "is cut off, changed or refused, and the table is locked while it is rewritten",
+            f"changes {where} from {before.type} to {operation.modify_type!r}: a value that does "
+            "not fit is cut off, changed or refused, and the table is locked while it is rewritten",
         )
     new = operation.modify_name
     if new is not None and new != operation.column_name:
@@ -234,7 +255,7 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
             table,
             column,
             f"renames {where} to {new}: a program that still asks for {column} fails. To change "
-            "over without a stop, add the new one, fill both, and drop the old one later",
+            "over without a stop, add the new column, fill both, and drop the old one later",
         )
 
 
@@ -251,12 +272,12 @@ def _statement(operation: ExecuteSQLOp, tables: Tables) -> Iterator[Effect]:
 
 
 def _vanished(tables: Tables, after: Schema) -> Iterator[Effect]:
-    """What no operation was seen to drop, and is gone."""
+    """The tables and columns that are gone, although no operation dropped them."""
     for now, table in list(tables.tables.items()):
         if now not in after:
             del tables.tables[now]
             yield Effect(
-                "drop_table", table, None, f"drops {table} with all its rows, by SQL of its own"
+                "drop_table", table, None, f"drops {table} with all its rows, by plain SQL"
             )
             continue
         for (owner, column_now), column in list(tables.columns.items()):
@@ -266,12 +287,12 @@ def _vanished(tables: Tables, after: Schema) -> Iterator[Effect]:
                     "drop_column",
                     table,
                     column,
-                    f"drops {table}.{column} and all that is in it, by SQL of its own",
+                    f"drops {table}.{column} and all its values, by plain SQL",
                 )
 
 
 def _is_required(operation: AddColumnOp) -> bool:
-    """Whether rows that are there have no value for the column."""
+    """Whether existing rows have no value for the column."""
     column = operation.column
     return (
         not column.nullable

@@ -1,4 +1,4 @@
-"""What is dropped beside something alike that is added: it was renamed, probably."""
+"""Renames: a column or a table is dropped, and one that looks the same is added."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ class Rename:
 
     Attributes:
         table: the table of the column; None if it is a table that is renamed.
-        old: the name that goes.
-        new: the name that comes.
-        operation: what a revision does about it.
+        old: the old name.
+        new: the new name.
+        operation: the operation of a revision that renames it.
     """
 
     table: str | None
@@ -46,21 +46,21 @@ class Rename:
 
     @property
     def what(self) -> str:
-        """What goes, in words."""
+        """What is renamed, in words, by its old name."""
         return f"column {self.table}.{self.old}" if self.table else f"table {self.old}"
 
     @property
     def names(self) -> set[tuple[str | None, str]]:
-        """What goes and what comes; two renames that share one exclude each other."""
+        """Both names; two renames that share a name exclude each other."""
         return {(self.table, self.old), (self.table, self.new)}
 
 
 def probable(operations: Iterable[MigrateOperation], dialect: Dialect) -> list[Rename]:
-    """What was renamed by all appearances: columns of the same type, tables of the same columns.
+    """The probable renames: columns of the same type, tables of the same columns.
 
     Args:
         operations: what autogenerate found.
-        dialect: of the database that it compared.
+        dialect: of the database that was compared.
     """
     return [rename for rename, alike in _possible(operations, dialect) if alike]
 
@@ -68,15 +68,16 @@ def probable(operations: Iterable[MigrateOperation], dialect: Dialect) -> list[R
 def requested(
     asked: Iterable[str], operations: Iterable[MigrateOperation], dialect: Dialect
 ) -> list[Rename]:
-    """The renames that somebody asked for.
+    """The renames that the user asked for.
 
     Args:
         asked: such as ``users.nick:handle``; the types may differ.
         operations: what autogenerate found.
-        dialect: of the database that it compared.
+        dialect: of the database that was compared.
 
     Raises:
-        ConfigurationError: what was asked for is not dropped, or not added.
+        ConfigurationError: the old name is not dropped, or the new one not added; or two renames
+            share a name.
     """
     possible = {str(rename): rename for rename, _ in _possible(operations, dialect)}
     chosen: list[Rename] = []
@@ -84,17 +85,17 @@ def requested(
         if text not in possible:
             others = ", ".join(possible) or "there are none"
             raise ConfigurationError(
-                f"--rename {text}: the models do not have the one in place of the other "
+                f"--rename {text}: the models do not have the new name in place of the old one "
                 f"(possible: {others})"
             )
         if any(rename.names & possible[text].names for rename in chosen):
-            raise ConfigurationError(f"--rename {text}: one of the names is in another --rename")
+            raise ConfigurationError(f"--rename {text}: another --rename has one of these names")
         chosen.append(possible[text])
     return chosen
 
 
 def apply(renames: Iterable[Rename], connection: Connection) -> None:
-    """Carry renames out, so that a comparison finds what else has changed."""
+    """Carry renames out, so that a comparison finds the other changes."""
     operations = Operations(MigrationContext.configure(connection))
     for rename in renames:
         if rename.table is None:
@@ -106,14 +107,14 @@ def apply(renames: Iterable[Rename], connection: Connection) -> None:
 
 @renderers.dispatch_for(RenameTableOp)
 def _render(_: AutogenContext, operation: RenameTableOp) -> str:
-    # Alembic can write all other operations; it never finds this one by itself.
+    # Alembic has a renderer for all other operations; it never finds this one by itself.
     return f"op.rename_table({operation.table_name!r}, {operation.new_table_name!r})"
 
 
 def _possible(
     operations: Iterable[MigrateOperation], dialect: Dialect
 ) -> Iterator[tuple[Rename, bool]]:
-    """Each pair of a dropped and an added thing, and whether they look the same."""
+    """Each pair of a dropped and an added table or column, and whether they look the same."""
     listed = list(operations)
     for operation in listed:
         if isinstance(operation, ModifyTableOps) and operation.schema is None:

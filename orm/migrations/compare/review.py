@@ -1,28 +1,26 @@
-"""What pending revisions would do to a database, in rows of its own."""
+"""``apply``'s review: what pending revisions would do to the rows of a database."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from alembic.util import CommandError
 from sqlalchemy import URL, ColumnElement, Connection, column, func, select, table
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends import Migrations, backend_for, migrations_for
 from orm.exceptions import OrmError
 from orm.migrations.application import Application
-from orm.migrations.compare.effects import Effect, Tables
-from orm.migrations.compare.schema import Schema, schema_of
+from orm.migrations.compare.effects import Effect, Schema, Tables, schema_of
 from orm.migrations.compare.scratch import shadow
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.explain import cause_of
-from orm.migrations.files.revisions import Revision
+from orm.migrations.revision import Revision
 from orm.migrations.target import target_url
 
 __all__ = ["Reviewed", "review"]
 
 _MANY: Final = 100_000
-"""Rows from which on an index takes long enough for others to notice."""
+"""Rows; an index on fewer is created too fast for other transactions to notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +28,9 @@ class Reviewed:
     """An effect of a pending revision on a database.
 
     Attributes:
-        revision: which one.
+        revision: the revision.
         effect: what it does.
-        rows: how many rows of the database it is about; None if it does not have the table.
+        rows: how many rows of the database it affects; None if the database lacks the table.
     """
 
     revision: Revision
@@ -41,7 +39,7 @@ class Reviewed:
 
     @property
     def loses_data(self) -> bool:
-        """Whether something that is in the database is gone afterwards."""
+        """Whether rows or values of the database are lost."""
         return self.effect.kind == "unknown" or (self.effect.loses_data and bool(self.rows))
 
     @property
@@ -66,10 +64,10 @@ class Reviewed:
 def review(
     application: Application, url: URL, at: str | None, pending: Sequence[Revision]
 ) -> list[Reviewed]:
-    """What somebody should know before pending revisions are applied. Nothing is written.
+    """What a user should know before pending revisions are applied. Nothing is written.
 
-    They are run in a shadow, since only Python knows what Python does; what they do to rows
-    through a connection of their own (``op.get_bind()``) is not seen, but for what then is gone.
+    The revisions run in a scratch database, since only Python knows what Python does. What they
+    do through ``op.get_bind()`` is not seen, except for tables and columns that are gone then.
 
     Args:
         application: whose revisions.
@@ -85,13 +83,8 @@ def review(
         return []  # there are no rows yet
     try:
         found = list(_effects(application, url, at, pending))
-    except (
-        OrmError,
-        CommandError,
-        DBAPIError,
-        OSError,
-    ) as error:
-        # What is not known may be anything.
+    except (OrmError, DBAPIError, OSError) as error:
+        # Any effect is possible.
         unknown = Effect("unknown", "", None, f"cannot be reviewed: {cause_of(error)}")
         return [Reviewed(pending[-1], unknown, None)]
     if not found:
@@ -109,8 +102,8 @@ def _effects(
     application: Application, url: URL, at: str, pending: Sequence[Revision]
 ) -> Iterator[tuple[Revision, Effect]]:
     files = {file.id: file for file in pending}
-    # The engine of the database, since a revision may do something else on another one; on the
-    # local server if that has it, since a busy one has better to do.
+    # On the engine of the database, since a revision may do something else on another one; on the
+    # local server if it is of that engine, since the other one may be busy.
     local = target_url("local", application.pyproject)
     same = local.get_backend_name() == url.get_backend_name()
     with shadow(application, at, url=local if same else url) as made:
@@ -123,7 +116,7 @@ def _effects(
 
 
 def _rows(connection: Connection, there: Schema, effect: Effect) -> int | None:
-    """The rows that it is about: those without a value, those with one, or all of the table."""
+    """The rows that an effect is about: those with NULL, those with a value, or all."""
     if effect.table not in there:
         return None
     query = select(func.count()).select_from(table(effect.table))

@@ -1,13 +1,11 @@
-"""What the revisions make of an empty database: what the models are compared to.
+"""The revisions, replayed in an empty database: what the models are compared to.
 
-It is a scratch database of the local target's engine: for SQLite in memory, so that a new revision
-needs no server; for an engine that has one, beside the local database, which need not be up to
-date.
+The scratch database is one of the local target's engine: for SQLite in memory, so that a new
+revision needs no server; for an engine that has servers, beside the local database, which need not
+be up to date.
 """
 
-import io
-from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,17 +15,18 @@ from alembic.autogenerate import produce_migrations
 from alembic.config import Config
 from alembic.operations import MigrateOperation
 from alembic.runtime.migration import MigrationContext, MigrationInfo
-from alembic.util import CommandError
+from alembic.script import Script
 from sqlalchemy import URL, Connection, MetaData
 
 from orm.backends import migrations_for
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
-from orm.migrations.compare.recorder import Recorded, recording
-from orm.migrations.compare.schema import Schema, schema_of
+from orm.migrations.compare.configuration import options_of
+from orm.migrations.compare.effects import Schema, schema_of
+from orm.migrations.context import RunContext, alembic_alone
 from orm.migrations.explain import cause_of, where
 from orm.migrations.files.revisions import read
-from orm.migrations.running.direction import keep_whole
+from orm.migrations.internals import Recorded, keep_whole, recording
 from orm.migrations.target import target_url
 
 __all__ = ["Shadow", "Step", "shadow"]
@@ -38,7 +37,7 @@ class Step:
     """What one revision did.
 
     Attributes:
-        revision: which one.
+        revision: its id.
         records: its operations, in their order.
         after: the tables that it left.
     """
@@ -50,12 +49,11 @@ class Step:
 
 @dataclass
 class Shadow:
-    """Revisions replayed through the application's own ``env.py``.
+    """A scratch database, in which the application's own ``env.py`` has replayed revisions.
 
     Attributes:
         application: whose revisions and models.
-        config: Alembic's, with which its commands work on the shadow.
-        connection: to the shadow.
+        connection: to the scratch database.
         metadata: the models.
         options: what ``env.py`` configures Alembic with.
         watched: whether `steps` are recorded; it takes longer.
@@ -63,7 +61,6 @@ class Shadow:
     """
 
     application: Application
-    config: Config
     connection: Connection
     metadata: MetaData = field(default_factory=MetaData)
     options: dict[str, Any] = field(default_factory=dict)
@@ -74,34 +71,57 @@ class Shadow:
         """Replay the revisions up to one; None for none of them.
 
         Raises:
-            MigrationError: a revision cannot be loaded, or fails; names its file and line.
+            MigrationError: a revision cannot be loaded, or fails; names its file and line. Or the
+                models cannot be loaded.
         """
-        try:
+        config = self._config()
+        with self._explained():
             if revision is None:
-                command.current(self.config)  # for the environment alone
+                command.current(config)  # for the environment alone
             else:
-                command.upgrade(self.config, revision)
-        except (CommandError, OrmError):
-            raise
-        except Exception as error:
-            if (explained := self._explained(error)) is None:
-                raise
-            raise explained from error
+                command.upgrade(config, revision)
+
+    def write_revision(
+        self, message: str, slug: str, complete: Callable[..., None], *, autogenerate: bool
+    ) -> Script | None:
+        """Have Alembic write the file of the next revision, which follows those that were replayed.
+
+        Args:
+            message: the first line of its docstring.
+            slug: what its file's name says after the number.
+            complete: Alembic's ``process_revision_directives``.
+            autogenerate: whether it does what the models have and the revisions do not make.
+
+        Returns:
+            The revision; None if nothing has changed.
+
+        Raises:
+            MigrationError: Alembic refuses.
+        """
+        config = self._config()
+        config.set_main_option("file_template", f"%%(rev)s_{slug}")
+        with self._explained():
+            written = command.revision(
+                config, message, autogenerate=autogenerate, process_revision_directives=complete
+            )
+        return written if isinstance(written, Script) else None
 
     def compare(self) -> Sequence[MigrateOperation]:
-        """What would make the shadow what the models say."""
+        """The operations that would make the scratch database what the models say."""
         migration = MigrationContext.configure(self.connection, opts=self.options)
         found = produce_migrations(migration, self.metadata).upgrade_ops
         assert found is not None
         return found.ops
 
-    def run(self, options: dict[str, Any]) -> None:
-        """Run the Alembic command that called ``env.py`` on the shadow.
+    def _config(self) -> Config:
+        return RunContext(instead=self._run).config(self.application)
 
-        Args:
-            options: what to configure Alembic with.
-        """
-        self.options, self.metadata = options, options["target_metadata"]
+    def _run(self, metadata: MetaData) -> None:
+        """Run the Alembic command that called ``env.py`` on the scratch database."""
+        migrations = migrations_for(self.connection.engine.url)
+        migrations.prepare_alembic()
+        self.metadata = metadata
+        self.options = options_of(metadata, migrations.reserved_tables)
         records: list[Recorded] = []
 
         def applied(
@@ -112,58 +132,55 @@ class Shadow:
                 self.steps.append(Step(str(step.up_revision_id), tuple(records), after))
             records.clear()
 
-        self.connection.commit()  # else Alembic takes what looking has begun for somebody else's
-        context.configure(connection=self.connection, on_version_apply=applied, **options)
+        # Reading has begun a transaction, which Alembic would take for the caller's.
+        self.connection.commit()
+        context.configure(connection=self.connection, on_version_apply=applied, **self.options)
         migration = context.get_context()
-        keep_whole(migration, migrations_for(self.connection.engine.url))
+        keep_whole(migration, migrations)
         with context.begin_transaction(), recording(migration, records):
             migration.run_migrations()
 
-    def _explained(self, error: Exception) -> MigrationError | None:
-        for file in read(self.application.versions):
-            if line := where(file.path, error):
-                return MigrationError(
-                    f"{file.path} cannot be replayed in an empty {self.connection.dialect.name} "
-                    f"database{line}: {cause_of(error)}. What is for one engine only belongs under "
-                    'if op.get_context().dialect.name == "…"; if everything is for one, [tool.orm] '
-                    "local in pyproject.toml has to name a database of that engine"
-                )
-        environment = self.application.versions.parent / "env.py"
-        if isinstance(error, SyntaxError) or where(environment, error):
-            return MigrationError(
-                f"the models cannot be loaded ({environment}{where(environment, error)}): "
-                f"{cause_of(error)}"
-            )
-        return None
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Errors in a revision as one that names its file and line."""
+        try:
+            with alembic_alone(self.application):
+                yield
+        except OrmError:
+            raise
+        except Exception as error:
+            for file in read(self.application.versions):
+                if line := where(file.path, error):
+                    raise MigrationError(
+                        f"{file.path} cannot be replayed in an empty "
+                        f"{self.connection.dialect.name} database{line}: {cause_of(error)}. Put "
+                        "what is for one engine only under "
+                        'if op.get_context().dialect.name == "…"; if everything is for one engine, '
+                        "let [tool.orm] local in pyproject.toml name a database of that engine"
+                    ) from error
+            raise
 
 
 @contextmanager
 def shadow(
     application: Application, revision: str | None = "head", *, url: URL | None = None
 ) -> Iterator[Shadow]:
-    """A shadow of an application's database, upgraded to a revision.
+    """A scratch database, upgraded to a revision.
 
     Args:
         application: whose revisions and models.
-        revision: how far to replay; None for not at all.
-        url: of a database whose engine the shadow shall have, the local one if None; what is there
-            is not touched.
+        revision: the last one to replay; None for none of them.
+        url: of a database whose engine the scratch database has, the local one if None; that
+            database is not changed.
 
     Raises:
-        ConfigurationError: that engine cannot have a shadow here; says what is missing.
-        MigrationError: a revision cannot be loaded, or fails; names its file and line.
+        ConfigurationError: the engine cannot have a scratch database here; says what is missing.
+        MigrationError: a revision cannot be loaded, or fails; names its file and line. Or the
+            models cannot be loaded.
     """
-    # What Alembic says to a terminal is said better by who wants to know.
-    config = Config(
-        toml_file=application.pyproject,
-        cmd_opts=Namespace(quiet=True),
-        output_buffer=io.StringIO(),
-        stdout=io.StringIO(),
-    )
     if url is None:
         url = target_url("local", application.pyproject)
     with migrations_for(url).scratch(url) as connection:
-        made = Shadow(application, config, connection)
-        config.attributes |= {"connection": connection, "shadow": made}
+        made = Shadow(application, connection)
         made.upgrade(revision)
         yield made

@@ -1,4 +1,4 @@
-"""The next revision: what the models have that the revisions do not make."""
+"""``create``: the next revision, which makes what the models have and the revisions do not."""
 
 import re
 import unicodedata
@@ -7,21 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from alembic import command
 from alembic.operations.ops import MigrateOperation, MigrationScript
-from alembic.script import Script
 from sqlalchemy import Dialect
 
 from orm.exceptions import ConfigurationError
 from orm.migrations.application import Application
 from orm.migrations.compare import renames
-from orm.migrations.compare.effects import Effect
-from orm.migrations.compare.remarks import remark
+from orm.migrations.compare.configuration import remark
+from orm.migrations.compare.effects import Effect, schema_of
 from orm.migrations.compare.renames import Rename
-from orm.migrations.compare.schema import schema_of
 from orm.migrations.compare.scratch import shadow
 from orm.migrations.files import line
-from orm.migrations.files.alone import alone
+from orm.migrations.files.lock import locked
 from orm.migrations.files.revisions import read
 
 __all__ = ["Choose", "Created", "create", "slug_of"]
@@ -29,7 +26,7 @@ __all__ = ["Choose", "Created", "create", "slug_of"]
 _LONGEST: Final = 40
 """Characters of a slug, as Alembic has it."""
 Choose = Callable[[Sequence[MigrateOperation], Dialect], Sequence[Rename]]
-"""Given what autogenerate found, tells what of it are renames."""
+"""Given the operations that autogenerate found, returns those that are renames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ class Created:
     Attributes:
         revision: its number.
         path: the file.
-        effects: what it would do to rows that are there.
+        effects: what it would do to existing rows.
     """
 
     revision: str
@@ -56,23 +53,23 @@ class Created:
 
 
 def create(application: Application, name: str, *, choose: Choose | None) -> Created | None:
-    """Write the next revision. No database is needed, and none is touched.
+    """Write the next revision. No database is needed, and none is changed.
 
     Args:
         application: whose next revision.
         name: what the revision is about, for people; its file's name is made from it.
-        choose: tells the renames; None to leave the revision empty, to be written by hand.
+        choose: finds the renames; None to leave the revision empty, to be written by hand.
 
     Returns:
-        The revision; None if there is nothing that it could do.
+        The revision; None if the revisions make what the models say.
 
     Raises:
-        ConfigurationError: nothing of the name can be in a file's name.
+        ConfigurationError: the name has no letter or digit, or characters that cannot be printed.
         MigrationError: the revisions are not one line, or one of them fails.
     """
     message, slug = _message(name), slug_of(name)
-    application.versions.mkdir(exist_ok=True)  # which Git does not keep while it is empty
-    with alone(application.versions):
+    application.versions.mkdir(exist_ok=True)  # Git does not keep an empty folder
+    with locked(application.versions):
         files = read(application.versions)
         line.refuse(line.findings_in_files(files))
         with shadow(application, files[-1].id if files else None) as made:
@@ -87,22 +84,14 @@ def create(application: Application, name: str, *, choose: Choose | None) -> Cre
                 script.upgrade_ops.ops[:0] = [rename.operation for rename in first]
                 found.extend(remark(migration.opts["revision_context"], script, before))
 
-            made.config.set_main_option("file_template", f"%%(rev)s_{slug}")
-            written = command.revision(
-                made.config,
-                message,
-                autogenerate=choose is not None,
-                process_revision_directives=complete,
-            )
-    if not isinstance(written, Script):  # none: nothing has changed
-        return None
-    return Created(written.revision, Path(written.path), found)
+            written = made.write_revision(message, slug, complete, autogenerate=choose is not None)
+    return None if written is None else Created(written.revision, Path(written.path), found)
 
 
 def _message(name: str) -> str:
-    """A name as one line that any file can hold."""
+    """The name as one line that any file can hold."""
     line_of_it = " ".join(name.split())
-    if not line_of_it.isprintable():  # control characters, and what was no valid UTF-8
+    if not line_of_it.isprintable():  # control characters, or invalid UTF-8
         raise ConfigurationError(f"{name!r} has characters that cannot be printed: leave them out")
     return line_of_it
 

@@ -1,1 +1,1 @@
-"""Revision files: what they say, their numbers, and the one line that they make."""
+"""Revision files: reading them, their numbers, and the one line that they make."""

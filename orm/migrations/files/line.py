@@ -1,20 +1,19 @@
-"""One line of history: what the revision files, the ledger and Alembic's own table must agree on.
+"""One line of history: what is wrong with the revision files, from the files alone."""
 
-Everything here is a pure function of what was read.
-"""
-
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from orm.exceptions import MigrationError
-from orm.migrations.files.revisions import Revision
-from orm.migrations.ledger.applied import Applied
+from orm.migrations.files.numbers import is_number
+from orm.migrations.revision import Revision
 
-__all__ = ["Finding", "Kind", "findings", "findings_in_files", "pending", "refuse"]
+__all__ = ["RENUMBER", "Finding", "Kind", "findings_in_files", "is_numbered", "refuse", "up_to"]
 
 K = TypeVar("K", bound=Hashable)
+
+RENUMBER: Final = "orm migrations renumber --local (or --remote)"
 
 Kind = Literal[
     "number",
@@ -33,7 +32,7 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that does not agree.
+    """A reason to apply nothing.
 
     Attributes:
         kind: for programs.
@@ -46,34 +45,8 @@ class Finding:
     message: str
 
 
-def findings(
-    files: Sequence[Revision], applied: Sequence[Applied], heads: Collection[str]
-) -> list[Finding]:
-    """Whatever keeps the pending revisions from being applied; empty when all is well.
-
-    Args:
-        files: the revision files.
-        applied: the ledger.
-        heads: the rows of ``alembic_version``.
-    """
-    against = [*_against_the_ledger(files, applied), *_against_alembic(applied, heads)]
-    alone = findings_in_files(files)
-    if any(finding.kind == "deleted" for finding in against):  # that is the gap, and says more
-        alone = [finding for finding in alone if finding.kind != "gap"]
-    return [*alone, *against]
-
-
-def pending(files: Sequence[Revision], applied: Iterable[Applied]) -> list[Revision]:
-    """The files that are still to be applied, in their order."""
-    done = {row.revision for row in applied}
-    # By number, if they are numbers.
-    return sorted(
-        (file for file in files if file.id not in done), key=lambda file: (len(file.id), file.id)
-    )
-
-
 def refuse(found: Sequence[Finding]) -> None:
-    """Stop before anything is touched.
+    """Stop before anything is changed.
 
     Raises:
         MigrationError: there are findings; their sentences.
@@ -82,23 +55,42 @@ def refuse(found: Sequence[Finding]) -> None:
         raise MigrationError(".\n".join(finding.message for finding in found))
 
 
-# The files alone ---------------------------------------------------------------------------
+def up_to(files: Sequence[Revision], last: str) -> list[Revision]:
+    """The revisions up to one of them, which is the last one of the answer.
+
+    Args:
+        files: one line, in its order.
+        last: the id of a revision.
+
+    Raises:
+        MigrationError: there is no such revision.
+    """
+    for number, file in enumerate(files, start=1):
+        if file.id == last:
+            return list(files[:number])
+    there = f"the last one is {files[-1].id}" if files else "there is none yet"
+    raise MigrationError(f"there is no revision {last!r}: {there}")
 
 
 def findings_in_files(files: Sequence[Revision]) -> list[Finding]:
-    """Whatever keeps the files from being one line."""
-    odd = [file for file in files if not _is_numbered(file)]
-    if odd:  # nothing else can be said of what has no number
+    """The reasons why the files are not one line; empty if they are."""
+    odd = [file for file in files if not is_numbered(file)]
+    if odd:  # nothing else can be said of a revision that has no number
         return [
             Finding(
                 "number",
                 file.id,
                 f"{file.name}.py holds revision {file.id!r}: a revision is a number, and its file "
-                f"begins with it, as in 0002_add_a_nickname.py: correct the one or the other",
+                "name begins with it, as in 0002_add_a_nickname.py: correct one of the two",
             )
             for file in odd
         ]
     return [*_same_number(files), *_same_parent(files), *_gaps(files), *_wrong_parents(files)]
+
+
+def is_numbered(file: Revision) -> bool:
+    """Whether a revision is a number, and its file's name begins with it."""
+    return is_number(file.id) and file.name.partition("_")[0] == file.id
 
 
 def _same_number(files: Sequence[Revision]) -> Iterator[Finding]:
@@ -107,19 +99,19 @@ def _same_number(files: Sequence[Revision]) -> Iterator[Finding]:
             "duplicate",
             same[0].id,
             f"{_and(same)} are both number {number}: give the one that is not applied anywhere yet "
-            "the next free number, with orm migrations renumber",
+            f"the next free number, with {RENUMBER}",
         )
 
 
 def _same_parent(files: Sequence[Revision]) -> Iterator[Finding]:
     for parent, same in _shared(files, _parent).items():
-        if len({_number(file) for file in same}) > 1:  # else they are duplicates, and said to be
+        if len({_number(file) for file in same}) > 1:  # else `_same_number` has named them
             where = f"both follow {parent}" if parent else "are both the first"
             yield Finding(
                 "heads",
                 same[-1].id,
-                f"{_and(same)} {where}: history is one line, so let the one that is not applied "
-                "anywhere yet follow the other, with orm migrations renumber",
+                f"{_and(same)} {where}: history is one line, so make the one that is not applied "
+                f"anywhere yet follow the other, with {RENUMBER}",
             )
 
 
@@ -133,8 +125,8 @@ def _gaps(files: Sequence[Revision]) -> Iterator[Finding]:
                 "gap",
                 by_number[after].id,
                 f"{missing} is missing between {by_number[before].name}.py and "
-                f"{by_number[after].name}.py: get the file back from version control, or close "
-                "the gap with orm migrations renumber if it was never applied anywhere",
+                f"{by_number[after].name}.py: get the file back from version control; if it was "
+                f"never applied anywhere, close the gap with {RENUMBER}",
             )
 
 
@@ -143,7 +135,7 @@ def _wrong_parents(files: Sequence[Revision]) -> Iterator[Finding]:
     line = sorted(files, key=_number)
     for file, before in zip(line, [None, *line], strict=False):
         if file.name in siblings or (before and _number(file) != _number(before) + 1):
-            continue  # said already
+            continue  # another finding names it already
         if before is None:
             if file.down is not None:
                 yield Finding(
@@ -161,81 +153,6 @@ def _wrong_parents(files: Sequence[Revision]) -> Iterator[Finding]:
             )
 
 
-# The files and the ledger ------------------------------------------------------------------
-
-
-def _against_the_ledger(files: Sequence[Revision], applied: Sequence[Applied]) -> Iterator[Finding]:
-    by_id = {file.id: file for file in files}
-    for row in applied:
-        file = by_id.get(row.revision)
-        when = f"on {row.applied_at:%Y-%m-%d}"
-        if file is None:
-            yield Finding(
-                "deleted",
-                row.revision,
-                f"{row.name}.py was applied {when}, and the file is gone: get it back from version "
-                "control",
-            )
-            continue
-        if file.name != row.name:
-            yield Finding(
-                "renamed",
-                row.revision,
-                f"{row.name}.py was applied {when}, and is now {file.name}.py: rename it back, or "
-                f"accept the name with orm migrations repair {row.revision}",
-            )
-        if file.checksum != row.checksum:
-            yield Finding(
-                "edited",
-                row.revision,
-                f"{file.name}.py was edited after it was applied {when}: put the old text back and "
-                "write the change as a new revision; if it makes no difference to a database, "
-                f"accept it with orm migrations repair {row.revision}",
-            )
-    if not applied or any(not _is_number(row.revision) for row in applied):
-        return
-    last = max(applied, key=lambda row: int(row.revision))
-    for file in pending(files, applied):
-        if _is_numbered(file) and _number(file) < int(last.revision):
-            yield Finding(
-                "late",
-                file.id,
-                f"{file.name}.py comes too late, {last.name}.py is applied already: give it the "
-                "next free number, with orm migrations renumber",
-            )
-
-
-def _against_alembic(applied: Sequence[Applied], heads: Collection[str]) -> Iterator[Finding]:
-    if not applied:
-        for head in sorted(heads):
-            yield Finding(
-                "unrecorded",
-                head,
-                f"the database is at revision {head}, and no ledger says how it came there: if the "
-                f"files are what was applied, adopt it with orm migrations baseline {head}",
-            )
-    elif set(heads) != {applied[-1].revision}:
-        yield Finding(
-            "version",
-            applied[-1].revision,
-            f"alembic_version says {', '.join(sorted(heads)) or 'nothing'}, and the ledger "
-            f"{applied[-1].revision}: something has changed the one without the other. See which "
-            "is right; orm migrations repair makes alembic_version what the ledger says, orm "
-            "migrations baseline makes the ledger what alembic_version says",
-        )
-
-
-# Small things ------------------------------------------------------------------------------
-
-
-def _is_number(revision: str) -> bool:
-    return revision.isascii() and revision.isdecimal()
-
-
-def _is_numbered(file: Revision) -> bool:
-    return _is_number(file.id) and file.name.partition("_")[0] == file.id
-
-
 def _number(file: Revision) -> int:
     return int(file.id)
 
@@ -245,7 +162,7 @@ def _parent(file: Revision) -> str | None:
 
 
 def _shared(files: Sequence[Revision], key: Callable[[Revision], K]) -> dict[K, list[Revision]]:
-    """What more than one file has, and the files."""
+    """The values of the key that more than one file has, with these files."""
     groups: dict[K, list[Revision]] = {}
     for file in files:
         groups.setdefault(key(file), []).append(file)

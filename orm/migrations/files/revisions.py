@@ -1,43 +1,20 @@
-"""Revision files, read without running them: fast, and safe whatever is in them."""
+"""Revision files, read without running them: fast, and safe whatever a file contains."""
 
 import ast
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from orm.exceptions import MigrationError
+from orm.migrations.revision import Revision
 
-__all__ = ["Revision", "read", "read_file"]
+__all__ = ["read", "read_file"]
 
 _OURS: Final = frozenset({"models", "orm"})
 _MAY_IMPORT_OURS: Final = re.compile(r"\b(models|orm)\b")
 _BRANCHING: Final = ("branch_labels", "depends_on")
-
-
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """A revision file.
-
-    Attributes:
-        id: its ``revision``, such as ``"0002"``.
-        down: the revision that it follows, its ``down_revision``; None for the first one.
-        name: the file's name without ``.py``.
-        path: the file.
-        message: the first paragraph of its docstring.
-        checksum: SHA-256 of its text, in hexadecimal; line endings make no difference.
-        text: all of it.
-    """
-
-    id: str
-    down: str | None
-    name: str
-    path: Path
-    message: str
-    checksum: str
-    text: str = field(repr=False)
 
 
 def read(folder: Path) -> list[Revision]:
@@ -52,10 +29,10 @@ def read(folder: Path) -> list[Revision]:
 
 
 def read_file(file: Path) -> Revision:
-    """One revision.
+    """Read one revision.
 
     Raises:
-        MigrationError: it cannot be a revision; says why, and what to do.
+        MigrationError: the file cannot be a revision; says why, and what to do.
     """
     try:
         # As Python itself reads it: any line ending, with or without a byte order mark.

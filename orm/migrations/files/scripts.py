@@ -1,20 +1,19 @@
 """Revision files as Alembic's scripts, of which only those that are to run are loaded.
 
-Alembic loads every file as soon as it is asked for any: all of a long history, to apply one more
+Alembic loads every file as soon as it is asked for one: all of a long history, to apply one more
 revision.
 """
 
 import re
 from collections.abc import Sequence
-from functools import cached_property
 from types import ModuleType
+from typing import Any
 
 from alembic.script import Script, ScriptDirectory
-from alembic.script.revision import Revision as Node
 from alembic.script.revision import RevisionMap
 
 from orm.exceptions import ConfigurationError
-from orm.migrations.files.revisions import Revision
+from orm.migrations.revision import Revision
 
 __all__ = ["use"]
 
@@ -23,11 +22,11 @@ def use(files: Sequence[Revision], directory: ScriptDirectory) -> None:
     """Have Alembic find these revisions in a directory, and nothing else.
 
     Args:
-        files: all that are there.
-        directory: whose they are.
+        files: all revisions of the directory.
+        directory: Alembic's.
 
     Raises:
-        ConfigurationError: it is configured to have others as well.
+        ConfigurationError: the directory is configured to have others as well.
     """
     for setting in ("recursive_version_locations", "sourceless"):
         if getattr(directory, setting):
@@ -35,22 +34,33 @@ def use(files: Sequence[Revision], directory: ScriptDirectory) -> None:
                 f"{setting} is set, and revisions are source files in one folder: delete the "
                 "setting"
             )
-    directory.revision_map = RevisionMap(lambda: map(_Script, files))
+    directory.revision_map = RevisionMap(
+        lambda: (Script(_Lazy(file), file.id, file.path) for file in files)
+    )
 
 
-class _Script(Script):
-    """A script whose module is loaded by who first asks for it."""
+class _Lazy(ModuleType):
+    """A revision's module, which runs its file when something first asks for what is in it."""
 
     def __init__(self, file: Revision) -> None:
-        Node.__init__(self, file.id, file.down)  # Script's own would ask the module for the two
-        self.path = str(file.path)
-        self._file = file
+        super().__init__(re.sub(r"\W", "_", file.path.name), file.message)  # as Alembic calls it
+        # What Alembic asks of every script, to put them into order.
+        vars(self).update(
+            {
+                "__file__": str(file.path),
+                "revision": file.id,
+                "down_revision": file.down,
+                "branch_labels": None,
+                "depends_on": None,
+                "_source": file.text,
+            }
+        )
 
-    @cached_property
-    def module(self) -> ModuleType:  # type: ignore[override]
-        module = ModuleType(re.sub(r"\W", "_", self._file.path.name))  # as Alembic calls it
-        module.__file__ = self.path
+    def __getattr__(self, name: str) -> Any:  # what is in the file, before the file has run
+        source = self.__dict__.pop("_source", None)
+        if source is None:
+            raise AttributeError(f"{self.__file__} has no {name}")
         # What was read, and its checksum taken. Not bytecode that lies beside the file: that may
         # be of an earlier text, if it is as long and not a second older.
-        exec(compile(self._file.text, self.path, "exec", dont_inherit=True), vars(module))
-        return module
+        exec(compile(source, str(self.__file__), "exec", dont_inherit=True), vars(self))
+        return getattr(self, name)

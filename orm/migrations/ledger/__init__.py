@@ -1,1 +1,1 @@
-"""The ledger: which revisions a database has, and whether the files agree with it."""
+"""The ledger of a database: which revisions were applied, and whether the files agree with it."""

@@ -9,30 +9,31 @@ from orm.backends import backend_for, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.connecting import PATIENCE, on_a_connection
-from orm.migrations.files import line
-from orm.migrations.files.revisions import Revision, read
+from orm.migrations.files.line import refuse
+from orm.migrations.files.revisions import read
 from orm.migrations.ledger import table as ledger
 from orm.migrations.ledger.applied import Applied
 from orm.migrations.ledger.state import State
+from orm.migrations.revision import Revision
 
 __all__ = ["baseline", "repair"]
 
 
 def baseline(application: Application, url: URL, revision: str, reason: str) -> list[str]:
-    """Record revisions as applied that were applied by other means; none of them is run.
+    """Record revisions as applied that another program has applied; none of them is run.
 
     Args:
         application: whose revisions.
         url: of the database, which has their schema already.
-        revision: the last one of them.
+        revision: the last of these revisions.
         reason: why; it is kept in the ledger.
 
     Returns:
         The revisions that were recorded.
 
     Raises:
-        MigrationError: it would lead backwards, there is no such revision, the database is empty,
-            or the files and the ledger do not agree.
+        MigrationError: the database is at a later revision, there is no such revision, the database
+            is empty, or the files and the ledger do not agree.
     """
 
     def adopt(connection: Connection, state: State) -> list[str]:
@@ -47,7 +48,8 @@ def baseline(application: Application, url: URL, revision: str, reason: str) -> 
         ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
         if not set(inspect(connection).get_table_names()) - ours:
             raise MigrationError(
-                "the database has no tables that could be adopted: run orm migrations apply"
+                "the database has no tables to adopt: apply the revisions to it, with orm "
+                "migrations apply"
             )
         connection.rollback()
         note = _note("baseline", reason)
@@ -61,7 +63,9 @@ def baseline(application: Application, url: URL, revision: str, reason: str) -> 
 
     backend, migrations = backend_for(url), migrations_for(url)
     if migrations.is_absent(url):
-        raise MigrationError("there is no database to adopt yet: run orm migrations apply")
+        raise MigrationError(
+            "there is no database to adopt: apply the revisions instead, with orm migrations apply"
+        )
     return _locked(application, url, adopt)
 
 
@@ -71,14 +75,15 @@ def repair(application: Application, url: URL, revisions: Sequence[str], reason:
     Args:
         application: whose revisions.
         url: of the database.
-        revisions: those whose text or name has changed and is accepted.
+        revisions: the ids of files whose text or name has changed, and is accepted.
         reason: why; it is kept in the ledger, with the old name and checksum.
 
     Returns:
-        The revisions that were repaired; the ledger's last one if it was ``alembic_version``.
+        The revisions that were repaired; the last one of the ledger if only ``alembic_version``
+        was.
 
     Raises:
-        MigrationError: there is nothing to repair there.
+        MigrationError: there is nothing to repair; or a revision is not applied, or has no file.
     """
 
     def accept(connection: Connection, state: State) -> list[str]:
@@ -86,7 +91,9 @@ def repair(application: Application, url: URL, revisions: Sequence[str], reason:
         applied = {row.revision: row for row in state.applied}
         for revision in revisions:
             if revision not in applied:
-                raise MigrationError(f"revision {revision} is not applied: nothing to repair")
+                raise MigrationError(
+                    f"revision {revision} is not applied: there is nothing to repair"
+                )
             if revision not in files:
                 raise MigrationError(
                     f"there is no file of revision {revision} to accept: get it back from version "
@@ -95,7 +102,9 @@ def repair(application: Application, url: URL, revisions: Sequence[str], reason:
         changed = [r for r in revisions if _differs(files[r], applied[r])]
         stray = state.at is not None and set(state.heads) != {state.at}
         if not changed and not stray:
-            raise MigrationError("nothing to repair: see orm migrations list")
+            raise MigrationError(
+                "nothing to repair: the files and alembic_version are what the ledger says"
+            )
         connection.rollback()
         with connection.begin():
             for revision in changed:
@@ -108,7 +117,9 @@ def repair(application: Application, url: URL, revisions: Sequence[str], reason:
         return changed or [str(state.at)]
 
     if migrations_for(url).is_absent(url):
-        raise MigrationError("there is no database to repair: run orm migrations apply")
+        raise MigrationError(
+            "there is no database to repair: apply the revisions instead, with orm migrations apply"
+        )
     return _locked(application, url, accept)
 
 
@@ -126,7 +137,7 @@ def _locked(
 
 
 def _refuse(state: State, but: set[str]) -> None:
-    line.refuse([finding for finding in state.findings if finding.kind not in but])
+    refuse([finding for finding in state.findings if finding.kind not in but])
 
 
 def _differs(file: Revision, row: Applied) -> bool:

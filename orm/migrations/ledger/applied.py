@@ -15,9 +15,9 @@ class Applied:
     Attributes:
         revision: its id, such as ``"0002"``.
         name: its file's name without ``.py``.
-        checksum: `orm.migrations.files.revisions.Revision.checksum` of the file that ran.
+        checksum: `orm.migrations.revision.Revision.checksum` of the file that ran.
         applied_at: when, in UTC.
-        seconds: how long it ran; None when it did not run here (a baseline, an offline script).
+        seconds: how long it ran; None if it did not run here (a baseline, a script from ``--sql``).
         bookmark: where the database was before it, as `orm.Bookmark.encode` writes it; None if
             that is not known.
         note: the reasons of baselines and repairs, one a line; None if there were none.
@@ -33,7 +33,7 @@ class Applied:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """What a row says, however its engine keeps times."""
+        """A row of the ledger, in whichever form its engine keeps times."""
         at = row["applied_at"]
         if isinstance(at, str):
             at = datetime.fromisoformat(at)
@@ -43,5 +43,5 @@ class Applied:
 
 
 def in_order(rows: Iterable[Applied]) -> list[Applied]:
-    """By number."""
+    """The rows by number."""
     return sorted(rows, key=lambda row: (len(row.revision), row.revision))

@@ -1,4 +1,4 @@
-"""The ledger of a database, through its backend and a connection that cannot write."""
+"""Reading the ledger through the backend, on a connection that cannot write."""
 
 from sqlalchemy import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,7 +12,7 @@ __all__ = ["read_database"]
 
 
 def read_database(url: URL) -> tuple[list[Applied], set[str]]:
-    """The ledger, and the rows of ``alembic_version``; nothing is made.
+    """The ledger, and the rows of ``alembic_version``; nothing is created.
 
     Raises:
         MigrationError: the database cannot be read.
@@ -24,6 +24,6 @@ def read_database(url: URL) -> tuple[list[Applied], set[str]]:
     backend = backend_for(url)
     if migrations_for(url).is_absent(url):
         return [], set()
-    # One snapshot: a run that commits in between would seem to have changed one without the other.
+    # One snapshot: a run that commits in between would seem to have changed only one of them.
     engine = AsyncEngine(backend.snapshot_engine(backend.reader_engine(url)))
     return on_a_connection(engine, ask, url=url)

@@ -1,4 +1,4 @@
-"""How a database and the revision files stand to each other; looking changes nothing."""
+"""The state of a database: its ledger beside the revision files. To look changes nothing."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,15 @@ from typing import Final
 from orm.backends.sqlite import quick
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
-from orm.migrations.files import line
-from orm.migrations.files.line import Finding
-from orm.migrations.files.revisions import Revision, read
+from orm.migrations.files.line import Finding, findings_in_files, up_to
+from orm.migrations.files.numbers import Renumbered, in_line, is_number
+from orm.migrations.files.revisions import read
+from orm.migrations.ledger import agreement
 from orm.migrations.ledger.applied import Applied, in_order
+from orm.migrations.revision import Revision
 from orm.migrations.target import target_text, target_url
 
-__all__ = ["State", "look"]
+__all__ = ["State", "look", "renumbering"]
 
 _LEDGER: Final = "orm_revisions"
 _VERSION: Final = "alembic_version"
@@ -22,7 +24,7 @@ _VERSION: Final = "alembic_version"
 
 @dataclass(frozen=True)
 class State:
-    """What was read.
+    """The revision files and a database, as they were read.
 
     Attributes:
         files: the revision files.
@@ -36,8 +38,8 @@ class State:
 
     @cached_property
     def findings(self) -> list[Finding]:
-        """Whatever does not agree."""
-        return line.findings(self.files, self.applied, self.heads)
+        """Where they do not agree."""
+        return agreement.findings(self.files, self.applied, self.heads)
 
     @property
     def at(self) -> str | None:
@@ -48,18 +50,16 @@ class State:
         """What `apply` would apply.
 
         Args:
-            to: the last revision.
+            to: the last revision to apply.
 
         Raises:
             MigrationError: there is no such revision.
         """
-        pending = line.pending(self.files, self.applied)
+        pending = agreement.pending(self.files, self.applied)
         if to == "head":
             return pending
-        if all(file.id != to for file in self.files):
-            raise MigrationError(f"there is no revision {to!r}: see orm migrations list")
-        wanted = [number for number, file in enumerate(pending, start=1) if file.id == to]
-        return pending[: wanted[0]] if wanted else []
+        wanted = {file.id for file in up_to(self.files, to)}
+        return [file for file in pending if file.id in wanted]
 
 
 def look(application: Application, target: str) -> State:
@@ -79,6 +79,37 @@ def look(application: Application, target: str) -> State:
         applied = in_order(Applied.of(row) for row in tables[_LEDGER])
         return State(files, applied, {row["version_num"] for row in tables[_VERSION]})
 
-    from orm.migrations.ledger.reading import read_database  # and with it SQLAlchemy
+    from orm.migrations.ledger.reading import read_database  # which imports SQLAlchemy
 
     return State(files, *read_database(target_url(target, application.pyproject)))
+
+
+def renumbering(application: Application, target: str) -> list[Renumbered]:
+    """What has to be changed so that the files are one line; nothing is changed yet.
+
+    The revisions that are applied to the target keep their numbers.
+
+    Args:
+        application: whose revisions.
+        target: ``"local"`` or ``"remote"``: the database whose ledger says what is applied.
+
+    Raises:
+        MigrationError: an applied revision is edited, deleted or renamed, or the files cannot be
+            put into a line; or the database cannot be read.
+    """
+    state = look(application, target)
+    applied = {row.revision: row for row in state.applied}
+    kept = [
+        file
+        for file in state.files
+        if file.id in applied and file.checksum == applied[file.id].checksum
+    ]
+    missing = applied.keys() - {file.id for file in kept}
+    if missing:
+        raise MigrationError(
+            f"{', '.join(sorted(missing))} is applied, and no file is what was applied: see "
+            f"orm migrations list --{target}"
+        )
+    if any(not is_number(file.id) for file in state.files):
+        raise MigrationError("\n".join(f.message for f in findings_in_files(state.files)))
+    return in_line(state.files, kept)

@@ -19,8 +19,8 @@ from sqlalchemy import (
 )
 
 from orm.backends.migrations import Write
-from orm.migrations.files.revisions import Revision
 from orm.migrations.ledger.applied import Applied, in_order
+from orm.migrations.revision import Revision
 
 __all__ = [
     "TABLE",
@@ -52,7 +52,7 @@ VERSION: Final = Table(
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
-"""Alembic's own table, as it makes it itself: one row, the last revision."""
+"""Alembic's own table, defined as Alembic defines it: one row, the last revision."""
 
 _ENTER: Final = TABLE.insert()
 _FIRST: Final = VERSION.insert()
@@ -65,20 +65,20 @@ def is_there(connection: Connection) -> bool:
 
 
 def create(connection: Connection) -> None:
-    """Make the ledger, and Alembic's own table, unless they are there."""
+    """Create the ledger and Alembic's own table, unless they exist."""
     TABLE.create(connection, checkfirst=True)
     VERSION.create(connection, checkfirst=True)
 
 
 def read(connection: Connection) -> list[Applied]:
-    """What was applied, by number; writes nothing, and without a ledger there is nothing."""
+    """The applied revisions by number; none if the database has no ledger. Writes nothing."""
     if not is_there(connection):
         return []
     return in_order(Applied.of(row._asdict()) for row in connection.execute(select(TABLE)))
 
 
 def heads(connection: Connection) -> set[str]:
-    """The rows of Alembic's own table; writes nothing, and without the table there are none."""
+    """The rows of Alembic's own table; none if it does not exist. Writes nothing."""
     if not inspect(connection).has_table(VERSION.name):
         return set()
     return set(connection.scalars(select(VERSION.c.version_num)))
@@ -104,10 +104,10 @@ def row(
 
 
 def entries(row: Mapping[str, Any], *, after: str | None) -> Sequence[Write]:
-    """What writes a revision into the ledger and into Alembic's own table.
+    """The writes that record a revision in the ledger and in Alembic's own table.
 
     Args:
-        row: the revision's.
+        row: of the revision, from `row`.
         after: the revision before it; None if it is the first one.
     """
     version = {"version_num": row["revision"]}
@@ -115,6 +115,6 @@ def entries(row: Mapping[str, Any], *, after: str | None) -> Sequence[Write]:
 
 
 def set_version(connection: Connection, revision: str) -> None:
-    """Have Alembic's own table, which may say anything now, name a revision."""
+    """Make Alembic's own table name one revision, whatever it says now."""
     connection.execute(VERSION.delete())
     connection.execute(VERSION.insert(), {"version_num": revision})

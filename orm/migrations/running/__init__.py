@@ -1,1 +1,1 @@
-"""What Alembic runs: a command, checked before it begins, and recorded."""
+"""Running commands of Alembic: its environment, which commands are refused, upgrades."""

@@ -11,19 +11,18 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Connection, MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import orm.backends.sqlite.rebuild  # noqa: F401 - Alembic finds by itself what it defines
-from orm.backends import Backend, Migrations, backend_for, migrations_for
+from orm.backends import backend_for, migrations_for
 from orm.exceptions import ConfigurationError, OrmError
-from orm.migrations.compare.scratch import Shadow
-from orm.migrations.connecting import PATIENCE, on_a_connection
+from orm.migrations.compare.configuration import options_of
+from orm.migrations.compare.sql import print_script
+from orm.migrations.connecting import on_a_connection
+from orm.migrations.context import RunContext
 from orm.migrations.files import scripts
 from orm.migrations.files.line import findings_in_files, refuse
-from orm.migrations.files.numbering import number
-from orm.migrations.files.revisions import Revision, read
-from orm.migrations.ledger import table as ledger
-from orm.migrations.running import offline
-from orm.migrations.running.direction import command_name, is_read_only, refuse_backward
-from orm.migrations.running.filters import leave_out
+from orm.migrations.files.revisions import read
+from orm.migrations.internals import command_name
+from orm.migrations.revision import Revision
+from orm.migrations.running.direction import is_read_only, refuse_backward
 from orm.migrations.running.upgrade import Upgrade
 from orm.migrations.target import target_url
 
@@ -38,8 +37,8 @@ def run(metadata: MetaData) -> None:
     be using, and whose pool is disposed of afterwards. Otherwise it is the target that
     ``alembic -x target=local`` or ``-x target=remote`` names, or else the local one.
 
-    It works inside a running event loop too, which it keeps from doing anything else meanwhile;
-    `orm.migrations.apply` does not. Alembic can run one command at a time in a process.
+    It works inside a running event loop too, which does nothing else meanwhile;
+    `orm.migrations.apply` lets it go on. Alembic can run one command at a time in a process.
 
     Args:
         metadata: the models, for ``alembic revision --autogenerate`` and ``alembic check``.
@@ -55,25 +54,17 @@ def run(metadata: MetaData) -> None:
 
 
 def _run(metadata: MetaData) -> None:
-    given = context.config.attributes.get("connection")
-    url = _url(given)
-    backend, migrations = backend_for(url), migrations_for(url)
-    options: dict[str, Any] = {
-        "target_metadata": metadata,
-        "include_name": leave_out(migrations.reserved_tables | {ledger.TABLE.name}),
-        "compare_server_default": True,
-        "process_revision_directives": number,
-        # One revision file serves every backend, so its operations are always written in the form
-        # that SQLite needs; elsewhere it comes to the same ALTER statements.
-        "render_as_batch": True,
-        "transactional_ddl": True,
-        "transaction_per_migration": True,
-    }
-    if isinstance(shadow := context.config.attributes.get("shadow"), Shadow):
-        shadow.run(options)
+    asked = RunContext.of(context.config)
+    if asked.instead is not None:
+        asked.instead(metadata)
         return
+    given = context.config.attributes.get("connection")
+    url = _url(given, asked)
+    migrations = migrations_for(url)
+    migrations.prepare_alembic()
+    options = options_of(metadata, migrations.reserved_tables)
     # A context without a connection prints SQL; online it serves to learn which command runs,
-    # before any database is touched.
+    # before anything connects to a database.
     context.configure(
         url=url,
         literal_binds=context.is_offline_mode(),
@@ -81,33 +72,30 @@ def _run(metadata: MetaData) -> None:
         **options,
     )
     refuse_backward(context.get_context())
-    # `alembic.context` is a global name for whatever command began last.
+    # `alembic.context` is a global name for the command that began last.
     environment = context.get_context().environment_context
     assert environment is not None
     files = None
     if command_name(environment.get_context()) == "upgrade":
         files = read(Path(environment.script.versions))
         scripts.use(files, environment.script)
-        if environment.is_offline_mode() or migrations.is_absent(url):  # nothing to compare with
+        if environment.is_offline_mode() or migrations.is_absent(url):  # there is no ledger
             refuse(findings_in_files(files))
     if environment.is_offline_mode():
-        offline.run(environment, url, options, files)
+        print_script(environment, url, options, files)
         return
 
-    migrate = partial(
-        _migrate, environment, files=files, backend=backend, migrations=migrations, options=options
-    )
+    migrate = partial(_migrate, environment, url, asked, files, options)
     if isinstance(given, Connection):
         migrate(given)
     elif given is None and is_read_only(environment.get_context()) and migrations.is_absent(url):
-        with migrations.scratch(url) as nothing:  # to connect to the database would make it
+        with migrations.scratch(url) as nothing:  # to connect to the database would create it
             migrate(nothing)
     else:
-        engine = migrations.engine(url) if given is None else given
-        on_a_connection(engine, migrate, url=url)
+        on_a_connection(migrations.engine(url) if given is None else given, migrate, url=url)
 
 
-def _url(given: object) -> URL:
+def _url(given: object, asked: RunContext) -> URL:
     """The URL of the database that the command works on."""
     if isinstance(given, Connection):
         return given.engine.url
@@ -118,9 +106,8 @@ def _url(given: object) -> URL:
             "config.attributes['connection'] must be a sqlalchemy.Connection or an AsyncEngine, "
             f"not {type(given).__name__}"
         )
-    asked: URL | None = context.config.attributes.get("url")
-    if asked is not None:
-        return asked
+    if asked.url is not None:
+        return asked.url
     arguments = context.get_x_argument(as_dictionary=True)
     target = arguments.pop("target", "local")
     if arguments:  # a slip such as `-x remote` must not end up in another database
@@ -133,12 +120,11 @@ def _url(given: object) -> URL:
 
 def _migrate(
     environment: EnvironmentContext,
-    connection: Connection,
-    *,
+    url: URL,
+    asked: RunContext,
     files: Sequence[Revision] | None,
-    backend: Backend,
-    migrations: Migrations,
     options: dict[str, Any],
+    connection: Connection,
 ) -> None:
     if is_read_only(environment.get_context()):
         environment.configure(connection=connection, dont_mutate=True, **options)
@@ -146,14 +132,14 @@ def _migrate(
             environment.run_migrations()
         return
 
-    patience = environment.config.attributes.get("patience", PATIENCE)
-    with migrations.migrating(connection, patience):
+    backend, migrations = backend_for(url), migrations_for(url)
+    with migrations.migrating(connection, asked.patience):
         if files is not None:
-            Upgrade(environment, connection, backend, migrations, files).run(options)
+            Upgrade(environment, connection, backend, migrations, files).run(options, asked)
             return
         backend.prepare(connection)
         connection.commit()
         environment.configure(connection=connection, **options)
         with environment.begin_transaction():
             environment.run_migrations()
-        connection.commit()  # Alembic's version table, which it makes outside of any revision
+        connection.commit()  # Alembic's version table, which it creates outside of any revision

@@ -1,9 +1,10 @@
 """``alembic upgrade``: checked before it begins, recorded revision by revision."""
 
+import gc
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from time import perf_counter
 from typing import Any, Final
 
@@ -14,26 +15,41 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends import Backend, Migrations
-from orm.backends.sqlite.new_columns import refuse_files_without_values
 from orm.bookmark import Bookmark
+from orm.migrations.context import RunContext
 from orm.migrations.explain import failed, loading
-from orm.migrations.files import line
-from orm.migrations.files.revisions import Revision
+from orm.migrations.files.line import refuse
+from orm.migrations.internals import keep_whole
+from orm.migrations.ledger import agreement
 from orm.migrations.ledger import table as ledger
-from orm.migrations.running.direction import keep_whole
-from orm.migrations.running.garbage import set_aside
+from orm.migrations.revision import Revision
+from orm.migrations.running.new_columns import refuse_revisions_without_values
 
 __all__ = ["Upgrade"]
 
 _LOG: Final = logging.getLogger(__name__)
 
 
-class Upgrade:
-    """One run of ``alembic upgrade``, on a connection that nobody else migrates beside.
+@contextmanager
+def _garbage_set_aside() -> Iterator[None]:
+    """Within the block, the garbage collector looks only at objects that are made in it.
 
-    ``config.attributes["applied"]`` may hold a function; it is called with each `Revision` once
-    that is committed (or, in a transaction of the caller's, done).
+    Revisions make many objects that live for a while. For each thousand of them the collector would
+    look at all objects of the process: a seventh of the time of a thousand revisions. Garbage from
+    before waits for the end of the block.
     """
+    if gc.get_freeze_count():
+        yield  # the application has set its objects aside for good, before it forks, for example
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+class Upgrade:
+    """One run of ``alembic upgrade``, on a connection that has the database's lock for it."""
 
     def __init__(
         self,
@@ -48,33 +64,35 @@ class Upgrade:
         self._backend = backend
         self._migrations = migrations
         self._files = files
-        self._ours = not connection.in_transaction()  # else the caller's, who commits it
+        self._ours = not connection.in_transaction()  # else the caller commits it
         self._at: str | None = None
         self._committed: Bookmark | None = None
         self._faults: Counter[str] = Counter()
 
-    @set_aside()
-    def run(self, options: dict[str, Any]) -> None:
-        """Apply what was asked for.
+    @_garbage_set_aside()
+    def run(self, options: dict[str, Any], asked: RunContext) -> None:
+        """Apply the revisions that the command asks for.
 
         Args:
             options: for Alembic's context.
+            asked: what to call with each revision, and with the restore point.
 
         Raises:
-            MigrationError: files, ledger and database do not agree, and nothing was touched; or a
+            MigrationError: files, ledger and database do not agree, and nothing was changed; or a
                 revision failed, and nothing of it stays.
         """
-        steps = self._plan()
+        steps = self._plan(asked)
         # Alembic takes a transaction that is open when it is configured for the caller's, and
         # would never commit it.
         with self._connection.begin() if self._ours else nullcontext():
             self._backend.prepare(self._connection)
             ledger.create(self._connection)
+        # Each revision begins a transaction of its own below, and not Alembic for all of them.
+        options = options | {"transaction_per_migration": False}
         self._environment.configure(connection=self._connection, **options)
         context = self._environment.get_context()
         keep_whole(context, self._migrations)
         context.impl.start_migrations()  # as `run_migrations` would
-        applied = self._environment.config.attributes.get("applied")
         with Operations.context(context):
             for step, file in steps:
                 _LOG.info("applying %s", file.name)
@@ -90,14 +108,14 @@ class Upgrade:
                         more=self._explained(error),
                     ) from error
                 self._at = file.id
-                if applied is not None:
-                    applied(file)
+                if asked.applied is not None:
+                    asked.applied(file)
 
-    def _plan(self) -> list[tuple[RevisionStep, Revision]]:
+    def _plan(self, asked: RunContext) -> list[tuple[RevisionStep, Revision]]:
         applied, heads = ledger.read(self._connection), ledger.heads(self._connection)
         if self._ours:
-            self._connection.rollback()  # what reading began
-        line.refuse(line.findings(self._files, applied, heads))
+            self._connection.rollback()  # reading has begun a transaction
+        refuse(agreement.findings(self._files, applied, heads))
         self._at = applied[-1].revision if applied else None
         context = self._environment.get_context()
         by_id = {file.id: file for file in self._files}
@@ -105,12 +123,12 @@ class Upgrade:
             upgrade = context.opts["fn"](tuple(heads), context)
         steps = [(step, by_id[step.revision.revision]) for step in upgrade]
         if steps:
-            self._look_before([file for _, file in steps])
+            self._look_before([file for _, file in steps], asked)
         return steps
 
-    def _look_before(self, pending: Sequence[Revision]) -> None:
-        """What can be told, and kept, before anything is touched."""
-        refuse_files_without_values(self._connection, [file.path for file in pending])
+    def _look_before(self, pending: Sequence[Revision], asked: RunContext) -> None:
+        """Refuse what is certain to fail, and keep a way back, before anything is changed."""
+        refuse_revisions_without_values(self._connection, pending)
         self._faults = self._migrations.faults(self._connection)
         if self._faults:
             _LOG.warning(
@@ -119,10 +137,12 @@ class Upgrade:
                 ", ".join(list(self._faults)[:5]),
             )
         if self._ours:
-            self._connection.rollback()  # what reading began
-            config = self._environment.config
-            say = config.attributes.get("restore_point", config.print_stdout)
-            bookkeeping = self._migrations.reserved_tables | {ledger.TABLE.name, "alembic_version"}
+            self._connection.rollback()  # reading has begun a transaction
+            say = asked.restore_point or self._environment.config.print_stdout
+            bookkeeping = self._migrations.reserved_tables | {
+                ledger.TABLE.name,
+                ledger.VERSION.name,
+            }
             point = self._migrations.restore_point(self._connection, pending[0].id, bookkeeping)
             if point is not None:
                 say(f"Restore point: {point}")
@@ -135,9 +155,8 @@ class Upgrade:
     def _apply(self, context: MigrationContext, step: RevisionStep, file: Revision) -> None:
         """Run and record one revision, in a transaction of its own."""
         # Not `run_migrations`, which compiles a new UPDATE of alembic_version for each revision,
-        # for a fifth of the whole time. `_per_migration` is what it begins its transactions with;
-        # only in one of those Alembic's autocommit_block works.
-        with context.begin_transaction(_per_migration=True):
+        # for a fifth of the whole time. Alembic's autocommit_block needs Alembic's transaction.
+        with context.begin_transaction():
             position = self._committed or self._backend.position(self._connection)
             began = perf_counter()
             step.migration_fn()

@@ -1,18 +1,27 @@
-"""``renumber``: revisions of branches that were merged, in one line again."""
+"""Revisions are numbers, ``0001``, ``0002``, …: the next one, and new ones after a merge."""
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from orm.exceptions import MigrationError
-from orm.migrations.application import Application
-from orm.migrations.files.alone import alone
-from orm.migrations.files.line import findings_in_files
-from orm.migrations.files.revisions import Revision
-from orm.migrations.ledger.state import look
+from orm.migrations.files.lock import locked
+from orm.migrations.revision import Revision
 
-__all__ = ["Renumbered", "carry_out", "plan"]
+__all__ = ["Renumbered", "carry_out", "in_line", "is_number", "next_number"]
+
+_DIGITS: Final = 4
+
+
+def is_number(revision: str) -> bool:
+    """Whether a revision's id is a number."""
+    return revision.isascii() and revision.isdecimal()
+
+
+def next_number(revisions: Iterable[str]) -> int:
+    """The number after the highest one; ids that are no numbers do not count."""
+    return max((int(one) for one in revisions if is_number(one)), default=0) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +45,21 @@ class Renumbered:
         return self.file.path.with_name(f"{self.id}{rest}.py")
 
 
-def plan(application: Application, target: str) -> list[Renumbered]:
-    """What would have to be changed to have one line; nothing is.
+def in_line(files: Sequence[Revision], kept: Collection[Revision]) -> list[Renumbered]:
+    """What has to be changed so that the files are one line; nothing is changed yet.
 
-    What is applied to the target keeps its place. Behind it the others follow by their numbers, and
-    those of one number by their names.
+    Those that are kept come first. The others follow them by their numbers, and those of the same
+    number by their names.
 
     Args:
-        application: whose revisions.
-        target: ``"local"`` or ``"remote"``: the database whose ledger says what is applied.
-
-    Raises:
-        MigrationError: an applied revision is edited, deleted or renamed, or the files cannot be
-            put into a line.
-        DBAPIError, OSError: the database cannot be read.
+        files: all revisions; each id is a number.
+        kept: the revisions that keep their numbers.
     """
-    state = look(application, target)
-    applied = {row.revision: row for row in state.applied}
-    kept = [
-        file
-        for file in state.files
-        if file.id in applied and file.checksum == applied[file.id].checksum
-    ]
-    missing = applied.keys() - {file.id for file in kept}
-    if missing:
-        raise MigrationError(
-            f"{', '.join(sorted(missing))} is applied, and no file is what was applied: see "
-            f"orm migrations list --{target}"
-        )
-    if any(not (file.id.isascii() and file.id.isdecimal()) for file in state.files):
-        raise MigrationError("\n".join(f.message for f in findings_in_files(state.files)))
-    width = max((len(file.id) for file in state.files), default=4)
+    width = max((len(file.id) for file in files), default=_DIGITS)
     last = max((file.id for file in kept), key=int, default=None)
     found: list[Renumbered] = []
-    # By number: whatever a revision of either branch builds upon has a lower one.
-    for file in sorted(state.files, key=lambda file: (int(file.id), file.name)):
+    # By number: what a revision of either branch builds upon has a lower number.
+    for file in sorted(files, key=lambda file: (int(file.id), file.name)):
         if file not in kept:
             number = f"{int(last or 0) + 1:0{width}d}"
             if (file.id, file.down) != (number, last):
@@ -79,9 +68,9 @@ def plan(application: Application, target: str) -> list[Renumbered]:
     return found
 
 
-def carry_out(application: Application, changes: Sequence[Renumbered]) -> None:
-    """Rewrite files, and give them their new names."""
-    with alone(application.versions):
+def carry_out(folder: Path, changes: Sequence[Renumbered]) -> None:
+    """Rewrite the files of a folder, and give them their new names."""
+    with locked(folder):
         written = [(change, _rewritten(change)) for change in changes]
         for change, _ in written:  # first, since one may get the name of another
             change.file.path.unlink()

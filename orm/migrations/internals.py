@@ -1,14 +1,36 @@
-"""What revisions do, as Alembic's own operations: they are run, not read."""
+"""What Alembic 1.20 has no public way for; all that this library takes from inside of it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from alembic.operations import BatchOperations, MigrateOperation, Operations
 from alembic.runtime.migration import MigrationContext
 
-__all__ = ["Recorded", "recording"]
+from orm.backends import Migrations
+
+__all__ = ["Recorded", "command_name", "keep_whole", "recording"]
+
+
+def command_name(migration: MigrationContext) -> str:
+    """The Alembic command that a context was configured for, such as ``upgrade``.
+
+    Alembic does not tell ``env.py`` which command runs (``config.cmd_opts.cmd`` does, but for a
+    terminal only). It hands the context a function that is local to the command: its qualified
+    name is ``upgrade.<locals>.upgrade``, for instance.
+    """
+    return str(getattr(migration.opts.get("fn"), "__qualname__", "")).partition(".")[0]
+
+
+def keep_whole(migration: MigrationContext, migrations: Migrations) -> None:
+    """Make a revision's ``autocommit_block`` stay in the transaction, where the engine allows it.
+
+    Otherwise it would commit what comes before it, and a revision that fails after that would stay
+    half done. Alembic has no option for it.
+    """
+    if migrations.all_ddl_is_transactional:
+        migration.autocommit_block = nullcontext  # type: ignore[method-assign, assignment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +48,11 @@ class Recorded:
 
 @contextmanager
 def recording(migration: MigrationContext, records: list[Recorded]) -> Iterator[None]:
-    """Give revisions their ``op``, and add to `records` whatever they do with it."""
+    """Give revisions their ``op``, and add to `records` all operations that they call.
+
+    Alembic lets a program register new operations, and not observe those that there are; a
+    subclass of `Operations` would not be what ``from alembic import op`` gives to a revision.
+    """
     with Operations.context(migration) as operations:
         invoke, batch_alter_table = operations.invoke, operations.batch_alter_table
 

@@ -1,4 +1,4 @@
-"""One writer of revision files at a time."""
+"""One process writes revision files at a time."""
 
 import fcntl
 import os
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["alone"]
+__all__ = ["locked"]
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Wait until no other process writes revisions in a folder, and keep others waiting."""
     opened = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX)  # which ends with the process at the latest
+        fcntl.flock(opened, fcntl.LOCK_EX)  # the system frees it when the process ends
         yield
     finally:
         os.close(opened)

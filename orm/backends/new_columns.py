@@ -1,0 +1,38 @@
+"""New columns that existing rows have no value for: how they are refused, on every engine."""
+
+from typing import Final
+
+from sqlalchemy import Connection, func, select, table
+
+from orm.exceptions import MigrationError
+
+__all__ = ["BARE", "refuse_without_values"]
+
+BARE: Final = "it is NOT NULL and has no default"
+
+
+def refuse_without_values(
+    connection: Connection, name: str, column: str, reason: str, *, file: str | None = None
+) -> None:
+    """Refuse a new column if the table has rows.
+
+    Args:
+        connection: to the database.
+        name: of the table.
+        column: of the new column.
+        reason: why it cannot be added to a table with rows.
+        file: the revision's, if it was only read, and nothing of it has run yet.
+
+    Raises:
+        MigrationError: the table has rows; says what to do instead.
+    """
+    rows = connection.execute(select(func.count()).select_from(table(name))).scalar_one()
+    if not rows:
+        return
+    message = (
+        f"column {column} cannot be added to {name}, which has {rows} row(s): {reason}. Add it "
+        f"nullable and without this default, fill it with op.execute('UPDATE {name} SET {column} "
+        "= …'), then set nullable=False or the default with batch.alter_column; or give it a "
+        "constant server_default"
+    )
+    raise MigrationError(message if file is None else f"{file}: {message}; nothing was changed")

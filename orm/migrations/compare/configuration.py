@@ -1,0 +1,141 @@
+"""How Alembic is configured here: what it compares, how it numbers revisions, what they remark."""
+
+from collections.abc import Callable, Mapping, Sequence
+from textwrap import fill
+from typing import Any, Final
+
+from alembic.autogenerate import RevisionContext
+from alembic.operations.ops import MigrationScript
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import MetaData
+
+from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, flat, schema_of
+from orm.migrations.files.numbers import next_number
+from orm.migrations.internals import command_name
+from orm.migrations.ledger import table as ledger
+
+__all__ = ["options_of", "remark"]
+
+_REFUSED: Final = {
+    "rev_id": "--rev-id",
+    "splice": "--splice",
+    "branch_label": "--branch-label",
+    "depends_on": "--depends-on",
+}
+_REMARKED: Final[frozenset[Kind]] = frozenset(
+    {
+        "drop_table",
+        "drop_column",
+        "type",
+        "not_null",
+        "rename",
+        "required_column",
+        "changing_default",
+    }
+)
+"""Whether another kind of effect matters depends on the number of rows, which a review counts."""
+
+
+def options_of(metadata: MetaData, reserved: frozenset[str]) -> dict[str, Any]:
+    """What a context of Alembic is configured with, besides its connection.
+
+    Args:
+        metadata: the models.
+        reserved: the names of tables that are not the application's
+            (`orm.backends.Migrations.reserved_tables`).
+    """
+    return {
+        "target_metadata": metadata,
+        "include_name": _leave_out(reserved | {ledger.TABLE.name}),
+        "compare_server_default": True,
+        "process_revision_directives": _number,
+        # One revision file serves every backend, so its operations are always written in the form
+        # that SQLite needs; elsewhere it comes to the same ALTER statements.
+        "render_as_batch": True,
+        "transactional_ddl": True,
+        "transaction_per_migration": True,
+    }
+
+
+def _leave_out(names: frozenset[str]) -> Callable[[str | None, str, Mapping[str, object]], bool]:
+    def include_name(name: str | None, kind: str, _: Mapping[str, object]) -> bool:
+        return not (kind == "table" and name in names)
+
+    return include_name
+
+
+# Numbers -----------------------------------------------------------------------------------
+
+
+def _number(migration: MigrationContext, _: object, scripts: list[MigrationScript]) -> None:
+    """Give new revisions their numbers; make none if autogenerate found nothing to do.
+
+    A ``process_revision_directives`` hook of Alembic, which needs ``revision_environment`` to be
+    called for ``alembic revision`` without ``--autogenerate`` too.
+
+    Raises:
+        CommandError: an option asks for something else than the next number in line.
+    """
+    if command_name(migration) == "check":  # compares only, and wants its directives back
+        return
+    request: RevisionContext = migration.opts["revision_context"]
+    arguments = request.command_args
+    refused = [option for name, option in _REFUSED.items() if arguments[name]]
+    if arguments["head"] not in (None, "head"):
+        refused.append("--head")
+    if refused:
+        raise CommandError(
+            f"revisions are numbered and follow each other in one line: leave out "
+            f"{', '.join(refused)}"
+        )
+    if arguments["autogenerate"] and all(_is_empty(script) for script in scripts):
+        scripts.clear()
+        request.config.print_stdout("The database matches the models: no revision was written.")
+    if "remarks" not in request.template_args and migration.connection is not None:
+        before = schema_of(migration.connection) if scripts else {}
+        for script in scripts:
+            request.config.print_stdout(_in_words(remark(request, script, before)))
+    first = next_number(str(one.revision) for one in request.script_directory.walk_revisions())
+    for offset, script in enumerate(scripts):
+        script.rev_id = f"{first + offset:04d}"
+
+
+def _is_empty(script: MigrationScript) -> bool:
+    return all(operations.is_empty() for operations in script.upgrade_ops_list)
+
+
+# Remarks -----------------------------------------------------------------------------------
+
+
+def remark(request: RevisionContext, script: MigrationScript, before: Schema) -> list[Effect]:
+    """Have a new revision name its effects on rows in its docstring.
+
+    Args:
+        request: what the revision file is made from.
+        script: what the revision will do.
+        before: the tables that it meets.
+
+    Returns:
+        The effects.
+    """
+    assert script.upgrade_ops is not None
+    found = [
+        effect
+        for effect in Tables(before).affected_by(flat(script.upgrade_ops.ops))
+        if effect.kind in _REMARKED
+    ]
+    template: dict[str, object] = request.template_args  # type: ignore[assignment]
+    template["remarks"] = _in_words(found)
+    return found
+
+
+def _in_words(found: Sequence[Effect]) -> str:
+    """Effects as text of several lines; empty if there are none."""
+    if not found:
+        return ""
+    points = (
+        fill(f"- {effect.message}.", 88, subsequent_indent="  ", break_on_hyphens=False)
+        for effect in found
+    )
+    return "\n".join(("Read before it is applied. It", *points)) + "\n"

@@ -1,0 +1,243 @@
+"""Revisions as SQL: the one place that renders it, for a script, for people and for a linter."""
+
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from alembic import command, context
+from alembic.operations import Operations
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
+from sqlalchemy import URL, Connection, MetaData, event, func, make_url
+from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.schema import CreateTable
+
+from orm.backends import migrations_for
+from orm.exceptions import ConfigurationError, MigrationError
+from orm.migrations.application import Application
+from orm.migrations.compare.configuration import options_of
+from orm.migrations.compare.scratch import shadow
+from orm.migrations.context import RunContext, alembic_alone
+from orm.migrations.explain import cause_of, loading, where
+from orm.migrations.files import scripts
+from orm.migrations.files.revisions import read
+from orm.migrations.internals import keep_whole
+from orm.migrations.ledger import table as ledger
+from orm.migrations.revision import Revision
+
+__all__ = ["print_script", "script_of", "statements_of"]
+
+_REPLAYED: Final = make_url("sqlite://")
+"""The engine whose operations look at the tables that they change."""
+
+
+# Statements --------------------------------------------------------------------------------
+
+
+def statements_of(application: Application, files: Sequence[Revision], dialect: str) -> list[str]:
+    """What each of some revisions executes; without what Alembic and the ledger record.
+
+    Args:
+        application: whose revisions.
+        files: the revisions, which follow each other.
+        dialect: SQLAlchemy's name of the engine, such as ``"postgresql"``.
+
+    Returns:
+        The SQL of each revision.
+
+    Raises:
+        ConfigurationError: there is no such dialect.
+        MigrationError: a revision fails, its SQL depends on rows, or the models cannot be loaded.
+    """
+    if dialect == _REPLAYED.get_backend_name():
+        return _replayed(application, files)
+    return _rendered(application, files, dialect)
+
+
+def _rendered(application: Application, files: Sequence[Revision], dialect: str) -> list[str]:
+    found: list[str] = []
+
+    def render(metadata: MetaData) -> None:
+        out = io.StringIO()
+        options = options_of(metadata, frozenset())
+        try:
+            _configure(context.configure, options, out, dialect_name=dialect)
+        except NoSuchModuleError as error:
+            raise ConfigurationError(
+                f"SQLAlchemy has no dialect {dialect!r}: sqlite, postgresql, mysql, mariadb, …"
+            ) from error
+        scripts.use(read(application.versions), context.script)
+        with Operations.context(context.get_context()):
+            for file in files:
+                with loading([file]):
+                    upgrade = context.script.get_revision(file.id).module.upgrade
+                with _without_a_database(file):
+                    upgrade()
+                found.append(out.getvalue())
+                out.seek(0)
+                out.truncate()
+
+    with alembic_alone(application):
+        command.upgrade(RunContext(instead=render).config(application), files[-1].id, sql=True)
+    return found
+
+
+def _replayed(application: Application, files: Sequence[Revision]) -> list[str]:
+    found: list[str] = []
+    with shadow(application, files[0].down, url=_REPLAYED) as made:
+        for file in files:
+            with _listening(made.connection) as statements:
+                made.upgrade(file.id)
+            found.append("".join(f"{statement};\n\n" for statement in statements))
+    return found
+
+
+@contextmanager
+def _listening(connection: Connection) -> Iterator[list[str]]:
+    """The statements that change something, but for those about Alembic's own table."""
+    statements: list[str] = []
+
+    def note(_c: object, _cursor: object, sql: str, parameters: Any, *_: object) -> None:
+        words = sql.split()
+        if words[0].upper() in ("SELECT", "PRAGMA") or ledger.VERSION.name in words[:4]:
+            return
+        values = f" /* {parameters!r} */" if parameters else ""
+        statements.append(sql.strip() + values)
+
+    event.listen(connection, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(connection, "before_cursor_execute", note)
+
+
+# Scripts -----------------------------------------------------------------------------------
+
+
+def script_of(
+    application: Application, url: URL, at: str | None, pending: Sequence[Revision]
+) -> str:
+    """The script that applies pending revisions, as far as it is known before they run.
+
+    Args:
+        application: whose revisions.
+        url: of the database that the script is for; nothing connects to it.
+        at: the revision that the database is at.
+        pending: in their order.
+
+    Returns:
+        SQL. If a revision has to ask the database while it runs, a comment that says so.
+
+    Raises:
+        MigrationError: a revision cannot be loaded, or the models cannot be.
+    """
+    if not pending:
+        return ""
+    config = RunContext(url=url).config(application)
+    try:
+        with alembic_alone(application):
+            command.upgrade(config, f"{at or 'base'}:{pending[-1].id}", sql=True)
+    except MigrationError as error:
+        names = "".join(f"-- {file.name}\n" for file in pending)
+        reason = " ".join(str(error).split())
+        return f"{names}-- There is no script of it: {reason}\n"
+    assert isinstance(config.output_buffer, io.StringIO)
+    return config.output_buffer.getvalue()
+
+
+def print_script(
+    environment: EnvironmentContext,
+    url: URL,
+    options: dict[str, Any],
+    files: Sequence[Revision] | None,
+) -> None:
+    """Print the script of an Alembic command, all of it or nothing (``--sql``).
+
+    Args:
+        environment: of the command.
+        url: of the database that the script is for.
+        options: for Alembic's context.
+        files: for ``upgrade``, the revisions; its script writes the ledger as well.
+
+    Raises:
+        MigrationError: a revision needs a database.
+    """
+    out = io.StringIO()
+    if files is not None:
+        writer = _Writer(files, environment.get_context().opts["fn"])
+        options = options | {"fn": writer.steps, "on_version_apply": writer.record}
+    _configure(environment.configure, options, out, url=url)
+    keep_whole(environment.get_context(), migrations_for(url))
+    with environment.begin_transaction():
+        environment.run_migrations()
+    (environment.config.output_buffer or sys.stdout).write(out.getvalue())
+
+
+class _Writer:
+    """The revisions of a script, and what it writes into the ledger."""
+
+    def __init__(self, files: Sequence[Revision], fn: Callable[..., list[RevisionStep]]) -> None:
+        self._files = {file.id: file for file in files}
+        self._fn = fn
+        self._has_ledger = False
+
+    def steps(self, heads: object, context: MigrationContext) -> Iterator[RevisionStep]:
+        """The steps that Alembic runs."""
+        with loading(self._files.values()):
+            steps = self._fn(heads, context)
+        for step in steps:
+            file = self._files[step.revision.revision]
+            explained = _without_a_database(
+                file,
+                f": apply up to {file.id} online, and begin the script there (alembic upgrade "
+                f"{file.id}:head --sql)",
+            )
+            step.migration_fn = explained(step.migration_fn)
+            yield step
+
+    def record(self, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:
+        """Alembic calls this at the end of each revision's own transaction."""
+        if not self._has_ledger:
+            ctx.execute(CreateTable(ledger.TABLE, if_not_exists=True))
+            self._has_ledger = True
+        (revision,) = step.up_revision_ids
+        # When the script runs, and not when it was written.
+        row = ledger.row(self._files[revision]) | {"applied_at": func.current_timestamp()}
+        ctx.execute(ledger.TABLE.insert().values(row))
+
+
+# Both --------------------------------------------------------------------------------------
+
+
+def _configure(
+    configure: Callable[..., None], options: dict[str, Any], out: io.StringIO, **engine: Any
+) -> None:
+    """Have Alembic write what it executes.
+
+    Args:
+        configure: of Alembic's environment.
+        options: for its context.
+        out: where it is written.
+        engine: ``url`` or ``dialect_name``.
+    """
+    configure(
+        literal_binds=True,
+        dialect_opts={"paramstyle": "named"},
+        output_buffer=out,
+        **engine,
+        **options,
+    )
+
+
+@contextmanager
+def _without_a_database(file: Revision, advice: str = "") -> Iterator[None]:
+    """Errors of a revision that asks a database, which no script has, as one that says so."""
+    try:
+        yield
+    except Exception as error:  # whatever the revision does with the answers that it does not get
+        raise MigrationError(
+            f"{file.name}.py cannot be written as a script{where(file.path, error)}: "
+            f"{cause_of(error)}. A script cannot ask the database{advice}"
+        ) from error

@@ -1,0 +1,29 @@
+"""A revision, as its file says it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Revision"]
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A revision file.
+
+    Attributes:
+        id: its ``revision``, such as ``"0002"``.
+        down: the revision that it follows, its ``down_revision``; None for the first one.
+        name: the file's name without ``.py``.
+        path: the file.
+        message: the first paragraph of its docstring.
+        checksum: SHA-256 of its text, in hexadecimal; line endings make no difference.
+        text: all of it.
+    """
+
+    id: str
+    down: str | None
+    name: str
+    path: Path
+    message: str
+    checksum: str
+    text: str = field(repr=False)

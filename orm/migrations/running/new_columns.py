@@ -1,0 +1,111 @@
+"""New columns that existing rows have no value for, found before the first revision runs."""
+
+import ast
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from sqlalchemy import Connection, inspect
+
+from orm.backends.new_columns import BARE, refuse_without_values
+from orm.migrations.revision import Revision
+
+__all__ = ["refuse_revisions_without_values"]
+
+_KEEP_ROWS: Final = frozenset(
+    "add_column alter_column create_check_constraint create_exclude_constraint create_foreign_key "
+    "create_index create_primary_key create_table create_table_comment create_unique_constraint "
+    "drop_column drop_constraint drop_index drop_table_comment".split()
+)
+"""Operations that neither add nor take rows of a table that is there already."""
+_VALUES: Final = frozenset({"Computed", "Identity"})
+
+
+def refuse_revisions_without_values(connection: Connection, files: Iterable[Revision]) -> None:
+    """Refuse NOT NULL columns without a default, on tables that have rows, before anything runs.
+
+    The files are read, not run, up to the first statement that may add or remove rows. The engine
+    refuses a later column when it is about to be added.
+
+    Args:
+        connection: to the database.
+        files: the revisions that are about to be applied, in their order.
+
+    Raises:
+        MigrationError: names the file, the table, its rows, and what to do instead.
+    """
+    there = set(inspect(connection).get_table_names())
+    if not there:
+        return
+    for file in files:
+        for name, column in _bare_columns(file):
+            if name is None:
+                return
+            if name in there and column:
+                refuse_without_values(connection, name, column, BARE, file=file.path.name)
+
+
+def _bare_columns(file: Revision) -> Iterator[tuple[str | None, str]]:
+    """Table and column of each; (None, "") at a statement that may add or remove rows."""
+    statements = [
+        statement
+        for node in ast.parse(file.text).body
+        if isinstance(node, ast.FunctionDef) and node.name == "upgrade"
+        for statement in node.body
+    ]
+    for statement in statements:
+        match statement:
+            case ast.With(
+                [ast.withitem(ast.Call(_, [ast.Constant(str(name))]) as call, ast.Name(batch))],
+                inner,
+            ) if _operation_of("op", call) == "batch_alter_table":
+                for node in inner:
+                    yield from _in_statement(node, batch, [ast.Constant(name)])
+            case _:
+                yield from _in_statement(statement, "op", [])
+
+
+def _in_statement(
+    node: ast.stmt, receiver: str, table: list[ast.expr]
+) -> Iterator[tuple[str | None, str]]:
+    match node:
+        case ast.Pass() | ast.Expr(ast.Constant()):  # a docstring
+            return
+        case ast.Expr(ast.Call() as call):
+            operation = _operation_of(receiver, call)
+            if operation == "add_column":
+                yield from _added([*table, *call.args])
+            if operation in _KEEP_ROWS:
+                return
+    yield None, ""
+
+
+def _operation_of(receiver: str, call: ast.Call) -> str | None:
+    """`x` of ``receiver.x(…)``; None for anything else, and in another schema."""
+    elsewhere = any(
+        option.arg == "schema" and ast.unparse(option.value) != "None" for option in call.keywords
+    )
+    match call.func:
+        case ast.Attribute(ast.Name(name), operation) if name == receiver and not elsewhere:
+            return operation
+    return None
+
+
+def _added(arguments: list[ast.expr]) -> Iterator[tuple[str, str]]:
+    match arguments:
+        case [
+            ast.Constant(str(name)),
+            ast.Call(
+                ast.Attribute(ast.Name("sa"), "Column"),
+                [ast.Constant(str(column)), *rest],
+                keywords,
+            ),
+            *_,
+        ]:
+            options = {keyword.arg: ast.unparse(keyword.value) for keyword in keywords}
+            filled = "server_default" in options or any(
+                isinstance(part, ast.Attribute) and part.attr in _VALUES
+                for given in rest
+                for part in ast.walk(given)
+            )
+            if options.get("nullable") == "False" and not filled:
+                yield name, column
