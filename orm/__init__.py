@@ -5,17 +5,19 @@ from one session to the next. `Base` is what models derive from. Everything that
 is an `OrmError`; the tree is in `orm.exceptions`.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from orm._lazy import lazy
 
 if TYPE_CHECKING:
+    from orm._version import __version__
     from orm.bookmark import Bookmark
     from orm.connection import BookmarkConnection
     from orm.database import Database
     from orm.exceptions import InvalidBookmark, NotCaughtUp, OrmError, ReadOnlyError, WriteLost
     from orm.model import Base
-    from orm.routing.decision import Reason, Route
+    from orm.routing import Reason, Route
     from orm.servers.status import ServerStatus
     from orm.session import BookmarkSession
 
@@ -33,10 +35,11 @@ __all__ = [
     "Route",
     "ServerStatus",
     "WriteLost",
+    "__version__",
 ]
 
 # What asks for no name here, such as `orm --help`, need not wait for SQLAlchemy.
-__getattr__ = lazy(
+__getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
         "Base": "orm.model",
@@ -52,5 +55,6 @@ __getattr__ = lazy(
         "Route": "orm.routing",
         "ServerStatus": "orm.servers.status",
         "WriteLost": "orm.exceptions",
+        "__version__": "orm._version",
     },
 )

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, CursorResult, Executable, Result, ScalarResul
 from sqlalchemy.ext.asyncio import AsyncResult, AsyncScalarResult, AsyncSessionTransaction
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from orm.routing.decision import Route
+from orm.routing import Route
 from orm.session import BookmarkSession
 
 __all__ = ["BookmarkConnection"]

@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from orm.backends import Backend, EmbeddedReplica, backend_for
 from orm.connection import BookmarkConnection
 from orm.constraint import Constraint
-from orm.exceptions import ConfigurationError, DatabaseClosed, NotCaughtUp, ReplicaUnavailable
-from orm.routing.decision import Route
+from orm.exceptions import ConfigurationError, DatabaseClosed, NoPrimary, ReplicaUnavailable
+from orm.routing import Route
+from orm.routing.rules import Rules
 from orm.servers.cluster import Cluster, refuse_autocommit
 from orm.servers.server import Server
 from orm.servers.status import ServerStatus, ask, known
-from orm.servers.watcher import Watcher
 from orm.session import BookmarkSession
 
 __all__ = ["Database"]
@@ -86,41 +86,39 @@ class Database:
         for replica in urls:
             if replica.get_backend_name() != url.get_backend_name():
                 raise ConfigurationError("the primary and its replicas are of one engine family")
-        writer = backend.writer_engine(url, shared=shared, **options)
         primary_server = Server("primary", "primary", url, backend, shared=shared, **options)
         replica_servers = [
-            Server(
-                f"replica-{number + 1}",
-                "replica",
-                replica,
-                backend,
-                partial(self._damaged, number),
-                shared=shared,
-                **options,
-            )
-            for number, replica in enumerate(urls)
+            Server(f"replica-{number}", "replica", replica, backend, shared=shared, **options)
+            for number, replica in enumerate(urls, start=1)
         ]
+        for server, embedded in zip(replica_servers, self._embedded, strict=False):
+            server.on_damage = embedded.rebuild
         self._cluster = Cluster(
-            backend=backend,
-            writer=writer,
+            backend,
+            primary_server,
+            replica_servers,
             new_writer=partial(backend.writer_engine, shared=shared, **options),
-            primary=primary_server,
-            replicas=replica_servers,
-            watcher=Watcher([primary_server, *replica_servers]),
             shared=shared,
+        )
+        self._cluster.on_commit = self._committed
+        self._rules = Rules(
             max_wait=max_wait,
             fallback=fallback,
             keys=tuple(k.encode() if isinstance(k, str) else k for k in bookmark_keys),
             stray_bookmarks=stray_bookmarks,
-            committed=self._committed,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = False
 
     @property
     def cluster(self) -> Cluster:
-        """What sessions are made of."""
+        """The servers."""
         return self._cluster
+
+    @property
+    def rules(self) -> Rules:
+        """What all sessions have in common."""
+        return self._rules
 
     @property
     def embedded(self) -> Sequence[EmbeddedReplica]:
@@ -145,6 +143,11 @@ class Database:
             self._embedded.append(backend.embedded.replica(primary, number + 1, landed))
         return urls
 
+    def __repr__(self) -> str:
+        cluster = self._cluster
+        state = "closed" if cluster.closed else "open" if cluster.floor else "not started"
+        return f"<Database {cluster.primary.url!r}, {len(cluster.replicas)} replica(s), {state}>"
+
     async def start(self) -> Self:
         """Open the primary and the replicas. ``async with`` does it.
 
@@ -154,7 +157,7 @@ class Database:
             DatabaseClosed: it was started before.
             ReplicaUnavailable: a replica could not be opened, for another reason.
             ConfigurationError: a replica is a copy of another database.
-            NotCaughtUp: no server that answers is the primary.
+            NoPrimary: no server that answers is the primary.
             sqlalchemy.exc.DBAPIError, OSError: the primary could not be opened.
         """
         if self._started:
@@ -184,7 +187,7 @@ class Database:
             await connection.run_sync(cluster.primary.ask)
         floor = cluster.primary.knowledge.at
         if floor is None:  # prepare() gives one to whoever is the primary
-            raise NotCaughtUp(
+            raise NoPrimary(
                 f"{cluster.primary.name} cannot be used: {cluster.primary.knowledge.error}"
             )
         await self._replicate()
@@ -316,11 +319,11 @@ class Database:
         Returns:
             Ends it, when called.
         """
-        cluster = self._cluster
-        cluster.observers = (*cluster.observers, observer)
+        rules = self._rules
+        rules.observers = (*rules.observers, observer)
 
         def stop() -> None:
-            cluster.observers = tuple(other for other in cluster.observers if other != observer)
+            rules.observers = tuple(other for other in rules.observers if other != observer)
 
         return stop
 
@@ -332,10 +335,6 @@ class Database:
         """A replica has moved; called in its replicator's thread."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._cluster.replicas[number].nudge)
-
-    def _damaged(self, number: int) -> None:
-        if self._embedded:
-            self._embedded[number].rebuild()
 
 
 def _url(given: str | URL) -> URL:

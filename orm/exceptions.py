@@ -1,22 +1,31 @@
-"""Everything this library raises of its own, in one tree.
+"""Everything that this library raises of its own, in one tree.
 
 ::
 
+                                retryable
     OrmError
-    ├── ConfigurationError      what was asked for cannot work; says what to change
-    ├── DatabaseClosed          a Database that is not started yet, or already closed
-    ├── ReadOnlyError           a write in a read-only unit, or on a read-only server
-    ├── ReplicaUnavailable      a replica answered at start, and could not be opened
-    │   └── ReplicationError    an embedded one cannot be kept up to date (of `orm.backends.sqlite`)
-    ├── NotCaughtUp             no server could serve the read; says who was how far behind
-    ├── MigrationError          a migration that must not be applied, or failed
-    └── BookmarkError
-        ├── InvalidBookmark     not a bookmark of ours: garbage, too long, wrong signature
-        ├── ForeignBookmark     well formed, but of another database's history
-        └── WriteLost           of this history, but ahead of all that the primary has
+    ├── ConfigurationError      no   what was asked for cannot work; the message says what to change
+    ├── DatabaseClosed          no   a Database that is not started yet, or is closed
+    ├── ReadOnlyError           no   a write in a read-only transaction, or on a read-only server
+    ├── ReplicaUnavailable      no   a replica answered at start, and could not be opened
+    │   └── ReplicationError    no   an embedded one cannot be kept (of `orm.backends.sqlite`)
+    ├── NotCaughtUp             yes  no server can serve the read now; says how far behind each is
+    │   ├── NoPrimary           yes  no server that answers is the primary
+    │   ├── PrimaryChanged      yes  another server has become the primary meanwhile
+    │   └── PrimaryBehind       yes  the primary does not show yet what a replica has shown
+    ├── MigrationError          no   a migration that must not be applied, or failed
+    └── BookmarkError           no
+        ├── InvalidBookmark     no   not a bookmark of ours: garbage, too long, wrong signature
+        ├── ForeignBookmark     no   well formed, but of another database's history
+        └── WriteLost           no   of this history, but ahead of all that the primary has
+
+`OrmError.retryable` says whether the same transaction, tried again from its beginning, may succeed
+a moment later. Nothing of a transaction that failed with a retryable error was committed.
 
 Errors of the database itself stay SQLAlchemy's (``sqlalchemy.exc.DBAPIError`` and below).
 """
+
+from typing import ClassVar
 
 __all__ = [
     "BookmarkError",
@@ -25,8 +34,11 @@ __all__ = [
     "ForeignBookmark",
     "InvalidBookmark",
     "MigrationError",
+    "NoPrimary",
     "NotCaughtUp",
     "OrmError",
+    "PrimaryBehind",
+    "PrimaryChanged",
     "ReadOnlyError",
     "ReplicaUnavailable",
     "WriteLost",
@@ -34,7 +46,10 @@ __all__ = [
 
 
 class OrmError(Exception):
-    """The root of the tree: everything this library raises of its own."""
+    """The root of the tree: everything that this library raises of its own."""
+
+    retryable: ClassVar[bool] = False
+    """Whether the same transaction, tried again from its beginning, may succeed a moment later."""
 
 
 class ConfigurationError(OrmError):
@@ -46,7 +61,7 @@ class DatabaseClosed(OrmError):
 
 
 class ReadOnlyError(OrmError):
-    """A write in a read-only unit, or a statement marked as a read that wrote."""
+    """A write in a read-only transaction, or a statement marked as a read that wrote."""
 
 
 class ReplicaUnavailable(OrmError):
@@ -54,7 +69,24 @@ class ReplicaUnavailable(OrmError):
 
 
 class NotCaughtUp(OrmError):
-    """No server could serve a read at its bookmark; the message names each replica's state."""
+    """No server can serve a read at its bookmark now; the message says how far behind each is."""
+
+    retryable = True
+
+
+class NoPrimary(NotCaughtUp):
+    """No server that answers is the primary, and no replica can serve instead."""
+
+
+class PrimaryChanged(NotCaughtUp):
+    """Another server has become the primary since the transaction began: nothing was committed."""
+
+
+class PrimaryBehind(NotCaughtUp):
+    """The primary does not show yet what the session has seen on a replica.
+
+    It waits for a synchronous replica, as a rule.
+    """
 
 
 class MigrationError(OrmError):

@@ -9,7 +9,7 @@ schema comparison all agree on it.
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import chain, takewhile
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import (
     Column,
@@ -56,8 +56,10 @@ class Base(AsyncAttrs, DeclarativeBase):
     - ``await row.awaitable_attrs.posts`` loads a relationship (`AsyncAttrs`).
     """
 
-    metadata = MetaData(naming_convention=_NAMING_CONVENTION, info={_INDEX: True})
-    type_annotation_map = {datetime: DateTime(timezone=True)}
+    metadata: ClassVar[MetaData] = MetaData(
+        naming_convention=_NAMING_CONVENTION, info={_INDEX: True}
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: DateTime(timezone=True)}
 
 
 @event.listens_for(Table, "after_parent_attach")

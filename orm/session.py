@@ -4,7 +4,8 @@
 `get_bind()` sees every statement: queries, lazy loads, refreshes, flushes and Core alike.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Engine, event
@@ -18,9 +19,10 @@ from orm._greenlet import in_greenlet
 from orm.bookmark import Bookmark
 from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, OrmError
-from orm.routing.decision import Route
+from orm.routing import Reason, Route
 from orm.routing.memory import SessionMemory
 from orm.routing.router import Router
+from orm.routing.rules import Rules
 from orm.routing.statements import is_plain_read
 from orm.servers.cluster import Cluster
 
@@ -42,11 +44,13 @@ _CROWDED: Final = (
 )
 
 
-class HasCluster(Protocol):
-    """What a session wants of a `Database`."""
+class SupportsSessions(Protocol):
+    """What a session takes from a `Database`."""
 
     @property
     def cluster(self) -> Cluster: ...
+    @property
+    def rules(self) -> Rules: ...
 
 
 class RoutedSession(Session):
@@ -54,6 +58,8 @@ class RoutedSession(Session):
 
     router: Router | None = None
     """Where its transactions run; set once, before the first of them."""
+    _sends: bool = False
+    """Whether a statement is about to be sent, so that `get_bind` decides where."""
 
     # What decides from a SELECT of its own what to write must not decide that from a replica.
 
@@ -77,7 +83,7 @@ class RoutedSession(Session):
         if self.router is not None:
             self.router.may_write()
 
-    # Every statement passes one of these three, with options that get_bind() is not shown.
+    # Every statement passes one of these. Options are not shown to get_bind().
 
     def execute(self, statement: Any, *args: Any, **kw: Any) -> Any:
         return self._routed(super().execute, statement, args, kw)
@@ -87,6 +93,37 @@ class RoutedSession(Session):
 
     def scalars(self, statement: Any, *args: Any, **kw: Any) -> Any:
         return self._routed(super().scalars, statement, args, kw)
+
+    def connection(self, *args: Any, **kw: Any) -> Connection:
+        with self._sending():
+            return super().connection(*args, **kw)
+
+    def flush(self, objects: Sequence[Any] | None = None) -> None:
+        with self._sending():
+            super().flush(objects)
+
+    def bulk_save_objects(self, *args: Any, **kw: Any) -> None:
+        self._may_write()
+        with self._sending():
+            super().bulk_save_objects(*args, **kw)
+
+    def bulk_insert_mappings(self, *args: Any, **kw: Any) -> None:
+        self._may_write()
+        with self._sending():
+            super().bulk_insert_mappings(*args, **kw)
+
+    def bulk_update_mappings(self, *args: Any, **kw: Any) -> None:
+        self._may_write()
+        with self._sending():
+            super().bulk_update_mappings(*args, **kw)
+
+    @contextmanager
+    def _sending(self) -> Iterator[None]:
+        before, self._sends = self._sends, True
+        try:
+            yield
+        finally:
+            self._sends = before
 
     def _routed(
         self,
@@ -105,6 +142,7 @@ class RoutedSession(Session):
         kw["bind_arguments"] = arguments
         if getattr(statement, "is_dml", False):
             router.may_write()  # before the SELECT that synchronize_session="fetch" may send first
+        before, self._sends = self._sends, True
         try:
             while True:
                 try:
@@ -127,6 +165,8 @@ class RoutedSession(Session):
             if not self.in_transaction() and not router.opening:
                 router.ended()  # else the end of the transaction does it
             raise
+        finally:
+            self._sends = before
 
     def get_bind(
         self,
@@ -137,18 +177,26 @@ class RoutedSession(Session):
         route: str | None = None,
         **kw: Any,
     ) -> Engine | Connection:
-        """The connection for a read, or the engine for whatever may write."""
+        """Where a statement that is about to be sent runs; otherwise, where it would.
+
+        Asked by anything else than a statement it decides nothing, and does no I/O.
+
+        Returns:
+            The connection for a read, or the engine for whatever may write.
+        """
         router = self.router
         if router is None or bind is not None:
             return super().get_bind(mapper, clause=clause, bind=bind, **kw)
         router.cluster.require_open()
-        if not in_greenlet():  # asked from outside any statement: no I/O can be done here
-            return router.cluster.writer.sync_engine
-        if router.read_only or (not router.writes and self._is_read(clause, route)):
+        if not self._sends or not in_greenlet():
+            return router.bind
+        reason = None if router.read_only else self._reason_for_primary(router, clause, route)
+        if reason is None:
             # A connection, not an engine: the session then neither commits nor closes it, and a
             # replica that dies cannot fail the COMMIT on the primary.
             return router.reader()
-        return router.writer()
+        router.go_to_primary(reason)
+        return router.bind
 
     def bind_mapper(self, *args: Any, **kw: Any) -> None:
         self._refuse_binds()
@@ -162,21 +210,30 @@ class RoutedSession(Session):
         if self.router is not None:
             raise ConfigurationError(_DATABASE_OR_BINDS)
 
-    def _is_read(self, clause: ClauseElement | None, route: str | None) -> bool:
+    def _reason_for_primary(
+        self, router: Router, clause: ClauseElement | None, route: str | None
+    ) -> Reason | None:
+        """Why a statement goes to the primary; None if it is a plain read."""
+        if router.writes:
+            return Reason.MAY_WRITE
         transaction = self.get_transaction()
         if transaction is not None and transaction.origin is SessionTransactionOrigin.BEGIN:
-            return False  # an explicit begin() says "may write"
+            return Reason.MAY_WRITE  # an explicit begin() says so
         if self.twophase or self.in_nested_transaction():
-            return False
+            return Reason.MAY_WRITE
         if "isolation_level" in self.execution_options:
-            return False  # replicas are read in autocommit
+            return Reason.MAY_WRITE  # replicas are read in autocommit
         said: Mapping[str, Any] = getattr(clause, "get_execution_options", dict)()
         route = route or said.get("route") or self.execution_options.get("route")
-        if route is None:
-            return clause is not None and is_plain_read(clause)
-        if route not in ("read", "primary"):
-            raise ConfigurationError(f"route={route!r}: it is 'read' or 'primary'")
-        return bool(route == "read")
+        match route:
+            case "read":
+                return None
+            case "primary":
+                return Reason.ASKED
+            case None:
+                plain = clause is not None and is_plain_read(clause)
+                return None if plain else Reason.MAY_WRITE
+        raise ConfigurationError(f"route={route!r}: it is 'read' or 'primary'")
 
     def rollback(self) -> None:
         try:
@@ -267,7 +324,7 @@ class BookmarkSession(AsyncSession):
         self,
         bind: Any = None,
         *,
-        database: HasCluster | None = None,
+        database: SupportsSessions | None = None,
         constraint: Constraint = None,
         **options: Any,
     ) -> None:
@@ -278,12 +335,18 @@ class BookmarkSession(AsyncSession):
             return
         if bind is not None or options.get("binds"):
             raise ConfigurationError(_DATABASE_OR_BINDS)
-        cluster = database.cluster
-        memory = SessionMemory.begin(cluster, constraint)
+        cluster, rules = database.cluster, database.rules
+        memory = SessionMemory.begin(cluster, rules, constraint)
         super().__init__(cluster.writer, **options)
         if not isinstance(self.sync_session, RoutedSession):
             raise ConfigurationError("sync_session_class must be a subclass of RoutedSession")
-        self.sync_session.router = Router(cluster, memory)
+        self.sync_session.router = Router(cluster, rules, memory)
+
+    def __repr__(self) -> str:
+        router = getattr(self.sync_session, "router", None)
+        if router is None:
+            return f"<{type(self).__name__} without a Database>"
+        return f"<{type(self).__name__} at {router.located}, last route: {router.last_route}>"
 
     def begin(self, *, read_only: bool = False) -> AsyncSessionTransaction:
         """Begin a transaction, on the primary.
@@ -315,7 +378,7 @@ class BookmarkSession(AsyncSession):
         """
         router = self._router()
         at = await self.run_sync(lambda _: router.locate())
-        return at.encode(router.cluster.keys)
+        return at.encode(router.rules.keys)
 
     @property
     def located(self) -> Bookmark:
@@ -325,6 +388,12 @@ class BookmarkSession(AsyncSession):
             OrmError: the session has no `database`.
         """
         return self._router().located
+
+    @property
+    def may_write(self) -> bool:
+        """Whether a transaction is open that may write, and so runs on the primary."""
+        router = getattr(self.sync_session, "router", None)
+        return self.in_transaction() and router is not None and bool(router.writes)
 
     @property
     def last_route(self) -> Route | None:

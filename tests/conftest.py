@@ -91,6 +91,7 @@ SUITES = {
     "test_closing.py",
     "test_connection.py",
     "test_database.py",
+    "test_endings.py",
     "test_read_only.py",
     "test_sessions.py",
     "test_streams.py",
@@ -98,16 +99,41 @@ SUITES = {
 """What runs on every engine; all else is about what the embedded default has, too."""
 
 
+STARTS_POSTGRESQL = {"cluster", "postgresql", "postgresql_clusters", "shared_cluster"}
+ENGINES = ("asyncpg", "psycopg", "postgresql")
+"""By fixture, and by parameter of a fixture."""
+
+SLOW = {"demo", "docs", "simulation", "trials"}
+"""Folders; single tests have the marker."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what an engine has nothing to do with."""
-
-    def belongs(item: pytest.Item) -> bool:
-        callspec = getattr(item, "callspec", None)
-        engine = callspec.params.get("servers", "SQLite") if callspec else "SQLite"
-        suites = item.path.name in SUITES or item.path.parent.name == "postgresql"
-        return engine == "SQLite" or (suites and "embedded" not in item.keywords)
-
+    """Leave out what an engine has nothing to do with, and mark what takes long."""
     items[:] = filter(belongs, items)
+    for item in items:
+        if needs_postgresql(item):
+            item.add_marker("cluster")
+        if not SLOW.isdisjoint(item.path.parts):
+            item.add_marker("slow")
+
+
+def parameters(item: pytest.Item) -> dict[str, object]:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params if callspec else {}
+
+
+def belongs(item: pytest.Item) -> bool:
+    suites = item.path.name in SUITES or item.path.parent.name == "postgresql"
+    sqlite = parameters(item).get("servers", "SQLite") == "SQLite"
+    return sqlite or (suites and "embedded" not in item.keywords)
+
+
+def needs_postgresql(item: pytest.Item) -> bool:
+    return (
+        item.path.parent.name == "postgresql"
+        or not STARTS_POSTGRESQL.isdisjoint(getattr(item, "fixturenames", ()))
+        or any(value in ENGINES for value in parameters(item).values())
+    )
 
 
 @pytest.fixture

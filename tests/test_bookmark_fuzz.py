@@ -17,9 +17,15 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=/"
 
 def token(chance: random.Random, keys: list[bytes]) -> str:
     domains = sorted({f"d{chance.randrange(9)}" for _ in range(chance.randint(1, 4))})
-    position = tuple((domain, chance.randrange(2**63)) for domain in domains)
+    ends = {
+        domain: sorted(chance.sample(range(1, 2**63), chance.randint(1, 6))) for domain in domains
+    }
+    intervals = {
+        d: [(1, first), *zip(rest[::2], rest[1::2], strict=False)]
+        for d, (first, *rest) in ends.items()
+    }
     shown = chance.choice([0, chance.randrange(2**63)])
-    return Bookmark(f"h{chance.randrange(9)}", position, shown).encode(keys)
+    return Bookmark.of_intervals(f"h{chance.randrange(9)}", intervals, shown).encode(keys)
 
 
 def hostile(chance: random.Random, keys: list[bytes]) -> str:
@@ -34,7 +40,8 @@ def hostile(chance: random.Random, keys: list[bytes]) -> str:
         return "v1." + base64.urlsafe_b64encode(raw).decode().rstrip("=")
     if kind == 3:
         parts = chance.choices(
-            [b"h", b"/", b"=", b"0", b"1", b"9" * 19, b"d1", b"\n", b"-", b"~"], k=9
+            [b"h", b"/", b"=", b"0", b"1", b"9" * 19, b"d1", b"\n", b"-", b"~", b"!", b"2-3"],
+            k=9,
         )
         return "v1." + base64.urlsafe_b64encode(b"".join(parts)).decode().rstrip("=")
     real = list(token(chance, keys))

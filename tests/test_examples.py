@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each runs a program
+
 ROOT = Path(__file__).parents[1]
 REPLICAS = ["replica-1", "replica-2"]
 
@@ -18,7 +20,7 @@ def run(*command: str | Path, folder: Path = ROOT, **variables: str) -> list[str
         env=os.environ | variables,
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -63,7 +65,7 @@ def test_the_demo_leaves_nothing_behind_when_interrupted(tmp_path: Path) -> None
             assert demo.poll() is None
         assert list(tmp_path.iterdir())
         demo.send_signal(signal.SIGINT)
-        _, errors = demo.communicate(timeout=60)
+        _, errors = demo.communicate(timeout=120)
     assert (demo.returncode, errors) == (130, b"")
     assert not list(tmp_path.iterdir())
 

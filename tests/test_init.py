@@ -34,6 +34,7 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_what_it_writes_works(tmp_path: Path) -> None:
     folder = tmp_path / "app"
     result = init(folder)

@@ -30,6 +30,7 @@ LAYERS = (
     "exceptions",
     "_greenlet",
     "_lazy",
+    "_version",
 )
 PACKAGE = Path(__file__).parents[1] / "orm"
 FILES = [file for file in sorted(PACKAGE.rglob("*.py")) if file != PACKAGE / "__init__.py"]

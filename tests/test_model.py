@@ -239,6 +239,7 @@ def test_a_copied_table_has_each_index_once(metadata: MetaData) -> None:
     assert indexes(copy.tables["child"]) == indexes(table)
 
 
+@pytest.mark.slow
 def test_names_do_not_depend_on_the_hash_seed() -> None:
     code = (
         "from sqlalchemy import *; from orm.model import Base; m = Base.metadata;"

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from orm.backends import backend_for
+import orm
+from orm.backends import backend_for, register
+from orm.backends.sqlite import SQLiteBackend
 from orm.exceptions import ConfigurationError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -26,6 +28,10 @@ def test_every_entry_point_leads_somewhere() -> None:
 
 def test_backends_are_found_by_the_name_in_a_url() -> None:
     assert "sqlite" in entry_points(group="orm.backends").names
+
+
+def test_the_package_knows_its_version() -> None:
+    assert orm.__version__ == PROJECT["version"]
 
 
 def test_the_changelog_knows_the_version() -> None:
@@ -60,6 +66,17 @@ def test_dev_leaves_an_environment_of_somebody_else_alone(tmp_path: Path) -> Non
     assert said.returncode == 1
     assert "was not made by dev.py" in said.stderr
     assert (tmp_path / ".venv" / "precious").exists()
+
+
+def test_a_backend_that_is_registered_is_used_instead_of_an_installed_one() -> None:
+    with pytest.raises(ConfigurationError, match="no backend for 'registered' URLs"):
+        backend_for("registered://host/name")
+    register("registered", SQLiteBackend)
+    first = backend_for("registered+driver://host/name")
+    assert isinstance(first, SQLiteBackend)
+    assert backend_for("registered://host/name") is first
+    register("registered", SQLiteBackend)
+    assert backend_for("registered://host/name") is not first
 
 
 def test_two_backends_of_one_name_are_refused(

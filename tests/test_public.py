@@ -24,6 +24,7 @@ def test_names_of_the_package() -> None:
         "Route",
         "ServerStatus",
         "WriteLost",
+        "__version__",
     ]
     assert all(hasattr(orm, name) for name in orm.__all__)
 

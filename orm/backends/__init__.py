@@ -1,6 +1,7 @@
 """Database engines: the contract of a backend, and how one is found for a URL."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from orm._lazy import lazy
 
@@ -8,7 +9,7 @@ if TYPE_CHECKING:
     from orm.backends.base import Backend
     from orm.backends.migrations import Migrations, Thing
     from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Roles
-    from orm.backends.registry import backend_for, migrations_for
+    from orm.backends.registry import backend_for, migrations_for, register
 
 __all__ = [
     "Backend",
@@ -20,10 +21,11 @@ __all__ = [
     "Thing",
     "backend_for",
     "migrations_for",
+    "register",
 ]
 
 # `orm.backends.sqlite.quick` does without SQLAlchemy.
-__getattr__ = lazy(
+__getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
         "Backend": "orm.backends.base",
@@ -35,5 +37,6 @@ __getattr__ = lazy(
         "Thing": "orm.backends.migrations",
         "backend_for": "orm.backends.registry",
         "migrations_for": "orm.backends.registry",
+        "register": "orm.backends.registry",
     },
 )

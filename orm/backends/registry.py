@@ -1,7 +1,9 @@
-"""Backends are found by the name in the URL, through the entry point group ``orm.backends``."""
+"""Backends are found by the name in the URL: those registered here, then the installed ones."""
 
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Final
 
 from sqlalchemy import URL, make_url
 
@@ -9,7 +11,24 @@ from orm.backends.base import Backend
 from orm.backends.migrations import Migrations
 from orm.exceptions import ConfigurationError
 
-__all__ = ["backend_for", "migrations_for"]
+__all__ = ["backend_for", "migrations_for", "register"]
+
+_registered: Final[dict[str, Backend]] = {}
+
+
+def register(name: str, factory: Callable[[], Backend]) -> None:
+    """Use a backend in this process that no installed distribution provides.
+
+    A distribution names its backend in the entry point group ``orm.backends`` instead, as
+    SQLAlchemy's dialects are named in ``sqlalchemy.dialects``. This function is for the tests of
+    a backend that is not installed, as `sqlalchemy.dialects.registry.register` is for a dialect.
+
+    Args:
+        name: of the URLs, up to a ``+`` or ``:``. A backend that is installed under this name, or
+            was registered before, is not used any more.
+        factory: makes the backend; called once, now. Usually its class.
+    """
+    _registered[name] = factory()
 
 
 def backend_for(url: str | URL) -> Backend:
@@ -19,7 +38,8 @@ def backend_for(url: str | URL) -> Backend:
         ConfigurationError: no installed distribution provides one for this kind of URL, or several
             do.
     """
-    return _load(make_url(url).get_backend_name())
+    name = make_url(url).get_backend_name()
+    return _registered[name] if name in _registered else _installed(name)
 
 
 def migrations_for(url: str | URL) -> Migrations:
@@ -38,11 +58,11 @@ def migrations_for(url: str | URL) -> Migrations:
 
 
 @cache
-def _load(name: str) -> Backend:
+def _installed(name: str) -> Backend:
     installed = entry_points(group="orm.backends")
     found = [entry for entry in installed if entry.name == name]
     if not found:
-        known = ", ".join(sorted(entry.name for entry in installed)) or "none"
+        known = ", ".join(sorted({entry.name for entry in installed} | {*_registered})) or "none"
         raise ConfigurationError(
             f"no backend for {name!r} URLs is installed (installed: {known}); "
             "a distribution provides one in the entry point group 'orm.backends'"

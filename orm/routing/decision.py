@@ -31,7 +31,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Who served the latest transaction, and why.
+    """Which server serves a transaction, and why.
 
     Attributes:
         server: its name, such as ``"replica-1"``.
@@ -39,6 +39,8 @@ class Route:
         at: a position that the server was known to have reached; None while it was unknown.
         waited: seconds that the first read waited for a replica to catch up.
         reason: why this server.
+        fenced: seconds that the transaction waited for the primary to show what the session has
+            seen on a replica; 0 on a replica.
     """
 
     server: str
@@ -46,14 +48,19 @@ class Route:
     at: Bookmark | None
     waited: float
     reason: Reason
+    fenced: float = 0.0
 
 
-def route_to(server: Server, waited: float, reason: Reason) -> Route:
+def route_to(server: Server, reason: Reason, waited: float = 0.0, fenced: float = 0.0) -> Route:
     """The route to a server, as far as that is known now.
 
-    Args and returns: as `Route`.
+    Args:
+        server: that serves the transaction.
+        reason: why.
+        waited: seconds for a replica to catch up.
+        fenced: seconds for the primary to show what a replica has shown.
     """
-    return Route(server.name, server.role, server.knowledge.at, waited, reason)
+    return Route(server.name, server.role, server.knowledge.at, waited, reason, fenced)
 
 
 def choose(
@@ -68,10 +75,14 @@ def choose(
 
     Args:
         need: what the server must have.
-        replicas: all replicas.
-        last: the server that the session read from last; staying there costs nothing.
+        replicas: the replicas to choose from.
+        last: the server that the session has read from last, if what it read there has not been
+            located; to stay there takes no round trip.
         turn: a counter; replicas that will do equally take turns.
         may_wait: whether any waiting time is left.
+
+    Returns:
+        The replica; ``"wait"``: one of the replicas may catch up soon; or ``"primary"``.
     """
     able = [server for server in replicas if server.covers(need)]
     if last in able:
@@ -93,7 +104,7 @@ def describe(need: Bookmark, replicas: Sequence[Server]) -> str:
 def _state(need: Bookmark, server: Server) -> str:
     known = server.knowledge
     if known.error is not None:
-        return f"serves nobody ({known.error})"
+        return f"serves no session ({known.error})"
     if known.at is None:
         return "has no known position"
     behind = server.behind(need)

@@ -1,4 +1,4 @@
-"""Where a transaction reads: the server, and the connection to it.
+"""Where the reads of a transaction run: the server, and the connection to it.
 
 All of it runs inside SQLAlchemy's greenlet.
 """
@@ -10,13 +10,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orm._greenlet import await_
-from orm.exceptions import NotCaughtUp
+from orm.exceptions import NoPrimary, NotCaughtUp
 from orm.routing.decision import Reason, Route, choose, describe, route_to
-from orm.routing.locating import CANNOT_CONNECT, TRIES, Locator
+from orm.routing.fence import Fence
+from orm.routing.locating import Locator
 from orm.routing.memory import NO_EPOCH, SessionMemory
+from orm.routing.rules import Rules
 from orm.routing.transaction import Transaction
 from orm.servers.cluster import Cluster
-from orm.servers.server import Server
+from orm.servers.server import CANNOT_CONNECT, Server
+from orm.servers.timing import ROLE_CHANGES
 
 __all__ = ["ReadPlacement"]
 
@@ -25,27 +28,41 @@ class ReadPlacement:
     """Opens the connections that one session reads from.
 
     Args:
-        cluster: the servers, and the rules.
+        cluster: the servers.
+        rules: of all sessions.
         memory: what the session has seen.
-        locator: keeps that true.
+        locator: locates it, and checks it against the primary.
+        fence: keeps the session from the primary until the primary shows it.
     """
 
-    def __init__(self, cluster: Cluster, memory: SessionMemory, locator: Locator) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        rules: Rules,
+        memory: SessionMemory,
+        locator: Locator,
+        fence: Fence,
+    ) -> None:
         self._cluster = cluster
+        self._rules = rules
         self._memory = memory
         self._locator = locator
+        self._fence = fence
 
     def open(self, transaction: Transaction) -> tuple[Connection, Route]:
-        """Pin a transaction to the server that it reads from: its connection, and why this one.
+        """Pin a transaction to the server that it reads from.
+
+        Returns:
+            The connection that it reads from, and why from there.
 
         Raises:
-            NotCaughtUp: no server has all that the session must see.
+            NotCaughtUp: no server has all that the session must see, or the primary cannot serve.
             WriteLost: what it must see is not in the database any more.
         """
-        cluster, memory = self._cluster, self._memory
+        cluster, rules, memory = self._cluster, self._rules, self._memory
         waited, clock = 0.0, get_running_loop().time
-        deadline = clock() + cluster.max_wait  # servers behind one address may answer in turn
-        turn = next(cluster.turns)
+        deadline = clock() + rules.max_wait  # servers behind one address may answer in turn
+        turn = next(rules.turns)
         replicas = [server for server in cluster.replicas if server not in transaction.failed]
         if cluster.shared and transaction.read_only:
             replicas = []
@@ -60,14 +77,14 @@ class ReadPlacement:
             )
             if isinstance(chosen, Server):
                 if memory.unlocated not in (None, chosen):
-                    # Moving: now it matters what was seen at the last server.
+                    # The session moves: now it matters what it has seen at the last server.
                     self._locator.locate(transaction)
                     continue
                 try:
                     connection = self._connect(transaction, chosen)
                 except PoolTimeout:
                     replicas.remove(chosen)
-                    if not replicas and not cluster.fallback:
+                    if not replicas and not rules.fallback:
                         raise
                     crowded = True
                     if memory.unlocated is chosen:
@@ -75,8 +92,12 @@ class ReadPlacement:
                     continue
                 if connection is not None:
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP
-                    return _pinned(transaction, chosen, connection, waited, reason)
-            elif memory.proven != cluster.epoch and self._locator.prove(transaction):
+                    return _pinned(
+                        transaction, connection, route_to(chosen, reason, waited), chosen
+                    )
+            elif (
+                not self._locator.is_checked() and self._locator.check(transaction) == "start over"
+            ):
                 continue
             elif chosen == "wait":
                 left = deadline - clock()
@@ -104,12 +125,12 @@ class ReadPlacement:
 
     def _may_read(self, transaction: Transaction, server: Server, connection: Connection) -> bool:
         """Whether a connection to a replica shows all that the session must see."""
-        memory = self._memory
-        backend, known, epoch = self._cluster.backend, server.knowledge, self._cluster.epoch
+        cluster, memory, known = self._cluster, self._memory, server.knowledge
+        backend, epoch = cluster.backend, cluster.epoch.number
         try:
             if server.shared or backend.incarnation(connection) != known.incarnation:
                 known = server.ask(connection)  # what is known is of another incarnation
-                epoch = self._cluster.epoch
+                epoch = cluster.epoch.number
                 if not server.shared:  # else the server may change with the transaction
                     connection.rollback()  # so that the read's snapshot is a later one
             if not connection.in_transaction():
@@ -119,14 +140,13 @@ class ReadPlacement:
             server.fail(error)
             return False
         if memory.unlocated is server and memory.incarnation != incarnation:
-            # What we read from is gone, and its successor may be older.
+            # The incarnation that the session has read from is gone, and this one may be older.
             self._locator.locate_at_primary(transaction)
         # By now the server may be known as another incarnation than this connection leads to.
         if known.at is None or not known.at.covers(memory.bookmark):
             return False
-        memory.proven = epoch
-        head = self._cluster.head
-        if head is not None and self._cluster.roles.is_later(head, known.at):
+        memory.checked_epoch = epoch
+        if cluster.epoch.is_after(known.at):
             epoch = NO_EPOCH  # it may go on after a primary that was replaced
         memory.reads(server, incarnation, epoch)
         return True
@@ -141,13 +161,14 @@ class ReadPlacement:
             reason = Reason.NO_REPLICAS
         elif cluster.shared and transaction.read_only:
             reason = Reason.ONE_SNAPSHOT
-        elif cluster.fallback:
+        elif self._rules.fallback:
             reason = Reason.CROWDED if crowded else Reason.FALLBACK
         else:
-            raise self._not_caught_up("the primary is not asked (fallback=False)")
-        for _ in range(TRIES):
-            self._locator.await_primary(transaction)
-            primary, epoch = cluster.primary, cluster.epoch
+            raise NotCaughtUp(self._nobody("the primary is not asked (fallback=False)"))
+        fenced = 0.0
+        for _ in range(ROLE_CHANGES):
+            fenced += self._fence.pass_to_primary(transaction)
+            primary, epoch = cluster.primary, cluster.epoch.number
             if primary in transaction.failed:
                 break  # a replica that failed, and was promoted then
             try:
@@ -156,19 +177,21 @@ class ReadPlacement:
                 if reason not in (Reason.CROWDED, Reason.FALLBACK):
                     raise
                 why = getattr(error, "orig", None) or error
-                raise self._not_caught_up(f"the primary: {why}") from error
+                raise NoPrimary(self._nobody(f"the primary: {why}")) from error
             if connection is not None:
                 memory.reads(primary, cluster.backend.incarnation(connection), epoch)
-                return _pinned(transaction, primary, connection, waited, reason)
+                route = route_to(primary, reason, waited, fenced)
+                return _pinned(transaction, connection, route, primary)
             cluster.watcher.nudge()
-        raise self._not_caught_up(f"the primary: {cluster.primary.knowledge.error or 'it changed'}")
+        why = cluster.primary.knowledge.error or "it has changed"
+        raise NoPrimary(self._nobody(f"the primary: {why}"))
 
     def _connect_primary(self, transaction: Transaction, primary: Server) -> Connection | None:
         """Connect to the primary; None if it is not what it was."""
         engine = primary.snapshots if transaction.read_only else primary.engine.sync_engine
         connection = engine.connect()
         try:
-            if self._locator.is_proven(primary, connection):
+            if self._cluster.leads_to_primary(primary, connection) and self._locator.is_checked():
                 if not connection.in_transaction():  # as it is if it was asked just now
                     connection.begin()
                 return connection
@@ -178,14 +201,15 @@ class ReadPlacement:
             raise
         return None
 
-    def _not_caught_up(self, primary: str) -> NotCaughtUp:
+    def _nobody(self, primary: str) -> str:
+        """Why no server can serve a read, for an error message."""
         replicas = describe(self._memory.bookmark, self._cluster.replicas)
-        return NotCaughtUp(f"no server can serve this read: {replicas}; {primary}")
+        return f"no server can serve this read: {replicas}; {primary}"
 
 
 def _pinned(
-    transaction: Transaction, server: Server, connection: Connection, waited: float, reason: Reason
+    transaction: Transaction, connection: Connection, route: Route, server: Server
 ) -> tuple[Connection, Route]:
     transaction.server, transaction.connection = server, connection
     transaction.held += (connection,)
-    return connection, route_to(server, waited, reason)
+    return connection, route

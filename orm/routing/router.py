@@ -1,7 +1,7 @@
 """Where the transactions of one session run.
 
-A `Router` keeps each on its server, and what the session has seen up to date. All of it runs inside
-SQLAlchemy's greenlet.
+A `Router` keeps each transaction on its server, and the session's memory up to date. All of it runs
+inside SQLAlchemy's greenlet.
 """
 
 from asyncio import CancelledError
@@ -12,11 +12,13 @@ from sqlalchemy import Connection, Engine, Result
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from orm.bookmark import Bookmark
-from orm.exceptions import NotCaughtUp, ReadOnlyError
+from orm.exceptions import PrimaryChanged, ReadOnlyError
 from orm.routing.decision import Reason, Route, route_to
-from orm.routing.locating import PRIMARY_CHANGED, Locator
+from orm.routing.fence import Fence
+from orm.routing.locating import Locator
 from orm.routing.memory import SessionMemory
 from orm.routing.placement import ReadPlacement
+from orm.routing.rules import Rules
 from orm.routing.transaction import Transaction
 from orm.servers.cluster import Cluster, refuse_autocommit
 
@@ -27,21 +29,24 @@ class Router:
     """The servers of a cluster, as one session uses them.
 
     Args:
-        cluster: the servers, and the rules.
+        cluster: the servers.
+        rules: of all sessions.
         memory: what the session has seen.
     """
 
-    def __init__(self, cluster: Cluster, memory: SessionMemory) -> None:
+    def __init__(self, cluster: Cluster, rules: Rules, memory: SessionMemory) -> None:
         self.cluster = cluster
+        self.rules = rules
         self.last_route: Route | None = None
         self._memory = memory
-        self._locator = Locator(cluster, memory)
-        self._placement = ReadPlacement(cluster, memory, self._locator)
+        self._locator = Locator(cluster, rules, memory)
+        self._fence = Fence(cluster, memory, self._locator)
+        self._placement = ReadPlacement(cluster, rules, memory, self._locator, self._fence)
         self._transaction = Transaction()
 
     @property
     def located(self) -> Bookmark:
-        """What was seen, as far as its position is known."""
+        """What the session has seen, as far as its position is known."""
         return self._memory.bookmark
 
     @property
@@ -51,13 +56,25 @@ class Router:
 
     @property
     def opening(self) -> bool:
-        """Whether a reader is being found at this moment, by another task."""
+        """Whether another task is finding a server to read from at this moment."""
         return self._transaction.opening
 
     @property
     def read_only(self) -> bool:
         """Whether the transaction was begun read-only."""
         return self._transaction.read_only
+
+    @property
+    def bind(self) -> Engine | Connection:
+        """Where the transaction runs, or would if it wrote. Nothing is decided, and no I/O done."""
+        transaction = self._transaction
+        if transaction.writer is not None:
+            return transaction.writer.engine
+        if transaction.read_only:
+            return transaction.connection or self.cluster.primary.engine.sync_engine
+        return self.cluster.writer.sync_engine
+
+    # Writes ----------------------------------------------------------------------------------
 
     def may_write(self) -> None:
         """From here on the transaction may write.
@@ -73,16 +90,25 @@ class Router:
         """The transaction that has just begun will not write."""
         self._transaction.read_only = True
 
-    # Writes ----------------------------------------------------------------------------------
+    def go_to_primary(self, reason: Reason = Reason.MAY_WRITE) -> None:
+        """Move the transaction to the primary, where it stays until it ends.
 
-    def writer(self) -> Engine:
-        """The engine for a transaction that may write."""
-        if self._transaction.writer is not None:  # asked for each statement, decided once
-            return self._transaction.writer.engine
-        self._locator.await_primary(self._transaction)
-        self._decided(route_to(self.cluster.primary, 0.0, Reason.MAY_WRITE))
-        self._transaction.writes = True
-        return self.cluster.writer.sync_engine
+        To be called before it takes a connection there: a transaction that holds the writer's
+        connection must not wait for a reader's, since its readers may wait for the writer.
+
+        Args:
+            reason: why.
+
+        Raises:
+            NotCaughtUp: the primary cannot serve it now.
+            WriteLost: what the session has seen is not in the database any more.
+        """
+        transaction = self._transaction
+        if transaction.writer is not None:
+            return
+        fenced = self._fence.pass_to_primary(transaction)
+        self._decided(route_to(self.cluster.primary, reason, fenced=fenced))
+        transaction.routed = transaction.writes = True
 
     def began(self, connection: Connection) -> None:
         """The transaction has a new connection.
@@ -92,30 +118,34 @@ class Router:
             NotCaughtUp: it turns out not to lead to the primary.
             WriteLost: what the session has seen is not in the database any more.
         """
-        transaction = self._transaction
+        transaction, cluster = self._transaction, self.cluster
         if connection is transaction.connection:
             return
-        if all(connection.engine is not writer.sync_engine for writer in self.cluster.writers):
+        if all(connection.engine is not writer.sync_engine for writer in cluster.writers):
             transaction.has_guest = True
             return
         refuse_autocommit(connection.get_execution_options())
-        transaction.writer = connection
         try:
+            if not transaction.routed:  # SQLAlchemy took it by itself, from `bind`
+                self.go_to_primary()
+            transaction.writer = connection
             self._check_writer(connection)
         except BaseException as error:
             connection.invalidate(error)  # else the transaction would go on with it
             raise
-        self._memory.reads(self.cluster.primary, "", self.cluster.epoch)
+        self._memory.reads(cluster.primary, "", cluster.epoch.number)
 
     def _check_writer(self, connection: Connection) -> None:
-        primary, locator = self.cluster.primary, self._locator
-        if locator.is_primary(primary, connection):
-            if self._memory.proven == self.cluster.epoch:
+        cluster, locator = self.cluster, self._locator
+        primary = cluster.primary
+        if cluster.leads_to_primary(primary, connection):
+            if locator.is_checked():
                 return
-            locator.prove(self._transaction)
-        if not locator.is_proven(primary, connection):
-            self.cluster.watcher.nudge()
-            raise NotCaughtUp(PRIMARY_CHANGED)
+            locator.check(self._transaction)
+            if locator.is_checked() and cluster.leads_to_primary(primary, connection):
+                return
+        cluster.watcher.nudge()
+        raise PrimaryChanged("the primary has changed: try the transaction again")
 
     def wrote(self) -> None:
         """The transaction has changed rows for certain."""
@@ -123,59 +153,26 @@ class Router:
 
     def committed(self) -> None:
         """COMMIT has just succeeded, and the connection is still at hand."""
-        writer = self._transaction.writer
+        transaction, cluster = self._transaction, self.cluster
+        writer = transaction.writer
         if writer is None or writer.closed:  # by a transaction whose end was cut off
             return
-        if self.cluster.shared:
+        if cluster.shared:
             return  # another connection would be asked than has committed
         try:
-            at = self.cluster.backend.committed(writer, wrote=self._transaction.wrote)
+            at = cluster.backend.committed(writer, wrote=transaction.wrote)
         except DBAPIError:
-            return  # the write stands, and is located when somebody has to know
+            return  # the write stands, and is located when its position is needed
         except CancelledError as error:
-            self._transaction.cut_off = error  # SQLAlchemy's transaction would never end
+            transaction.cut_off = error  # SQLAlchemy's transaction would never end
             return
         if at is not None:
-            self._memory.saw(at)
-            primary = self.cluster.primary
+            self._memory.located(at)
+            primary = cluster.primary
             if primary.is_known(writer):  # else another is the primary now
                 primary.advance(at)
-                self.cluster.primary_at(at)
-            self.cluster.committed()
-
-    @property
-    def ends_at_once(self) -> bool:
-        """Whether the transaction can be ended without I/O, because it has nothing to undo."""
-        transaction = self._transaction
-        if transaction.writer is not None or transaction.has_guest:
-            return False
-        is_idle = self.cluster.backend.is_idle
-        return all(not (c.closed or c.invalidated) and is_idle(c) for c in transaction.held)
-
-    def ended(self) -> None:
-        """The transaction is over: give back its reading connections, forget where it ran.
-
-        Raises:
-            asyncio.CancelledError: it was cancelled after its COMMIT, which stands.
-        """
-        transaction, self._transaction = self._transaction, Transaction()
-        if transaction.connection is not None or transaction.writer is not None:
-            self._memory.first_primary = False
-        if len(transaction.held) == 1 and not transaction.streams:  # as a rule
-            transaction.held[0].close()
-        elif transaction.held or transaction.streams:
-            with ExitStack() as stack:  # whatever fails or is cancelled, the rest is given back too
-                for connection in transaction.held:
-                    stack.callback(connection.close)
-                for stream in transaction.streams:
-                    stack.callback(stream.close)
-        if transaction.cut_off is not None:
-            raise transaction.cut_off
-
-    def abandon(self) -> None:
-        """Forget a transaction whose end was cut off, so that SQLAlchemy did not tell of it."""
-        self._transaction.cut_off = None  # somebody has been told already
-        self.ended()
+                cluster.primary_is_at(at)
+            cluster.on_commit()
 
     # Reads -----------------------------------------------------------------------------------
 
@@ -189,7 +186,7 @@ class Router:
         transaction = self._transaction
         if transaction.connection is not None:
             return transaction.connection
-        if transaction.opening:  # as SQLAlchemy has it; here it would read from two servers at once
+        if transaction.opening:  # as SQLAlchemy has it; it would read from two servers at once
             raise InvalidRequestError(
                 "This session is provisioning a new connection; "
                 "concurrent operations are not permitted",
@@ -205,7 +202,7 @@ class Router:
 
     def _decided(self, route: Route) -> None:
         self.last_route = route
-        for observe in self.cluster.observers:
+        for observe in self.rules.observers:
             observe(route)
 
     def answered(self, stream: Result[Any] | None) -> None:
@@ -226,41 +223,82 @@ class Router:
             ReadOnlyError: it has tried to write on a read-only server.
         """
         backend, transaction = self.cluster.backend, self._transaction
-        if transaction.writes or transaction.server is None or transaction.server.role == "primary":
-            if backend.is_unavailable(error) or (
-                transaction.writes and backend.is_read_only(error)
-            ):
+        server, writes = transaction.server, transaction.writes
+        if writes or server is None or server.role == "primary":
+            if backend.is_unavailable(error) or (writes and backend.is_read_only(error)):
                 self.cluster.watcher.nudge()  # another server may be the primary by now
             if transaction.writer is not None and backend.is_read_only(error):
                 transaction.writer.invalidate(error)
                 error.add_note(
                     "The server is a standby: the primary has changed. Try the transaction again."
                 )
-        if transaction.connection is None or transaction.server is None or transaction.writes:
+        if transaction.connection is None or server is None or writes:
             return False
         if backend.is_read_only(error):
             raise ReadOnlyError(
-                "the statement writes, and was sent to a read-only server "
-                "because its transaction is read-only or it is marked route='read'"
+                "the statement writes, and was sent to a read-only server because its transaction "
+                "is read-only or it is marked route='read'"
             ) from error
         if not transaction.renewed and backend.renew(transaction.connection, error):
             transaction.renewed = True  # once is enough
             return True
-        if transaction.server.role == "primary" or not backend.is_unavailable(error):
+        if server.role == "primary" or not backend.is_unavailable(error):
             return False
         if transaction.read_only and transaction.answered:
             return False  # its snapshot is gone, and no other server has the same one
         if not transaction.streams:  # else what is half read says itself that it is over
-            transaction.connection.invalidate(
-                error
-            )  # whoever asks next may need its place in the pool
-        transaction.server.fail(error)
-        transaction.failed += (transaction.server,)
+            transaction.connection.invalidate(error)  # another read may need its place in the pool
+        server.fail(error)
+        transaction.failed += (server,)
         transaction.connection = transaction.server = None
         return True
 
-    # What was seen ---------------------------------------------------------------------------
+    # The end ---------------------------------------------------------------------------------
+
+    @property
+    def ends_at_once(self) -> bool:
+        """Whether the transaction can be ended without I/O, because it has nothing to undo."""
+        transaction = self._transaction
+        if transaction.writer is not None or transaction.has_guest:
+            return False
+        is_idle = self.cluster.backend.is_idle
+        return all(not (c.closed or c.invalidated) and is_idle(c) for c in transaction.held)
+
+    def ended(self) -> None:
+        """The transaction is over: give back its reading connections, forget where it ran.
+
+        Raises:
+            asyncio.CancelledError: it was cancelled after its COMMIT, which stands.
+        """
+        transaction, self._transaction = self._transaction, Transaction()
+        if transaction.connection is not None or transaction.writer is not None:
+            self._memory.first_primary = False
+        held, streams = transaction.held, transaction.streams
+        if len(held) == 1 and not streams:  # as a rule
+            held[0].close()
+        elif held or streams:
+            with ExitStack() as stack:  # whatever fails or is cancelled, the rest is given back too
+                for connection in held:
+                    stack.callback(connection.close)
+                for stream in streams:
+                    stack.callback(stream.close)
+        if transaction.cut_off is not None:
+            raise transaction.cut_off
+
+    def abandon(self) -> None:
+        """Forget a transaction whose end was cut off, so that SQLAlchemy did not tell of it."""
+        self._transaction.cut_off = None  # its task has been told already
+        self.ended()
+
+    # What the session has seen ---------------------------------------------------------------
 
     def locate(self) -> Bookmark:
-        """Learn the position of all that was seen so far; a round trip, if one is needed at all."""
+        """Learn the position of all that the session has seen so far.
+
+        Takes a round trip if the latest reads have not been located yet, none otherwise.
+
+        Raises:
+            PrimaryChanged: the primary changes again and again.
+            WriteLost: another primary has taken over, and may not have what the session has read.
+        """
         return self._locator.locate(self._transaction)

@@ -1,19 +1,20 @@
-"""The servers of one database, and the rules that all its sessions share."""
+"""The servers of one database: which of them is the primary, and which engine writes there."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import count
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends import Backend
 from orm.bookmark import Bookmark
-from orm.exceptions import ConfigurationError, DatabaseClosed, NotCaughtUp
+from orm.exceptions import ConfigurationError, DatabaseClosed, PrimaryChanged
+from orm.servers.epoch import PrimaryEpoch
 from orm.servers.roles import roles_of
 from orm.servers.server import Server
+from orm.servers.timing import ROLE_CHANGES
 from orm.servers.watcher import Watcher
 
 __all__ = ["Cluster", "refuse_autocommit"]
@@ -24,13 +25,13 @@ _REPLACED: Final = "it is a primary that was replaced by another one"
 
 
 def refuse_autocommit(options: Mapping[str, Any]) -> None:
-    """See that what may write is in a transaction.
+    """See that a connection which may write is in a transaction.
 
     Args:
         options: of an engine or a connection on the primary.
 
     Raises:
-        ConfigurationError: it is not.
+        ConfigurationError: it is in autocommit.
     """
     if str(options.get("isolation_level", "")).upper() == "AUTOCOMMIT":
         raise ConfigurationError(
@@ -39,130 +40,52 @@ def refuse_autocommit(options: Mapping[str, Any]) -> None:
         )
 
 
-@dataclass(kw_only=True)
 class Cluster:
-    """What a session needs to know of its `Database`.
+    """The servers of one `Database`. Roles are what servers say, and not what they were given as.
 
-    Attributes:
-        backend: what the engine family can do.
-        writer: the engine for transactions that may write, on the primary.
-        new_writer: makes one, for another server.
-        primary: the primary, for plain reads.
-        replicas: all replicas.
-        watcher: keeps the knowledge of all servers fresh.
+    Args:
+        backend: of all servers.
+        primary: the server that was given as the primary.
+        replicas: the servers that were given as replicas.
+        new_writer: makes the engine for transactions that may write, on a server.
         shared: whether a connection may lead to another server with each transaction.
-        max_wait: seconds that a read may wait for a replica before the primary serves it.
-        fallback: whether the primary serves reads that no replica can serve.
-        keys: secret keys of bookmarks; the first one signs.
-        stray_bookmarks: what to do with a bookmark that is not of this database's history.
-        committed: called after each commit of a session.
     """
 
-    backend: Backend
-    writer: AsyncEngine
-    new_writer: Callable[[URL], AsyncEngine]
-    primary: Server
-    replicas: Sequence[Server]
-    watcher: Watcher
-    shared: bool
-    max_wait: float
-    fallback: bool
-    keys: Sequence[bytes]
-    stray_bookmarks: Literal["primary", "error"]
-    committed: Callable[[], None]
-    floor: Bookmark | None = None
-    """The least state that any session sees: where the primary was at start. None: not open."""
-    observers: tuple[Callable[[Any], None], ...] = ()
-    """Told where each transaction goes."""
-    closed: bool = False
-    turns: "count[int]" = field(default_factory=count)
-    epoch: int = 0
-    """Raised whenever the primary is another one, or leads another life, than it was."""
-    head: Bookmark | None = None
-    """Where the primary was when it last answered."""
-    _writers: dict[str, AsyncEngine] = field(default_factory=dict)
+    def __init__(
+        self,
+        backend: Backend,
+        primary: Server,
+        replicas: Sequence[Server],
+        *,
+        new_writer: Callable[[URL], AsyncEngine],
+        shared: bool,
+    ) -> None:
+        self.backend = backend
+        self.roles = roles_of(backend)
+        self.primary = primary
+        self.replicas = replicas
+        self.shared = shared
+        self.epoch = PrimaryEpoch(self.roles)
+        self.watcher = Watcher([primary, *replicas])
+        self.on_commit: Callable[[], None] = lambda: None
+        """Called after each commit of a session."""
+        self.floor: Bookmark | None = None
+        """The least state that any session sees: where the primary was at start. None: not open."""
+        self.closed = False
+        self._new_writer = new_writer
+        self._writers = {primary.name: new_writer(primary.url)}
+        for server in (primary, *replicas):
+            server.on_answer = self._answered
 
-    def __post_init__(self) -> None:
-        self.roles = roles_of(self.backend)
-        self._writers[self.primary.name] = self.writer
-        for server in (self.primary, *self.replicas):
-            server.answered = self._answered
+    @property
+    def writer(self) -> AsyncEngine:
+        """The engine for transactions that may write, on the primary."""
+        return self._writers[self.primary.name]
 
     @property
     def writers(self) -> Iterable[AsyncEngine]:
         """The engines of all servers that have been primary."""
         return self._writers.values()
-
-    # Roles -------------------------------------------------------------------------------------
-
-    def _answered(self, server: Server) -> None:
-        """Roles are what servers say, and not what they were configured as."""
-        at = server.knowledge.at
-        if at is None or server.is_standby is None:
-            return
-        head = self.head
-        if head is not None and at.history != head.history and server is not self.primary:
-            if self.floor is not None:  # else whoever starts says so
-                server.fail(NotCaughtUp("it is a copy of another database than the primary"))
-        elif server is self.primary:
-            if server.is_standby:
-                server.fail(NotCaughtUp("it is a standby, and no other server is the primary"))
-            elif head is not None and self.roles.is_later(head, at):
-                server.fail(NotCaughtUp(_REPLACED))  # the name leads to several servers in turn
-            else:
-                self.primary_at(at)
-        elif not server.is_standby:
-            if head is None or self.primary.is_standby or self._is_later(at):
-                self._elect(server, at)
-            else:
-                server.fail(NotCaughtUp(_REPLACED))
-        elif head is not None:
-            diverged = self.roles.lost(head, at)
-            if self.roles.is_later(at, head):
-                server.fail(NotCaughtUp("it follows a primary that has not been found yet"))
-                self.watcher.nudge()
-            elif diverged:
-                server.fail(NotCaughtUp(f"it follows a primary that was replaced: {diverged}"))
-
-    def primary_at(self, at: Bookmark) -> None:
-        """The primary has been there: at a commit, or when it was asked."""
-        if self.head is None:
-            self.head = at
-        elif self._is_later(at):
-            self._new_epoch(at)
-            if not self.primary.covers(at):
-                self.primary.distrust()  # what is known is of another one under its name
-        elif not self.roles.is_later(self.head, at):  # else it is of a primary before this one
-            self.head = self.head.merge(at)
-
-    def _is_later(self, at: Bookmark) -> bool:
-        head = self.head
-        return head is not None and (at.history != head.history or self.roles.is_later(at, head))
-
-    def _elect(self, server: Server, at: Bookmark) -> None:
-        old = self.primary
-        _log.warning(
-            "%s is the primary now, and %s is not",
-            server.name,
-            old.name,
-            extra={"server": server.name, "was": old.name},
-        )
-        old.role, server.role = "replica", "primary"
-        self.primary = server
-        self.replicas = [*(other for other in self.replicas if other is not server), old]
-        if server.name not in self._writers:
-            self._writers[server.name] = self.new_writer(server.url)
-        self.writer = self._writers[server.name]
-        self._new_epoch(at)
-
-    def _new_epoch(self, at: Bookmark) -> None:
-        self.epoch += 1
-        self.head = at
-        floor = self.floor
-        if floor is not None and floor.history == at.history and self.roles.lost(at, floor):
-            self.floor = self.roles.as_need(at)  # else nobody could ever be served again
-        for replica in self.replicas:
-            replica.distrust()
 
     def require_open(self) -> Bookmark:
         """The floor.
@@ -175,3 +98,100 @@ class Cluster:
         if self.floor is None:
             raise DatabaseClosed("this Database is not started: use it in 'async with'")
         return self.floor
+
+    # Is this the primary? ----------------------------------------------------------------------
+
+    def leads_to_primary(self, server: Server, connection: Connection) -> bool:
+        """Whether a connection to what is taken for the primary does lead to it.
+
+        One incarnation goes on being what it was; after a restart it may follow another primary. So
+        this takes a round trip once, and none where servers do not say what they are.
+
+        Args:
+            server: what is taken for the primary.
+            connection: to it, by its name.
+        """
+        if server.shared or not server.is_known(connection):
+            server.ask(connection)
+            if not server.is_known(connection):
+                return False
+        return server is self.primary
+
+    @contextmanager
+    def connected_to_primary(self) -> Iterator[Connection]:
+        """A reading connection that is certain to lead to the primary.
+
+        Raises:
+            PrimaryChanged: the primary changes again and again.
+        """
+        for _ in range(ROLE_CHANGES):
+            primary = self.primary
+            with primary.engine.sync_engine.connect() as connection:
+                if self.leads_to_primary(primary, connection):
+                    yield connection
+                    return
+                connection.invalidate()  # else its pool hands it out again
+        raise PrimaryChanged("the primary has changed: try the transaction again")
+
+    # Who is the primary? -----------------------------------------------------------------------
+
+    def primary_is_at(self, at: Bookmark) -> None:
+        """The primary has been at `at`: it was asked, or has committed there."""
+        if not self.epoch.is_before(at):
+            self.epoch.advance(at)
+            return
+        self._begin_epoch(at)
+        if not self.primary.covers(at):
+            self.primary.distrust()  # what is known is of another one under its name
+
+    def _answered(self, server: Server) -> None:
+        """A server has said where it is, and in which role."""
+        at = server.knowledge.at
+        if at is None or server.is_standby is None:
+            return
+        if server is self.primary:
+            self._primary_answered(server, at)
+        elif not self.epoch.is_of(at.history):
+            if self.floor is not None:  # else `Database.start` says so
+                server.refuse("it is a copy of another database than the primary")
+        elif server.is_standby:
+            if self.epoch.is_before(at):
+                server.refuse("it follows a primary that has not been found yet")
+                self.watcher.nudge()
+            elif lost := self.epoch.lost(at):
+                server.refuse(f"it follows a primary that was replaced: {lost}")
+        elif self.epoch.at is None or self.primary.is_standby or self.epoch.is_before(at):
+            self._elect(server, at)
+        else:
+            server.refuse(_REPLACED)
+
+    def _primary_answered(self, server: Server, at: Bookmark) -> None:
+        if server.is_standby:
+            server.refuse("it is a standby, and no other server is the primary")
+        elif self.epoch.is_after(at):
+            server.refuse(_REPLACED)  # the name leads to several servers in turn
+        else:
+            self.primary_is_at(at)
+
+    def _elect(self, server: Server, at: Bookmark) -> None:
+        old = self.primary
+        _log.warning(
+            "%s is the primary now, and %s is not",
+            server.name,
+            old.name,
+            extra={"server": server.name, "was": old.name},
+        )
+        old.role, server.role = "replica", "primary"
+        if server.name not in self._writers:
+            self._writers[server.name] = self._new_writer(server.url)
+        self.primary = server
+        self.replicas = [*(other for other in self.replicas if other is not server), old]
+        self._begin_epoch(at)
+
+    def _begin_epoch(self, at: Bookmark) -> None:
+        self.epoch.begin(at)
+        floor = self.floor
+        if floor is not None and floor.history == at.history and self.roles.lost(at, floor):
+            self.floor = self.roles.as_need(at)  # else no server could serve any session again
+        for replica in self.replicas:
+            replica.distrust()

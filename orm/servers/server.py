@@ -13,22 +13,26 @@ from time import monotonic
 from typing import Any, Final, Literal, TypeVar
 
 from sqlalchemy import URL, Connection
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
 
 from orm.backends import Backend
 from orm.bookmark import Bookmark
 from orm.exceptions import OrmError
 from orm.servers.roles import roles_of
+from orm.servers.timing import PROBE
 
-__all__ = ["Knowledge", "Role", "Server"]
+__all__ = ["CANNOT_CONNECT", "Knowledge", "Role", "Server"]
 
 Role = Literal["primary", "replica"]
 _T = TypeVar("_T")
 
 _log = logging.getLogger("orm.server")
 
+CANNOT_CONNECT: Final = (DBAPIError, InvalidRequestError, OSError)
+"""What connecting raises where a server is away: a driver raises the first and the third,
+SQLAlchemy's pool the second, once it has dropped several connections in a row."""
+
 _NOT_ASKED: Final = "not asked yet"
-_TIMEOUT: Final = 5.0  # seconds; a probe that takes longer has failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,6 @@ class Server:
         role: what it was configured as.
         url: where it is.
         backend: what its engine family can do.
-        damaged: called when it turns out to be unreadable.
         shared: whether each transaction may be on another server behind the URL.
         options: for the engine that serves sessions.
     """
@@ -65,7 +68,6 @@ class Server:
         role: Role,
         url: URL,
         backend: Backend,
-        damaged: Callable[[], None] = lambda: None,
         *,
         shared: bool = False,
         **options: Any,
@@ -93,14 +95,20 @@ class Server:
         self._probes = backend.reader_engine(
             url, shared=shared, **(alike | {"pool_size": 1, "max_overflow": 0})
         )
-        self._damaged = damaged
         self._stalled: Bookmark | None = None
         self.nudged = asyncio.Event()
         """Set to have it probed now."""
-        self.changed: Callable[[], None] = lambda: None
+        # Each is set by the one object that listens.
+        self.on_change: Callable[[], None] = lambda: None
         """Called whenever something new is known."""
-        self.answered: Callable[[Server], None] = lambda _: None
+        self.on_answer: Callable[[Server], None] = lambda _: None
         """Called whenever it has said where, and what, it is."""
+        self.on_damage: Callable[[], None] = lambda: None
+        """Called when its data turns out to be unreadable."""
+
+    def __repr__(self) -> str:
+        state = self.knowledge.error or self.knowledge.at
+        return f"<Server {self.name} ({self.role}) {self.url!r}: {state}>"
 
     def covers(self, need: Bookmark) -> bool:
         """Whether this server is known to have everything up to `need`."""
@@ -138,7 +146,7 @@ class Server:
         if old.error not in (None, _NOT_ASKED):
             _log.info("%s serves again", self.name, extra={"server": self.name})
         if old != self.knowledge:
-            self.changed()
+            self.on_change()
         return self.knowledge
 
     def is_known(self, connection: Connection) -> bool:
@@ -160,8 +168,18 @@ class Server:
         self.knowledge = Knowledge(known.incarnation, at, known.error)
 
     def fail(self, error: Exception) -> None:
-        """It could not serve: nobody is sent there until it answers a probe again."""
-        reason = str(getattr(error, "orig", None) or error) or type(error).__name__
+        """It could not serve: no session reads there until it answers a probe again."""
+        self.refuse(str(getattr(error, "orig", None) or error) or type(error).__name__)
+        self.unreachable = self._backend.is_unreachable(error)
+        if isinstance(error, DBAPIError) and self._backend.is_damaged(error):
+            self.on_damage()
+
+    def refuse(self, reason: str) -> None:
+        """No session reads there until it answers a probe again, and says something else.
+
+        Args:
+            reason: for people.
+        """
         if self.knowledge.error is None:
             _log.warning(
                 "%s serves nobody until it answers again: %s",
@@ -170,9 +188,7 @@ class Server:
                 extra={"server": self.name, "error": reason},
             )
         self.knowledge = Knowledge(None, None, reason)
-        self.unreachable = self._backend.is_unreachable(error)
-        if isinstance(error, DBAPIError) and self._backend.is_damaged(error):
-            self._damaged()
+        self.unreachable = False
 
     def nudge(self) -> None:
         """Have it probed now."""
@@ -201,7 +217,7 @@ class Server:
             What `ask` did; None if it failed, which is knowledge too.
         """
         try:
-            async with asyncio.timeout(_TIMEOUT), self._probes.connect() as connection:
+            async with asyncio.timeout(PROBE), self._probes.connect() as connection:
                 return await connection.run_sync(ask)
         except (SQLAlchemyError, OSError, OrmError) as error:  # a TimeoutError is an OSError
             self.fail(error)
@@ -215,7 +231,7 @@ class Server:
         self.is_standby = self._roles.is_standby(connection)
         self.replayed = self._backend.replayed(connection)
         self.learn(self._backend.incarnation(connection), at)
-        self.answered(self)
+        self.on_answer(self)
         return self.knowledge
 
     async def dispose(self) -> None:

@@ -5,21 +5,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
-from typing import Final
 
 from sqlalchemy import Connection
 
 from orm.bookmark import Bookmark
 from orm.servers.server import Server
+from orm.servers.timing import CLOSING, HEARTBEAT, POLL, RETRY
 
 __all__ = ["Watcher"]
-
-_HEARTBEAT: Final = 1.0  # seconds between probes that nobody waits for
-_SHORTEST: Final = 0.001  # the first pause between probes that somebody waits for …
-_LONGEST: Final = 0.02  # … doubling up to this
-_FIRST_RETRY: Final = 0.1  # the first pause after a failed probe …
-_LAST_RETRY: Final = 5.0  # … doubling up to this
-_PATIENCE: Final = 1.0  # how long a probe may go on when the database closes
 
 
 @dataclass(eq=False, slots=True)
@@ -36,7 +29,7 @@ class Watcher:
         self._servers = servers
         self._news = asyncio.Event()
         for server in servers:
-            server.changed = self._spread
+            server.on_change = self._spread
         self._tasks: list[asyncio.Task[None]] = []
         self.stopping = False
         self._waiters: set[_Waiter] = set()
@@ -56,7 +49,7 @@ class Watcher:
         if left <= 0:
             return None
         need = reduce(lambda a, b: b if a.covers(b) else a, (w.need for w in waiters))
-        return need, min(left, _LONGEST)
+        return need, min(left, POLL.longest)
 
     def start(self) -> None:
         self._tasks = [
@@ -70,7 +63,7 @@ class Watcher:
         self.nudge()
         if self._tasks:
             # A driver that is cut off while it connects may go on in a thread of its own.
-            await asyncio.wait(self._tasks, timeout=_PATIENCE)
+            await asyncio.wait(self._tasks, timeout=CLOSING)
         for task in self._tasks:
             task.cancel()
         outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -129,23 +122,23 @@ class _Watch:
 
     async def run(self) -> None:
         """Probe: often while somebody waits, seldom otherwise, ever less while it fails."""
-        server, pause = self._server, _SHORTEST
+        server, pause = self._server, 0.0
         while not self._watcher.stopping:
             server.nudged.clear()
             waited = await server.probe_by(self._ask_and_wait)
             if server.knowledge.error is not None:
-                pause = min(max(2 * pause, _FIRST_RETRY), _LAST_RETRY)
+                pause = RETRY.after(pause)
             elif waited:
                 continue
             elif self._watcher.waiting:
-                pause = min(2 * pause, _LONGEST)
+                pause = POLL.after(pause)
             else:
-                pause = _HEARTBEAT
+                pause = HEARTBEAT
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await server.nudged.wait()
-            if server.knowledge.error is None and (pause == _HEARTBEAT or server.nudged.is_set()):
-                pause = _SHORTEST
+            if server.knowledge.error is None and (pause == HEARTBEAT or server.nudged.is_set()):
+                pause = 0.0
 
     def _ask_and_wait(self, connection: Connection) -> bool:
         """Learn where it is, and if somebody waits for more, have it wait; whether it has waited.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from orm.database import Database
-from orm.routing.decision import Route
+from orm.routing import Route
 
 __all__ = ["log_routes"]
 
@@ -15,8 +15,8 @@ _log: Final = logging.getLogger("orm.routes")
 def log_routes(database: Database, level: int = logging.DEBUG) -> Callable[[], None]:
     """Log every route to the logger ``orm.routes``.
 
-    A record has ``server``, ``role``, ``waited`` (seconds) and ``reason`` as attributes of its
-    own, for formatters that write them as fields.
+    A record has ``server``, ``role``, ``waited`` and ``fenced`` (seconds) and ``reason`` as
+    attributes of its own, for formatters that write them as fields.
 
     Args:
         database: whose routes.
@@ -37,6 +37,7 @@ def log_routes(database: Database, level: int = logging.DEBUG) -> Callable[[], N
                     "server": route.server,
                     "role": route.role,
                     "waited": route.waited,
+                    "fenced": route.fenced,
                     "reason": route.reason.name.lower(),
                 },
             )

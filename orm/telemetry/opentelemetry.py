@@ -10,7 +10,7 @@ from opentelemetry.trace import TracerProvider
 
 from orm.database import Database
 from orm.exceptions import DatabaseClosed
-from orm.routing.decision import Route
+from orm.routing import Route
 
 __all__ = ["instrument"]
 
@@ -68,7 +68,8 @@ def instrument(
             "orm.reason": route.reason.name.lower(),
         }
         transactions.add(1, attributes)
-        trace.get_current_span().add_event("orm.route", attributes | {"orm.waited": route.waited})
+        seconds = {"orm.waited": route.waited, "orm.fenced": route.fenced}
+        trace.get_current_span().add_event("orm.route", {**attributes, **seconds})
         if route.waited:
             waits.record(route.waited, attributes)
             now = time_ns()

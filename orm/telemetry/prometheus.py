@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from orm.database import Database
 from orm.exceptions import DatabaseClosed
-from orm.routing.decision import Route
+from orm.routing import Route
 
 __all__ = ["export"]
 

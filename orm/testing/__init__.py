@@ -3,7 +3,8 @@
 Clusters of PostgreSQL are in `orm.testing.postgresql`, fixtures for pytest in `orm.testing.plugin`.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from orm._lazy import lazy
 
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 # pytest imports the plugin in this package also where no test asks for any of these.
-__getattr__ = lazy(
+__getattr__: Callable[[str], Any] = lazy(
     __name__,
     dict.fromkeys(__all__, "orm.testing.control") | {"reads_from": "orm.testing.reads"},
 )

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from orm.database import Database
-from orm.routing.decision import Reason, Route
+from orm.routing import Reason, Route
 
 __all__ = ["reads_from"]
 

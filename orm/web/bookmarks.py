@@ -12,7 +12,6 @@ from orm.bookmark import Bookmark
 from orm.constraint import Constraint
 from orm.database import Database
 from orm.exceptions import ConfigurationError
-from orm.routing.decision import Reason
 from orm.session import BookmarkSession
 
 __all__ = ["STATE_KEY", "RequestBookmarks"]
@@ -99,7 +98,7 @@ class RequestBookmarks:
             What `BookmarkSession.bookmark` would; or None while no session has done anything.
         """
         seen = await self.seen()
-        return None if seen is None else seen.encode(self.database.cluster.keys)
+        return None if seen is None else seen.encode(self.database.rules.keys)
 
     async def seen(self) -> Bookmark | None:
         """What `bookmark` hands out, as a value."""
@@ -109,12 +108,7 @@ class RequestBookmarks:
     @property
     def writing(self) -> bool:
         """Whether a transaction is open that may write: what it commits is not seen yet."""
-        return any(
-            session.in_transaction()
-            and session.last_route is not None
-            and session.last_route.reason is Reason.MAY_WRITE
-            for session in self._open
-        )
+        return any(session.may_write for session in self._open)
 
     async def _settle(self, sessions: Iterable[BookmarkSession]) -> None:
         """Take in what sessions have seen; those that have ended are then forgotten."""

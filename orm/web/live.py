@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from orm.database import Database
 from orm.exceptions import DatabaseClosed
-from orm.routing.decision import Route
+from orm.routing import Route
 from orm.web.asgi import Receive, Send, until_disconnected
 from orm.web.health import server_report
 

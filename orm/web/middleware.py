@@ -82,7 +82,7 @@ class BookmarkMiddleware:
     ) -> None:
         if isinstance(headers, str) or not headers:
             raise ConfigurationError("headers is a list of names, with at least one")
-        if cookie is not None and not database.cluster.keys:
+        if cookie is not None and not database.rules.keys:
             raise ConfigurationError("a cookie is signed: give the Database bookmark_keys")
         if invalid not in ("reject", "primary"):
             raise ConfigurationError("invalid is 'reject' or 'primary'")
@@ -145,7 +145,7 @@ class BookmarkMiddleware:
         Raises:
             InvalidBookmark, ForeignBookmark: the request is to be refused.
         """
-        cluster = self._database.cluster
+        cluster, rules = self._database.cluster, self._database.rules
         if len(brought.headers) > _MOST:
             raise InvalidBookmark(f"a request has at most {_MOST} bookmarks")
         tokens = [(token, self._invalid == "reject") for _, token in brought.headers if token]
@@ -156,9 +156,11 @@ class BookmarkMiddleware:
         found: list[Bookmark] = []
         for token, strict in tokens:
             try:
-                bookmark = Bookmark.decode(token, cluster.keys)
+                bookmark = Bookmark.decode(token, rules.keys)
                 if bookmark.history != cluster.require_open().history:
-                    SessionMemory.begin(cluster, bookmark)  # raises if the database refuses strays
+                    SessionMemory.begin(
+                        cluster, rules, bookmark
+                    )  # raises if the database refuses strays
                     brought.start = bookmark
                 else:
                     found.append(bookmark)
@@ -176,7 +178,7 @@ class BookmarkMiddleware:
     # The response ----------------------------------------------------------------------------
 
     def _headers_of(self, message: Message, brought: _Brought, latest: Bookmark) -> list[Any]:
-        token = latest.encode(self._database.cluster.keys)
+        token = latest.encode(self._database.rules.keys)
         names = {name for name, _ in brought.headers} or {self._names[0]}
         headers = [(name, value) for name, value in message.get("headers", ()) if name not in names]
         headers += [(name, token.encode()) for name in sorted(names)]

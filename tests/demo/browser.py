@@ -49,7 +49,7 @@ class Browser:
         if session:
             message["sessionId"] = session
         os.write(self._write, json.dumps(message).encode() + b"\0")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (answer := await self._read()).get("id") != number:
                 pass
         assert "error" not in answer, answer
@@ -64,7 +64,7 @@ class Browser:
 
     async def loaded(self, url: str) -> None:
         """Return when a page has been loaded, and not the empty one before it."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await self._read()).get("params", {}).get("frame", {}).get("url") != url:
                 pass
             while (await self._read()).get("method") != "Page.loadEventFired":

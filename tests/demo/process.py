@@ -28,6 +28,6 @@ async def demo(folder: Path, end: signal.Signals = signal.SIGINT) -> AsyncIterat
         yield url[0]
     finally:
         process.send_signal(end)
-        _, errors = await asyncio.wait_for(process.communicate(), 20)
+        _, errors = await asyncio.wait_for(process.communicate(), 60)
     assert (process.returncode, b"Traceback" in errors) == (0, False), errors
     assert os.listdir(folder) == []

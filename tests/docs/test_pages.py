@@ -4,7 +4,7 @@ A page is worked through from top to bottom, in an empty folder, as a reader wou
 caption is a file of that name, and a console block is typed line by line; what it is shown to
 print is what must be printed. No other block may hold code. A page that begins in another's folder
 says so at its top, as in ``files_of: tutorial.md``, and has that page's files, those of `orm init`
-too.
+too. A file of this repository is included where it stands.
 """
 
 import os
@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,7 +23,14 @@ from typing import Final
 
 import pytest
 
-from orm.backends import Backend
+from orm.backends import (
+    Backend,
+    EmbeddedReplica,
+    EmbeddedReplicas,
+    Fences,
+    Migrations,
+    Roles,
+)
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES: Final = sorted(
@@ -32,7 +40,7 @@ FENCE: Final = re.compile(
     r"^(?P<fence>```+)(?P<kind>[^\n`]*)\n(?P<body>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE
 )
 PROSE: Final = ("{toctree}",)
-SECONDS: Final = 60
+SECONDS: Final = 120
 
 
 @dataclass(frozen=True)
@@ -44,12 +52,16 @@ class Block:
     body: str
 
 
-def blocks(page: str) -> Iterator[Block]:
+def blocks(page: str, folder: Path = DOCS) -> Iterator[Block]:
     for match in FENCE.finditer(page):
         head = re.match(r"(?::[a-z-]+:[^\n]*\n)*", match["body"])
         assert head is not None
         options = dict(re.findall(r"^:([a-z-]+): *(.*)$", head[0], re.MULTILINE))
-        yield Block(match["kind"].strip(), options, match["body"][head.end() :].lstrip("\n"))
+        kind, _, argument = match["kind"].strip().partition(" ")
+        body = match["body"][head.end() :].lstrip("\n")
+        if kind == "{literalinclude}":
+            body = (folder / argument).read_text("utf-8")
+        yield Block(kind, options, body)
 
 
 def story(page: Path) -> Iterator[Block]:
@@ -57,13 +69,13 @@ def story(page: Path) -> Iterator[Block]:
     text = page.read_text("utf-8")
     begins = re.match(r"---\nfiles_of: (.*)\n---\n", text)
     if begins:
-        other = (page.parent / begins[1]).read_text("utf-8")
+        other = page.parent / begins[1]
         yield from (
             block
-            for block in blocks(other)
+            for block in blocks(other.read_text("utf-8"), other.parent)
             if "caption" in block.options or block.body.startswith("$ orm init")
         )
-    yield from blocks(text)
+    yield from blocks(text, page.parent)
 
 
 def entered(console: str) -> Iterator[tuple[str, str]]:
@@ -117,6 +129,8 @@ class Reader:
         if command.startswith("export "):
             name, _, value = shlex.split(command)[1].partition("=")
             self._environment[name] = value.replace("$PWD", str(self._folder))
+        elif command == "pip install --editable .":
+            self._install()
         elif command.endswith(" &"):
             self._serve(command.removesuffix(" &"))
         else:
@@ -135,6 +149,20 @@ class Reader:
             assert done.returncode == 0, f"{command}\n{printed}"
             if shown:
                 assert looks_like(shown, printed), f"{command}\n{printed}"
+
+    def _install(self) -> None:
+        """What pip would do, for the commands of this page alone: the entry points are found."""
+        project = tomllib.loads((self._folder / "pyproject.toml").read_text("utf-8"))["project"]
+        name, version = project["name"], project["version"]
+        info = self._folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        said = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        (info / "METADATA").write_text(said, "utf-8")
+        with (info / "entry_points.txt").open("w", encoding="utf-8") as file:
+            for group, entries in project["entry-points"].items():
+                file.write(f"[{group}]\n")
+                file.writelines(f"{name} = {value}\n" for name, value in entries.items())
+        self._environment["PYTHONPATH"] = str(self._folder)
 
     def _serve(self, command: str) -> None:
         """Start a server, and return when it listens; it ends with the page."""
@@ -187,7 +215,22 @@ def test_every_fence_of_a_page_is_seen() -> None:
         assert 2 * len(list(FENCE.finditer(text))) == len(re.findall(r"^ *```", text, re.MULTILINE))
 
 
-def test_the_guide_to_backends_names_all_that_is_asked_of_one() -> None:
+def named_in_the_guide(heading: str) -> list[str]:
+    """The members in the tables of a section of the guide to backends."""
     guide = (DOCS / "guides" / "backend.md").read_text("utf-8")
-    asked = {name for name in (*vars(Backend), *Backend.__annotations__) if name[0] != "_"}
-    assert set(re.findall(r"^\| `(\w+)`", guide, re.MULTILINE)) == asked
+    section = re.search(rf"^##+ `{heading}`.*?(?=^##|\Z)", guide, re.DOTALL | re.MULTILINE)
+    assert section is not None
+    return re.findall(r"^\| `(\w+)`", section[0], re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "part", [Backend, Roles, Fences, EmbeddedReplicas, EmbeddedReplica, Migrations]
+)
+def test_the_guide_to_backends_names_all_that_is_asked_of_one(part: type) -> None:
+    asked = {name for name in (*vars(part), *part.__annotations__) if name[0] != "_"}
+    assert sorted(named_in_the_guide(part.__name__)) == sorted(asked)
+
+
+def test_the_guide_to_backends_begins_with_what_is_required() -> None:
+    required = Backend.__abstractmethods__
+    assert set(named_in_the_guide("Backend")[: len(required)]) == required

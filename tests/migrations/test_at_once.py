@@ -18,6 +18,8 @@ from orm.backends import migrations_for
 from orm.exceptions import MigrationError
 from tests.migrations.support import COMMAND_LINES, ENGINES, Project
 
+pytestmark = pytest.mark.slow  # each runs a program
+
 ORM = "from orm.cli import main; main()"
 COMMANDS = {
     "orm": [sys.executable, "-c", ORM, "migrations", "apply", "--local"],

@@ -127,7 +127,7 @@ def begin(project: Project, name: str) -> subprocess.Popen[str]:
 @ENGINES
 def test_several_at_once_are_several_numbers(project: Project) -> None:
     for process in [begin(project, f"number {n}") for n in range(4)]:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=120)
         assert process.returncode == 0, said
     assert [name[:4] for name in project.revisions] == ["0001", "0002", "0003", "0004"]
     project.alembic("upgrade", "head")
@@ -139,7 +139,7 @@ def test_who_comes_second_takes_the_next_number(project: Project) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             second.wait(3)
         project.revision(1, "pass")
-    said, _ = second.communicate(timeout=60)
+    said, _ = second.communicate(timeout=120)
     assert second.returncode == 0, said
     assert project.revisions == ["0001_by_hand.py", "0002_second.py"]
 

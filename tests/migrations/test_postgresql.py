@@ -169,12 +169,11 @@ def test_who_blocks_is_named(users: Project, command_line: str) -> None:
     users.revision(2, "op.execute('CREATE TABLE before (id integer)')", ALTER)
     [(name,)] = users.query("SELECT current_database()")
     users.query(f"ALTER DATABASE {name} SET lock_timeout = '1s'")
+    users.query(f"ALTER DATABASE {name} SET statement_timeout = '4s'")  # less than our own 5 s
     with connected(users, application_name="a report") as report, connected(users) as bystander:
         report.execute("SELECT count(*) FROM users")
         bystander.execute("SELECT count(*) FROM pg_class")  # locks, and nothing that is waited for
-        began = time.monotonic()
         refusal = users.refusal(command_line)
-    assert time.monotonic() - began < 5, "the account's own time was taken, and not 5 s"
     assert "0002_by_hand.py failed in line 10, nothing of it stays" in refusal
     assert "canceling statement due to lock timeout" in refusal
     assert "The statement: ALTER TABLE users ADD COLUMN age INTEGER" in refusal

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 from orm.cli import main
 
+pytestmark = pytest.mark.slow  # each runs a program
+
 REPOSITORY = Path(__file__).parents[2]
 FIRST = "0001_create_users_and_posts.py"
 

@@ -12,9 +12,9 @@ from sqlalchemy.pool import NullPool
 from orm import Database, Reason
 from orm.exceptions import ConfigurationError
 from orm.testing.consistency.tables import RAISE, registers
-from orm.testing.simulation.backend import SimulatedBackend
-from orm.testing.simulation.link import Link, Recovering
-from orm.testing.simulation.world import Machine, World
+from tests.harness.simulation.backend import SimulatedBackend
+from tests.harness.simulation.link import Link, Recovering
+from tests.harness.simulation.world import Machine, World
 from tests.simulation.test_found import raised, simulated
 
 ONE = {"of": 0, "by": "test"}

@@ -10,12 +10,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from orm import BookmarkSession, Database, NotCaughtUp, WriteLost
-from orm.routing.decision import Reason
-from orm.testing.consistency.cancel import CutOff, cancelled_at
+from orm.routing import Reason
 from orm.testing.consistency.tables import RAISE, registers
-from orm.testing.simulation.driver import worlds
-from orm.testing.simulation.loop import VirtualLoop
-from orm.testing.simulation.world import Machine, World
+from tests.harness.cancel import CutOff, cancelled_at
+from tests.harness.simulation.driver import worlds
+from tests.harness.simulation.loop import VirtualLoop
+from tests.harness.simulation.world import Machine, World
 
 
 def simulated(

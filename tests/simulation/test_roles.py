@@ -9,8 +9,8 @@ from sqlalchemy.pool import NullPool
 
 from orm import Bookmark, Database, WriteLost
 from orm.testing.consistency.tables import RAISE, registers
-from orm.testing.simulation.store import Store
-from orm.testing.simulation.world import Machine, World
+from tests.harness.simulation.store import Store
+from tests.harness.simulation.world import Machine, World
 from tests.simulation.test_found import raised, simulated
 
 ONE = {"of": 0, "by": "test"}
@@ -218,7 +218,7 @@ def test_what_was_on_a_primary_before_it_was_restored_is_lost(
             world.primary = Machine(world, "restored", Store(1))
             copy = Machine(world, "copy", world.primary.store, world.primary)
             world.addresses |= {"primary": [world.primary], "replica-1": [copy]}
-            monkeypatch.setattr("orm.testing.simulation.backend.bookmark_of", another)
+            monkeypatch.setattr("tests.harness.simulation.backend.bookmark_of", another)
             await asyncio.sleep(6)
             with pytest.raises(WriteLost):
                 await session.execute(registers())

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from orm.routing.memory import SessionMemory
 from orm.testing.consistency.timeline import text
-from orm.testing.consistency.units import Habits
-from orm.testing.simulation import FAULTS, Plan, Strike, run, smallest
+from tests.harness.client import TrialHabits
+from tests.harness.simulation import FAULTS, Plan, Strike, run, smallest
 from tests.simulation.test_unsafe import VARIANTS, trial
 
 
@@ -34,7 +34,7 @@ plans = st.builds(
     samples=st.booleans(),
     strikes=strikes(*FAULTS, most=40),
     habits=st.builds(
-        Habits,
+        TrialHabits,
         keys=st.integers(1, 8),
         writes=st.sampled_from([0.15, 0.35, 0.6]),
         cancels=st.sampled_from([0.0, 0.05, 0.3]),
@@ -57,7 +57,7 @@ def test_sessions_keep_their_promises_in_any_plan(plan: Plan) -> None:
 def test_a_violation_shrinks_to_a_plan_that_a_person_can_follow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(SessionMemory, "saw", lambda self, _: setattr(self, "unlocated", None))
+    monkeypatch.setattr(SessionMemory, "located", lambda self, _: setattr(self, "unlocated", None))
     small = find(
         st.builds(
             Plan,

@@ -1,4 +1,4 @@
-"""A slice of the simulated trials: ``python -m orm.testing.simulation`` runs longer."""
+"""A slice of the simulated trials: ``python -m tests.harness.simulation`` runs longer."""
 
 import asyncio
 import os
@@ -11,16 +11,16 @@ from click.testing import CliRunner
 
 from orm.servers.server import Server
 from orm.testing.consistency.timeline import text
-from orm.testing.consistency.units import Habits
-from orm.testing.simulation import Plan, plan, run, smallest
-from orm.testing.simulation.__main__ import main
-from orm.testing.simulation.loop import Hung, VirtualLoop
-from orm.testing.simulation.nemesis import FAULTS
-from orm.testing.simulation.store import understood
+from tests.harness.client import TrialHabits
+from tests.harness.simulation import Plan, plan, run, smallest
+from tests.harness.simulation.__main__ import main
+from tests.harness.simulation.loop import Hung, VirtualLoop
+from tests.harness.simulation.nemesis import FAULTS
+from tests.harness.simulation.store import understood
 
 DIGEST = """\
 import hashlib
-from orm.testing.simulation import plan, run
+from tests.harness.simulation import plan, run
 print(hashlib.sha256(repr(run(plan(12, 200)).history).encode()).hexdigest())"""
 
 
@@ -77,7 +77,9 @@ def test_a_trial_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "orm.routing.placement.ReadPlacement._may_read", lambda _r, _u, _s, c: bool(c.begin())
     )
-    trial = Plan(seed="1", operations=400, faults=("lag", "pause"), habits=Habits(cancels=0.05))
+    trial = Plan(
+        seed="1", operations=400, faults=("lag", "pause"), habits=TrialHabits(cancels=0.05)
+    )
     small = smallest(trial)
     assert small.operations < 200
     assert small.strikes is not None

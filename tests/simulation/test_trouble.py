@@ -13,9 +13,9 @@ from sqlalchemy.pool import NullPool
 from orm import Database, NotCaughtUp, WriteLost
 from orm._greenlet import await_
 from orm.session import RoutedSession
-from orm.testing.consistency.cancel import CutOff, cancelled_at
 from orm.testing.consistency.tables import RAISE, registers
-from orm.testing.simulation.world import Machine, World
+from tests.harness.cancel import CutOff, cancelled_at
+from tests.harness.simulation.world import Machine, World
 from tests.simulation.test_found import raised, simulated
 
 ONE = {"of": 0, "by": "test"}

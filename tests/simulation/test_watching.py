@@ -10,9 +10,9 @@ from orm import Bookmark, Database, Reason
 from orm._greenlet import await_
 from orm.servers.server import Server
 from orm.testing.consistency.tables import registers
-from orm.testing.simulation.backend import SimulatedBackend, bookmark_of
-from orm.testing.simulation.link import link_of
-from orm.testing.simulation.world import World
+from tests.harness.simulation.backend import SimulatedBackend, bookmark_of
+from tests.harness.simulation.link import link_of
+from tests.harness.simulation.world import World
 from tests.simulation.test_found import raised, simulated
 
 

@@ -13,6 +13,8 @@ from models import User
 from orm import Database
 from orm.testing import caught_up, paused, reads_from
 
+pytestmark = pytest.mark.slow  # each runs a program
+
 REPOSITORY = Path(__file__).parents[2]
 
 

@@ -285,7 +285,7 @@ async def test_a_bookmark_of_another_database(servers, client) -> None:
 def ahead(db: Database) -> str:
     """A signed bookmark of this database that its primary does not have."""
     floor = db.cluster.require_open()
-    return Bookmark.at(floor.history, 1_000_000).encode(db.cluster.keys)
+    return Bookmark.at(floor.history, 1_000_000).encode(db.rules.keys)
 
 
 async def test_a_lost_write_is_a_conflict_and_ends_with_its_cookie(still: Database, client) -> None:

@@ -154,10 +154,10 @@ async def test_events_tell_positions_and_routes_as_they_happen(db: Database) -> 
     assert [route["why"] for route in routes] == ["may_write", "caught_up"]
     assert event["servers"][0]["position"] == first["servers"][0]["position"] + 1
 
-    assert db.cluster.observers
+    assert db.rules.observers
     viewer.leave.set()
     await viewer.task
-    assert not db.cluster.observers
+    assert not db.rules.observers
 
 
 async def test_events_end_with_the_database(servers) -> None:

@@ -1,5 +1,6 @@
 """Engines for each purpose."""
 
+import re
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, event
@@ -21,6 +22,13 @@ __all__ = ["is_idle", "reader_engine", "shared_reader_engine", "snapshot_engine"
 _NO_SETTINGS: Final = "unsupported startup parameter"
 _STREAMS: Final = "orm.postgresql.streams"
 
+# Savepoints aside, all that can end a transaction (PostgreSQL "SQL Commands"), or hide it.
+_MAY_END: Final = re.compile(
+    r"\s*((ABORT|CALL|COMMIT|DO|END|PREPARE|ROLLBACK(?!.*\bTO\b))\b|--|/\*)|.*;",
+    re.IGNORECASE | re.DOTALL,
+)
+_SETTINGS: Final = ("synchronous_commit", "set_config")
+
 
 def writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write."""
@@ -31,8 +39,8 @@ def writer_engine(url: URL, **options: Any) -> AsyncEngine:
         given["connect_args"].setdefault("async_creator_fn", SamplingConnection.connect)
     engine = create_async_engine(url, **given)
     _prepare(engine)
-    event.listen(engine.sync_engine, "do_execute", _note_settings)
-    event.listen(engine.sync_engine, "do_execute_no_params", _note_settings)
+    event.listen(engine.sync_engine, "do_execute", _note_doubts)
+    event.listen(engine.sync_engine, "do_execute_no_params", _note_doubts)
     return engine
 
 
@@ -101,9 +109,10 @@ def is_idle(connection: Connection) -> bool:
     return not in_transaction(connection.connection)
 
 
-def _note_settings(cursor: Any, statement: str, *parameters_and_context: Any) -> None:
-    # Whoever says so for one transaction cannot be asked any more when it has been committed.
-    if "synchronous_commit" in statement or "set_config" in statement:
+def _note_doubts(cursor: Any, statement: str, *parameters_and_context: Any) -> None:
+    # After COMMIT nobody can be asked any more how it was made, nor whether the session has written
+    # in this transaction or in one that a statement has ended before.
+    if any(setting in statement for setting in _SETTINGS) or _MAY_END.match(statement):
         context: ExecutionContext = parameters_and_context[-1]
         context.root_connection.info[UNSURE] = True
 

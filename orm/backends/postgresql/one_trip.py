@@ -5,7 +5,7 @@ from typing import Any, Final
 from psycopg import AsyncConnection, Connection, generators
 from psycopg.abc import PQGen
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import ExecStatus, PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from orm.backends.postgresql.position import COMMITTED
@@ -19,17 +19,28 @@ _LATER: Final = b"COMMIT; EXECUTE orm_committed"
 
 
 class _Sampling:
-    """What the two have in common."""
+    """What the two have in common.
+
+    A transaction can end in many ways, and only one of them samples. So a sample lasts until the
+    connection sends something else, whatever that is: psycopg sends all of it through `wait`.
+    """
 
     pgconn: PGconn
-    sampled: tuple[str, ...] | None = None
-    """What `COMMITTED` said after the latest `commit`; None if nothing was said."""
+    _sampled: tuple[str, ...] | None = None
     _samples_prepared = False
+
+    def take_sample(self) -> tuple[str, ...] | None:
+        """What `COMMITTED` said after `commit`, told once; None unless that was sent last."""
+        sampled, self._sampled = self._sampled, None
+        return sampled
 
     def _may_sample(self) -> bool:
         """Whether a COMMIT would end a transaction, rather than nothing or a failed one."""
-        self.sampled = None
-        return self.pgconn.transaction_status == TransactionStatus.INTRANS
+        self._sampled = None
+        return (
+            self.pgconn.transaction_status == TransactionStatus.INTRANS
+            and self.pgconn.pipeline_status == PipelineStatus.OFF  # else nothing may follow COMMIT
+        )
 
     def _commit_and_sample(self) -> PQGen[list[PGresult]]:
         # By libpq itself: a cursor, which can do a hundred other things, takes half as long again.
@@ -46,11 +57,15 @@ class _Sampling:
         self._samples_prepared = sample.status == ExecStatus.TUPLES_OK
         if sample.ntuples:
             values = (sample.get_value(0, column) for column in range(sample.nfields))
-            self.sampled = tuple(bytes(value or b"").decode() for value in values)
+            self._sampled = tuple(bytes(value or b"").decode() for value in values)
 
 
 class SamplingConnection(_Sampling, AsyncConnection[Any]):
     """A connection that knows where its latest commit is."""
+
+    async def wait(self, *generator_and_times: Any, **times: Any) -> Any:
+        self._sampled = None
+        return await super().wait(*generator_and_times, **times)
 
     async def commit(self) -> None:
         """Commit.
@@ -68,6 +83,10 @@ class SamplingConnection(_Sampling, AsyncConnection[Any]):
 
 class SyncSamplingConnection(_Sampling, Connection[Any]):
     """The same without an event loop, for migrations."""
+
+    def wait(self, *generator_and_times: Any, **times: Any) -> Any:
+        self._sampled = None
+        return super().wait(*generator_and_times, **times)
 
     def commit(self) -> None:
         if not self._may_sample():

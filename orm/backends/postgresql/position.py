@@ -43,12 +43,19 @@ _SEGMENT: Final = "orm.postgresql.segment"
 STANDBY: Final = "orm.postgresql.standby"
 _TIMELINE: Final = "orm.postgresql.timeline"
 UNSURE: Final = "orm.postgresql.unsure"
-"""Set where a transaction may have chosen how it is committed."""
+"""Set where a transaction may have chosen how it is committed, or been more than one."""
 VERSION: Final = "orm.postgresql.version"
 """Of the server, as a number: 190000. Unknown where several share a connection."""
 
-_IDENTITY: Final = """\
-SELECT system_identifier::text, extract(epoch FROM pg_postmaster_start_time())::text,
+# A server whose process crashes starts again by itself, perhaps in its own past, and says that it
+# started when it first did. Its statistics are then new (PostgreSQL "The Cumulative Statistics
+# System"). If an administrator resets them, a server that is the same counts as another one.
+_STARTED: Final = """\
+concat_ws('-', extract(epoch FROM pg_postmaster_start_time()),
+        extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()))"""
+
+_IDENTITY: Final = f"""\
+SELECT system_identifier::text, {_STARTED},
     pg_conf_load_time()::text,
     pg_size_bytes(current_setting('wal_segment_size')),
     current_setting('server_version_num')::integer
@@ -56,7 +63,7 @@ FROM pg_control_system()"""
 
 # Its position comes first, and its timeline after it: a standby that moves to the next timeline
 # between the two is then taken to be behind rather than ahead.
-_POSITION: Final = """\
+_POSITION: Final = f"""\
 SELECT
     (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END
         - '0/0')::bigint AS at,
@@ -68,7 +75,7 @@ SELECT
     greatest(c.timeline_id, r.min_recovery_end_timeline) AS replayed,
     extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 AS age,
     s.system_identifier::text AS history,
-    extract(epoch FROM pg_postmaster_start_time())::text AS started
+    {_STARTED} AS started
 FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s"""
 
 # While a standby applies a commit that is long, for up to a second, it shows it before the position
@@ -76,7 +83,7 @@ FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system
 # before one. Else, if more was received than replayed, the record that follows may have been seen,
 # and any place within it stands for all of it. Else nobody can tell: a standby that has restarted
 # replays what it had received before, and does not say how much that is.
-_SEEN: Final = """\
+_SEEN: Final = f"""\
 SELECT
     (CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn()
         WHEN EXISTS (
@@ -97,7 +104,7 @@ SELECT
         THEN pg_snapshot_xmax(pg_current_snapshot())::text::bigint ELSE 0 END AS shown,
     pg_size_bytes(current_setting('wal_segment_size')) AS segment,
     s.system_identifier::text AS history,
-    extract(epoch FROM pg_postmaster_start_time())::text AS started
+    {_STARTED} AS started
 FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system() AS s,
     (SELECT pg_last_wal_replay_lsn() AS replayed, pg_last_wal_receive_lsn() AS received) AS log"""
 
@@ -177,7 +184,8 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
     """
     pooled, info = connection.connection, connection.info
     dbapi: Any = pooled.dbapi_connection
-    row = getattr(pooled.driver_connection, "sampled", None) or fetch(dbapi, COMMITTED)
+    take = getattr(pooled.driver_connection, "take_sample", None)  # of psycopg's alone
+    row = (take and take()) or fetch(dbapi, COMMITTED)
     if row is None:
         return None
     flushed, inserted, mode, loaded, file = row

@@ -55,7 +55,7 @@ class SQLiteBackend(Backend):
         return position.position(connection)
 
     def seen(self, connection: Connection) -> Bookmark | None:
-        return position.position(connection)
+        return position.seen(connection)
 
     def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
         return position.committed(connection)

@@ -2,13 +2,18 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["code", "in_one_hop", "in_our_hands", "run_script"]
+from orm._greenlet import await_, greenlet_spawn
+
+__all__ = ["code", "in_one_hop", "in_our_hands", "open_or_close", "run_script"]
 
 
 def in_our_hands(options: dict[str, Any]) -> dict[str, Any]:
@@ -21,6 +26,28 @@ def code(error: DBAPIError) -> int | None:
     """SQLite's primary result code (SQLite "Result and Error Codes")."""
     code: int | None = getattr(error.orig, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
+
+
+def open_or_close(
+    dialect: Dialect, _: ConnectionPoolEntry, args: tuple[Any, ...], options: dict[str, Any]
+) -> DBAPIConnection:
+    """Open a connection of aiosqlite's; where that is cancelled, close it.
+
+    aiosqlite (0.22.1, `Connection._connect`) forgets a connection whose opening is cancelled: its
+    thread opens it, and only the garbage collector closes it, of which Python 3.13 warns.
+    """
+    return await_(_opened(greenlet_spawn(partial(dialect.connect, *args, **options))))
+
+
+async def _opened(connection: Awaitable[DBAPIConnection]) -> DBAPIConnection:
+    opening = asyncio.ensure_future(connection)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait([opening])  # as long as SQLite takes to open a file
+        if not opening.cancelled() and not opening.exception():
+            await greenlet_spawn(opening.result().close)
+        raise
 
 
 def run_script(connection: DBAPIConnection, script: str) -> None:

@@ -17,9 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import in_greenlet
-from orm.backends.sqlite.driver import in_one_hop, in_our_hands, run_script
+from orm.backends.sqlite.driver import in_one_hop, in_our_hands, open_or_close, run_script
 from orm.backends.sqlite.files import file_at, identity
-from orm.backends.sqlite.position import note_changes, raise_position
+from orm.backends.sqlite.position import note_changes, raise_if_ended, raise_position
 from orm.exceptions import ConfigurationError
 
 __all__ = [
@@ -86,9 +86,11 @@ def _place(url: URL) -> Path:
 def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
     engine = create_async_engine(_writable(url), pool_reset_on_return=None, **in_our_hands(options))
     sync = engine.sync_engine
+    event.listen(sync, "do_connect", open_or_close)
     event.listen(sync, "connect", lambda connection, _: run_script(connection, setup))
     event.listen(sync, "begin", _begin_immediate)
     event.listen(sync, "commit", raise_position)
+    event.listen(sync, "rollback", raise_if_ended)
     _clean_up(sync)
     event.listen(sync, "handle_error", _explain)
     return engine
@@ -116,6 +118,7 @@ def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     )
     sync, setup = engine.sync_engine, _READER_SETUP.format("ON")
     event.listen(sync, "do_connect", partial(_before_open, file))
+    event.listen(sync, "do_connect", open_or_close)
     event.listen(sync, "connect", lambda connection, _: run_script(connection, setup))
     event.listen(sync, "checkout", partial(_check_file, file))
     _clean_up(sync)

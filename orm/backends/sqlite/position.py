@@ -5,7 +5,8 @@ exact in whatever snapshot a reader has of it, however the copy is made.
 """
 
 import sqlite3
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
@@ -14,7 +15,15 @@ from orm.backends.sqlite.driver import code, in_one_hop
 from orm.backends.sqlite.files import file_of, identity
 from orm.bookmark import Bookmark
 
-__all__ = ["committed", "note_changes", "position", "prepare", "raise_position"]
+__all__ = [
+    "committed",
+    "note_changes",
+    "position",
+    "prepare",
+    "raise_if_ended",
+    "raise_position",
+    "seen",
+]
 
 _CREATE: Final = """\
 CREATE TABLE IF NOT EXISTS orm_position (
@@ -62,6 +71,12 @@ def position(connection: Connection) -> Bookmark | None:
     return None if row is None else Bookmark.at(row.history, row.sequence)
 
 
+def seen(connection: Connection) -> Bookmark | None:
+    """Nothing that was read or committed here lies after this; None as for `position`."""
+    raise_if_ended(connection)
+    return position(connection)
+
+
 def committed(connection: Connection) -> Bookmark | None:
     """The position of the last commit, told once; None if it wrote nothing."""
     committed: Bookmark | None = connection.info.pop(_COMMITTED, None)
@@ -77,7 +92,21 @@ def note_changes(connection: Connection) -> None:
 
 def raise_position(connection: Connection) -> None:
     """To be called when a transaction is about to be committed."""
-    driver = connection.connection.driver_connection
-    changed = driver.total_changes != connection.info[_CHANGES]  # type: ignore[union-attr]
+    driver: Any = connection.connection.driver_connection
+    changed = driver.total_changes != connection.info[_CHANGES]
     for history, sequence in in_one_hop(connection, _RAISE_POSITION, (changed,)):
         connection.info[_COMMITTED] = Bookmark.at(history, sequence)
+    connection.info[_CHANGES] = driver.total_changes
+
+
+def raise_if_ended(connection: Connection) -> None:
+    """To be called when a transaction is about to be rolled back, or is asked where it is.
+
+    It may have been committed already, by a COMMIT in text or by the driver's own means: what it
+    wrote has no position yet.
+    """
+    driver: Any = connection.connection.driver_connection
+    if _CHANGES in connection.info and not driver.in_transaction:
+        # Or SQLite has rolled it back, because the disk is full, say: then this fails as well.
+        with suppress(OperationalError):
+            raise_position(connection)

@@ -2,33 +2,25 @@
 
 import asyncio
 import random
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, ClassVar
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from orm.bookmark import Bookmark
 from orm.database import Database
 from orm.exceptions import BookmarkError, OrmError, WriteLost
 from orm.session import BookmarkSession
 from orm.testing.consistency.board import Handed, Shelf
-from orm.testing.consistency.cancel import CutOff, cancelled_at
 from orm.testing.consistency.history import Kind, Operation
 from orm.testing.consistency.recorder import Recorder
 from orm.testing.consistency.units import Habits, Notes, Units, Work, roll_back
 
 __all__ = ["Client"]
 
-_FAR: Final = 1_000_000
-"""Commits by which a forged bookmark lies ahead."""
-
-_AWAITS: Final = 16
-"""The latest await at which work is cancelled; most have fewer."""
-
 
 class Client:
-    """One task.
+    """One task. Trials with faults subclass it: see `tokens` and `perform`.
 
     Args:
         name: unique among all tasks of all processes.
@@ -38,6 +30,11 @@ class Client:
         habits: what it does.
         seed: of all that it decides.
     """
+
+    failures: ClassVar[tuple[type[Exception], ...]] = (
+        DBAPIError, PoolTimeout, OrmError, OSError
+    )  # fmt: skip
+    """What an operation may end with; it is recorded, and the client goes on."""
 
     def __init__(
         self,
@@ -91,7 +88,7 @@ class Client:
 
     def _start(self) -> str | list[str] | None:
         """Where the next session starts from."""
-        chance, habits = self._chance, self._habits
+        chance = self._chance
         handed: list[Handed] = []
         match chance.choice("own own other other merge merge primary free".split()):
             case "own" if self._mine is not None:
@@ -106,23 +103,11 @@ class Client:
                 return "first-primary"
         self._after = tuple(dict.fromkeys(one.operation for one in handed))
         self._given = tuple(one.token for one in handed)
-        tokens = [*self._given]
-        if tokens and habits.forges and chance.random() < 0.2:
-            tokens.append(self._forged(tokens[0]))
-            if self._database.cluster.backend.fences:
-                self._after = ()  # who starts anew does not wait for what only replicas show
-        return tokens or None
+        return self.tokens(self._given) or None
 
-    def _forged(self, token: str) -> str:
-        if self._chance.random() < 0.5:
-            return "".join(self._chance.choices(token, k=len(token)))
-        if self._database.cluster.keys:
-            return token[:-1] + ("A" if token[-1] != "A" else "B")
-        real = Bookmark.decode(token)
-        if self._chance.random() < 0.5:  # of another database
-            return Bookmark(real.history[::-1], real.position).encode()
-        ahead = tuple((domain, at + _FAR) for domain, at in real.position)
-        return Bookmark(real.history, ahead).encode()
+    def tokens(self, given: Sequence[str]) -> list[str]:
+        """What a session is started from, of the bookmarks that others handed out."""
+        return [*given]
 
     async def _hand_out(self) -> None:
         async def work(_: str, notes: Notes) -> None:
@@ -148,15 +133,8 @@ class Client:
         )  # fmt: skip
         error = ""
         try:
-            if self._chance.random() < self._habits.cancels:
-                if kind == "write" and self._chance.random() < 0.5:  # inside COMMIT
-                    number, counts = self._chance.randint(1, 3), lambda: notes.committing
-                else:
-                    number, counts = self._chance.randint(1, _AWAITS), lambda: True
-                await cancelled_at(work(id_, notes), number, counts)
-            else:
-                await work(id_, notes)
-        except (DBAPIError, PoolTimeout, OrmError, OSError, CutOff) as failure:
+            await self.perform(kind, work(id_, notes), notes)
+        except self.failures as failure:
             error = type(failure).__name__
         done = error or notes.rolled_back
         route = self._session.last_route
@@ -184,3 +162,13 @@ class Client:
             await roll_back(self._session)
             await asyncio.sleep(self._habits.rests)
         return operation
+
+    async def perform(self, kind: Kind, work: Coroutine[Any, Any, None], notes: Notes) -> None:
+        """Do the work of one operation.
+
+        Args:
+            kind: of the operation.
+            work: to be awaited.
+            notes: what has come of it so far; `work` writes them.
+        """
+        await work

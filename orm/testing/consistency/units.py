@@ -22,15 +22,11 @@ class Habits:
     Attributes:
         keys: how many there are.
         writes: which share of its units write.
-        cancels: which share of its operations is cancelled at one of its awaits.
-        forges: whether it tries bookmarks that nobody handed out.
         rests: seconds after an operation that failed.
     """
 
     keys: int = 8
     writes: float = 0.35
-    cancels: float = 0.0
-    forges: bool = False
     rests: float = 0.0
 
 

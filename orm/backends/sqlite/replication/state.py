@@ -19,15 +19,15 @@ class State:
 
     def __init__(self) -> None:
         """Begin unpaused, without lag, with no news."""
-        self.changed = threading.Condition(threading.Lock())
-        self.stopping = False
-        self.paused = False
-        self.lag = 0.0
-        self.woken = False
+        self.changed: threading.Condition = threading.Condition(threading.Lock())
+        self.stopping: bool = False
+        self.paused: bool = False
+        self.lag: float = 0.0
+        self.woken: bool = False
         self.damaged: str | None = None
-        self.ready = False
+        self.ready: bool = False
         """Whether there is a replica that can be read."""
-        self.leading = False
+        self.leading: bool = False
         self.error: BaseException | None = None
         self.landing: threading.Thread | None = None
         """The thread, while it is where the replica's files may change."""

@@ -1,0 +1,177 @@
+"""The optional part that changes schemas."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from io import StringIO
+from typing import Any, TypeVar
+
+import pytest
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from orm.backends import Thing
+from orm.database import Database
+from orm.exceptions import MigrationError
+from orm.migrations.connecting import on_a_connection
+from orm.testing.conformance.rules import ABSENT, METADATA, ROWS, Rules, part, rows
+
+__all__ = ["MigrationRules"]
+
+_T = TypeVar("_T")
+
+
+class MigrationRules(Rules):
+    """The rules for `orm.backends.Migrations`."""
+
+    def test_a_migration_that_fails_leaves_nothing(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+        other = Table("orm_conformance_other", MetaData(), Column("id", Integer))
+
+        def migrate(connection: Connection) -> None:
+            with migrations.migrating(connection, 60), connection.begin():
+                other.create(connection)
+                connection.execute(insert(ROWS).values(id=1))
+                connection.execute(ABSENT)
+
+        async def check(db: Database) -> None:
+            with pytest.raises(MigrationError, match="orm_conformance_absent"):
+                await _migrating(db, migrate)
+            async with db.cluster.writer.connect() as connection:
+                assert not await connection.run_sync(lambda c: inspect(c).has_table(other.name))
+            assert await rows(db.cluster.primary) == []
+
+        self._run(database, check)
+
+    def test_a_migration_that_is_sound_is_committed(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+
+        def migrate(connection: Connection) -> None:
+            with migrations.migrating(connection, 60), connection.begin():
+                known = migrations.faults(connection)
+                assert not known
+                migrations.verify(connection, known, [(insert(ROWS), {"id": 1})])
+
+        async def check(db: Database) -> None:
+            assert not migrations.is_absent(db.cluster.primary.url)
+            await _migrating(db, migrate)
+            assert await rows(db.cluster.primary) == [1]
+
+        self._run(database, check)
+
+    def test_an_error_can_be_explained_after_it(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+
+        def migrate(connection: Connection) -> None:
+            with migrations.migrating(connection, 60):
+                with pytest.raises(DBAPIError) as refused, connection.begin():
+                    connection.execute(ABSENT)
+                said = migrations.explain(connection, refused.value)
+                assert all(isinstance(sentence, str) for sentence in said)
+
+        async def check(db: Database) -> None:
+            await _migrating(db, migrate)
+
+        self._run(database, check)
+
+    def test_definitions_tell_what_is_there(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+
+        def replay(db: Database) -> Mapping[Thing, str]:
+            with migrations.scratch(db.cluster.primary.url) as scratch:
+                assert not inspect(scratch).has_table(ROWS.name)
+                METADATA.create_all(scratch)
+                return migrations.definitions(scratch)
+
+        async def check(db: Database) -> None:
+            async with db.cluster.writer.connect() as connection:
+                defined = await connection.run_sync(migrations.definitions)
+            assert Thing("table", ROWS.name, ROWS.name) in defined
+            assert ROWS.name not in migrations.reserved_tables
+            assert _of_ours(await asyncio.to_thread(replay, db)) == _of_ours(defined)
+
+        self._run(database, check)
+
+    def test_a_restore_point_is_made_where_there_is_data(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+
+        def before(connection: Connection) -> tuple[str | None, str | None]:
+            with connection.begin():
+                tables = frozenset(inspect(connection).get_table_names())
+            empty = migrations.restore_point(connection, "conformance", tables)
+            with connection.begin():
+                connection.execute(insert(ROWS).values(id=1))
+            return empty, migrations.restore_point(connection, "conformance", tables - {ROWS.name})
+
+        async def check(db: Database) -> None:
+            empty, with_data = await _migrating(db, before)
+            assert empty is None
+            assert with_data
+
+        self._run(database, check)
+
+    def test_ddl_is_as_the_backend_says(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+        add = text(f"ALTER TABLE {ROWS.name} ADD COLUMN at TIMESTAMP DEFAULT CURRENT_TIMESTAMP")
+
+        async def check(db: Database) -> None:
+            async with db.connect() as connection:
+                await connection.execute(insert(ROWS).values(id=1))
+                if migrations.new_columns_need_constants:
+                    with pytest.raises(DBAPIError):
+                        await connection.execute(add)
+                else:
+                    await connection.execute(add)
+            assert isinstance(migrations.all_ddl_is_transactional, bool)
+            found = migrations.lint("SELECT 1;")
+            assert not found, "nothing to find"
+            assert migrations.has_linter or found == ()
+
+        self._run(database, check)
+
+    def test_operations_read_tables_if_the_backend_says_so(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+        migrations.prepare_alembic()
+        script = MigrationContext.configure(
+            dialect_name=database.cluster.primary.url.get_backend_name(),
+            opts={"as_sql": True, "output_buffer": StringIO()},
+        )
+        operations = Operations(script)
+        refused: AbstractContextManager[Any] = (
+            pytest.raises(CommandError) if migrations.operations_read_tables else nullcontext()
+        )
+        with refused, operations.batch_alter_table(ROWS.name) as batch:
+            batch.alter_column("id", new_column_name="number")
+
+    def test_a_table_that_alembic_alters_keeps_its_rows(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+
+        def migrate(connection: Connection) -> None:
+            migrations.prepare_alembic()
+            with migrations.migrating(connection, 60), connection.begin():
+                connection.execute(insert(ROWS).values(id=1))
+                operations = Operations(MigrationContext.configure(connection))
+                with operations.batch_alter_table(ROWS.name) as batch:
+                    batch.alter_column("id", new_column_name="number")
+                with operations.batch_alter_table(ROWS.name) as batch:
+                    batch.alter_column("number", new_column_name="id")
+
+        async def check(db: Database) -> None:
+            await _migrating(db, migrate)
+            assert await rows(db.cluster.primary) == [1]
+
+        self._run(database, check)
+
+
+async def _migrating(db: Database, work: Callable[[Connection], _T]) -> _T:
+    """Do something on a connection as migrations have it, outside of the event loop."""
+    migrations = part(db.cluster.backend.migrations, "migrations")
+    url = db.cluster.primary.url
+    return await asyncio.to_thread(on_a_connection, migrations.engine(url), work, url=url)
+
+
+def _of_ours(definitions: Mapping[Thing, str]) -> Mapping[Thing, str]:
+    return {thing: said for thing, said in definitions.items() if thing.table == ROWS.name}

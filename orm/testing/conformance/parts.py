@@ -1,0 +1,111 @@
+"""The optional parts that sessions use: roles, fences, embedded replicas."""
+
+import asyncio
+import threading
+
+import pytest
+from sqlalchemy import insert
+
+from orm.bookmark import Bookmark
+from orm.database import Database
+from orm.testing.conformance.rules import ALL, ROWS, Rules, part, rows, servers, written
+
+__all__ = ["PartRules"]
+
+
+class PartRules(Rules):
+    """The rules for `orm.backends.Roles`, `Fences` and `EmbeddedReplicas`."""
+
+    def test_servers_say_which_one_is_the_primary(self, database: Database) -> None:
+        backend = database.cluster.backend
+        roles = part(backend.roles, "roles")
+
+        async def check(db: Database) -> None:
+            for server in servers(db):
+                async with server.engine.connect() as connection:
+                    await connection.run_sync(backend.position)
+                    standby = await connection.run_sync(roles.is_standby)
+                assert standby is (server is not db.cluster.primary)
+
+        self._run(database, check)
+
+    def test_under_one_primary_nothing_is_lost(self, database: Database) -> None:
+        backend = database.cluster.backend
+        roles = part(backend.roles, "roles")
+
+        async def check(db: Database) -> None:
+            async with db.cluster.primary.engine.connect() as connection:
+                earlier = await connection.run_sync(backend.position)
+                await written(db, 1)
+                later = await connection.run_sync(backend.position)
+            assert earlier is not None
+            assert later is not None
+            for one, other in ((earlier, later), (later, earlier)):
+                assert roles.lost(one, other) is None
+                assert not roles.is_later(one, other)
+            need = roles.as_need(later)
+            assert later.covers(need), "a need that is not met"
+            assert not earlier.covers(need), "a need that is met too early"
+
+        self._run(database, check)
+
+    def test_a_transaction_that_is_open_is_hidden_and_not_shown(self, database: Database) -> None:
+        backend = database.cluster.backend
+        fences = part(backend.fences, "fences")
+        if self.one_writer:
+            pytest.skip("another transaction cannot commit meanwhile")
+
+        async def check(db: Database) -> None:
+            primary, replica = db.cluster.primary, db.cluster.replicas[0]
+            async with db.connect() as slow:
+                await slow.execute(insert(ROWS).values(id=1))
+                await written(db, 2)
+                await self.caught_up(db)
+                async with primary.engine.connect() as there, replica.engine.connect() as here:
+                    assert (await here.scalars(ALL)).all() == [2]
+                    seen = await here.run_sync(backend.seen)
+                    assert seen is not None
+                    hidden = await there.run_sync(fences.hidden, seen.shown)
+                    assert hidden, "the replica may show it at any moment"
+                    assert await here.run_sync(fences.shown, hidden) < hidden
+                    assert await there.run_sync(fences.ending, hidden) < hidden
+                    await slow.rollback()
+                    still = await there.run_sync(fences.hidden, seen.shown)
+                    assert hidden - still, "it has ended"
+
+        self._run(database, check)
+
+    def test_embedded_replicas_follow_the_primary(self, database: Database) -> None:
+        embedded = part(database.cluster.backend.embedded, "embedded replicas")
+
+        async def check(db: Database) -> None:
+            primary, replica = db.cluster.primary.url, db.cluster.replicas[0]
+            urls = [server.url for server in db.cluster.replicas]
+            assert [embedded.url(primary, number + 1) for number in range(len(urls))] == urls
+            assert list(embedded.present(primary)) == urls
+
+            copy = db.embedded[0]
+            for _ in range(2):  # the second does nothing
+                await asyncio.to_thread(copy.stop)
+            at = Bookmark.decode(await written(db, 1))
+            await replica.probe()
+            assert not replica.covers(at), "it moves while it is stopped"
+            landed = threading.Event()
+            copy = embedded.replica(primary, 1, landed.set)
+            await asyncio.to_thread(copy.start)
+            try:
+                landed.clear()
+                await written(db, 2)
+                copy.wake()
+                assert await asyncio.to_thread(landed.wait, 10), "nobody was told that it moved"
+            finally:
+                await asyncio.to_thread(copy.stop)
+
+            copy = db.embedded[0]
+            await asyncio.to_thread(copy.start)
+            copy.rebuild()
+            await written(db, 3)
+            await self.caught_up(db)
+            assert await rows(replica) == [1, 2, 3]
+
+        self._run(database, check)

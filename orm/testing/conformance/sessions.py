@@ -1,0 +1,332 @@
+"""What sessions rest on: engines, positions, and what an error means."""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, insert, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from orm.bookmark import Bookmark
+from orm.database import Database
+from orm.exceptions import ConfigurationError
+from orm.testing.conformance.rules import ABSENT, ALL, ROWS, Rules, rows, servers, written
+
+__all__ = ["SessionRules"]
+
+
+class SessionRules(Rules):
+    """The rules for `orm.backends.Backend` itself."""
+
+    # Positions -------------------------------------------------------------------------------
+
+    def test_a_commit_is_at_its_position_and_no_earlier(self, database: Database) -> None:
+        async def check(db: Database) -> None:
+            replica = db.cluster.replicas[0]
+            async with self.paused(db):
+                token = await written(db, 1)
+                at = Bookmark.decode(token)
+                await replica.probe()
+                assert not replica.covers(at), "a position before the commit"
+                assert await rows(replica) == []
+            await self.caught_up(db)
+            await replica.probe()
+            assert replica.covers(at), "a position that is never reached"
+            assert await rows(replica) == [1]
+
+        self._run(database, check)
+
+    def test_a_connection_tells_where_its_commit_is(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            replica = db.cluster.replicas[0]
+            async with self.paused(db):
+                async with db.cluster.writer.connect() as connection:
+                    await connection.execute(insert(ROWS).values(id=1))
+                    await connection.commit()
+                    at = await connection.run_sync(partial(backend.committed, wrote=True))
+                if at is None:
+                    return  # a session asks `seen` then
+                await replica.probe()
+                assert not replica.covers(at), "a position before the commit"
+            await self.caught_up(db)
+            await replica.probe()
+            assert replica.covers(at), "a position that is never reached"
+
+        self._run(database, check)
+
+    def test_a_replica_that_waits_answers_in_time(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            replica = db.cluster.replicas[0]
+            async with replica.engine.connect() as connection:
+                await connection.run_sync(backend.position)
+                async with self.paused(db):
+                    at = Bookmark.decode(await written(db, 1))
+                    async with asyncio.timeout(5):
+                        await connection.run_sync(backend.wait_until, at, 0.02)
+                    missed = await connection.run_sync(backend.position)
+                    assert missed is not None
+                    assert not missed.covers(at)
+                if await connection.run_sync(backend.wait_until, at, 10):
+                    reached = await connection.run_sync(backend.position)
+                    assert reached is not None
+                    assert reached.covers(at), "it has waited for less"
+
+        self._run(database, check)
+
+    def test_a_transaction_that_is_still_open_is_not_passed_by(self, database: Database) -> None:
+        if self.one_writer:
+            pytest.skip("another transaction cannot commit meanwhile")
+
+        async def check(db: Database) -> None:
+            async with db.connect() as slow:
+                await slow.execute(insert(ROWS).values(id=1))
+                before = Bookmark.decode(await written(db, 2))
+                await self.caught_up(db)
+                async with self.paused(db):
+                    await slow.commit()
+                    at = Bookmark.decode(await slow.bookmark())
+                    replica = db.cluster.replicas[0]
+                    await replica.probe()
+                    assert replica.covers(before)
+                    assert not replica.covers(at), "as old as when it began"
+
+        self._run(database, check)
+
+    def test_what_was_read_is_at_or_before_what_is_seen(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            at = Bookmark.decode(await written(db, 1))
+            await self.caught_up(db)
+            for server in servers(db):
+                async with server.engine.connect() as connection:
+                    assert (await connection.scalars(ALL)).all() == [1]
+                    seen = await connection.run_sync(backend.seen)
+                assert seen is not None
+                assert seen.covers(at)
+            async with db.cluster.primary.engine.connect() as connection:
+                anywhere = await connection.run_sync(backend.written)
+            assert anywhere is not None
+            assert anywhere.covers(at)
+
+        self._run(database, check)
+
+    def test_a_server_only_moves_forward(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            for number, server in enumerate(servers(db)):
+                async with server.engine.connect() as connection:
+                    earlier = await connection.run_sync(backend.position)
+                await written(db, number)
+                await self.caught_up(db)
+                async with server.engine.connect() as connection:
+                    later = await connection.run_sync(backend.position)
+                    age = await connection.run_sync(backend.replayed)
+                assert earlier is not None
+                assert later is not None
+                assert later.covers(earlier)
+                assert not earlier.covers(later)
+                assert backend.behind(later, later) == 0
+                assert (backend.behind(earlier, later) or 0) > 0, f"no {backend.unit} behind"
+                assert age is None or age >= 0
+
+        self._run(database, check)
+
+    def test_positions_travel(self, database: Database) -> None:
+        async def check(db: Database) -> None:
+            token = await written(db, 1)
+            at = Bookmark.decode(token)
+            assert Bookmark.decode(at.encode()) == at
+            async with db.connect(token) as connection:
+                assert (await connection.scalars(ALL)).all() == [1]
+
+        self._run(database, check)
+
+    def test_preparing_again_takes_nothing_back(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            before = Bookmark.decode(await written(db, 1))
+            async with db.cluster.writer.begin() as connection:
+                await connection.run_sync(backend.prepare)
+            async with db.cluster.primary.engine.connect() as connection:
+                after = await connection.run_sync(backend.position)
+            assert after is not None
+            assert after.covers(before)
+
+        self._run(database, check)
+
+    def test_the_incarnation_is_known_without_asking(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            asked: list[str] = []
+
+            def note(_connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+                asked.append(statement)
+
+            for server in servers(db):
+                sync = server.engine.sync_engine
+                async with server.engine.connect() as one, server.engine.connect() as two:
+                    event.listen(sync, "before_cursor_execute", note)
+                    first = await one.run_sync(backend.incarnation)
+                    assert first == await two.run_sync(backend.incarnation)
+                    event.remove(sync, "before_cursor_execute", note)
+            assert asked == []
+
+        self._run(database, check)
+
+    # Engines ---------------------------------------------------------------------------------
+
+    def test_a_transaction_that_is_rolled_back_leaves_nothing(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            engine = backend.writer_engine(db.cluster.primary.url)
+            try:
+                async with engine.connect() as connection:
+                    await connection.execute(insert(ROWS).values(id=1))
+                    assert (await connection.scalars(ALL)).all() == [1]
+                    await connection.rollback()
+            finally:
+                await engine.dispose()
+            assert await rows(db.cluster.primary) == []
+
+        self._run(database, check)
+
+    def test_a_reader_sees_each_commit_at_once(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            options: dict[str, Any] = {"execution_options": {"orm_conformance": 1}}
+            engine = backend.reader_engine(db.cluster.primary.url, **options)
+            assert engine.sync_engine.get_execution_options()["orm_conformance"] == 1
+            try:
+                async with engine.connect() as connection:
+                    await _sees_each_commit(db, connection)
+            finally:
+                await engine.dispose()
+
+        self._run(database, check)
+
+    def test_a_reader_refuses_to_write(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            for server in servers(db):
+                async with server.engine.connect() as connection:
+                    with pytest.raises(DBAPIError) as refused:
+                        await connection.execute(insert(ROWS).values(id=1))
+                assert backend.is_read_only(refused.value)
+                assert not backend.is_unavailable(refused.value)
+            assert await rows(db.cluster.primary) == []
+
+        self._run(database, check)
+
+    def test_shared_connections_have_transactions(self, database: Database) -> None:
+        backend, url = database.cluster.backend, database.cluster.primary.url
+        try:
+            reader = backend.reader_engine(url, shared=True)
+            writer = backend.writer_engine(url, shared=True)
+        except ConfigurationError:
+            pytest.skip("connections of this engine are never shared")
+
+        async def check(db: Database) -> None:
+            try:
+                async with reader.connect() as connection:
+                    await _sees_each_commit(db, connection)
+                    assert not await connection.run_sync(backend.is_idle)
+                    with pytest.raises(DBAPIError) as refused:
+                        await connection.execute(insert(ROWS).values(id=3))
+                    assert backend.is_read_only(refused.value)
+                async with writer.begin() as connection:
+                    await connection.execute(insert(ROWS).values(id=2))
+                assert await rows(db.cluster.primary) == [1, 2]
+            finally:
+                await reader.dispose()
+                await writer.dispose()
+
+        self._run(database, check)
+
+    def test_a_connection_with_something_to_undo_is_not_idle(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            for server in servers(db):
+                async with AsyncEngine(server.snapshots).connect() as connection:
+                    await connection.execute(ALL)
+                    assert not await connection.run_sync(backend.is_idle)
+
+        self._run(database, check)
+
+    def test_a_snapshot_stays(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            await written(db, 1)
+            await self.caught_up(db)
+            for number, server in enumerate(servers(db), 2):
+                before = await rows(server)
+                snapshots = AsyncEngine(backend.snapshot_engine(server.engine))
+                async with snapshots.connect() as connection:
+                    assert (await connection.scalars(ALL)).all() == before
+                    await written(db, number)
+                    await self.caught_up(db)
+                    assert (await connection.scalars(ALL)).all() == before
+                assert await rows(server) == [*before, number]
+
+        self._run(database, check)
+
+    # Errors ----------------------------------------------------------------------------------
+
+    def test_an_error_of_the_statement_is_not_one_of_the_server(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            async with db.cluster.primary.engine.connect() as connection:
+                with pytest.raises(DBAPIError) as refused:
+                    await connection.execute(ABSENT)
+                assert not await connection.run_sync(backend.renew, refused.value)
+            for answer in (
+                backend.is_unavailable,
+                backend.is_unreachable,
+                backend.is_damaged,
+                backend.is_read_only,
+            ):
+                assert not answer(refused.value), answer.__name__
+
+        self._run(database, check)
+
+    def test_a_reader_outlives_a_change_of_the_schema(self, database: Database) -> None:
+        backend = database.cluster.backend
+        everything = text(f"SELECT * FROM {ROWS.name}")
+
+        async def check(db: Database) -> None:
+            async with db.cluster.primary.engine.connect() as connection:
+                for _ in range(10):  # drivers prepare a statement that comes back
+                    assert (await connection.execute(everything)).all() == []
+                async with db.connect() as other:
+                    await other.execute(text(f"ALTER TABLE {ROWS.name} ADD COLUMN more INTEGER"))
+                    await other.commit()
+                try:
+                    found = await connection.execute(everything)
+                except DBAPIError as error:
+                    if not await connection.run_sync(backend.renew, error):
+                        raise
+                    found = await connection.execute(everything)
+                assert list(found.keys()) == ["id", "more"]
+
+        self._run(database, check)
+
+
+async def _sees_each_commit(db: Database, connection: AsyncConnection) -> None:
+    assert (await connection.scalars(ALL)).all() == []
+    await written(db, 1)
+    assert (await connection.scalars(ALL)).all() == [1]

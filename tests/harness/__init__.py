@@ -1,0 +1,1 @@
+"""What only this project's own tests use: a simulator, and trials with faults."""

@@ -1,0 +1,81 @@
+"""``python -m tests.harness.trials``: trials with faults, for as long as you like."""
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import click
+
+from orm.testing.postgresql import Cluster
+from tests.harness.report import report
+from tests.harness.trials import cluster_trial, trial
+
+
+@contextmanager
+def _trials(postgresql: bool) -> Iterator[Callable[..., Coroutine[Any, Any, trial.Result]]]:
+    """What runs a trial of a seed, in a folder."""
+    if not postgresql:
+        yield lambda seed, each, only, folder: trial.run(trial.plan(seed, each, only=only), folder)
+        return
+    with Cluster() as cluster:
+        yield lambda seed, each, only, folder: cluster_trial.run(
+            cluster_trial.plan(seed, each, only=only), cluster, folder
+        )
+
+
+@click.command()
+@click.option("--postgresql", is_flag=True, help="On a cluster of PostgreSQL instead of SQLite.")
+@click.option("--seed", default=1, show_default=True, help="Of the first trial; the next is +1.")
+@click.option("--operations", default=20_000, show_default=True, help="Stop after so many.")
+@click.option("--duration", type=float, help="Stop after so many seconds.")
+@click.option("--each", default=2_000, show_default=True, help="Operations of one trial.")
+@click.option("--only", help="This fault and no other; see nemesis, or cluster_faults.")
+@click.option("--output", type=click.Path(path_type=Path), help="A folder for what was found.")
+def main(
+    postgresql: bool,
+    seed: int,
+    operations: int,
+    duration: float | None,
+    each: int,
+    only: str | None,
+    output: Path | None,
+) -> None:
+    """Run trials with seeded faults until one finds a violation. Exits with 1 then."""
+    began = monotonic()
+    done = 0
+    busy = 0.0
+    outcomes: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
+    with _trials(postgresql) as run:
+        while done < operations and (duration is None or monotonic() - began < duration):
+            with tempfile.TemporaryDirectory(prefix="orm-trial-") as folder:
+                try:
+                    result = asyncio.run(run(seed, each, only, Path(folder)))
+                except Exception as error:
+                    error.add_note(f"The seed of this trial: {seed}")
+                    raise
+            done += len(result.history)
+            busy += result.seconds
+            outcomes += Counter(f"{o.kind} {o.outcome}" for o in result.history)
+            faults += result.faults
+            click.echo(
+                f"seed {seed}: {len(result.history)} operations with "
+                f"{result.faults.total()} faults in {result.seconds:.0f} s",
+                err=True,
+            )
+            if result.violations:
+                report(str(seed), result.history, result.violations, output)
+                raise click.exceptions.Exit(1)
+            seed += 1
+    click.echo(f"{done} operations, {done / busy:.0f} a second, next seed {seed}: no violation")
+    click.echo(f"outcomes: {dict(sorted(outcomes.items()))}")
+    click.echo(f"faults: {dict(sorted(faults.items()))}")
+
+
+if __name__ == "__main__":
+    main()

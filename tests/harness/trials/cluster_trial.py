@@ -1,0 +1,172 @@
+"""One trial on a real cluster of PostgreSQL: clients in several processes, and a nemesis."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final, Literal
+
+from sqlalchemy import make_url
+
+from orm.database import Database
+from orm.testing.consistency.audit import audit
+from orm.testing.consistency.checker import check
+from orm.testing.consistency.history import History
+from orm.testing.consistency.recorder import Recorder
+from orm.testing.consistency.tables import create
+from orm.testing.postgresql import Cluster, Proxy, Server
+from tests.harness.client import TrialHabits
+from tests.harness.trials.cluster_faults import FAULTS, Scene
+from tests.harness.trials.life import Plan, Servers, fewer, live
+from tests.harness.trials.processes import GO_ON, run_processes
+from tests.harness.trials.trial import Result
+
+__all__ = ["plan", "run"]
+
+_DRIVERS: Final[tuple[Literal["asyncpg", "psycopg"], ...]] = ("asyncpg", "psycopg")
+_SHORTEST, _LONGEST = 0.02, 0.4  # seconds from one fault to the next, and that one lasts
+
+
+def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
+    """A plan from a seed: one fault, several, all or none.
+
+    Args:
+        seed: of all chances.
+        operations: about how many.
+        only: of `FAULTS` or ``"kill"``: this fault and no other.
+    """
+    chance = random.Random(f"cluster/{seed}")
+    some = chance.sample(list(FAULTS), k=chance.choice([0, 1, 3, len(FAULTS)]))
+    kills = chance.random() < 0.1
+    if only is not None:
+        some, kills = ([], True) if only == "kill" else ([only], False)
+    options: dict[str, Any] = {"max_wait": chance.choice([0.0, 0.02, 0.05])}
+    if chance.random() < 0.3:  # sessions have to wait for each other's connections
+        options["engine_options"] = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 1}
+    if chance.random() < 0.3:
+        options["bookmark_keys"] = ["a secret of this trial"]
+    return Plan(
+        seed=str(seed),
+        operations=operations,
+        clients=chance.choice([2, 4, 8]),
+        processes=len(_DRIVERS),
+        faults=tuple(some),
+        kills=kills,
+        habits=TrialHabits(
+            keys=chance.choice([2, 8]),
+            writes=chance.choice([0.15, 0.35, 0.6]),
+            cancels=chance.choice([0.0, 0.05, 0.3]),
+            forges=chance.random() < 0.5,
+            rests=0.02,
+        ),
+        options=options,
+    )
+
+
+async def run(trial: Plan, cluster: Cluster, folder: Path) -> Result:
+    """Run it in an empty folder, on a healthy cluster, which is healthy again afterwards.
+
+    Raises:
+        RuntimeError: a server did not do what it was told, or a process failed.
+    """
+    database = await asyncio.to_thread(cluster.create_database)
+    try:
+        return await _run(trial, cluster, database, folder)
+    finally:
+        await asyncio.to_thread(cluster.heal)
+        await asyncio.to_thread(cluster.drop_database, database)
+
+
+async def _run(trial: Plan, cluster: Cluster, name: str, folder: Path) -> Result:
+    url = cluster.primary.url(database=name)
+    async with Database(url) as database, database.connect() as connection:
+        await connection.run_sync(create, trial.habits.keys)
+        await connection.commit()
+    await asyncio.to_thread(cluster.caught_up)
+    servers = (cluster.primary, *cluster.standbys)
+    faults: Counter[str] = Counter()
+    async with AsyncExitStack() as stack:
+        proxies = {
+            server: await stack.enter_async_context(Proxy(server.port)) for server in servers
+        }
+        began = monotonic()
+        if trial.faults:
+            (folder / GO_ON).touch()
+        ways = [_through(proxies.values(), name, driver) for driver in _DRIVERS]
+        run_clients = run_processes if trial.processes else _run_here
+        clients = asyncio.ensure_future(run_clients(trial, ways, folder))
+        try:
+            await _trouble(trial, cluster, proxies, name, folder, clients, faults)
+        finally:
+            (folder / GO_ON).unlink(missing_ok=True)
+            history, others = await clients
+        seconds = monotonic() - began
+    recorder = Recorder()
+    async with Database(cluster.primary.url(database=name)) as database:
+        await audit(database, recorder)
+    history += recorder.history()
+    losses = any(FAULTS[fault].loses for fault in trial.faults)
+    violations = await asyncio.to_thread(lambda: check(history, losses=losses))
+    return Result(history=history, violations=violations, faults=faults + others, seconds=seconds)
+
+
+async def _run_here(
+    trial: Plan, ways: Sequence[Servers], folder: Path
+) -> tuple[History, Counter[str]]:
+    """As `run_processes`, in this one, where what a test has changed about the library counts."""
+    recorder = Recorder()
+    faults: Counter[str] = Counter()
+    wanted = folder / GO_ON
+
+    def go_on() -> bool:
+        return fewer(recorder, trial.operations) or wanted.exists()
+
+    async with asyncio.TaskGroup() as group:
+        for number, servers in enumerate(ways):
+            group.create_task(live(trial, servers, folder, f"W{number}", recorder, go_on, faults))
+    return recorder.history(), faults
+
+
+def _through(proxies: Iterable[Proxy], database: str, driver: str) -> Servers:
+    to = make_url(f"postgresql+{driver}://postgres@127.0.0.1/{database}")
+    primary, *replicas = (to.set(port=proxy.port).render_as_string() for proxy in proxies)
+    return Servers(primary, replicas)
+
+
+async def _trouble(
+    trial: Plan,
+    cluster: Cluster,
+    proxies: Mapping[Server, Proxy],
+    database: str,
+    folder: Path,
+    clients: "asyncio.Future[Any]",
+    faults: Counter[str],
+) -> None:
+    """One fault after the other, until each was done and undone, and the clients are done."""
+    chance = random.Random(f"{trial.seed}/nemesis")
+    loop = asyncio.get_running_loop()
+    left = chance.sample(trial.faults, k=len(trial.faults))
+    while trial.faults and not clients.done():
+        await asyncio.sleep(chance.uniform(_SHORTEST, _LONGEST))
+        name = left.pop() if left else chance.choice(trial.faults)
+        scene = Scene(
+            cluster=cluster,
+            proxies=proxies,
+            loop=loop,
+            database=database,
+            chance=chance,
+            standby=chance.choice(cluster.standbys),
+            proxy=chance.choice(list(proxies.values())),
+        )
+        await asyncio.to_thread(FAULTS[name].do, scene)
+        await asyncio.sleep(chance.uniform(_SHORTEST, _LONGEST))
+        if FAULTS[name].struck(scene):
+            faults[name] += 1
+        else:
+            left.insert(0, name)  # another time
+        await asyncio.to_thread(FAULTS[name].undo, scene)
+        if not left:
+            (folder / GO_ON).unlink(missing_ok=True)
