@@ -3,7 +3,7 @@
 from orm.backends import backend_for, migrations_for
 from orm.migrations.application import Application
 from orm.migrations.compare.differences import Difference, drift, of_models, without_index
-from orm.migrations.compare.scratch import shadow
+from orm.migrations.compare.replay import replay
 from orm.migrations.compare.sql import statements_of
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.files.line import Finding, findings_in_files
@@ -28,7 +28,7 @@ def check_files(application: Application) -> list[Finding | Difference]:
     files = read(application.versions)
     if broken := findings_in_files(files):
         return list(broken)  # they cannot be replayed
-    with shadow(application, files[-1].id if files else None) as made:
+    with replay(application, files[-1].id if files else None) as made:
         return [*of_models(made), *without_index(made.connection, made.metadata)]
 
 
@@ -53,7 +53,7 @@ def check_database(application: Application, target: str) -> list[Finding | Diff
     if migrations.is_absent(url):
         return []
     found = on_a_connection(backend_for(url).reader_engine(url), migrations.definitions, url=url)
-    with shadow(application, state.at, url=url) as made:
+    with replay(application, state.at, url=url) as made:
         wanted = migrations.definitions(made.connection)
     ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
     return list(drift(wanted, found, ours))

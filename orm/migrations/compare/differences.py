@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Inspector, MetaData, inspect
 
 from orm.backends import Thing, migrations_for
 from orm.migrations.compare.effects import flat
-from orm.migrations.compare.scratch import Shadow
+from orm.migrations.compare.replay import Replay
 
 __all__ = ["Difference", "drift", "of_models", "without_index"]
 
@@ -47,20 +47,20 @@ class Difference:
 # Models and revisions ----------------------------------------------------------------------
 
 
-def of_models(shadow: Shadow) -> list[Difference]:
+def of_models(replay: Replay) -> list[Difference]:
     """Where the models and the revisions differ.
 
     Args:
-        shadow: all revisions, replayed.
+        replay: all revisions, replayed.
     """
-    operations = [record.operation for record in flat(shadow.compare())]
+    operations = [record.operation for record in flat(replay.compare())]
     whole = {o.table_name for o in operations if isinstance(o, CreateTableOp | DropTableOp)}
     found = [
         _described(operation)
         for operation in operations
         if isinstance(operation, CreateTableOp | DropTableOp) or _table(operation) not in whole
     ]
-    return [*found, *_checks(shadow)]
+    return [*found, *_checks(replay)]
 
 
 def _table(operation: MigrateOperation) -> str:
@@ -118,14 +118,14 @@ def _default(default: object) -> str:
     return "no default" if argument is None else f"default {argument}"
 
 
-def _checks(shadow: Shadow) -> Iterator[Difference]:
+def _checks(replay: Replay) -> Iterator[Difference]:
     """CHECK constraints, which Alembic does not compare: against those that the models make."""
-    url = shadow.connection.engine.url
+    url = replay.connection.engine.url
     migrations = migrations_for(url)
     with migrations.scratch(url) as connection:
-        shadow.metadata.create_all(connection)
+        replay.metadata.create_all(connection)
         wanted = migrations.definitions(connection)
-    made = migrations.definitions(shadow.connection)
+    made = migrations.definitions(replay.connection)
     tables = {thing for thing in wanted.keys() & made.keys() if thing.kind == "table"}
 
     def checks(definitions: Mapping[Thing, str]) -> dict[Thing, str]:

@@ -11,7 +11,7 @@ from orm.backends import Migrations, backend_for, migrations_for
 from orm.exceptions import OrmError
 from orm.migrations.application import Application
 from orm.migrations.compare.effects import Effect, Schema, Tables, schema_of
-from orm.migrations.compare.scratch import shadow
+from orm.migrations.compare.replay import replay
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.explain import cause_of
 from orm.migrations.revision import Revision
@@ -106,7 +106,7 @@ def _effects(
     # local server if it is of that engine, since the other one may be busy.
     local = target_url("local", application.pyproject)
     same = local.get_backend_name() == url.get_backend_name()
-    with shadow(application, at, url=local if same else url) as made:
+    with replay(application, at, url=local if same else url) as made:
         made.watched = True
         tables = Tables(schema_of(made.connection))
         made.upgrade(pending[-1].id)

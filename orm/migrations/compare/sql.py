@@ -18,7 +18,7 @@ from orm.backends import migrations_for
 from orm.exceptions import ConfigurationError, MigrationError
 from orm.migrations.application import Application
 from orm.migrations.compare.configuration import options_of
-from orm.migrations.compare.scratch import shadow
+from orm.migrations.compare.replay import replay
 from orm.migrations.context import RunContext, alembic_alone
 from orm.migrations.explain import cause_of, loading, where
 from orm.migrations.files import scripts
@@ -85,7 +85,7 @@ def _rendered(application: Application, files: Sequence[Revision], dialect: str)
 
 def _replayed(application: Application, files: Sequence[Revision], url: URL) -> list[str]:
     found: list[str] = []
-    with shadow(application, files[0].down, url=url) as made:
+    with replay(application, files[0].down, url=url) as made:
         for file in files:
             with _listening(made.connection) as statements:
                 made.upgrade(file.id)

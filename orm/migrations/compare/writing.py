@@ -16,7 +16,7 @@ from orm.migrations.compare import renames
 from orm.migrations.compare.configuration import remark
 from orm.migrations.compare.effects import Effect, schema_of
 from orm.migrations.compare.renames import Rename
-from orm.migrations.compare.scratch import shadow
+from orm.migrations.compare.replay import replay
 from orm.migrations.files import line
 from orm.migrations.files.lock import locked
 from orm.migrations.files.revisions import read
@@ -72,7 +72,7 @@ def create(application: Application, name: str, *, choose: Choose | None) -> Cre
     with locked(application.versions):
         files = read(application.versions)
         line.refuse(line.findings_in_files(files))
-        with shadow(application, files[-1].id if files else None) as made:
+        with replay(application, files[-1].id if files else None) as made:
             before = schema_of(made.connection)
             first = choose(made.compare(), made.connection.dialect) if choose else []
             renames.apply(first, made.connection)

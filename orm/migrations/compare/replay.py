@@ -29,7 +29,7 @@ from orm.migrations.files.revisions import read
 from orm.migrations.internals import Recorded, keep_whole, recording
 from orm.migrations.target import target_url
 
-__all__ = ["Shadow", "Step", "shadow"]
+__all__ = ["Replay", "Step", "replay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Step:
 
 
 @dataclass
-class Shadow:
+class Replay:
     """A scratch database, in which the application's own ``env.py`` has replayed revisions.
 
     Attributes:
@@ -162,9 +162,9 @@ class Shadow:
 
 
 @contextmanager
-def shadow(
+def replay(
     application: Application, revision: str | None = "head", *, url: URL | None = None
-) -> Iterator[Shadow]:
+) -> Iterator[Replay]:
     """A scratch database, upgraded to a revision.
 
     Args:
@@ -181,6 +181,6 @@ def shadow(
     if url is None:
         url = target_url("local", application.pyproject)
     with migrations_for(url).scratch(url) as connection:
-        made = Shadow(application, connection)
+        made = Replay(application, connection)
         made.upgrade(revision)
         yield made
