@@ -68,7 +68,10 @@ def requirements(level: str) -> list[str]:
             else:
                 yield from of(entry["include-group"])
 
-    return ["--editable", ".", *of(level)]
+    # pip takes the extras of this project only where it is named by its folder.
+    own = "bookmark-orm"
+    extras = "".join(entry.removeprefix(own) for entry in of(level) if entry.startswith(own))
+    return ["--editable", f".{extras}", *(one for one in of(level) if not one.startswith(own))]
 
 
 # As `venv` itself does: sys.executable may be the one in .venv, which may be gone by now.

@@ -145,7 +145,7 @@ async def db(servers: Servers) -> AsyncIterator[Database]:
 
 
 def checked_out(db: Database) -> int:
-    """Connections of the database's pools that somebody holds."""
+    """The number of connections of the database's pools that are in use."""
     cluster = db.cluster
     engines = [cluster.writer, *(s.engine for s in (cluster.primary, *cluster.replicas))]
     return sum(engine.pool.checkedout() for engine in engines)  # type: ignore[attr-defined]
@@ -176,7 +176,7 @@ def statements() -> Iterator[Statements]:
 
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
-    """Whatever a test started in the background has ended with it."""
+    """Every thread that a test started ends with the test."""
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:

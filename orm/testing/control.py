@@ -16,7 +16,7 @@ __all__ = ["Follower", "ReplicaControl", "Standby", "caught_up", "followers", "p
 
 
 class Follower(ABC):
-    """One replica, in a test's hand."""
+    """One replica, controlled by a test."""
 
     def __init__(self, database: Database, server: Server) -> None:
         self._database = database
@@ -24,16 +24,16 @@ class Follower(ABC):
 
     @property
     def name(self) -> str:
-        """As in `Route.server`: ``"replica-1"``, …"""
+        """The name of its server (`Route.server`), such as ``"replica-1"``."""
         return self._server.name
 
     @abstractmethod
     async def pause(self) -> None:
-        """Return when nothing more is replayed by the replica until `resume`."""
+        """Stop the replica; return when it replays nothing more until `resume`."""
 
     @abstractmethod
     async def resume(self) -> None:
-        """Go on."""
+        """Let the replica go on after `pause`."""
 
     async def caught_up(self, within: float = 10.0) -> None:
         """Return when the replica has all that the primary has at this moment.
@@ -42,7 +42,7 @@ class Follower(ABC):
             within: seconds.
 
         Raises:
-            TimeoutError: it did not.
+            TimeoutError: the replica is still behind after `within` seconds.
         """
         cluster = self._database.cluster
         await cluster.primary.probe()
@@ -54,7 +54,7 @@ class Follower(ABC):
 
 
 class Standby(Follower):
-    """A standby of PostgreSQL, which the database's user may pause: a superuser, say."""
+    """A standby of PostgreSQL. Only a superuser may pause it, unless others were allowed to."""
 
     async def pause(self) -> None:
         await self._ask("SELECT pg_wal_replay_pause()")
@@ -71,7 +71,7 @@ class Standby(Follower):
 
 
 class ReplicaControl(Follower):
-    """An embedded replica, in a test's hand."""
+    """An embedded replica, controlled by a test."""
 
     def __init__(self, database: Database, server: Server, replicator: Replicator) -> None:
         super().__init__(database, server)
@@ -92,15 +92,15 @@ class ReplicaControl(Follower):
         self._replicator.lag = seconds
 
     async def pause(self) -> None:
-        """Return when nothing more lands in the replica until `resume`."""
+        """Stop the replica; return when it takes in nothing more until `resume`."""
         await asyncio.to_thread(self._replicator.pause)
 
     async def resume(self) -> None:
-        """Go on."""
+        """Let the replica go on after `pause`."""
         self._replicator.resume()
 
     async def kill(self) -> None:
-        """Return when the replica is gone: it serves nobody, until `revive`."""
+        """Return when the replica is gone. It serves no session until `revive`."""
         await asyncio.to_thread(self._replicator.stop)
         self.file.unlink(missing_ok=True)
         while self._server.knowledge.error is None:  # an open connection finds out a moment later
@@ -117,7 +117,7 @@ def replicas(database: Database) -> list[ReplicaControl]:
     """The embedded replicas of a database, in order.
 
     Raises:
-        ConfigurationError: it has none.
+        ConfigurationError: the database has no embedded replicas.
     """
     if not database.embedded:
         raise ConfigurationError("this Database has no embedded replicas: give replicas=<number>")
@@ -143,7 +143,7 @@ async def caught_up(database: Database, within: float = 10.0) -> None:
         within: seconds.
 
     Raises:
-        TimeoutError: one of them did not.
+        TimeoutError: a replica is still behind after `within` seconds.
     """
     for replica in followers(database):
         await replica.caught_up(within)

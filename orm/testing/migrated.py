@@ -80,7 +80,7 @@ class _File:
 
     def copy(self, folder: Path) -> Iterator[Servers]:
         file = folder / self._file.name
-        shutil.copyfile(self._file, file)  # nobody has it open, so it is whole
+        shutil.copyfile(self._file, file)  # no connection is open, so the file is complete
         yield Servers(_sqlite(file).render_as_string(), replicas=2)
 
 

@@ -1,4 +1,4 @@
-"""What is there in the end."""
+"""Reads all tables after a trial, and records them as one last read."""
 
 import asyncio
 

@@ -21,7 +21,7 @@ class Shelf(Protocol):
     """Where clients leave bookmarks, and find them."""
 
     def post(self, handed: Handed) -> None:
-        """Hand a bookmark out to whoever picks it."""
+        """Leave a bookmark for any client to pick."""
         ...
 
     def pick(self, chance: random.Random, most: int) -> list[Handed]:
@@ -40,7 +40,7 @@ class Board:
         self._file = file
 
     def post(self, handed: Handed) -> None:
-        """Hand a bookmark out to whoever picks it."""
+        """Leave a bookmark for any client to pick."""
         # One write() to a file in append mode: lines of several processes do not mix.
         with self._file.open("a", encoding="ascii") as out:
             out.write(f"{handed.operation} {handed.token}\n")

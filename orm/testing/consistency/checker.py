@@ -74,7 +74,7 @@ def check(history: Iterable[Operation], *, losses: bool = False) -> list[Violati
 
 
 def _missing(history: Sequence[Operation]) -> list[Seen]:
-    """What was committed, and is not there in the end; nothing where nobody has looked."""
+    """What was committed and is gone in the end, of the keys that were read in the end."""
     succeeded = [o for o in history if o.outcome == "ok"]
     audits = [o for o in succeeded if o.kind == "audit"]
     if not audits:
@@ -129,7 +129,7 @@ class _Check:
         writer = self._operations.get(seen.writer)
         if writer is None:
             if seen.writer and self._audits:  # the history is whole
-                reason = f"{_name(seen)} is of {seen.writer}, which nobody recorded"
+                reason = f"{_name(seen)} is of {seen.writer}, which is not in the history"
                 yield Violation(Anomaly.UNKNOWN_WRITER, reason, [reader])
         elif writer.outcome == "failed":
             reason = f"{_name(seen)} was seen, and its transaction had failed"
@@ -149,7 +149,7 @@ class _Check:
     # What an operation must see --------------------------------------------------------------
 
     def _floors(self, order: Sequence[Operation]) -> Iterator[Violation]:
-        """Inherit, compare, pass on. What was passed on to everybody is forgotten."""
+        """Inherit, compare, pass on. What every successor has inherited is forgotten."""
         floors: dict[str, dict[int, Seen]] = {}
         heirs = Counter(
             name for before in self._order.before.values() for name in _causes_among(before)
@@ -162,7 +162,7 @@ class _Check:
                 if floor or heirs[name]:
                     _raise(floor, inherited.values())
                 else:
-                    floor = inherited  # nobody else wants it
+                    floor = inherited  # no other operation inherits it
                 if "read" in edges:
                     _raise(floor, self._writes[name])
             if operation.outcome == "ok" and operation.kind != "audit":
@@ -199,6 +199,8 @@ class _Check:
         path = self._order.path(
             operation.id, self._who_knew(operation, lost.key, lost.version), _CAUSES
         )
+        # There is no path where the history contradicts itself.
+        path = path or [self._operations[lost.writer], operation]
         reason = f"{_name(lost)} was lost, and {operation.session} was not told"
         return Violation(Anomaly.LOST_WRITE, reason, path)
 
@@ -207,7 +209,7 @@ class _Check:
         path = self._order.path(operation.id, knew, _CHAIN)
         along_chain = bool(path)
         path = path or self._order.path(operation.id, knew, _CAUSES)
-        # Nobody else is between the two where it is known from a transaction that had failed.
+        # No operation lies between the two where the version is known from a failed transaction.
         path = path or self._order.path(operation.id, {least.writer}, _CAUSES)
         known = max(s for s in (*path[0].reads, *self._writes[path[0].id]) if s.key == seen.key)
         wrote = known in self._writes[path[0].id]

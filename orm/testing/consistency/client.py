@@ -28,7 +28,7 @@ class Client:
         recorder: of its process.
         board: where bookmarks are handed on.
         habits: what it does.
-        seed: of all that it decides.
+        seed: of everything that it chooses at random.
     """
 
     failures: ClassVar[tuple[type[Exception], ...]] = (
@@ -67,7 +67,7 @@ class Client:
             try:
                 self._session = self._database.session(constraint)
             except BookmarkError:
-                continue  # it was forged
+                continue  # the client has forged it
             self._sessions += 1
             self._leaves = False
             units = Units(self._session, self._operate, self._habits, self._chance)

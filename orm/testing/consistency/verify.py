@@ -1,4 +1,4 @@
-"""The checker on somebody's own servers: no faults, and nothing left behind."""
+"""`orm verify`: clients and the checker on given servers, without faults."""
 
 import asyncio
 import tempfile
@@ -83,10 +83,10 @@ async def verify(
     """Let clients read and write on these servers for a while, and check what they saw.
 
     Args:
-        primary: as for `Database`.
-        replicas: as for `Database`.
-        seconds: how long.
-        seed: of all that the clients decide.
+        primary: the URL of the primary, as `Database` takes it.
+        replicas: their URLs, or the number of embedded ones, as `Database` takes them.
+        seconds: how long the clients work.
+        seed: of everything that the clients choose at random.
 
     Raises:
         OrmError: a server could not be used.

@@ -19,7 +19,7 @@ on it, for one test. How an application does whose replicas lag::
             assert await list_of_posts(db) == []     # what a visitor may see
             assert len(await list_of_posts(db, token)) == 1
 
-The methods of `Server` are what can befall one: ``pause``, ``resume``, ``delay``, ``freeze``,
+The methods of `Server` are its faults: ``pause``, ``resume``, ``delay``, ``freeze``,
 ``thaw``, ``black_hole``, ``stall_replay``, ``partition``, ``heal``, ``conflict``, ``kill``,
 ``stop``, ``start``, ``restart``, ``promote``, ``rejoin``. Each blocks, for milliseconds mostly, and
 returns when what it says is so; after half a minute it raises.
@@ -27,7 +27,7 @@ returns when what it says is so; after half a minute it raises.
 The network between a client and a server has troubles of its own: `Proxy`.
 
 Without pytest: ``with Cluster(standbys=2) as cluster``. Servers listen on a free port of the
-loopback interface and on a socket in their folder, ask nobody for a password, and end with the
+loopback interface and on a socket in their folder, ask for no password, and end with the
 process that started them, even if that is killed. Data are in memory where there is room.
 """
 

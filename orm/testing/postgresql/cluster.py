@@ -92,7 +92,7 @@ class Cluster:
                 standby.caught_up(self.primary)
 
     def promote(self, standby: Server) -> None:
-        """Make a standby the primary. Nobody else is told, neither the old primary."""
+        """Make a standby the primary. The other servers are not told, nor is the old primary."""
         standby.promote()
         self.primary = standby
 
@@ -101,7 +101,7 @@ class Cluster:
         server.rejoin(self.primary)
 
     def heal(self) -> None:
-        """Undo whatever befell its servers; return when all standbys have caught up.
+        """Undo every fault of its servers; return when all standbys have caught up.
 
         Raises:
             RuntimeError: it cannot be undone: a server has gone its own way.
@@ -127,7 +127,8 @@ class Cluster:
         """A new database that every standby has; its name.
 
         Args:
-            template: a database that nobody is connected to, to be copied; otherwise it is empty.
+            template: a database to copy, to which no client is connected; without one the new
+                database is empty.
         """
         name = f"test_{secrets.token_hex(8)}"
         copied = f" TEMPLATE {template}" if template else ""
@@ -147,7 +148,7 @@ def _new_folder() -> Path:
     for old in base.glob(f"{_PREFIX}*"):
         owner = old.name.removeprefix(_PREFIX).split("-")[0]
         if owner.isdigit() and not _is_alive(int(owner)):
-            shutil.rmtree(old, ignore_errors=True)  # or somebody else is just removing it
+            shutil.rmtree(old, ignore_errors=True)  # another process may be removing it
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))
     _give(folder)
     return folder

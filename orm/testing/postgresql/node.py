@@ -72,7 +72,7 @@ class Node:
         Args:
             driver: SQLAlchemy's name of it.
             database: a database of the server, instead of `database`.
-            user: who connects; nobody is asked for a password.
+            user: the account that connects; the server asks for no password.
         """
         return f"postgresql+{driver}://{user}@127.0.0.1:{self.port}/{database or self.database}"
 
@@ -132,7 +132,7 @@ class Node:
         """Shut it down, frozen or not.
 
         Args:
-            mode: ``"fast"`` disconnects everybody and writes what is left; ``"immediate"`` leaves
+            mode: ``"fast"`` disconnects all clients and writes what is left; ``"immediate"`` leaves
                 that to the next start.
         """
         self.thaw()
@@ -169,7 +169,7 @@ class Node:
     # Standing still ----------------------------------------------------------------------------
 
     def freeze(self) -> None:
-        """Stop all of its processes: connections stay open, and nobody answers."""
+        """Stop all of its processes: connections stay open, and get no answer."""
         self._suspend([self.process_id])  # after which it has no more children
         self._suspend(self._children())
 
@@ -206,10 +206,10 @@ class Node:
         return f"host=127.0.0.1 port={self.port} user=postgres"
 
     def wait(self, condition: Callable[[], bool], failure: str) -> None:
-        """Return when something is so.
+        """Return when a condition holds.
 
         Raises:
-            RuntimeError: it is not so after half a minute.
+            RuntimeError: the condition does not hold after half a minute.
         """
         deadline = time.monotonic() + _PATIENCE
         while not condition():

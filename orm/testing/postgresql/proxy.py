@@ -69,7 +69,8 @@ class Proxy:
         """Break the next connection whose client sends these words; they are delivered.
 
         Args:
-            words: such as ``b"COMMIT"``, whose outcome nobody is told; nothing: break none.
+            words: such as ``b"COMMIT"``, whose outcome the client then does not learn; without any
+                words no connection is cut.
         """
         self._fatal = words
 
@@ -123,7 +124,7 @@ class Proxy:
                 writer.write(data)
                 await writer.drain()
                 if cut:
-                    await asyncio.Event().wait()  # until there is an answer, which nobody hears
+                    await asyncio.Event().wait()  # the answer, when it comes, is not passed on
 
         async def receive() -> None:
             while data := await reader.read(65536):

@@ -1,4 +1,4 @@
-"""What can befall a server, and how it recovers."""
+"""The faults of a server, and how it recovers."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ class Server(Node):
     """A primary or a standby; promotion turns the one into the other."""
 
     upstream: "Server | None" = None
-    """Whom it follows, as a standby."""
+    """The server that it follows as a standby."""
 
     def clone(self, source: Node) -> None:
         """Make the files of a standby of another server."""
@@ -53,11 +53,11 @@ class Server(Node):
         return f"{primary.conninfo} application_name={self.name}"
 
     def streams(self) -> bool:
-        """Whether a standby is connected to whom it follows."""
+        """Whether a standby is connected to the server that it follows."""
         return self.sql("SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'") == ["1"]
 
     def partition(self) -> None:
-        """Cut a standby off from whom it follows; return when nothing arrives any more."""
+        """Cut a standby off from the server that it follows; return when it receives nothing."""
         self.set("primary_conninfo", _NOWHERE)
         self.wait(lambda: not self.streams(), "still streams")
 
@@ -110,11 +110,11 @@ class Server(Node):
             database: where; a conflict is with the snapshots of one database.
 
         Raises:
-            RuntimeError: it follows nobody.
+            RuntimeError: it follows no server.
         """
         primary = self.upstream
         if primary is None:
-            raise RuntimeError(f"{self.name} follows nobody")
+            raise RuntimeError(f"{self.name} follows no server")
         before = self.setting(_CONFLICT_DELAY)
         self.set(_CONFLICT_DELAY, "0")
         for statement in (
@@ -160,7 +160,7 @@ class Server(Node):
         self.caught_up(primary)
 
     def heal(self) -> None:
-        """Undo what befell it: it runs, and a standby replays what it is sent without delay."""
+        """Undo every fault: it runs, and a standby replays what it is sent without delay."""
         self.thaw()
         if not self.is_running:
             self.start()

@@ -213,7 +213,7 @@ class Link:
 
         Args:
             work: what it does, at one moment.
-            late: whether it may still do it when nobody waits for the answer any more.
+            late: whether it may still do it when the client no longer waits for the answer.
         """
         chance, world = self._chance, self._world
         try:

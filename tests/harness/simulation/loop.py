@@ -20,7 +20,7 @@ _Ts = TypeVarTuple("_Ts")
 
 
 class Hung(AssertionError):
-    """Somebody waits for what will never come."""
+    """A task waits for what will never come."""
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
@@ -117,7 +117,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         ready, timers = self._ready, self._timers
         while not ready:
             if not timers:
-                raise Hung("everybody waits, and nobody is left to do anything")
+                raise Hung("every task waits, and no task is left that could go on")
             when, _, timer = heappop(timers)
             if not timer.cancelled():
                 self._now = max(self._now, when)

@@ -47,7 +47,7 @@ class _Lines:
 
     def seen(self, by: Snapshot) -> int:
         end = self.until(by.at)
-        if by.without:  # its row is locked: nobody has written a later one
+        if by.without:  # its row is locked: there is no later version
             while end and self.at[end - 1] in by.without:
                 end -= 1
         return end

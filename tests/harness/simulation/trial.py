@@ -145,7 +145,7 @@ def run(trial: Plan) -> Result:
     try:
         history, strikes = loop.run(_run(trial))
         if loop.unhandled:
-            raise AssertionError(f"nobody handled: {loop.unhandled}")
+            raise AssertionError(f"not handled: {loop.unhandled}")
     finally:
         loop.close()
         if collecting:
@@ -189,7 +189,7 @@ async def _run(trial: Plan) -> tuple[History, tuple[Strike, ...]]:
 
 
 def _held(database: Database) -> Iterator[tuple[str, int]]:
-    """The connections of each pool that somebody holds."""
+    """The number of connections of each pool that are in use."""
     cluster = database.cluster
     yield "writer", cluster.writer.pool.checkedout()  # type: ignore[attr-defined]
     for server in (cluster.primary, *cluster.replicas):

@@ -212,7 +212,7 @@ class Machine:
 
     @property
     def frozen(self) -> bool:
-        """Whether it answers nobody, and hangs up on nobody."""
+        """Whether it answers no request, and closes no connection."""
         return not self._running.is_set()
 
     def freeze(self) -> None:

@@ -1,4 +1,4 @@
-"""What can befall a real cluster of PostgreSQL, as data: how each fault is done, and undone."""
+"""The faults of a real cluster of PostgreSQL, as data: how each is done, and undone."""
 
 import random
 from asyncio import AbstractEventLoop
@@ -21,7 +21,7 @@ class Scene:
         loop: of the proxies. Faults themselves block, in a thread.
         database: which one the clients use.
         chance: decides what is left open.
-        standby: whom the fault is about, if it is about a standby.
+        standby: the one that the fault is about, if it is about a standby.
         proxy: which one it is about, if it is about the network.
     """
 
@@ -64,7 +64,7 @@ class Fault:
         do: called first.
         undo: called after a while.
         loses: whether acknowledged writes may be lost by it.
-        struck: asked before it is undone: whether it has befallen anybody.
+        struck: asked before it is undone: whether a client has met it.
     """
 
     do: Callable[[Scene], None]
@@ -103,7 +103,7 @@ BEGIN; CREATE TABLE unflushed AS SELECT generate_series(1, 2000);
 SELECT pg_sleep(0.2); ROLLBACK"""
 
 
-# Nobody writes at the end of the log, which is then the header of a page.
+# No client writes at the end of the log, which is then the header of a page.
 _IDLE: Final = """\
 BEGIN; LOCK TABLE orm_verify_register IN EXCLUSIVE MODE;
 SELECT pg_switch_wal(), pg_sleep(0.2); ROLLBACK"""
@@ -134,7 +134,7 @@ def _promote(scene: Scene) -> None:
 def _rejoin(scene: Scene) -> None:
     """All others follow the new primary, and lose what it lacks."""
     cluster = scene.cluster
-    # The old one last: it would hand the new timeline on to whoever still follows it.
+    # The old one last: it would hand the new timeline on to the servers that still follow it.
     for server in sorted(cluster.standbys, key=lambda server: server.upstream is None):
         if server.upstream is cluster.primary:
             continue  # it went along

@@ -33,8 +33,8 @@ class Servers:
     """Where a `Database` finds its servers.
 
     Attributes:
-        primary: as for `Database`.
-        replicas: as for `Database`.
+        primary: as `Database` takes it.
+        replicas: as `Database` takes them.
     """
 
     primary: str
@@ -157,7 +157,7 @@ async def live(
 
 
 def _held(database: Database) -> Iterator[tuple[str, int]]:
-    """The connections of each pool that somebody holds."""
+    """The number of connections of each pool that are in use."""
     cluster = database.cluster
     yield "writer", cluster.writer.pool.checkedout()  # type: ignore[attr-defined]
     for server in (cluster.primary, *cluster.replicas):

@@ -1,4 +1,4 @@
-"""What goes wrong, at random: the embedded replicas, their files, the schema, other programs."""
+"""Random faults of the embedded replicas, their files, the schema, the disk and other programs."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ _SMALLEST: Final = 128 * 1024  # bytes that a file may have on a full disk; the 
 
 
 class Nemesis:
-    """Makes trouble for a running database.
+    """Injects faults into a running database.
 
     Args:
         database: with embedded replicas.
@@ -98,7 +98,7 @@ class Nemesis:
                 for statement in ddl:
                     await session.execute(text(statement))
         except (DBAPIError, PoolTimeout):
-            self.done["schema, refused"] += 1  # somebody else writes
+            self.done["schema, refused"] += 1  # another client writes
 
     async def _outside(self, _: ReplicaControl) -> None:
         """Another program writes, which counts no positions."""

@@ -1,4 +1,4 @@
-"""Lives in processes of their own, some of which are killed."""
+"""Runs lives (`life`) in processes of their own, and kills some of them."""
 
 import asyncio
 import json

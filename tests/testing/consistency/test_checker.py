@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orm.testing.consistency import Anomaly, History, Operation, Seen, check
@@ -275,6 +275,17 @@ _OPERATION = st.builds(
     st.lists(st.tuples(st.integers(0, 1), st.integers(1, 3)), max_size=2),
     st.booleans(),
 )
+@example(
+    [
+        Operation(id="d", session="X", kind="audit", after=(), reads=(), outcome="ok"),
+        Operation(
+            id="a", session="X", kind="read", after=(), outcome="ok",
+            reads=(Seen(0, 0, ""), Seen(0, 0, "d")),
+        ),
+    ],
+    [],
+    False,
+)  # fmt: skip
 def test_no_history_is_too_broken_to_be_judged(
     read: History, written: list[tuple[int, int]], losses: bool
 ) -> None:
