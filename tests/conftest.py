@@ -104,7 +104,7 @@ ENGINES = ("asyncpg", "psycopg", "postgresql")
 """By fixture, and by parameter of a fixture."""
 
 SLOW = {"demo", "docs", "simulation", "trials"}
-"""Folders; single tests have the marker."""
+"""Folders; single tests and modules have the marker."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

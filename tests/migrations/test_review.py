@@ -9,6 +9,8 @@ from sqlalchemy import make_url
 
 from tests.migrations.support import ENGINES, Project
 
+pytestmark = pytest.mark.slow  # each replays revisions, most of them twice
+
 USERS = (
     "op.create_table('users', sa.Column('id', sa.Integer, primary_key=True),"
     " sa.Column('email', sa.String(20)), sa.Column('age', sa.Integer))"

@@ -143,6 +143,9 @@ class Server(Node):
         if self.is_running:
             self.stop()
         settings = (self.data / "postgresql.conf").read_text()
+        # Before PostgreSQL 16 `pg_rewind` takes a server that was just promoted to be on the
+        # timeline of its last checkpoint, and rewinds nothing.
+        primary.sql("CHECKPOINT")
         programs.run(
             self._programs / "pg_rewind",
             *("-D", self.data, "--source-server", f"{primary.conninfo} dbname=postgres"),
