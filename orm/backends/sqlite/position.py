@@ -105,6 +105,8 @@ def raise_if_ended(connection: Connection) -> None:
     It may have been committed already, by a COMMIT in text or by the driver's own means: what it
     wrote has no position yet.
     """
+    if connection.invalidated:
+        return
     driver: Any = connection.connection.driver_connection
     if _CHANGES in connection.info and not driver.in_transaction:
         # Or SQLite has rolled it back, because the disk is full, say: then this fails as well.
