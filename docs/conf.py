@@ -20,15 +20,16 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 nitpicky = True
-# Nobody else's objects can be looked up offline, and arguments are no objects at all.
+# Objects of other projects cannot be looked up offline, and arguments are no objects at all.
 nitpick_ignore_regex = [("py:.*", r"(?!orm\.).*")]
 # Internal things that public signatures and docstrings mention.
 nitpick_ignore = [
     ("py:class", "orm.servers.cluster.Cluster"),
     ("py:class", "orm.connection._T"),
     ("py:class", "orm.backends.sqlite.replication.replicator.Replicator"),
-    ("py:class", "orm.session.HasCluster"),
+    ("py:class", "orm.routing.rules.Rules"),
     ("py:class", "orm.session.RoutedSession"),
+    ("py:class", "orm.session.SupportsSessions"),
     ("py:class", "orm.testing.postgresql.node.Node"),
     ("py:class", "orm.servers.server.Server"),
     ("py:class", "orm.web.fastapi.request_session.<locals>.session"),
