@@ -84,7 +84,7 @@ def test_what_a_picture_names_exists(picture: Path) -> None:
 def test_layers_are_those_of_the_imports() -> None:
     page = (DOCS / "architecture.md").read_text("utf-8")
     listed = re.findall(r"^\| `orm/(\w+)(?:/|\.py)` ", page, re.MULTILINE)
-    assert tuple(listed) == LAYERS
+    assert listed == [layer for layer in LAYERS if re.fullmatch(r"[a-z]\w*", layer)]
 
 
 @pytest.mark.parametrize("package", ["routing", "servers", "backends", "migrations"])
