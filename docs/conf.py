@@ -20,7 +20,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 nitpicky = True
-# Nobody else's objects can be looked up offline, and arguments are no objects at all.
+# Objects of other projects cannot be looked up offline, and arguments are no objects at all.
 nitpick_ignore_regex = [("py:.*", r"(?!orm\.).*")]
 # Internal things that public signatures and docstrings mention.
 nitpick_ignore = [

@@ -39,7 +39,7 @@ PAGES: Final = sorted(
 FENCE: Final = re.compile(
     r"^(?P<fence>```+)(?P<kind>[^\n`]*)\n(?P<body>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE
 )
-PROSE: Final = ("{toctree}",)
+PROSE: Final = ("{toctree}", "{glossary}")
 SECONDS: Final = 120
 
 
