@@ -1,6 +1,7 @@
 """Database engines: the contract of a backend, and how one is found for a URL."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from orm._lazy import lazy
 
@@ -23,8 +24,8 @@ __all__ = [
     "register",
 ]
 
-# `orm.backends.sqlite.quick` does without SQLAlchemy.
-__getattr__ = lazy(
+# `orm.backends.sqlite.quick` must not import SQLAlchemy, which takes longer than its work.
+__getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
         "Backend": "orm.backends.base",

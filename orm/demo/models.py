@@ -1,7 +1,7 @@
 """Users and their posts, in a schema of the demo's own."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ForeignKey, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -17,7 +17,7 @@ class Base(DeclarativeBase):
 
 
 class User(Base):
-    """Who writes."""
+    """An author."""
 
     __tablename__ = "users"
 
@@ -26,10 +26,12 @@ class User(Base):
 
 
 class Post(Base):
-    """What is written."""
+    """A text by an author."""
 
     __tablename__ = "posts"
-    __table_args__ = {"sqlite_autoincrement": True}  # the id of a deleted row is not given again
+    __table_args__: Any = {
+        "sqlite_autoincrement": True
+    }  # the id of a deleted row is not given again
 
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)

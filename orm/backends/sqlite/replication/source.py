@@ -1,5 +1,6 @@
 """The database that is copied."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -34,13 +35,13 @@ class Source:
         self._identity = require(file)
         with explained(f"the source {file} cannot be read"), ExitStack() as undo:
             # Read-only mode could not write the -shm that all readers of a WAL database share.
-            self.connection = connect(file, "rw", timeout=0.25)
+            self.connection: sqlite3.Connection = connect(file, "rw", timeout=0.25)
             undo.callback(self.connection.close)
             self.connection.execute("PRAGMA query_only = ON")
-            # The next commit of somebody else makes every cached page void.
+            # The next commit of another connection makes every cached page void.
             self.connection.execute("PRAGMA cache_size = -256")
             (mode,) = self.connection.execute("PRAGMA journal_mode").fetchone()
-            (self.page_size,) = self.connection.execute("PRAGMA page_size").fetchone()
+            self.page_size: int = self.connection.execute("PRAGMA page_size").fetchone()[0]
             if mode != "wal":
                 raise ReplicationError(
                     f"the source {file} is in journal mode {mode!r}, where reading a copy would "

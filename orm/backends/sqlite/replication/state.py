@@ -13,21 +13,21 @@ _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 class State:
     """Wishes in one direction, news in the other.
 
-    Plain attributes may be read without the lock; whoever changes one that a wait depends on
-    does so with it, and notifies.
+    Plain attributes may be read without the lock. A caller that changes one that a wait depends on
+    takes the lock for it, and notifies.
     """
 
     def __init__(self) -> None:
         """Begin unpaused, without lag, with no news."""
-        self.changed = threading.Condition(threading.Lock())
-        self.stopping = False
-        self.paused = False
-        self.lag = 0.0
-        self.woken = False
+        self.changed: threading.Condition = threading.Condition(threading.Lock())
+        self.stopping: bool = False
+        self.paused: bool = False
+        self.lag: float = 0.0
+        self.woken: bool = False
         self.damaged: str | None = None
-        self.ready = False
+        self.ready: bool = False
         """Whether there is a replica that can be read."""
-        self.leading = False
+        self.leading: bool = False
         self.error: BaseException | None = None
         self.landing: threading.Thread | None = None
         """The thread, while it is where the replica's files may change."""
@@ -120,11 +120,11 @@ class State:
 
         Raises:
             GivenUpError: It must not land.
-            ReplicationError: Somebody else holds the file.
+            ReplicationError: Another program holds the file.
         """
         if status & 0xFF in _LOCKED:  # sqlite3 would try again, without end
             raise ReplicationError(
-                "another program locks the replica: nobody but the replicator may write to it"
+                "another program locks the replica: only the replicator may write to it"
             )
         if status != sqlite3.SQLITE_DONE:
             self.go_on()
