@@ -1,4 +1,4 @@
-"""What is written."""
+"""Posts."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING

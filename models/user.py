@@ -1,4 +1,4 @@
-"""Who writes."""
+"""Users."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING

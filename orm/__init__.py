@@ -1,8 +1,8 @@
 """Sessions that read their own writes over a primary and its replicas, and forward-only migrations.
 
-`Database` owns the servers, `BookmarkSession` reads and writes, a `Bookmark` carries what was seen
-from one session to the next. `Base` is what models derive from. Everything that can go wrong here
-is an `OrmError`; the tree is in `orm.exceptions`.
+`Database` owns the servers, `BookmarkSession` reads and writes, and a `Bookmark` carries what one
+session has seen to the next. Models derive from `Base`. Every error of this library is an
+`OrmError`; `orm.exceptions` shows the tree.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ __all__ = [
     "__version__",
 ]
 
-# What asks for no name here, such as `orm --help`, need not wait for SQLAlchemy.
+# A program that asks for no name here, such as `orm --help`, does not wait for SQLAlchemy.
 __getattr__: Callable[[str], Any] = lazy(
     __name__,
     {

@@ -9,7 +9,7 @@ __all__ = ["lazy"]
 
 
 def lazy(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """What a package takes as its ``__getattr__``.
+    """Make the ``__getattr__`` of a package whose names are imported late.
 
     Args:
         package: its ``__name__``.

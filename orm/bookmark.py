@@ -1,8 +1,8 @@
 """A bookmark: a state of a database, as a value that compares, merges and travels.
 
 A bookmark is a *history* (which database, which life of it) and a *position* in it. The position
-is a vector: engines with one line of commits have a single domain, GTID engines one per domain,
-and a timeline that was left by a failover stays behind as a domain of its own.
+is a vector: engines with one line of commits have a single domain, GTID engines have several, and
+a timeline that a failover has ended stays in the vector as a domain of its own.
 
 So a bookmark stands for a set of transactions, each of which is a number of a domain. As a rule
 the set has all numbers of a domain up to its last one. A GTID set may lack some of them: MySQL's
@@ -14,7 +14,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -30,7 +30,7 @@ _SIGNATURE_BYTES: Final = 16  # NIST SP 800-107, 5.3.3: a MAC may be cut to 128 
 _MAX_SEQUENCE: Final = 2**63 - 1
 
 Hole = tuple[str, int, int]
-"""A domain, and the first and last of the numbers that are missing there."""
+"""A domain, and the first and the last of the numbers that are missing in it."""
 
 _PAYLOAD: Final = re.compile(
     rb"(?P<history>[A-Za-z0-9_-]{1,64})"
@@ -40,7 +40,7 @@ _PAYLOAD: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Bookmark:
     """A state of a database: the transactions of a history that were committed up to it.
 
@@ -86,9 +86,22 @@ class Bookmark:
             position.append((domain, end))
         return _bookmark(history, position, shown, holes)
 
+    def __repr__(self) -> str:
+        """The history and, for each domain, its last number, or its intervals if it has holes."""
+        shown = f", shown below {self.shown}" if self.shown else ""
+        return f"<Bookmark history={self.history} {', '.join(self._domains())}{shown}>"
+
+    def _domains(self) -> Iterator[str]:
+        for domain, last in self.position:
+            name, first, intervals = f"{domain}=" if domain else "", 1, ""
+            for _, hole, hole_end in (hole for hole in self.holes if hole[0] == domain):
+                intervals += f"{first}-{hole - 1}:" if first < hole else ""
+                first = hole_end + 1
+            yield f"{name}{intervals}{first}-{last}" if first > 1 else f"{name}{last}"
+
     @property
     def holes(self) -> tuple[Hole, ...]:
-        """What is missing below the last numbers: sorted, and as few as possible."""
+        """The numbers that are missing below the last ones: sorted, in as few holes as possible."""
         return ()
 
     def up_to_first_gap(self) -> "Bookmark":
@@ -101,13 +114,13 @@ class Bookmark:
         return self
 
     def covers(self, other: "Bookmark") -> bool:
-        """Whether a server that is here has everything that `other` stands for."""
-        # Without holes here, those of `other` do not matter: only its last numbers do.
+        """Whether a server at this position has every transaction that `other` stands for."""
+        # This one has no holes, so those of `other` do not matter: only its last numbers do.
         if self.history != other.history:
             return False
-        if self.position == other.position:  # as a rule, while nobody writes
+        if self.position == other.position:  # as a rule, between two writes
             return True
-        if len(self.position) == len(other.position) == 1:  # and while somebody does
+        if len(self.position) == len(other.position) == 1:  # and after a write
             [(domain, at)], [(other_domain, sequence)] = self.position, other.position
             return domain == other_domain and at >= sequence
         mine = dict(self.position)
@@ -117,7 +130,7 @@ class Bookmark:
         return True
 
     def merge(self, other: "Bookmark") -> "Bookmark":
-        """The least bookmark that covers both: the union of what they stand for.
+        """The least bookmark that covers both: the union of their transactions.
 
         Raises:
             ForeignBookmark: the two are of different histories.
@@ -131,7 +144,7 @@ class Bookmark:
         return self._union(other)
 
     def behind(self, head: "Bookmark") -> int | None:
-        """How many steps this lies behind `head`, over all domains; None across histories."""
+        """How many numbers of `head` this lacks, over all domains; None if the histories differ."""
         if self.history != head.history:
             return None
         if self.holes or head.holes:
@@ -165,7 +178,7 @@ class Bookmark:
         return _bookmark(self.history, position, shown, holes)
 
     def _missing(self, domain: str, end: int) -> list[tuple[int, int]]:
-        """What this lacks of the numbers of a domain from 1 up to `end`."""
+        """The numbers of a domain, from 1 up to `end`, that this lacks."""
         missing = [(first, last) for name, first, last in self.holes if name == domain]
         last = dict(self.position).get(domain, 0)
         return [*missing, (last + 1, end)] if last < end else missing
@@ -207,7 +220,7 @@ class Bookmark:
             keys: the keys that are accepted; with any, an unsigned token is refused.
 
         Raises:
-            InvalidBookmark: whatever else the token may be. No database is touched.
+            InvalidBookmark: it did not, or the signature does not match. No database is touched.
         """
         if not isinstance(token, str):
             raise InvalidBookmark(f"a bookmark is a str, not {type(token).__name__}")
@@ -229,9 +242,9 @@ class Bookmark:
         return _parse(signed)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class GappedBookmark(Bookmark):
-    """A bookmark with holes. The class is there so that comparisons without holes cost no more."""
+    """A bookmark with holes. It is a class of its own so that others compare without that cost."""
 
     _holes: tuple[Hole, ...] = ()
 

@@ -17,7 +17,14 @@ Constraint = str | Bookmark | Iterable[str | Bookmark] | None
 
 
 def parse(constraint: Constraint, keys: Sequence[bytes]) -> tuple[bool, Bookmark | None]:
-    """Whether the first transaction reads from the primary, and the bookmark to start from.
+    """Tell what a constraint asks for.
+
+    Args:
+        constraint: where a session starts.
+        keys: the keys that check signatures; with any, an unsigned bookmark is refused.
+
+    Returns:
+        Whether the first transaction reads from the primary, and the bookmark to start from.
 
     Raises:
         InvalidBookmark: the constraint is none of the words, nor a bookmark.

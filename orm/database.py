@@ -44,18 +44,18 @@ class Database:
         fallback: whether the primary serves the reads that no replica can serve in time. If not,
             they raise `NotCaughtUp`.
         shared: whether the URLs lead to a pooler that gives each transaction a server connection,
-            such as PgBouncer in transaction mode. Where a server is, is then asked in each
-            transaction that reads from it: two more round trips. Transactions that are begun
+            such as PgBouncer in transaction mode. Each transaction then asks the server that
+            it reads from for its position: two more round trips. Transactions that are begun
             read-only go to the primary.
         bookmark_keys: secret keys that sign bookmarks: the first one signs, all are accepted.
-        stray_bookmarks: what a session does that is started from a bookmark of another database,
-            or ahead of the primary: ``"primary"`` reads from the primary and starts anew,
+        stray_bookmarks: what a session does whose bookmark is of another database, or ahead of
+            the primary: ``"primary"`` reads from the primary and starts anew,
             ``"error"`` raises `ForeignBookmark` or `WriteLost`. A signed bookmark ahead of the
             primary always raises: the signature proves that the write was there.
         engine_options: passed on to `create_async_engine` for the engines that serve sessions.
 
     Raises:
-        ConfigurationError: it cannot work like that; the message says what to change.
+        ConfigurationError: the arguments cannot work so; the message says what to change.
     """
 
     def __init__(
@@ -117,16 +117,16 @@ class Database:
 
     @property
     def rules(self) -> Rules:
-        """What all sessions have in common."""
+        """The options that all sessions have in common."""
         return self._rules
 
     @property
     def embedded(self) -> Sequence[EmbeddedReplica]:
-        """What keeps the embedded replicas up to date; empty where there are none."""
+        """The embedded replicas, in order; empty where the engine has none."""
         return self._embedded
 
     def _embed(self, backend: Backend, primary: URL, count: int) -> list[URL]:
-        """Prepare the embedded replicas, if there are any; their URLs."""
+        """Prepare the embedded replicas, none of which runs yet; returns their URLs."""
         if count < 0:
             raise ConfigurationError("replicas is a number, 0 or more, or a list of URLs")
         if count and backend.embedded is None:
@@ -155,7 +155,7 @@ class Database:
 
         Raises:
             DatabaseClosed: it was started before.
-            ReplicaUnavailable: a replica could not be opened, for another reason.
+            ReplicaUnavailable: a replica answered, or is embedded, and could not be opened.
             ConfigurationError: a replica is a copy of another database.
             NoPrimary: no server that answers is the primary.
             sqlalchemy.exc.DBAPIError, OSError: the primary could not be opened.
@@ -186,7 +186,7 @@ class Database:
         async with cluster.primary.engine.connect() as connection:
             await connection.run_sync(cluster.primary.ask)
         floor = cluster.primary.knowledge.at
-        if floor is None:  # prepare() gives one to whoever is the primary
+        if floor is None:  # after prepare() every primary has one
             raise NoPrimary(
                 f"{cluster.primary.name} cannot be used: {cluster.primary.knowledge.error}"
             )
@@ -195,20 +195,20 @@ class Database:
         await asyncio.gather(*(replica.probe() for replica in present))
         for replica in cluster.replicas:
             known = replica.knowledge
-            who = f"{replica.name} ({replica.url.render_as_string()})"
+            name = f"{replica.name} ({replica.url.render_as_string()})"
             if replica.unreachable:
                 _log.warning(
-                    "%s cannot be reached, and serves nobody until it answers: %s",
-                    who,
+                    "%s cannot be reached, and serves no session until it answers: %s",
+                    name,
                     known.error,
                     extra={"server": replica.name, "error": known.error},
                 )
             elif known.error is not None:
-                raise ReplicaUnavailable(f"{who} cannot be opened: {known.error}")
+                raise ReplicaUnavailable(f"{name} cannot be opened: {known.error}")
             ours = known.at is None or known.at.history == floor.history
             if not ours and not self._embedded:
                 raise ConfigurationError(
-                    f"{who} is a copy of another database than the primary: check the two URLs"
+                    f"{name} is a copy of another database than the primary: check the two URLs"
                 )
         cluster.floor = cluster.roles.as_need(floor)
         cluster.watcher.start()
@@ -221,7 +221,7 @@ class Database:
         try:
             outcomes = await asyncio.shield(starting)
         except asyncio.CancelledError:
-            await starting  # a thread cannot be cancelled, and only what has started can be stopped
+            await starting  # a thread cannot be cancelled, and must have started to be stopped
             raise
         for outcome in outcomes:
             if outcome is not None:
@@ -231,9 +231,13 @@ class Database:
         """Stop all that runs in the background and close all idle connections. Idempotent.
 
         Sessions that are still open can be closed after it, but not used.
+
+        Raises:
+            ReplicaUnavailable: the thread of an embedded replica does not end. Everything else
+                is closed then.
         """
         self._started = self._cluster.closed = True
-        async with AsyncExitStack() as stack:  # whatever fails, the rest is closed too
+        async with AsyncExitStack() as stack:  # if one of them fails, the rest is closed too
             for writer in self._cluster.writers:
                 stack.push_async_callback(writer.dispose)
             for server in (self._cluster.primary, *self._cluster.replicas):
@@ -257,9 +261,11 @@ class Database:
             options: all that `AsyncSession` takes, such as ``expire_on_commit``.
 
         Raises:
+            ConfigurationError: the options do not go together.
             DatabaseClosed: the database is not started, or closed.
             InvalidBookmark: the constraint is none of the words, nor a bookmark.
-            ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``.
+            ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
+                or several bookmarks are of different databases.
         """
         return BookmarkSession(database=self, constraint=constraint, **options)
 
@@ -277,16 +283,37 @@ class Database:
     ) -> AsyncIterator[BookmarkSession]:
         """One transaction that may write, on the primary: committed at the end of the block.
 
-        Args and raises: as `session`.
+        Args:
+            constraint: ``"first-primary"``, ``"first-unconstrained"`` (the default), a bookmark
+                that an earlier session handed out, or several, which are merged.
+            options: all that `AsyncSession` takes, such as ``expire_on_commit``.
+
+        Raises:
+            ConfigurationError: the options do not go together, or the primary has lost the table
+                that it keeps its position in.
+            DatabaseClosed: the database is not started, or closed.
+            InvalidBookmark: the constraint is none of the words, nor a bookmark.
+            ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
+                or several bookmarks are of different databases.
+            NotCaughtUp: the primary cannot serve the transaction at its end.
+            WriteLost: the database does not have what the bookmark names; found at the end.
         """
         async with self.session(constraint, **options) as session, session.begin():
             yield session
 
     @asynccontextmanager
     async def connect(self, constraint: Constraint = None) -> AsyncIterator[BookmarkConnection]:
-        """A connection without the ORM, under the same rules. Not committed unless asked.
+        """A connection without the ORM, under the same rules. Call its `commit` to keep writes.
 
-        Args and raises: as `session`.
+        Args:
+            constraint: ``"first-primary"``, ``"first-unconstrained"`` (the default), a bookmark
+                that an earlier session handed out, or several, which are merged.
+
+        Raises:
+            DatabaseClosed: the database is not started, or closed.
+            InvalidBookmark: the constraint is none of the words, nor a bookmark.
+            ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
+                or several bookmarks are of different databases.
         """
         async with self.session(constraint) as session:
             yield BookmarkConnection(session)
@@ -301,7 +328,7 @@ class Database:
         return await ask(self._cluster.primary, self._cluster.replicas)
 
     def last_status(self) -> list[ServerStatus]:
-        """Every server, as it answered its last probe: the primary first. Asks nobody.
+        """Every server, as it answered its last probe: the primary first. Sends nothing.
 
         Raises:
             DatabaseClosed: the database is not started, or closed.
@@ -310,14 +337,14 @@ class Database:
         return known(self._cluster.primary, self._cluster.replicas)
 
     def observe(self, observer: Callable[[Route], None]) -> Callable[[], None]:
-        """Have every transaction's route told: where it goes, why, and how long it waited.
+        """Call a function with every transaction's route: where it goes, why, how long it waited.
 
         Args:
             observer: called when the first statement of a transaction is about to be sent, and
                 again if it moves. Queries wait for it, and fail with what it raises.
 
         Returns:
-            Ends it, when called.
+            A function without arguments, after which the observer is not called any more.
         """
         rules = self._rules
         rules.observers = (*rules.observers, observer)

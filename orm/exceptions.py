@@ -1,11 +1,11 @@
-"""Everything that this library raises of its own, in one tree.
+"""All errors that this library raises itself, in one tree.
 
 ::
 
                                 retryable
     OrmError
-    ├── ConfigurationError      no   what was asked for cannot work; the message says what to change
-    ├── DatabaseClosed          no   a Database that is not started yet, or is closed
+    ├── ConfigurationError      no   a setting or call cannot work; the message says what to change
+    ├── DatabaseClosed          no   the Database is not started yet, or is closed
     ├── ReadOnlyError           no   a write in a read-only transaction, or on a read-only server
     ├── ReplicaUnavailable      no   a replica answered at start, and could not be opened
     │   └── ReplicationError    no   an embedded one cannot be kept (of `orm.backends.sqlite`)
@@ -15,7 +15,7 @@
     │   └── PrimaryBehind       yes  the primary does not show yet what a replica has shown
     ├── MigrationError          no   a migration that must not be applied, or failed
     └── BookmarkError           no
-        ├── InvalidBookmark     no   not a bookmark of ours: garbage, too long, wrong signature
+        ├── InvalidBookmark     no   no bookmark of this library: garbage, too long, wrongly signed
         ├── ForeignBookmark     no   well formed, but of another database's history
         └── WriteLost           no   of this history, but ahead of all that the primary has
 
@@ -46,14 +46,14 @@ __all__ = [
 
 
 class OrmError(Exception):
-    """The root of the tree: everything that this library raises of its own."""
+    """The root of the tree: the base of all errors that this library raises itself."""
 
     retryable: ClassVar[bool] = False
     """Whether the same transaction, tried again from its beginning, may succeed a moment later."""
 
 
 class ConfigurationError(OrmError):
-    """What was asked for cannot work as described; the message says what to change."""
+    """A setting or call cannot work as it was given; the message says what to change."""
 
 
 class DatabaseClosed(OrmError):
@@ -85,7 +85,7 @@ class PrimaryChanged(NotCaughtUp):
 class PrimaryBehind(NotCaughtUp):
     """The primary does not show yet what the session has seen on a replica.
 
-    It waits for a synchronous replica, as a rule.
+    As a rule the primary waits for a synchronous replica.
     """
 
 
@@ -98,7 +98,7 @@ class BookmarkError(OrmError):
 
 
 class InvalidBookmark(BookmarkError, ValueError):
-    """Not a bookmark of ours: garbage, over-long, altered, or signed with another key."""
+    """Not a bookmark of this library: garbage, too long, altered, or signed with another key."""
 
 
 class ForeignBookmark(BookmarkError):

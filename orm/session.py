@@ -45,7 +45,7 @@ _CROWDED: Final = (
 
 
 class SupportsSessions(Protocol):
-    """What a session takes from a `Database`."""
+    """The part of a `Database` that a session uses."""
 
     @property
     def cluster(self) -> Cluster: ...
@@ -57,11 +57,11 @@ class RoutedSession(Session):
     """The synchronous session behind `BookmarkSession`. Without a router it is a `Session`."""
 
     router: Router | None = None
-    """Where its transactions run; set once, before the first of them."""
+    """Decides where its transactions run; set once, before the first of them."""
     _sends: bool = False
     """Whether a statement is about to be sent, so that `get_bind` decides where."""
 
-    # What decides from a SELECT of its own what to write must not decide that from a replica.
+    # These read first, to learn what to write, and must not learn that from a replica.
 
     def delete(self, instance: object) -> None:
         self._may_write()
@@ -83,7 +83,7 @@ class RoutedSession(Session):
         if self.router is not None:
             self.router.may_write()
 
-    # Every statement passes one of these. Options are not shown to get_bind().
+    # Every statement passes one of these; SQLAlchemy does not hand its options to get_bind().
 
     def execute(self, statement: Any, *args: Any, **kw: Any) -> Any:
         return self._routed(super().execute, statement, args, kw)
@@ -177,12 +177,19 @@ class RoutedSession(Session):
         route: str | None = None,
         **kw: Any,
     ) -> Engine | Connection:
-        """Where a statement that is about to be sent runs; otherwise, where it would.
+        """Decide where the statement that is about to be sent runs.
 
-        Asked by anything else than a statement it decides nothing, and does no I/O.
+        A caller that sends no statement learns where one would run: nothing is decided then, and
+        no I/O done.
 
         Returns:
-            The connection for a read, or the engine for whatever may write.
+            The connection for a read, or the engine for a transaction that may write.
+
+        Raises:
+            ConfigurationError: the route is neither ``"read"`` nor ``"primary"``.
+            DatabaseClosed: the database is not started, or closed.
+            NotCaughtUp: no server has all that the session must see.
+            WriteLost: what it must see is not in the database any more.
         """
         router = self.router
         if router is None or bind is not None:
@@ -313,9 +320,22 @@ class BookmarkSession(AsyncSession):
         options: all that `AsyncSession` takes.
 
     Raises:
+        ConfigurationError: the arguments do not go together; the message says what to change.
         DatabaseClosed: the `database` is not started, or closed.
         InvalidBookmark: the constraint is none of the words, nor a bookmark.
-        ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``.
+        ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``; or
+            several bookmarks are of different databases.
+
+    Raises by any statement, and at the end of a transaction:
+        ConfigurationError: ``route`` is neither ``"read"`` nor ``"primary"``; the connection is in
+            autocommit, and may write; a table is bound to an engine of its own; or the primary has
+            lost the table that it keeps its position in.
+        DatabaseClosed: the `database` was closed meanwhile.
+        ReadOnlyError: the statement writes, and its transaction is read-only, or the statement is
+            marked as a read.
+        NotCaughtUp: no server that answers has all that the session must see. `NoPrimary`,
+            `PrimaryChanged` and `PrimaryBehind` say more.
+        WriteLost: the database does not have any more what the session must see.
     """
 
     sync_session_class: type[Session] = RoutedSession
@@ -354,18 +374,21 @@ class BookmarkSession(AsyncSession):
         Args:
             read_only: the transaction will not write. It is then one repeatable read, on any
                 server that has caught up; a write in it raises `ReadOnlyError`.
+
+        Raises:
+            OrmError: ``read_only``, and the session has no `database`; when the block is entered.
         """
         return _ReadOnlyTransaction(self) if read_only else super().begin()
 
     async def __aexit__(self, *exception: Any) -> None:
         router = getattr(self.sync_session, "router", None)
         if router is not None and router.ends_at_once:
-            await self.close()  # SQLAlchemy's task shields what awaits, and this does not
+            await self.close()  # nothing awaits, so it needs no task that SQLAlchemy shields
         else:
             await super().__aexit__(*exception)
 
     async def bookmark(self) -> str:
-        """The state of the database that this session has seen, for the next session to start from.
+        """The state of the database that this session has seen; the next session starts from it.
 
         Covers all reads and all committed writes so far. Takes a round trip when the latest reads
         have not been located yet, none otherwise.
@@ -375,6 +398,10 @@ class BookmarkSession(AsyncSession):
 
         Raises:
             OrmError: the session has no `database`.
+            ConfigurationError: the primary has lost the table that it keeps its position in.
+            InvalidBookmark: the string would have more than 1,024 characters.
+            NotCaughtUp: the latest reads cannot be located now, since no primary answers.
+            WriteLost: another primary has taken over, and may not have what the session has read.
         """
         router = self._router()
         at = await self.run_sync(lambda _: router.locate())
@@ -382,7 +409,7 @@ class BookmarkSession(AsyncSession):
 
     @property
     def located(self) -> Bookmark:
-        """The part of `bookmark` that takes no round trip: all but the latest reads, perhaps.
+        """What `bookmark` knows without a round trip: it may lack the latest reads.
 
         Raises:
             OrmError: the session has no `database`.
@@ -397,7 +424,7 @@ class BookmarkSession(AsyncSession):
 
     @property
     def last_route(self) -> Route | None:
-        """Who served the latest transaction, and why; None before the first one."""
+        """Which server served the latest transaction, and why; None before the first one."""
         router = getattr(self.sync_session, "router", None)
         return None if router is None else router.last_route
 

@@ -13,6 +13,9 @@ from sqlalchemy import Engine, event
 from models import Base
 from orm import Database
 from orm.testing.postgresql import Cluster
+from tests import documented
+
+documented.watch()
 
 
 class SQLite:
@@ -145,7 +148,7 @@ async def db(servers: Servers) -> AsyncIterator[Database]:
 
 
 def checked_out(db: Database) -> int:
-    """The number of connections of the database's pools that are in use."""
+    """Connections of the database's pools that a session or a test holds."""
     cluster = db.cluster
     engines = [cluster.writer, *(s.engine for s in (cluster.primary, *cluster.replicas))]
     return sum(engine.pool.checkedout() for engine in engines)  # type: ignore[attr-defined]
@@ -172,6 +175,13 @@ def statements() -> Iterator[Statements]:
     event.listen(Engine, "before_cursor_execute", record)
     yield seen
     event.remove(Engine, "before_cursor_execute", record)
+
+
+@pytest.fixture(autouse=True)
+def only_documented_errors() -> Iterator[None]:
+    """Every error of ours that left a public method during the test is in its docstring."""
+    yield
+    documented.complain()
 
 
 @pytest.fixture(autouse=True)

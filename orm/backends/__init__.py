@@ -24,7 +24,7 @@ __all__ = [
     "register",
 ]
 
-# `orm.backends.sqlite.quick` does without SQLAlchemy.
+# `orm.backends.sqlite.quick` must not import SQLAlchemy, which takes longer than its work.
 __getattr__: Callable[[str], Any] = lazy(
     __name__,
     {

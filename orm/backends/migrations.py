@@ -13,7 +13,7 @@ __all__ = ["Migrations", "Thing", "Write"]
 
 
 class Thing(NamedTuple):
-    """Something that is defined in a database; as text a phrase such as ``column users.email``.
+    """A thing that is defined in a database; as text a phrase such as ``column users.email``.
 
     Attributes:
         kind: in the engine's word for it: ``table``, ``column``, ``index``, ``trigger`` …
@@ -76,23 +76,23 @@ class Migrations(Protocol):
         ...
 
     def migrating(self, connection: Connection, patience: float) -> AbstractContextManager[None]:
-        """For the length of the block nobody else migrates, and a table rebuild loses no rows.
+        """For the length of the block no other process migrates, and a table rebuild loses no rows.
 
-        Waits for whoever migrates now; what another process holds is freed when it dies. A
-        transaction that is open already is its owner's affair: nothing is waited for in it.
+        Waits for a process that migrates now; the lock of a process that dies is freed. In a
+        transaction that is open already it does not wait.
 
         Args:
             connection: the migration's.
             patience: seconds to wait.
 
         Raises:
-            ConfigurationError: the connection was handed in by somebody, and cannot be made fit.
-            MigrationError: somebody else still migrates; or nobody can on it, now or ever.
+            ConfigurationError: the caller has handed the connection in, and it cannot be used so.
+            MigrationError: another process still migrates; or this server cannot be migrated.
         """
         ...
 
     def is_absent(self, url: URL) -> bool:
-        """Whether the database is not there yet, and will be made by who first writes to it."""
+        """Whether the database does not exist yet; the first connection that writes makes it."""
         ...
 
     def faults(self, connection: Connection) -> Counter[str]:
@@ -100,7 +100,7 @@ class Migrations(Protocol):
         ...
 
     def verify(self, connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:
-        """See that the open transaction may be committed, and make its last writes.
+        """Check that the open transaction may be committed, and make its last writes.
 
         Args:
             connection: in a transaction.
@@ -114,7 +114,7 @@ class Migrations(Protocol):
         ...
 
     def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
-        """What the engine knows of an error besides its message, such as who held a lock.
+        """What the engine knows of an error besides its message, such as the holder of a lock.
 
         Args:
             connection: on which the statement was rolled back.
@@ -128,7 +128,7 @@ class Migrations(Protocol):
     def restore_point(
         self, connection: Connection, name: str, without: frozenset[str]
     ) -> str | None:
-        """Keep what is needed to go back to how the database is now.
+        """Keep what is needed to bring the database back to its present state.
 
         Args:
             connection: to the database, in no transaction.
@@ -144,7 +144,7 @@ class Migrations(Protocol):
         ...
 
     def definitions(self, connection: Connection) -> Mapping[Thing, str]:
-        """How the database is defined, in a form in which two can be compared.
+        """The definitions of a database, in a form in which two databases can be compared.
 
         Returns:
             The engine's words for each thing. The tables of the library and of Alembic are among
@@ -156,7 +156,7 @@ class Migrations(Protocol):
         """An empty database of this engine, which is gone after the block.
 
         Args:
-            url: where it may be made, if it cannot be made anywhere; what is there is not touched.
+            url: the database beside which it is made, if the engine needs one; it stays as it is.
 
         Raises:
             ConfigurationError: a driver is missing.

@@ -48,7 +48,7 @@ class ShownPost(BaseModel):
 
 
 class Served(BaseModel):
-    """Who served a request, and why."""
+    """Which server served a request, and why."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(from_attributes=True)
 
@@ -79,7 +79,7 @@ class Settings(BaseModel):
 
 
 class Neighbour(BaseModel):
-    """Whether somebody else writes, too."""
+    """Whether the neighbour writes, too."""
 
     busy: bool
 
@@ -145,7 +145,7 @@ def application(db: Database) -> FastAPI:
 
     @app.put("/replicas/{name}", status_code=204, responses={404: {}, 400: {}})
     async def control(name: str, settings: Settings, request: Request) -> None:
-        """Have a replica lag, stand still or go."""
+        """Let a replica lag, stand still or go on."""
         controls: Controls = request.app.state.controls
         if name not in controls:
             raise HTTPException(404, "there is no such replica")
@@ -153,7 +153,7 @@ def application(db: Database) -> FastAPI:
 
     @app.put("/neighbour", status_code=204, responses={400: {}})
     async def neighbour(wish: Neighbour, request: Request) -> None:
-        """Have somebody else write, too."""
+        """Let the neighbour write, or not."""
         controls: Controls = request.app.state.controls
         controls.set_busy(wish.busy)
 

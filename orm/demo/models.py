@@ -17,7 +17,7 @@ class Base(DeclarativeBase):
 
 
 class User(Base):
-    """Who writes."""
+    """An author."""
 
     __tablename__ = "users"
 
@@ -26,7 +26,7 @@ class User(Base):
 
 
 class Post(Base):
-    """What is written."""
+    """A text by an author."""
 
     __tablename__ = "posts"
     __table_args__: Any = {

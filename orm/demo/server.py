@@ -50,7 +50,7 @@ async def serve(host: str, port: int, opens: bool) -> None:
             ) from error
         page = f"http://{host}:{listener.getsockname()[1]}/"
         db = database(URL.create("sqlite+aiosqlite", database=f"{folder}/app.db"))
-        listener.listen()  # so that whoever reads the next line can already connect, and waits
+        listener.listen()  # a client that reads the next line can connect already, and waits
         click.echo(f"The demo is at {page} (Ctrl-C ends it)")
         if opens:
             webbrowser.open(page)

@@ -1,4 +1,4 @@
-"""The replicas in the visitor's hand, and a neighbour who keeps writing."""
+"""The replicas in the visitor's hand, and a neighbour that keeps writing."""
 
 import asyncio
 from collections.abc import Mapping
@@ -81,14 +81,14 @@ class Controls:
             known.state = state
 
     def set_busy(self, busy: bool) -> None:
-        """Have the neighbour write, or rest."""
+        """Let the neighbour write, or rest."""
         if busy:
             self._busy.set()
         else:
             self._busy.clear()
 
     async def stop(self) -> None:
-        """Have the neighbour go; nobody is left who writes by themselves."""
+        """Stop the neighbour: only the visitor writes from now on."""
         self._neighbour.cancel()
         await asyncio.wait([self._neighbour])
 

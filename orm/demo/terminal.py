@@ -63,7 +63,7 @@ async def story(url: URL) -> None:
             explain("The replica that has the write serves it; the other one is left out.")
 
 
-async def look(db: Database, session: BookmarkSession, who: str) -> None:
+async def look(db: Database, session: BookmarkSession, label: str) -> None:
     """Look for the post in a session; print the outcome, and what it took."""
     began = perf_counter()
     found = await session.scalar(FIND)
@@ -73,7 +73,7 @@ async def look(db: Database, session: BookmarkSession, who: str) -> None:
     assert route is not None  # it has just served a read
     behind = [server.behind for server in await db.status() if server.role == "replica"]
     columns = (
-        style(f"\n{who:<25}", BOLD),
+        style(f"\n{label:<25}", BOLD),
         style(f"{'missing':<8}", RED) if found is None else style(f"{'found':<8}", GREEN),
         f"{route.server:<9} {took * 1000:6.1f} {route.waited * 1000:7.1f}",
         *(f"{commits:9}" for commits in behind),
@@ -95,7 +95,7 @@ def print_head() -> None:
     )
     click.echo("written to the primary; then four sessions look for it.\n")
     click.echo(f"{'ms':>51} {'ms':>7}   behind by commits")
-    head = f"{'Who looks':<25} {'Post':<8} {'Served by':<9} {'took':>6} {'waited':>7}"
+    head = f"{'Session':<25} {'Post':<8} {'Served by':<9} {'took':>6} {'waited':>7}"
     click.echo(style(f"{head} replica-1 replica-2", BOLD))
 
 

@@ -1,6 +1,6 @@
 """Where a read goes: one pure function of what is known, without I/O.
 
-It answers with the server to use, or with what has to happen before one can be named.
+It answers with the server to use, or with what has to happen before a server can be chosen.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Route:
     Attributes:
         server: its name, such as ``"replica-1"``.
         role: ``"primary"`` or ``"replica"``.
-        at: a position that the server was known to have reached; None while it was unknown.
+        at: a position that the server was known to have reached; None if none was known.
         waited: seconds that the first read waited for a replica to catch up.
         reason: why this server.
         fenced: seconds that the transaction waited for the primary to show what the session has
@@ -52,13 +52,13 @@ class Route:
 
 
 def route_to(server: Server, reason: Reason, waited: float = 0.0, fenced: float = 0.0) -> Route:
-    """The route to a server, as far as that is known now.
+    """The route to a server, with the position of the server that is known now.
 
     Args:
-        server: that serves the transaction.
+        server: the one that serves the transaction.
         reason: why.
-        waited: seconds for a replica to catch up.
-        fenced: seconds for the primary to show what a replica has shown.
+        waited: seconds that the read waited for a replica.
+        fenced: seconds that the transaction waited for the primary.
     """
     return Route(server.name, server.role, server.knowledge.at, waited, reason, fenced)
 
@@ -76,13 +76,13 @@ def choose(
     Args:
         need: what the server must have.
         replicas: the replicas to choose from.
-        last: the server that the session has read from last, if what it read there has not been
-            located; to stay there takes no round trip.
-        turn: a counter; replicas that will do equally take turns.
+        last: the server that the session read from last, if that read has not been located yet: to
+            stay there takes no round trip.
+        turn: a counter; replicas that are equally good take turns.
         may_wait: whether any waiting time is left.
 
     Returns:
-        The replica; ``"wait"``: one of the replicas may catch up soon; or ``"primary"``.
+        The replica; ``"wait"`` if one of the replicas may catch up soon; else ``"primary"``.
     """
     able = [server for server in replicas if server.covers(need)]
     if last in able:
@@ -95,7 +95,7 @@ def choose(
 
 
 def describe(need: Bookmark, replicas: Sequence[Server]) -> str:
-    """What keeps each replica from serving a read at `need`, for an error message."""
+    """Why each replica cannot serve a read at `need`, for an error message."""
     return (
         "; ".join(f"{server.name} {_state(need, server)}" for server in replicas) or "no replicas"
     )
@@ -114,5 +114,10 @@ def _state(need: Bookmark, server: Server) -> str:
 
 
 def counted(number: int, unit: str) -> str:
-    """A number of what `unit` says in the plural, for people: ``"1 commit"``, ``"2 commits"``."""
+    """A number with its unit, for people: ``"1 commit"``, ``"2 commits"``.
+
+    Args:
+        number: how many.
+        unit: in the plural.
+    """
     return f"{number:,} {unit.removesuffix('s') if number == 1 else unit}"

@@ -20,7 +20,7 @@ __all__ = ["Fence"]
 
 
 class Fence:
-    """Keeps one session from the primary until the primary has, and shows, all that it has seen.
+    """Holds a session back until the primary has, and shows, all that the session has seen.
 
     Args:
         cluster: the servers.
@@ -40,8 +40,8 @@ class Fence:
             Seconds that the transaction waited for the primary to show it.
 
         Raises:
-            PrimaryBehind: the primary does not show it, for long.
-            PrimaryChanged: the primary changes again and again.
+            PrimaryBehind: the primary has not shown it for `FENCE` seconds.
+            PrimaryChanged: the primary has changed several times meanwhile.
             NoPrimary: the primary that has it was not found.
             WriteLost: no primary will ever have it.
         """
@@ -87,8 +87,8 @@ class Fence:
     ) -> frozenset[int] | None:
         """The transactions among `hidden` that the session may have seen.
 
-        A replica that has caught up with the session can tell: what such a replica does not show,
-        the session has not seen. None if no replica can tell.
+        A replica that has caught up with the session can tell: the session has not seen what such a
+        replica does not show. None if no replica can tell.
         """
         need = self._memory.bookmark
         for server in self._cluster.replicas:

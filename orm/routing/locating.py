@@ -1,4 +1,4 @@
-"""Where the things lie that a session has read, and whether the primary has them: asked of servers.
+"""Locating what a session has read, and checking that the primary has it: by asking servers.
 
 All of it runs inside SQLAlchemy's greenlet.
 """
@@ -43,7 +43,7 @@ class Locator:
         Takes a round trip if the latest reads have not been located yet, none otherwise.
 
         Raises:
-            PrimaryChanged: the primary changes again and again.
+            PrimaryChanged: the primary has changed several times meanwhile.
             WriteLost: another primary has taken over, and may not have what the session has read.
         """
         server = self._memory.unlocated
@@ -52,10 +52,11 @@ class Locator:
         return self._memory.bookmark
 
     def locate_at_primary(self, transaction: Transaction) -> None:
-        """What was read on a server that is gone lies in all that was written so far.
+        """Take all that was written so far as the position of a read whose server is gone.
 
         Raises:
-            PrimaryChanged: the primary changes again and again.
+            ConfigurationError: the primary keeps no position any more.
+            PrimaryChanged: the primary has changed several times meanwhile.
             WriteLost: another primary has taken over, and may not have it.
         """
         cluster, memory, primary = self._cluster, self._memory, self._cluster.primary
@@ -93,18 +94,20 @@ class Locator:
             memory.reads(self._cluster.primary, "", epoch.number)
 
     def _sample(self, transaction: Transaction, server: Server) -> Bookmark | None:
-        """An upper bound of what was read on a server, or None if that incarnation is gone."""
+        """An upper bound of what was read on a server; None if that incarnation is gone."""
         cluster, memory = self._cluster, self._memory
         backend = cluster.backend
         if transaction.server is server and transaction.connection is not None:
-            return backend.seen(transaction.connection)  # a second one of its pool might never come
+            return backend.seen(transaction.connection)  # its pool may have no second one to give
         same = memory.read_epoch == cluster.epoch.number
         writer = transaction.writer
         if same and server.role == "primary" and writer is not None and writer.in_transaction():
-            return backend.seen(writer)  # the sessions that hold its readers may wait for this one
+            return backend.seen(
+                writer
+            )  # the sessions that hold its readers may wait for this writer
         with server.engine.sync_engine.connect() as connection:
             if server.shared:
-                server.ask(connection)  # which of them it is
+                server.ask(connection)  # the address leads to one of several
             same = backend.incarnation(connection) == memory.incarnation
             if (
                 not same
@@ -129,6 +132,7 @@ class Locator:
             primary, and was dropped.
 
         Raises:
+            ConfigurationError: the primary keeps no position any more.
             NoPrimary: the primary that has it was not found.
             WriteLost: no primary will ever have it.
         """
@@ -137,7 +141,7 @@ class Locator:
         while True:
             epoch, primary = cluster.epoch.number, cluster.primary
             if memory.unlocated is not None and memory.read_epoch != epoch:
-                self.locate(transaction)  # what was read before the primary was replaced
+                self.locate(transaction)  # it was read before the primary was replaced
             if not primary.covers(memory.bookmark) and not self._ask(primary):
                 return "unknown"
             if epoch != cluster.epoch.number:
@@ -171,13 +175,13 @@ class Locator:
         return "start over"
 
     def _ask(self, primary: Server) -> bool:
-        """Ask the primary where it is; whether it has answered."""
+        """Ask the primary for its position; returns whether it has answered."""
         cluster = self._cluster
         try:
             with primary.engine.sync_engine.connect() as connection:
                 primary.ask(connection)
                 at = cluster.backend.seen(connection)
-                # Of a standby, which it may be by now, that would be an upper bound.
+                # A standby's answer, if it is one by now, would be an upper bound, and no proof.
                 if at is not None and cluster.leads_to_primary(primary, connection):
                     primary.advance(at)
         except CANNOT_CONNECT:

@@ -13,7 +13,7 @@ from orm.servers.server import Server
 __all__ = ["NO_EPOCH", "SessionMemory"]
 
 NO_EPOCH: Final = -1
-"""Stands for the epoch of what may not be part of any primary's life."""
+"""Equals no epoch: the primary of no epoch is known to have it."""
 
 
 class SessionMemory:
@@ -35,19 +35,19 @@ class SessionMemory:
         checked_epoch: int | None,
         stray: bool = False,
     ) -> None:
-        self.bookmark = start
-        self.first_primary = first_primary
-        self.checked_epoch = checked_epoch
-        self.stray = stray
+        self.bookmark: Bookmark = start
+        self.first_primary: bool = first_primary
+        self.checked_epoch: int | None = checked_epoch
+        self.stray: bool = stray
         self.unlocated: Server | None = None
-        """The server last read from, while the position of what was read there is not known.
+        """The server last read from, while the position of that read is not known.
 
-        As long as the session stays on this incarnation of the server, nothing that it reads there
-        can go back in time.
+        As long as the session stays on this incarnation of the server, its reads cannot go back in
+        time.
         """
-        self.incarnation = ""
+        self.incarnation: str = ""
         """The incarnation of that server."""
-        self.read_epoch = 0
+        self.read_epoch: int = 0
         """The epoch in which the session read there."""
 
     @classmethod
@@ -62,7 +62,8 @@ class SessionMemory:
         Raises:
             DatabaseClosed: the database is not started, or closed.
             InvalidBookmark: the constraint is none of the words, nor a bookmark.
-            ForeignBookmark: it is of another database, and the rule is to refuse those.
+            ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
+                or several bookmarks are of different databases.
         """
         floor, epoch = cluster.require_open(), cluster.epoch.number
         first_primary, bookmark = parse(constraint, rules.keys)
@@ -77,18 +78,18 @@ class SessionMemory:
         return cls(floor, first_primary=True, checked_epoch=epoch, stray=True)
 
     def reads(self, server: Server, incarnation: str, epoch: int) -> None:
-        """The session is about to see what `server` shows."""
+        """The session is about to read what an incarnation of `server` shows."""
         self.unlocated, self.incarnation, self.read_epoch = server, incarnation, epoch
 
     def located(self, at: Bookmark) -> None:
         """All that the session has seen and written so far lies at or before `at`."""
-        # A new history (the database was replaced while we ran) leaves nothing to compare with.
+        # With a new history (the database was replaced meanwhile) nothing can be compared.
         same = at.history == self.bookmark.history
         self.bookmark = self.bookmark.merge(at) if same else at
         self.unlocated = None
 
     def doubt(self) -> None:
-        """What the session has seen may not be part of what the primary has."""
+        """The primary may not have all that the session has seen: it must be asked."""
         self.checked_epoch = NO_EPOCH
 
     def passed_fence(self) -> None:
@@ -96,6 +97,6 @@ class SessionMemory:
         self.bookmark = replace(self.bookmark, shown=0)
 
     def start_over(self, at: Bookmark) -> None:
-        """The bookmark that the session started from is not believed: `at` takes its place."""
+        """Replace the bookmark that the session started from, which is not believed, by `at`."""
         self.bookmark = at
         self.stray = self.first_primary = True

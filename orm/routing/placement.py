@@ -1,4 +1,4 @@
-"""Where the reads of a transaction run: the server, and the connection to it.
+"""The placing of reads: the server that a transaction reads from, and the connection to it.
 
 All of it runs inside SQLAlchemy's greenlet.
 """
@@ -32,7 +32,7 @@ class ReadPlacement:
         rules: of all sessions.
         memory: what the session has seen.
         locator: locates it, and checks it against the primary.
-        fence: keeps the session from the primary until the primary shows it.
+        fence: holds the session back until the primary shows it.
     """
 
     def __init__(
@@ -61,7 +61,9 @@ class ReadPlacement:
         """
         cluster, rules, memory = self._cluster, self._rules, self._memory
         waited, clock = 0.0, get_running_loop().time
-        deadline = clock() + rules.max_wait  # servers behind one address may answer in turn
+        deadline = (
+            clock() + rules.max_wait
+        )  # for all waits together: an address may lead to servers in turn
         turn = next(rules.turns)
         replicas = [server for server in cluster.replicas if server not in transaction.failed]
         if cluster.shared and transaction.read_only:
@@ -88,7 +90,9 @@ class ReadPlacement:
                         raise
                     crowded = True
                     if memory.unlocated is chosen:
-                        self._locator.locate_at_primary(transaction)  # it cannot be asked
+                        self._locator.locate_at_primary(
+                            transaction
+                        )  # it has no connection to ask on
                     continue
                 if connection is not None:
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP
@@ -107,7 +111,7 @@ class ReadPlacement:
         return self._open_primary(transaction, waited, crowded=crowded)
 
     def _connect(self, transaction: Transaction, server: Server) -> Connection | None:
-        """Connect to a replica; None if it turns out not to have what is needed."""
+        """Connect to a replica; None if it does not have what is needed after all."""
         engine = server.snapshots if transaction.read_only else server.engine.sync_engine
         try:
             connection = engine.connect()
@@ -129,9 +133,9 @@ class ReadPlacement:
         backend, epoch = cluster.backend, cluster.epoch.number
         try:
             if server.shared or backend.incarnation(connection) != known.incarnation:
-                known = server.ask(connection)  # what is known is of another incarnation
+                known = server.ask(connection)  # the knowledge is of another incarnation
                 epoch = cluster.epoch.number
-                if not server.shared:  # else the server may change with the transaction
+                if not server.shared:  # else the next transaction may be on another server
                     connection.rollback()  # so that the read's snapshot is a later one
             if not connection.in_transaction():
                 connection.begin()
@@ -142,12 +146,12 @@ class ReadPlacement:
         if memory.unlocated is server and memory.incarnation != incarnation:
             # The incarnation that the session has read from is gone, and this one may be older.
             self._locator.locate_at_primary(transaction)
-        # By now the server may be known as another incarnation than this connection leads to.
+        # Not `server.knowledge`: that may be of a newer incarnation than this connection's.
         if known.at is None or not known.at.covers(memory.bookmark):
             return False
         memory.checked_epoch = epoch
         if cluster.epoch.is_after(known.at):
-            epoch = NO_EPOCH  # it may go on after a primary that was replaced
+            epoch = NO_EPOCH  # it may follow a primary that was replaced, and show its lost writes
         memory.reads(server, incarnation, epoch)
         return True
 
@@ -164,7 +168,7 @@ class ReadPlacement:
         elif self._rules.fallback:
             reason = Reason.CROWDED if crowded else Reason.FALLBACK
         else:
-            raise NotCaughtUp(self._nobody("the primary is not asked (fallback=False)"))
+            raise NotCaughtUp(self._no_server("the primary is not asked (fallback=False)"))
         fenced = 0.0
         for _ in range(ROLE_CHANGES):
             fenced += self._fence.pass_to_primary(transaction)
@@ -177,31 +181,31 @@ class ReadPlacement:
                 if reason not in (Reason.CROWDED, Reason.FALLBACK):
                     raise
                 why = getattr(error, "orig", None) or error
-                raise NoPrimary(self._nobody(f"the primary: {why}")) from error
+                raise NoPrimary(self._no_server(f"the primary: {why}")) from error
             if connection is not None:
                 memory.reads(primary, cluster.backend.incarnation(connection), epoch)
                 route = route_to(primary, reason, waited, fenced)
                 return _pinned(transaction, connection, route, primary)
             cluster.watcher.nudge()
         why = cluster.primary.knowledge.error or "it has changed"
-        raise NoPrimary(self._nobody(f"the primary: {why}"))
+        raise NoPrimary(self._no_server(f"the primary: {why}"))
 
     def _connect_primary(self, transaction: Transaction, primary: Server) -> Connection | None:
-        """Connect to the primary; None if it is not what it was."""
+        """Connect to the primary; None if another server or incarnation is the primary by now."""
         engine = primary.snapshots if transaction.read_only else primary.engine.sync_engine
         connection = engine.connect()
         try:
             if self._cluster.leads_to_primary(primary, connection) and self._locator.is_checked():
-                if not connection.in_transaction():  # as it is if it was asked just now
+                if not connection.in_transaction():  # it is in one if it was asked just now
                     connection.begin()
                 return connection
-            connection.invalidate()  # its pool would hand it out again
+            connection.invalidate()  # else its pool hands it out again
         except BaseException:
             connection.close()
             raise
         return None
 
-    def _nobody(self, primary: str) -> str:
+    def _no_server(self, primary: str) -> str:
         """Why no server can serve a read, for an error message."""
         replicas = describe(self._memory.bookmark, self._cluster.replicas)
         return f"no server can serve this read: {replicas}; {primary}"

@@ -1,7 +1,7 @@
 """Where the transactions of one session run.
 
-A `Router` keeps each transaction on its server, and the session's memory up to date. All of it runs
-inside SQLAlchemy's greenlet.
+`RoutedSession` tells a `Router` of each step of a transaction. All of it runs inside SQLAlchemy's
+greenlet.
 """
 
 from asyncio import CancelledError
@@ -26,7 +26,7 @@ __all__ = ["Router"]
 
 
 class Router:
-    """The servers of a cluster, as one session uses them.
+    """Keeps each transaction of one session on its server.
 
     Args:
         cluster: the servers.
@@ -56,7 +56,7 @@ class Router:
 
     @property
     def opening(self) -> bool:
-        """Whether another task is finding a server to read from at this moment."""
+        """Whether a task is finding a server for the transaction to read from now."""
         return self._transaction.opening
 
     @property
@@ -66,7 +66,7 @@ class Router:
 
     @property
     def bind(self) -> Engine | Connection:
-        """Where the transaction runs, or would if it wrote. Nothing is decided, and no I/O done."""
+        """Where the transaction runs, or would run if it wrote. Decides nothing, does no I/O."""
         transaction = self._transaction
         if transaction.writer is not None:
             return transaction.writer.engine
@@ -93,8 +93,9 @@ class Router:
     def go_to_primary(self, reason: Reason = Reason.MAY_WRITE) -> None:
         """Move the transaction to the primary, where it stays until it ends.
 
-        To be called before it takes a connection there: a transaction that holds the writer's
-        connection must not wait for a reader's, since its readers may wait for the writer.
+        To be called before it takes a connection there. A transaction that holds the writer's
+        connection must not wait for a reader's: the sessions that hold those may wait for the
+        writer.
 
         Args:
             reason: why.
@@ -115,7 +116,7 @@ class Router:
 
         Raises:
             ConfigurationError: it is for writing, and in autocommit.
-            NotCaughtUp: it turns out not to lead to the primary.
+            NotCaughtUp: it does not lead to the primary.
             WriteLost: what the session has seen is not in the database any more.
         """
         transaction, cluster = self._transaction, self.cluster
@@ -131,7 +132,7 @@ class Router:
             transaction.writer = connection
             self._check_writer(connection)
         except BaseException as error:
-            connection.invalidate(error)  # else the transaction would go on with it
+            connection.invalidate(error)  # else SQLAlchemy would go on with it
             raise
         self._memory.reads(cluster.primary, "", cluster.epoch.number)
 
@@ -152,13 +153,13 @@ class Router:
         self._transaction.wrote = True
 
     def committed(self) -> None:
-        """COMMIT has just succeeded, and the connection is still at hand."""
+        """COMMIT has just succeeded, and the pool has not got the connection back yet."""
         transaction, cluster = self._transaction, self.cluster
         writer = transaction.writer
-        if writer is None or writer.closed:  # by a transaction whose end was cut off
+        if writer is None or writer.closed:  # closed, if the end of the transaction was cut off
             return
         if cluster.shared:
-            return  # another connection would be asked than has committed
+            return  # another server connection would answer than has committed
         try:
             at = cluster.backend.committed(writer, wrote=transaction.wrote)
         except DBAPIError:
@@ -169,7 +170,7 @@ class Router:
         if at is not None:
             self._memory.located(at)
             primary = cluster.primary
-            if primary.is_known(writer):  # else another is the primary now
+            if primary.is_known(writer):  # else another server is the primary now
                 primary.advance(at)
                 cluster.primary_is_at(at)
             cluster.on_commit()
@@ -186,7 +187,7 @@ class Router:
         transaction = self._transaction
         if transaction.connection is not None:
             return transaction.connection
-        if transaction.opening:  # as SQLAlchemy has it; it would read from two servers at once
+        if transaction.opening:  # else one transaction would read from two servers
             raise InvalidRequestError(
                 "This session is provisioning a new connection; "
                 "concurrent operations are not permitted",
@@ -210,7 +211,7 @@ class Router:
 
         Args:
             stream: its result, if rows are still to be fetched. It ends with the transaction,
-                since its connection then serves others.
+                since its connection then serves other sessions.
         """
         self._transaction.answered = True
         if stream is not None:
@@ -240,13 +241,13 @@ class Router:
                 "is read-only or it is marked route='read'"
             ) from error
         if not transaction.renewed and backend.renew(transaction.connection, error):
-            transaction.renewed = True  # once is enough
+            transaction.renewed = True  # if it fails again, the reason is another
             return True
         if server.role == "primary" or not backend.is_unavailable(error):
             return False
         if transaction.read_only and transaction.answered:
-            return False  # its snapshot is gone, and no other server has the same one
-        if not transaction.streams:  # else what is half read says itself that it is over
+            return False  # its snapshot is gone, and no other server has the same
+        if not transaction.streams:  # else the next fetch of a stream raises the driver's error
             transaction.connection.invalidate(error)  # another read may need its place in the pool
         server.fail(error)
         transaction.failed += (server,)
@@ -257,7 +258,7 @@ class Router:
 
     @property
     def ends_at_once(self) -> bool:
-        """Whether the transaction can be ended without I/O, because it has nothing to undo."""
+        """Whether the transaction has nothing to undo, so that its end does no I/O."""
         transaction = self._transaction
         if transaction.writer is not None or transaction.has_guest:
             return False
@@ -265,7 +266,7 @@ class Router:
         return all(not (c.closed or c.invalidated) and is_idle(c) for c in transaction.held)
 
     def ended(self) -> None:
-        """The transaction is over: give back its reading connections, forget where it ran.
+        """The transaction is over: give back its reading connections, and forget it.
 
         Raises:
             asyncio.CancelledError: it was cancelled after its COMMIT, which stands.
@@ -277,7 +278,7 @@ class Router:
         if len(held) == 1 and not streams:  # as a rule
             held[0].close()
         elif held or streams:
-            with ExitStack() as stack:  # whatever fails or is cancelled, the rest is given back too
+            with ExitStack() as stack:  # if one fails or is cancelled, the rest is given back too
                 for connection in held:
                     stack.callback(connection.close)
                 for stream in streams:
@@ -286,8 +287,8 @@ class Router:
             raise transaction.cut_off
 
     def abandon(self) -> None:
-        """Forget a transaction whose end was cut off, so that SQLAlchemy did not tell of it."""
-        self._transaction.cut_off = None  # its task has been told already
+        """Forget a transaction whose end was cut off: SQLAlchemy sends no event for that."""
+        self._transaction.cut_off = None  # its task has got the cancellation already
         self.ended()
 
     # What the session has seen ---------------------------------------------------------------
@@ -298,7 +299,7 @@ class Router:
         Takes a round trip if the latest reads have not been located yet, none otherwise.
 
         Raises:
-            PrimaryChanged: the primary changes again and again.
+            PrimaryChanged: the primary has changed several times meanwhile.
             WriteLost: another primary has taken over, and may not have what the session has read.
         """
         return self._locator.locate(self._transaction)

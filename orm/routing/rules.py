@@ -1,4 +1,4 @@
-"""What all sessions of a `Database` have in common."""
+"""The options that all sessions of a `Database` have in common."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ class Rules:
         fallback: whether the primary serves reads that no replica can serve.
         keys: secret keys of bookmarks; the first one signs.
         stray_bookmarks: what to do with a bookmark that is not of this database's history.
-        observers: told where each transaction goes.
-        turns: counts reads; replicas that will do equally take turns.
+        observers: functions that are called with the route of each transaction.
+        turns: counts reads; replicas that are equally good take turns.
     """
 
     max_wait: float

@@ -1,10 +1,10 @@
 """Which statements are provably plain reads.
 
-Everything that cannot be proven here goes to the primary; a caller who knows better says so with
+A statement that is not proven plain goes to the primary; a caller that knows better marks it with
 ``execution_options(route="read")``. What SQLAlchemy adds only at compile time (a
-`column_property`, loader criteria, a type's bind expression) is not visible here and is taken for
-plain; replicas are read-only by their own means, so that such a mistake is an error there and
-never a lost write.
+`column_property`, loader criteria, a type's bind expression) is not visible here and counts as
+plain. Replicas are read-only by their own means, so such a mistake is an error there and never a
+lost write.
 """
 
 from typing import Any, Final
@@ -112,7 +112,7 @@ _PURE_FUNCTIONS: Final = frozenset(
     sum sysdate system time to_char total trim typeof unixepoch unnest upper variance
     """.split()
 )
-# What a SELECT carries as text and neither visits as an element nor exposes by a public name.
+# The text in a SELECT that SQLAlchemy neither visits as an element nor exposes by a public name.
 _TEXT_AROUND: Final = ("_prefixes", "_suffixes", "_hints", "_statement_hints")
 # order_by("name"): a name that the compiler looks up among the labels, never text.
 _LABELS: Final = frozenset({"label_reference", "textual_label_reference"})

@@ -13,7 +13,7 @@ __all__ = ["Transaction"]
 class Transaction:
     """One transaction, from its first statement until it ends.
 
-    Its attributes begin as the class has them: most transactions are one read, which sets three.
+    The initial values are the class's: most transactions are one read, which sets three of them.
     """
 
     writes: bool = False
@@ -25,25 +25,26 @@ class Transaction:
     fenced_epoch: int | None = None
     """The epoch whose primary is known to have, and show, all that the session has seen."""
     server: Server | None = None
+    """The server that it reads from while it does not write."""
     connection: Connection | None = None
-    """What reads go to while the transaction does not write; to `server`."""
+    """The connection to `server` that it reads on."""
     writer: Connection | None = None
-    """What it writes on."""
+    """The connection to the primary that it writes on."""
     wrote: bool = False
     """Whether it has changed rows for certain."""
     answered: bool = False
     """Whether one of its statements has succeeded."""
     opening: bool = False
-    """Whether a task is finding the server to read from at this moment."""
+    """Whether a task is finding the server to read from now."""
     has_guest: bool = False
-    """Whether a connection that the caller named is part of it."""
+    """Whether it has a connection that the caller has named in ``bind_arguments``."""
     streams: tuple[Result[Any], ...] = ()
     """Results whose rows are still to be fetched."""
     held: tuple[Connection, ...] = ()
     """All connections that it has read from."""
     cut_off: CancelledError | None = None
-    """The cancellation that came after its COMMIT."""
+    """The cancellation that came after its COMMIT; it is raised when the transaction ends."""
     renewed: bool = False
-    """Whether its connection has been freed of what it kept of an earlier schema."""
+    """Whether its connection has let go of what it kept of an earlier schema."""
     failed: tuple[Server, ...] = ()
-    """It does not read from these again: SQLAlchemy takes one connection of an engine."""
+    """Servers that it does not read from again: SQLAlchemy takes one connection of an engine."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from orm.backends import Backend
+from orm.backends import Backend, Roles
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, DatabaseClosed, PrimaryChanged
 from orm.servers.epoch import PrimaryEpoch
@@ -25,7 +25,7 @@ _REPLACED: Final = "it is a primary that was replaced by another one"
 
 
 def refuse_autocommit(options: Mapping[str, Any]) -> None:
-    """See that a connection which may write is in a transaction.
+    """Refuse a connection that may write, and is in autocommit.
 
     Args:
         options: of an engine or a connection on the primary.
@@ -41,13 +41,13 @@ def refuse_autocommit(options: Mapping[str, Any]) -> None:
 
 
 class Cluster:
-    """The servers of one `Database`. Roles are what servers say, and not what they were given as.
+    """The servers of one `Database`. Each has the role that it says, not the one that it was given.
 
     Args:
         backend: of all servers.
         primary: the server that was given as the primary.
         replicas: the servers that were given as replicas.
-        new_writer: makes the engine for transactions that may write, on a server.
+        new_writer: makes the engine for transactions that may write, on the server of a URL.
         shared: whether a connection may lead to another server with each transaction.
     """
 
@@ -61,17 +61,17 @@ class Cluster:
         shared: bool,
     ) -> None:
         self.backend = backend
-        self.roles = roles_of(backend)
-        self.primary = primary
-        self.replicas = replicas
+        self.roles: Roles = roles_of(backend)
+        self.primary: Server = primary
+        self.replicas: Sequence[Server] = replicas
         self.shared = shared
-        self.epoch = PrimaryEpoch(self.roles)
-        self.watcher = Watcher([primary, *replicas])
+        self.epoch: PrimaryEpoch = PrimaryEpoch(self.roles)
+        self.watcher: Watcher = Watcher([primary, *replicas])
         self.on_commit: Callable[[], None] = lambda: None
         """Called after each commit of a session."""
         self.floor: Bookmark | None = None
-        """The least state that any session sees: where the primary was at start. None: not open."""
-        self.closed = False
+        """The least state that any session sees: the primary's at start. None before the start."""
+        self.closed: bool = False
         self._new_writer = new_writer
         self._writers = {primary.name: new_writer(primary.url)}
         for server in (primary, *replicas):
@@ -88,7 +88,7 @@ class Cluster:
         return self._writers.values()
 
     def require_open(self) -> Bookmark:
-        """The floor.
+        """The floor of an open database.
 
         Raises:
             DatabaseClosed: the database is not started, or closed.
@@ -99,17 +99,17 @@ class Cluster:
             raise DatabaseClosed("this Database is not started: use it in 'async with'")
         return self.floor
 
-    # Is this the primary? ----------------------------------------------------------------------
+    # Whether a connection leads to the primary -----------------------------------------------
 
     def leads_to_primary(self, server: Server, connection: Connection) -> bool:
-        """Whether a connection to what is taken for the primary does lead to it.
+        """Whether a connection leads to the primary.
 
-        One incarnation goes on being what it was; after a restart it may follow another primary. So
-        this takes a round trip once, and none where servers do not say what they are.
+        An incarnation keeps its role; after a restart the server may follow another primary. So
+        this takes one round trip for each incarnation, and none where servers do not tell roles.
 
         Args:
-            server: what is taken for the primary.
-            connection: to it, by its name.
+            server: the one that is believed to be the primary.
+            connection: to the address of that server.
         """
         if server.shared or not server.is_known(connection):
             server.ask(connection)
@@ -133,19 +133,19 @@ class Cluster:
                 connection.invalidate()  # else its pool hands it out again
         raise PrimaryChanged("the primary has changed: try the transaction again")
 
-    # Who is the primary? -----------------------------------------------------------------------
+    # Which server is the primary -------------------------------------------------------------
 
     def primary_is_at(self, at: Bookmark) -> None:
-        """The primary has been at `at`: it was asked, or has committed there."""
+        """The primary has been at `at`: it has said so, or has committed there."""
         if not self.epoch.is_before(at):
             self.epoch.advance(at)
             return
         self._begin_epoch(at)
         if not self.primary.covers(at):
-            self.primary.distrust()  # what is known is of another one under its name
+            self.primary.distrust()  # the knowledge is of another server under its name
 
     def _answered(self, server: Server) -> None:
-        """A server has said where it is, and in which role."""
+        """A server has told its position and role."""
         at = server.knowledge.at
         if at is None or server.is_standby is None:
             return

@@ -1,4 +1,4 @@
-"""The epoch of the primary: which primary counts, and which positions belong to its life."""
+"""The epoch of the primary: which primary counts, and which positions belong to it."""
 
 from orm.backends import Roles
 from orm.bookmark import Bookmark
@@ -15,11 +15,12 @@ class PrimaryEpoch:
 
     def __init__(self, roles: Roles) -> None:
         self._roles = roles
-        self.number = 0
-        """Raised whenever the primary is another server, or leads another life, than before."""
+        self.number: int = 0
+        """Raised whenever another server becomes the primary, or the same one begins another
+        history or timeline."""
         self.at: Bookmark | None = None
         """A position of this epoch's primary, which tells its history and timeline; None before it
-        has answered. Where the primary is by now, its `Server.knowledge` says."""
+        has answered. `Server.knowledge` has its latest position."""
 
     def begin(self, at: Bookmark) -> None:
         """Another primary counts from now on, and is at `at`."""
@@ -30,7 +31,7 @@ class PrimaryEpoch:
         """The primary of this epoch has been at `at`."""
         if self.at is None:
             self.at = at
-        elif not self.is_after(at):  # else it was a primary before this one
+        elif not self.is_after(at):  # else `at` is of a primary before this one
             self.at = self.at.merge(at)
 
     def is_of(self, history: str) -> bool:

@@ -1,4 +1,4 @@
-"""Roles where the engine has none: the primary stays the primary, and history is one line."""
+"""The roles of servers; for an engine without roles the primary stays the primary."""
 
 from sqlalchemy import Connection
 
@@ -26,5 +26,5 @@ _FIXED: Roles = _Fixed()
 
 
 def roles_of(backend: Backend) -> Roles:
-    """How the servers of a backend change roles, or that they never do."""
+    """The roles of a backend; for a backend without roles, fixed ones and one line of history."""
     return backend.roles or _FIXED

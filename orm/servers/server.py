@@ -1,8 +1,8 @@
 """What is known of one server.
 
-Knowledge is a lower bound, and belongs to one incarnation of a server: one physical server since
-one start only moves forward, so "it was at X" stays a proof that it has X. Nothing known means
-not caught up.
+Knowledge is a lower bound, and belongs to one incarnation of a server. An incarnation (one physical
+server, since one start) only moves forward, so "it was at X" stays a proof that it has X. A server
+of which nothing is known has not caught up.
 """
 
 import asyncio
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, Literal, TypeVar
 
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends import Backend
 from orm.bookmark import Bookmark
@@ -29,8 +30,8 @@ _T = TypeVar("_T")
 _log = logging.getLogger("orm.server")
 
 CANNOT_CONNECT: Final = (DBAPIError, InvalidRequestError, OSError)
-"""What connecting raises where a server is away: a driver raises the first and the third,
-SQLAlchemy's pool the second, once it has dropped several connections in a row."""
+"""What connecting raises while a server is away: a driver raises the first and the third, and
+SQLAlchemy's pool the second, after it has dropped several connections in a row."""
 
 _NOT_ASKED: Final = "not asked yet"
 
@@ -41,8 +42,9 @@ class Knowledge:
 
     Attributes:
         incarnation: the physical server, since its last start, that the rest is about.
-        at: everything up to here is visible there; None while unknown, or while it serves nobody.
-        error: why it serves nobody at present; None when it answered last time.
+        at: the server shows everything up to here; None while that is unknown, or while it serves
+            no session.
+        error: why it serves no session; None if it has answered the last time.
     """
 
     incarnation: str | None = None
@@ -51,13 +53,13 @@ class Knowledge:
 
 
 class Server:
-    """A server as sessions see it: a name, a read-only engine, and what is known.
+    """A server as sessions see it: a name, read-only engines, and what is known of it.
 
     Args:
         name: for people.
-        role: what it was configured as.
+        role: what the user gave it as.
         url: where it is.
-        backend: what its engine family can do.
+        backend: its engine family.
         shared: whether each transaction may be on another server behind the URL.
         options: for the engine that serves sessions.
     """
@@ -72,39 +74,38 @@ class Server:
         shared: bool = False,
         **options: Any,
     ) -> None:
-        engine = backend.reader_engine(url, shared=shared, **options)
         self.name = name
         self.role: Role = role
         self.url = url
         self.shared = shared
-        self.engine = engine
-        self.snapshots = backend.snapshot_engine(engine)
-        self.knowledge = Knowledge()
+        self.engine: AsyncEngine = backend.reader_engine(url, shared=shared, **options)
+        self.snapshots: Engine = backend.snapshot_engine(self.engine)
+        self.knowledge: Knowledge = Knowledge()
         self.is_standby: bool | None = None
-        """What it said it was when it was last asked; None if it cannot tell."""
+        """Whether it called itself a standby when it was last asked; None if it cannot tell."""
         self.replayed: float | None = None
-        """Seconds since the latest commit that it showed then, if it can tell."""
-        self.unreachable = False
-        """Whether it was away when it last failed, and did not fail by what it said."""
+        """Seconds since the latest commit that it showed then; None if it cannot tell."""
+        self.unreachable: bool = False
+        """Whether it was away when it last failed."""
         self.asked: float | None = None
-        """When it last answered a probe, or failed to; on the monotonic clock."""
+        """When it last answered a probe, or failed to; seconds on the monotonic clock."""
         self._backend = backend
         self._roles = roles_of(backend)
-        # A pool of its own, so that a crowded server can still be asked where it is.
+        # Probes have a pool of their own: a server whose pool is in use can still be asked.
         alike = {k: v for k, v in options.items() if not k.startswith(("pool", "max_overflow"))}
         self._probes = backend.reader_engine(
             url, shared=shared, **(alike | {"pool_size": 1, "max_overflow": 0})
         )
         self._stalled: Bookmark | None = None
-        self.nudged = asyncio.Event()
-        """Set to have it probed now."""
-        # Each is set by the one object that listens.
+        self.nudged: asyncio.Event = asyncio.Event()
+        """Set to probe it now."""
+        # Each of the three is set by the one object that listens.
         self.on_change: Callable[[], None] = lambda: None
-        """Called whenever something new is known."""
+        """Called whenever something new is known of it."""
         self.on_answer: Callable[[Server], None] = lambda _: None
-        """Called whenever it has said where, and what, it is."""
+        """Called whenever it has told its position and role."""
         self.on_damage: Callable[[], None] = lambda: None
-        """Called when its data turns out to be unreadable."""
+        """Called when its data is found unreadable."""
 
     def __repr__(self) -> str:
         state = self.knowledge.error or self.knowledge.at
@@ -126,22 +127,35 @@ class Server:
         return None if at is None else self._backend.behind(at, head)
 
     def wait_until(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
-        """As `Backend.wait_until`."""
+        """Let it wait until it has `need`; see `Backend.wait_until`.
+
+        Args:
+            connection: to it, in autocommit.
+            need: what a session waits for.
+            seconds: it answers after that in any case.
+
+        Returns:
+            Whether it has waited; False at once if it cannot.
+        """
         return self._backend.wait_until(connection, need, seconds)
 
     @property
     def worth_waiting_for(self) -> bool:
-        """Whether it may catch up soon: it answers, and moved since somebody last waited in vain.
+        """Whether it may catch up soon: it answers, and has moved since a wait for it was in vain.
 
-        Without this every read of a session would wait for as long as a replica stands still.
+        Without this rule each read would wait, for as long as a replica stands still.
         """
         return self.knowledge.at not in (None, self._stalled)
 
     def learn(self, incarnation: str, at: Bookmark | None) -> Knowledge:
-        """An answer: this incarnation shows everything up to `at`. What is known of it now."""
+        """Take in an answer: this incarnation shows everything up to `at`.
+
+        Returns:
+            What is known of the server now.
+        """
         old = self.knowledge
         if at and old.at and old.incarnation == incarnation and old.at.covers(at):
-            at = old.at  # this answer was under way when a later one came
+            at = old.at  # a later answer has overtaken this one
         self.knowledge = Knowledge(incarnation, at, None)
         if old.error not in (None, _NOT_ASKED):
             _log.info("%s serves again", self.name, extra={"server": self.name})
@@ -150,10 +164,10 @@ class Server:
         return self.knowledge
 
     def is_known(self, connection: Connection) -> bool:
-        """Whether what is known is of the server that a connection of a primary leads to.
+        """Whether the knowledge is of the incarnation that a connection to a primary leads to.
 
-        After a restart, or behind a name that several share, it may be another. An engine whose
-        servers do not say what they are has only one primary.
+        After a restart, or behind a name that several servers share, it may be another. An engine
+        whose servers do not tell their role has only one primary.
         """
         return (
             self.is_standby is None
@@ -161,28 +175,28 @@ class Server:
         )
 
     def advance(self, at: Bookmark) -> None:
-        """A proof that the known incarnation has moved on (its own commit, say)."""
+        """The known incarnation has moved on, as its own commit proves, for example."""
         known = self.knowledge
         if known.at is not None and known.at.history == at.history:
             at = known.at.merge(at)
         self.knowledge = Knowledge(known.incarnation, at, known.error)
 
     def fail(self, error: Exception) -> None:
-        """It could not serve: no session reads there until it answers a probe again."""
+        """It could not serve: let no session read there until it answers a probe again."""
         self.refuse(str(getattr(error, "orig", None) or error) or type(error).__name__)
         self.unreachable = self._backend.is_unreachable(error)
         if isinstance(error, DBAPIError) and self._backend.is_damaged(error):
             self.on_damage()
 
     def refuse(self, reason: str) -> None:
-        """No session reads there until it answers a probe again, and says something else.
+        """Let no session read there until it answers a probe again, and is not refused then.
 
         Args:
-            reason: for people.
+            reason: why, for people.
         """
         if self.knowledge.error is None:
             _log.warning(
-                "%s serves nobody until it answers again: %s",
+                "%s serves no session until it answers again: %s",
                 self.name,
                 reason,
                 extra={"server": self.name, "error": reason},
@@ -191,30 +205,30 @@ class Server:
         self.unreachable = False
 
     def nudge(self) -> None:
-        """Have it probed now."""
+        """Probe it now."""
         self.nudged.set()
 
     def distrust(self) -> None:
-        """What was known is void: it is to be asked again, at once."""
+        """Forget what was known, and probe it now."""
         self.knowledge = Knowledge()
         self.nudge()
 
     def gave_up(self) -> None:
-        """Somebody waited for it in vain."""
+        """A session has waited for it in vain."""
         self._stalled = self.knowledge.at
 
     async def probe(self) -> None:
-        """Ask it where it is; failure is knowledge too."""
+        """Ask for its position; a failure is knowledge, too."""
         await self.probe_by(self.ask)
 
     async def probe_by(self, ask: Callable[[Connection], _T]) -> _T | None:
         """Ask it on a connection that sessions do not use.
 
         Args:
-            ask: `ask`, and what else there is to ask.
+            ask: calls `self.ask`, and may ask more.
 
         Returns:
-            What `ask` did; None if it failed, which is knowledge too.
+            What `ask` returned; None if it failed, which is knowledge, too.
         """
         try:
             async with asyncio.timeout(PROBE), self._probes.connect() as connection:
@@ -226,7 +240,7 @@ class Server:
             self.asked = monotonic()
 
     def ask(self, connection: Connection) -> Knowledge:
-        """Learn from a connection in hand; a round trip, before any read that rests on it."""
+        """Ask for its position and role: a round trip, before any read that rests on the answer."""
         at = self._backend.position(connection)
         self.is_standby = self._roles.is_standby(connection)
         self.replayed = self._backend.replayed(connection)
@@ -235,5 +249,6 @@ class Server:
         return self.knowledge
 
     async def dispose(self) -> None:
+        """Close all idle connections."""
         await self.engine.dispose()
         await self._probes.dispose()

@@ -1,4 +1,4 @@
-"""How the servers of a database are: asked just now, or as they last answered."""
+"""The status of the servers of a database: asked just now, or as they last answered."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ class ServerStatus:
 
     Attributes:
         name: ``"primary"``, ``"replica-1"``, …
-        role: ``"primary"`` or ``"replica"``: what it says that it is, where the engine can tell.
+        role: ``"primary"`` or ``"replica"``: what the server says that it is, where it can tell.
         url: where it is, without the password.
-        at: where it is in which history; None while that is not known.
+        at: its position; None while that is not known.
         behind: how much it lacks; None while its position is not known, or not comparable.
-        unit: what that counts: ``"commits"``, or ``"bytes"`` of the log.
+        unit: what `behind` counts: ``"commits"``, or ``"bytes"`` of the log.
         seconds: since the latest commit that it shows, 0 if it lacks nothing; so its lag is at most
             that. None where the engine does not tell.
-        error: why it serves nobody; None when it serves.
+        error: why it serves no session; None when it serves.
         age: seconds since it was asked; None before the first time.
     """
 
@@ -40,15 +40,15 @@ class ServerStatus:
 
 
 async def ask(primary: Server, replicas: Sequence[Server]) -> list[ServerStatus]:
-    """Ask them all; the primary comes first in the answer."""
-    # The primary is asked last, so that no replica answers from after it.
+    """Ask all servers; the primary comes first in the answer."""
+    # The primary is asked last: a replica that was asked later could be ahead of it.
     await asyncio.gather(*(replica.probe() for replica in replicas))
     await primary.probe()
     return known(primary, replicas)
 
 
 def known(primary: Server, replicas: Sequence[Server]) -> list[ServerStatus]:
-    """What they answered last; the primary comes first."""
+    """What all servers answered last; the primary comes first."""
     head, now = primary.knowledge.at, monotonic()
     return [_status(server, head, now) for server in (primary, *replicas)]
 

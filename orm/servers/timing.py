@@ -35,7 +35,7 @@ class Backoff:
 
 
 HEARTBEAT: Final = 1.0
-"""Between probes of a server while no session waits: an error is noticed that late at most."""
+"""Between probes of a server while no session waits: the longest time until an error is noticed."""
 
 POLL: Final = Backoff(0.002, 0.02)
 """Between probes while a session waits. Replicas are some milliseconds behind as a rule; a probe
@@ -48,17 +48,18 @@ PROBE: Final = 5.0
 """A probe that takes longer has failed. Connecting is part of it."""
 
 CLOSING: Final = 1.0
-"""How long a probe may go on when the `Database` closes. A driver that is cut off while it connects
-may go on in a thread of its own."""
+"""How long a probe may go on when the `Database` closes. A driver that is cancelled while it
+connects may leave a thread behind."""
 
 FENCE: Final = 5.0
-"""How long the primary may not show what a replica has shown (`orm.routing.fence`)."""
+"""How long a transaction waits for the primary to show what a replica has shown
+(`orm.routing.fence`)."""
 
 FENCE_POLL: Final = Backoff(0.001, 0.02)
-"""Between questions to the primary meanwhile."""
+"""Between two questions to the primary during that wait."""
 
 COMMITTING: Final = 0.1
-"""A commit that waits for no replica has ended on the primary after that."""
+"""After that time a commit that waits for no replica has ended on the primary."""
 
 ROLE_CHANGES: Final = 3
 """How often the primary may change while one transaction looks for it."""

@@ -1,4 +1,4 @@
-"""How what is known of the servers is kept fresh: often while somebody waits, seldom otherwise."""
+"""How the knowledge of the servers is kept fresh: often while a session waits, seldom otherwise."""
 
 import asyncio
 from collections.abc import Sequence
@@ -31,18 +31,22 @@ class Watcher:
         for server in servers:
             server.on_change = self._spread
         self._tasks: list[asyncio.Task[None]] = []
-        self.stopping = False
+        self.stopping: bool = False
+        """Whether the tasks are to end."""
         self._waiters: set[_Waiter] = set()
 
     @property
     def waiting(self) -> int:
-        """How many sessions wait at this moment."""
+        """How many sessions wait now."""
         return len(self._waiters)
 
     def goal(self, server: Server) -> tuple[Bookmark, float] | None:
-        """The least that somebody waits for and a server lacks, and for how many seconds at most.
+        """The least position that a session waits for, and that a server lacks.
 
-        Never for longer than a pause, since who comes meanwhile may need less.
+        Returns:
+            The position, and for how many seconds the server may wait for it: never more than a
+            pause, since a session that comes meanwhile may need less. None if no session waits
+            for this server.
         """
         waiters = [w for w in self._waiters if server in w.servers and not server.covers(w.need)]
         left = max((w.until for w in waiters), default=0.0) - asyncio.get_running_loop().time()
@@ -58,7 +62,11 @@ class Watcher:
         ]
 
     async def stop(self) -> None:
-        """End all probing. One that is under way may finish, unless it takes long."""
+        """End all probing. A probe that is under way may finish within `CLOSING` seconds.
+
+        Raises:
+            Exception: what a task has failed with, which is a defect of this library.
+        """
         self.stopping = True
         self.nudge()
         if self._tasks:
@@ -69,16 +77,16 @@ class Watcher:
         outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         for outcome in outcomes:
-            if isinstance(outcome, Exception):  # not that it was cancelled
+            if isinstance(outcome, Exception):  # a CancelledError is none
                 raise outcome
 
     def nudge(self) -> None:
-        """Have all of them probed now."""
+        """Probe all servers now."""
         for server in self._servers:
             server.nudge()
 
     def _spread(self) -> None:
-        """Wake all who wait, to look for themselves."""
+        """Wake all sessions that wait: each looks whether a server has what it needs."""
         self._news.set()
         self._news = asyncio.Event()
 
@@ -86,6 +94,11 @@ class Watcher:
         """Wait until one of the servers covers `need`, but at most for `seconds`.
 
         However many sessions wait, each server is asked by its one task only.
+
+        Args:
+            need: what a server must have.
+            servers: those that will do.
+            seconds: the longest time.
 
         Returns:
             The seconds waited.
@@ -110,18 +123,18 @@ class Watcher:
 
 
 class _Watch:
-    """The watching of one server."""
+    """The task that watches one server."""
 
     def __init__(self, server: Server, watcher: Watcher) -> None:
         self._server = server
         self._watcher = watcher
         self._claimed: Bookmark | None = None
-        """What the server has last said, at the end of a wait, that it has."""
+        """The position that the server has last said, at the end of a wait, that it has."""
         self._incapable: str | None = None
-        """The incarnation that cannot wait."""
+        """The incarnation of the server that cannot wait."""
 
     async def run(self) -> None:
-        """Probe: often while somebody waits, seldom otherwise, ever less while it fails."""
+        """Probe: often while a session waits, seldom otherwise, ever less often while it fails."""
         server, pause = self._server, 0.0
         while not self._watcher.stopping:
             server.nudged.clear()
@@ -141,9 +154,13 @@ class _Watch:
                 pause = 0.0
 
     def _ask_and_wait(self, connection: Connection) -> bool:
-        """Learn where it is, and if somebody waits for more, have it wait; whether it has waited.
+        """Learn the server's position; if a session waits for more, let the server wait for it.
 
-        What it says then is no proof: a place in the log is one on any timeline.
+        What the server says at the end of a wait is no proof: it has a place in the log, perhaps of
+        another timeline.
+
+        Returns:
+            Whether the server has waited.
         """
         known = self._server.ask(connection)
         if known.at is None or known.incarnation == self._incapable:
@@ -158,5 +175,5 @@ class _Watch:
             self._incapable = known.incarnation
             return False
         if clock() - started < seconds:
-            self._claimed = need  # once is enough: if it has not, its next answer says so
+            self._claimed = need  # if it does not have it, its next answer says so
         return True

@@ -23,7 +23,7 @@ def instrument(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> Callable[[], None]:
-    """Tell OpenTelemetry where transactions go, how long reads wait, and who is how far behind.
+    """Tell OpenTelemetry where transactions go, how long reads wait, and each server's lag.
 
     The current span gets an event ``orm.route`` for each transaction, and a child ``orm.wait`` for
     the time that a read waited. Metrics: ``orm.transactions``, ``orm.wait.duration`` (seconds),

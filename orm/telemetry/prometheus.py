@@ -17,7 +17,7 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
 class _Servers(Collector):
-    """What is known of every server when somebody asks; no I/O."""
+    """What is known of every server at each scrape; no I/O."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

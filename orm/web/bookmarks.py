@@ -1,6 +1,6 @@
-"""What the sessions of one request start from, and what they have seen.
+"""The bookmarks of one request: what its sessions start from, and what they have seen.
 
-It travels in the request's scope: nothing here is global, nor in a context variable.
+All of it is in the request's scope: nothing is global, or in a context variable.
 """
 
 from collections.abc import AsyncIterator, Iterable, MutableMapping
@@ -23,8 +23,8 @@ STATE_KEY: Final = "bookmarks"
 class RequestBookmarks:
     """The sessions of one request, or of one web socket.
 
-    Each starts from what the request brought, and from what those before it have seen. One that
-    runs beside another counts for that one with what it has committed so far.
+    Each session starts from the bookmarks that the request brought, and from what the sessions
+    before it have seen. Of a session that is still open, what it has committed so far counts.
 
     Args:
         database: where the sessions are.
@@ -40,7 +40,7 @@ class RequestBookmarks:
 
     @classmethod
     def of(cls, scope: MutableMapping[str, Any], key: str = STATE_KEY) -> "RequestBookmarks":
-        """Those of an ASGI scope.
+        """The `RequestBookmarks` of an ASGI scope.
 
         Raises:
             ConfigurationError: no `BookmarkMiddleware` has seen the request.
@@ -54,13 +54,18 @@ class RequestBookmarks:
 
     @asynccontextmanager
     async def session(self, **options: Any) -> AsyncIterator[BookmarkSession]:
-        """A session of this request. Nothing is committed unless asked.
+        """A session of this request. Call its `commit` to keep writes.
 
         Args:
             options: all that `AsyncSession` takes.
 
         Raises:
+            ConfigurationError: the options do not go together, or the primary has lost the table
+                that it keeps its position in.
             DatabaseClosed: the database is not started, or closed.
+            InvalidBookmark, ForeignBookmark: sessions cannot start from `start`.
+            NotCaughtUp: the reads of an earlier session cannot be located now.
+            WriteLost: the database does not have any more what an earlier session has read.
         """
         async with self.database.session(await self.constraint(), **options) as session:
             self._open.append(session)
@@ -74,7 +79,17 @@ class RequestBookmarks:
     async def begin(self, **options: Any) -> AsyncIterator[BookmarkSession]:
         """One transaction that may write, on the primary: committed at the end of the block.
 
-        Args and raises: as `session`.
+        Args:
+            options: all that `AsyncSession` takes.
+
+        Raises:
+            ConfigurationError: the options do not go together, or the primary has lost the table
+                that it keeps its position in.
+            DatabaseClosed: the database is not started, or closed.
+            InvalidBookmark, ForeignBookmark: sessions cannot start from `start`.
+            NotCaughtUp: the primary cannot serve the transaction at its end, or the reads of an
+                earlier session cannot be located now.
+            WriteLost: the database does not have any more what the request has seen.
         """
         async with self.session(**options) as session, session.begin():
             yield session
@@ -83,6 +98,11 @@ class RequestBookmarks:
         """Where the next session starts, if it is made in another way than by `session`.
 
         Takes a round trip if a session has ended whose latest reads have not been located yet.
+
+        Raises:
+            ConfigurationError: the primary has lost the table that it keeps its position in.
+            NotCaughtUp: those reads cannot be located now.
+            WriteLost: the database does not have any more what they have read.
         """
         await self._settle(self._ended)
         seen = reduce(_later, map(_located, self._open), self._seen)
@@ -91,17 +111,32 @@ class RequestBookmarks:
     async def bookmark(self) -> str | None:
         """All that the request's sessions have seen and committed so far, as a string.
 
-        Those still open count, too; call it when none of them is busy. Takes a round trip for
-        each whose latest reads have not been located yet.
+        Sessions that are still open count, too; call it while none of them runs a statement. Takes
+        a round trip for each session whose latest reads have not been located yet.
 
         Returns:
-            What `BookmarkSession.bookmark` would; or None while no session has done anything.
+            An opaque, URL-safe string of at most 1,024 characters, as from
+            `BookmarkSession.bookmark`; None while no session has done anything.
+
+        Raises:
+            ConfigurationError: the primary has lost the table that it keeps its position in.
+            InvalidBookmark: the string would have more than 1,024 characters.
+            NotCaughtUp: the latest reads cannot be located now.
+            WriteLost: the database does not have any more what a session has read.
         """
         seen = await self.seen()
         return None if seen is None else seen.encode(self.database.rules.keys)
 
     async def seen(self) -> Bookmark | None:
-        """What `bookmark` hands out, as a value."""
+        """All that the request's sessions have seen and committed so far, as a value.
+
+        Takes the same round trips as `bookmark`.
+
+        Raises:
+            ConfigurationError: the primary has lost the table that it keeps its position in.
+            NotCaughtUp: the latest reads cannot be located now.
+            WriteLost: the database does not have any more what a session has read.
+        """
         await self._settle([*self._ended, *self._open])
         return self._seen
 
@@ -111,7 +146,7 @@ class RequestBookmarks:
         return any(session.may_write for session in self._open)
 
     async def _settle(self, sessions: Iterable[BookmarkSession]) -> None:
-        """Take in what sessions have seen; those that have ended are then forgotten."""
+        """Remember what sessions have seen, and forget those that have ended."""
         for session in list(sessions):
             if session.last_route is not None:
                 await session.bookmark()

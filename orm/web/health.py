@@ -51,7 +51,7 @@ def _readiness(database: Database, needs_primary: bool) -> tuple[bool, dict[str,
 
 
 def server_report(server: ServerStatus, primary: ServerStatus) -> dict[str, Any]:
-    """What is known of a server, for JSON. No URL: whoever may ask need not know it."""
+    """What is known of a server, for JSON. No URL: clients of `health` need not know it."""
     return {
         "name": server.name,
         "role": server.role,

@@ -1,4 +1,4 @@
-"""What happens in a database, as server-sent events. Nothing runs while nobody looks on."""
+"""What happens in a database, as server-sent events. Nothing runs without a client."""
 
 import asyncio
 import json

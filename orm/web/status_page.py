@@ -23,18 +23,18 @@ def status_page(database: Database, *, guard: Guard | None = None) -> App:
     """An application to mount, as in ``app.mount("/status", status_page(db, guard=is_admin))``.
 
     It shows every server's position and lag, and where transactions go, as they go. Nothing can be
-    changed from it. It works offline, and while nobody looks it costs nothing.
+    changed from it. It works offline, and without a visitor it costs nothing.
 
     Args:
         database: whose.
-        guard: asked at each request; whoever it turns away gets 403. Without one, whoever
-            reaches the path may look.
+        guard: asked at each request; a visitor whom it turns away gets 403. Without one, every
+            visitor that reaches the path may look.
     """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path = path_in(scope)
         if guard is not None and not await guard(scope):
-            await send_json(send, 403, {"detail": "this page is not for everybody"})
+            await send_json(send, 403, {"detail": "this page is not for you"})
         elif scope["method"] not in ("GET", "HEAD"):
             await send_json(send, 405, {"detail": "this page is to look at"}, [(b"allow", b"GET")])
         elif path == "/":

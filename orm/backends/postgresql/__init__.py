@@ -1,6 +1,7 @@
 """PostgreSQL through asyncpg or psycopg."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from orm._lazy import lazy
 
@@ -9,4 +10,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgreSQLBackend"]
 
-__getattr__ = lazy(__name__, {"PostgreSQLBackend": "orm.backends.postgresql.backend"})
+__getattr__: Callable[[str], Any] = lazy(
+    __name__, {"PostgreSQLBackend": "orm.backends.postgresql.backend"}
+)

@@ -1,4 +1,5 @@
-"""Whom a statement waits for: PostgreSQL says it only while it waits, to another connection."""
+"""The sessions that a statement waits for: PostgreSQL tells them to another connection only, and
+only during the wait."""
 
 import asyncio
 import logging
@@ -27,12 +28,12 @@ CROSS JOIN LATERAL (SELECT DISTINCT unnest(pg_blocking_pids(w.pid)) AS pid) b
 LEFT JOIN pg_stat_activity a ON a.pid = b.pid
 WHERE w.pid = :pid AND w.wait_event_type = 'Lock'
 ORDER BY a.xact_start""")
-"""Only of who waits: the function holds up the lock manager for a moment."""
+"""Asked only while the session waits: the function blocks the lock manager for a moment."""
 
 
 @contextmanager
 def watching(connection: Connection, pid: int) -> Iterator[None]:
-    """For the length of the block, note whom the statements on a connection wait for.
+    """For the length of the block, note the sessions that a connection's statements wait for.
 
     A second connection is made by the first statement that takes long, and by no other.
 
@@ -58,7 +59,7 @@ def watching(connection: Connection, pid: int) -> Iterator[None]:
 
 
 def blockers(connection: Connection) -> Sequence[Row[Any]]:
-    """Whom the last statement on a connection was last seen to wait for, if it did."""
+    """The sessions that the last statement on a connection was last seen to wait for."""
     watch: _Watch | None = connection.info.get(_KEY)
     return () if watch is None else watch.found
 
@@ -93,7 +94,7 @@ class _Watch:
                 with self._engine.connect() as connection:
                     self._look(connection)
         except (DBAPIError, OSError) as error:  # the migration goes on without it
-            _LOG.info("whom a statement waits for will not be known: %s", error)
+            _LOG.info("the sessions that a statement waits for will not be known: %s", error)
         finally:
             if not self._engine.dialect.is_async:
                 self._engine.dispose()

@@ -1,10 +1,10 @@
-"""How a PostgreSQL database is defined, in a form in which two can be compared.
+"""The definitions of a PostgreSQL database, in a form in which two can be compared.
 
-PostgreSQL writes its definitions from what it has parsed: how somebody wrote them makes no
+PostgreSQL writes its definitions from what it has parsed: how the revision wrote them makes no
 difference. What is in the connection's current schema is named without it, so that two databases
 may keep theirs in schemas of different names. What belongs to an extension is left to it. Owners
-and privileges are not part of it: who may do what is each server's affair, and is mostly granted
-past the revisions (ALTER DEFAULT PRIVILEGES).
+and privileges are not part of it: each server has its own, mostly granted
+outside the revisions (ALTER DEFAULT PRIVILEGES).
 """
 
 from typing import Final
@@ -202,7 +202,7 @@ FROM pg_extension x WHERE x.extname <> 'plpgsql'
 
 
 def definitions(connection: Connection) -> dict[Thing, str]:
-    """What there is, and how it is defined (`orm.backends.Migrations.definitions`)."""
+    """Each thing of the schema, and its definition (`orm.backends.Migrations.definitions`)."""
     return {
         Thing(kind, table, name): definition
         for kind, table, name, definition in connection.execute(_ALL)

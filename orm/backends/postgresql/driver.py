@@ -140,7 +140,7 @@ def _errors(driver: Any) -> tuple[type[Exception], ...]:
 
 
 def in_transaction(connection: Any) -> bool:
-    """Whether the server is in a transaction of the connection's, whoever began it."""
+    """Whether the connection is in a transaction on the server, SQLAlchemy's or another."""
     driver = connection.driver_connection
     if hasattr(driver, "is_in_transaction"):
         return bool(driver.is_in_transaction())

@@ -110,7 +110,7 @@ def is_idle(connection: Connection) -> bool:
 
 
 def _note_doubts(cursor: Any, statement: str, *parameters_and_context: Any) -> None:
-    # After COMMIT nobody can be asked any more how it was made, nor whether the session has written
+    # After COMMIT the server does not tell any more how it was made, nor whether the session wrote
     # in this transaction or in one that a statement has ended before.
     if any(setting in statement for setting in _SETTINGS) or _MAY_END.match(statement):
         context: ExecutionContext = parameters_and_context[-1]

@@ -1,4 +1,4 @@
-"""What PostgreSQL knows of an error: the row, and who held the lock that was not to be had."""
+"""What PostgreSQL knows of an error: the row, and the session that held the lock."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -18,7 +18,7 @@ _LONGEST: Final = 200
 
 
 def explain(connection: Connection, error: DBAPIError) -> list[str]:
-    """What `orm.backends.Migrations.explain` asks for: the row, and who held the lock."""
+    """The row of an error, and the holder of the lock (`orm.backends.Migrations.explain`)."""
     said = []
     detail = getattr(error.orig, "detail", None)  # asyncpg's; psycopg's message has it
     if detail is not None:

@@ -1,9 +1,9 @@
 """The primary is not always the newest: a commit is in the log, and so on a standby, before its
 transaction has ended on the primary; and long before that, if it waits for a synchronous standby.
 
-A snapshot that is taken on a standby does not list what is under way there: by it alone, somebody's
-long transaction could not be told from a commit that has been seen. So the standby is asked about
-those transactions that the primary does not show, which are none as a rule.
+A snapshot of a standby does not list the transactions under way there: by it alone, a long
+transaction of another session looks like a commit that has been seen. So the standby is asked about
+the transactions that the primary does not show; as a rule there are none.
 """
 
 from typing import Final

@@ -1,6 +1,6 @@
 """Migrations of PostgreSQL (`orm.backends.Migrations`).
 
-One runs at a time, and gives up rather than keep everybody else waiting.
+One runs at a time, and gives up rather than make all other sessions wait.
 """
 
 import asyncio
@@ -85,12 +85,12 @@ SELECT a.pid, a.application_name, a.usename, a.client_addr
 FROM pg_stat_activity a WHERE a.pid IN (SELECT l.pid FROM {_HOLDS})""")
 
 _SETTINGS: Final = {
-    # What waits for a lock has everybody wait who comes after it, readers too. Whoever wants
-    # another time says so by PostgreSQL's own means: ALTER ROLE … SET lock_timeout, or SET LOCAL in
+    # Every session that comes after one that waits for a lock waits, too, readers included. Set
+    # another time by PostgreSQL's own means: ALTER ROLE … SET lock_timeout, or SET LOCAL in
     # the revision.
     "lock_timeout": ("0", "5s"),
     "application_name": ("", "orm migrations"),
-    # The server notices within a minute that the machine of who holds the lock is gone.
+    # The server notices within a minute that the machine of the lock's holder is gone.
     "tcp_keepalives_idle": (None, "30"),
     "tcp_keepalives_interval": (None, "10"),
     "tcp_keepalives_count": (None, "3"),
@@ -152,15 +152,15 @@ def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
 
 @contextmanager
 def migrating(connection: Connection, patience: float) -> Iterator[None]:
-    """What `orm.backends.Migrations.migrating` asks for.
+    """Hold the lock of the database's migrations (`orm.backends.Migrations.migrating`).
 
     The lock is an advisory one of the session, which ends with its process. It is asked for again
-    and again: who waits in a statement holds a snapshot, for whose end CREATE INDEX CONCURRENTLY in
+    and again: a statement that waits holds a snapshot, for whose end CREATE INDEX CONCURRENTLY in
     the other run would wait, and that is a deadlock.
 
     Raises:
         MigrationError: the server is a standby; or another process migrates for longer than
-            `patience` seconds, or in the caller's transaction, where nobody waits, at all.
+            `patience` seconds; in the caller's transaction, another process migrates at all.
     """
     if connection.in_transaction():
         if not connection.scalar(_TRY_FOR_TRANSACTION, _KEY):
@@ -213,7 +213,7 @@ def _locked(connection: Connection, patience: float) -> Iterator[None]:
             _LOG.warning("%s is migrating this database: waiting for it", _holder(connection))
             connection.rollback()
             waited = True
-        if in_greenlet():  # who holds the lock may be in this very event loop
+        if in_greenlet():  # the holder of the lock may run in this very event loop
             await_(asyncio.sleep(_POLL))
         else:
             time.sleep(_POLL)
@@ -226,7 +226,7 @@ def _locked(connection: Connection, patience: float) -> Iterator[None]:
 
 
 def _ask(connection: Connection, question: TextClause) -> bool:
-    """In a transaction of its own, so that between two there is no snapshot."""
+    """Ask in a transaction of its own, so that between two questions there is no snapshot."""
     with connection.begin():
         return bool(connection.scalar(question, _KEY))
 
@@ -241,7 +241,7 @@ def _holder(connection: Connection) -> str:
 
 @contextmanager
 def _set(connection: Connection) -> Iterator[None]:
-    """What is not set yet is set for migrations, and set back afterwards."""
+    """Set what is not set yet as migrations need it, and set it back afterwards."""
     ask = text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names)")
     change = text("""\
 SELECT set_config(name, value, false)
@@ -275,7 +275,7 @@ def faults(connection: Connection) -> Counter[str]:
 
 
 def verify(connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:
-    """What `orm.backends.Migrations.verify` asks for, in one round trip.
+    """Look for faults and make the last writes, in one round trip (`Migrations.verify`).
 
     Args:
         connection: a migration's, in a transaction.
@@ -283,8 +283,8 @@ def verify(connection: Connection, known: Counter[str], writes: Sequence[Write])
         writes: its last ones.
 
     Raises:
-        MigrationError: an index is not valid, whosever it is: IF NOT EXISTS would take it for one
-            that is there; or the lock is gone.
+        MigrationError: an index is not valid, and CREATE INDEX IF NOT EXISTS would keep it; or the
+            lock is gone.
     """
     statement = _verify_and(*((statement, tuple(values)) for statement, values in writes))
     parameters = {

@@ -52,8 +52,8 @@ class _Sampling:
         committed, sample = results[0], results[-1]
         if committed.status != ExecStatus.COMMAND_OK:
             raise error_from_result(committed, encoding=encoding)
-        # Whatever comes of the rest, the commit stands, and the position can be asked for.
-        # Not so if somebody has let go of it, by DISCARD ALL, say.
+        # If the rest fails, the commit stands, and the position can be asked for.
+        # It is gone if the session has deallocated it, by DISCARD ALL for example.
         self._samples_prepared = sample.status == ExecStatus.TUPLES_OK
         if sample.ntuples:
             values = (sample.get_value(0, column) for column in range(sample.nfields))

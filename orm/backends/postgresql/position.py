@@ -81,8 +81,8 @@ FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system
 # While a standby applies a commit that is long, for up to a second, it shows it before the position
 # of its replay says so. It stands between two records, and applies none, while it waits for one, or
 # before one. Else, if more was received than replayed, the record that follows may have been seen,
-# and any place within it stands for all of it. Else nobody can tell: a standby that has restarted
-# replays what it had received before, and does not say how much that is.
+# and any place within it stands for all of it. Else the position is unknown: a standby
+# that has restarted replays what it had received before, and does not say how much that is.
 _SEEN: Final = f"""\
 SELECT
     (CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn()
@@ -137,7 +137,7 @@ def incarnation(connection: Connection) -> str:
 
 
 def position(connection: Connection) -> Bookmark | None:
-    """Everything up to here is visible to any later statement; None where nobody can tell."""
+    """Everything up to here is visible to any later statement; None where that is unknown."""
     row = connection.execute(text(_POSITION)).one()
     _note_identity(connection.info, row.history, row.started)
     connection.info[_AGE], connection.info[STANDBY] = row.age, row.standby
@@ -152,7 +152,7 @@ def position(connection: Connection) -> Bookmark | None:
 
 
 def seen(connection: Connection) -> Bookmark | None:
-    """Nothing that was read here lies after this; None where nobody can tell."""
+    """Nothing that was read here lies after this; None where that is unknown."""
     row = connection.execute(text(_SEEN)).one()
     _note_identity(connection.info, row.history, row.started)
     timeline = _timeline(connection, row)
@@ -161,7 +161,7 @@ def seen(connection: Connection) -> Bookmark | None:
     at = _end_of_record(row.at, row.segment)
     if row.flushed is not None and row.flushed < at:
         # What is inserted and not flushed, by a read's hint bits perhaps, may wait for long until
-        # somebody commits, and so would who must see it on a standby.
+        # a session commits, and so would a session that must see it on a standby.
         connection.execute(text(_FLUSH))
     return _bookmark(connection, {timeline: at}, row.shown)
 
@@ -192,7 +192,7 @@ def committed(connection: Connection, *, wrote: bool) -> Bookmark | None:
     # Settings that were loaded since the last time may not be those that the commit was made with.
     same, info[_LOADED] = info.get(_LOADED) == loaded, loaded
     certain = wrote and mode != "off" and not info.pop(UNSURE, False) and same
-    if _SEGMENT not in info:  # somebody else's connection, as in a migration
+    if _SEGMENT not in info:  # a connection of another engine, as in a migration
         [info[_SEGMENT]] = fetch(dbapi, _SEGMENT_SIZE)
     at = _parsed(flushed) if certain else _end_of_record(_parsed(inserted), info[_SEGMENT])
     return Bookmark(info[_HISTORY], ((str(int(file[:8], 16)), at),))
@@ -269,7 +269,7 @@ def _end_of_record(inserted: int, segment: int) -> int:
     """Where the last record ends, given the insert position and the size of segments.
 
     That counts the header of the next page as soon as a record ends at a page's end (24 bytes; 40
-    at a segment's start), which nobody reaches while the server is idle.
+    at a segment's start), which no server reaches while the primary is idle.
     """
     if inserted % segment == 40:
         return inserted - 40

@@ -18,7 +18,7 @@ SELECT pg_current_wal_insert_lsn()::text, date_trunc('milliseconds', clock_times
 
 
 def restore_point(connection: Connection, name: str, without: frozenset[str]) -> str | None:
-    """What `orm.backends.Migrations.restore_point` asks for.
+    """The position of the log before a migration (`orm.backends.Migrations.restore_point`).
 
     A server goes back by a base backup and its log (PostgreSQL "Recovery Target Settings"); each
     row of the ledger has the position before its revision, too.

@@ -48,7 +48,7 @@ def lost(head: Bookmark, need: Bookmark) -> str | None:
 
 
 def as_need(at: Bookmark) -> Bookmark:
-    """Its latest timeline alone: whoever has that has those that it came from.
+    """Its latest timeline alone: a server that has it has those that it came from.
 
     Else each bookmark would name all of them, more with each failover.
     """

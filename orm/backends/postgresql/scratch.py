@@ -18,7 +18,7 @@ __all__ = ["scratch"]
 
 _PREFIX: Final = "orm_scratch_"
 _FORGOTTEN: Final = 3600
-"""Seconds after which one that nobody is connected to was left by a process that was killed."""
+"""Seconds after which a scratch database without connections was left by a killed process."""
 _OLD: Final = text("""\
 SELECT datname FROM pg_database d
 WHERE datname ~ :pattern AND pg_has_role(datdba, 'USAGE')
@@ -28,7 +28,7 @@ _INSUFFICIENT_PRIVILEGE: Final = "42501"
 
 @contextmanager
 def scratch(url: URL) -> Iterator[Connection]:
-    """What `orm.backends.Migrations.scratch` asks for: another database beside the URL's.
+    """An empty database beside the URL's (`orm.backends.Migrations.scratch`).
 
     It has the schema and the search path of the connection's own database, so that the same
     statements make the same things there. A transaction that is rolled back would do without the
@@ -52,7 +52,7 @@ def scratch(url: URL) -> Iterator[Connection]:
         ).one()
         _sweep(server)
         try:
-            # Not template1: nobody can copy it while anybody is connected to it.
+            # Not template1: PostgreSQL cannot copy it while any session is connected to it.
             server.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
         except DBAPIError as error:
             if sqlstate(error) != _INSUFFICIENT_PRIVILEGE:

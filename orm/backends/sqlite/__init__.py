@@ -1,6 +1,7 @@
 """SQLite through aiosqlite, with replicas that are files."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from orm._lazy import lazy
 
@@ -9,4 +10,4 @@ if TYPE_CHECKING:
 
 __all__ = ["SQLiteBackend"]
 
-__getattr__ = lazy(__name__, {"SQLiteBackend": "orm.backends.sqlite.backend"})
+__getattr__: Callable[[str], Any] = lazy(__name__, {"SQLiteBackend": "orm.backends.sqlite.backend"})

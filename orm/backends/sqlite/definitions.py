@@ -27,7 +27,7 @@ _CONSTRAINTS: Final = frozenset({"constraint", "primary", "unique", "check", "fo
 
 
 def definitions(connection: Connection) -> dict[Thing, str]:
-    """What there is, and how it is defined (`orm.backends.Migrations.definitions`)."""
+    """Each thing of the schema, and its definition (`orm.backends.Migrations.definitions`)."""
     found: dict[Thing, str] = {}
     for kind, name, table, sql in connection.execute(text(_OBJECTS)):
         if name.startswith("sqlite_"):

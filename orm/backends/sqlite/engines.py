@@ -58,8 +58,8 @@ def writer_engine(url: URL, **options: Any) -> AsyncEngine:
 
 def migration_engine(url: URL, **options: Any) -> Engine:
     """For transactions that change the schema; foreign keys are not enforced."""
-    # The stdlib's driver itself: migrations are in nobody's event loop, and aiosqlite visits
-    # its thread four times for each statement.
+    # The stdlib's driver itself: migrations need no event loop, and aiosqlite visits its thread
+    # four times for each statement.
     engine = create_engine(_writable(url).set(drivername="sqlite"), **in_our_hands(options))
     event.listen(engine, "connect", lambda driver, _: driver.executescript(_MIGRATION_SETUP))
     event.listen(engine, "begin", _begin_immediate)
@@ -97,8 +97,8 @@ def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    # A deferred BEGIN fails at its first write if anybody wrote since its first read, without
-    # waiting (SQLite "Isolation": SQLITE_BUSY_SNAPSHOT).
+    # A deferred BEGIN fails at its first write if another connection wrote since its first read,
+    # without waiting (SQLite "Isolation": SQLITE_BUSY_SNAPSHOT).
     in_one_hop(connection, "BEGIN IMMEDIATE")
     note_changes(connection)
 

@@ -222,7 +222,7 @@ def _lock(file: Path, patience: float) -> Iterator[None]:
 
 
 def _sleep() -> None:
-    if in_greenlet():  # who holds the lock may be in this very event loop
+    if in_greenlet():  # the holder of the lock may run in this very event loop
         await_(asyncio.sleep(_POLL))
     else:
         time.sleep(_POLL)

@@ -100,13 +100,13 @@ def raise_position(connection: Connection) -> None:
 
 
 def raise_if_ended(connection: Connection) -> None:
-    """To be called when a transaction is about to be rolled back, or is asked where it is.
+    """To be called when a transaction is about to be rolled back, or its position is asked for.
 
     It may have been committed already, by a COMMIT in text or by the driver's own means: what it
     wrote has no position yet.
     """
     if connection.invalidated:
-        return
+        return  # SQLAlchemy has no driver's connection any more
     driver: Any = connection.connection.driver_connection
     if _CHANGES in connection.info and not driver.in_transaction:
         # Or SQLite has rolled it back, because the disk is full, say: then this fails as well.

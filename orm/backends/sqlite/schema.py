@@ -112,7 +112,7 @@ def _in_definition(sql: str, tokens: Sequence[re.Match[str]]) -> Iterator[Clause
             yield Clause("ON CONFLICT", words[at + 1], column, name)
         elif word == "DEFERRABLE" and words[at - 1] != "NOT":
             timing = words[at + 2] if after == "INITIALLY" else "IMMEDIATE"
-            if timing == "DEFERRED":  # the other one is what there is without it
+            if timing == "DEFERRED":  # without the clause a key is NOT DEFERRABLE
                 yield Clause(word, "INITIALLY DEFERRED", column, name)
         at += 1
 

@@ -83,10 +83,10 @@ def _refuse_if_no_space(connection: sqlite3.Connection, file: Path) -> None:
 
 
 def _copy(source: sqlite3.Connection, target: Path, mode: int) -> None:
-    # Made first, so that nobody may read in the copy what is closed to them in the database.
+    # Made first, with the database's mode: an account that may not read that may not read this.
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode & 0o777))
     with closing(sqlite3.connect(target)) as copy:
-        source.backup(copy)  # all pages in one step: one state, which nobody's write restarts
+        source.backup(copy)  # all pages in one step: one state, which no write restarts
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, whole by itself
         has_position = copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'orm_position'")
         if has_position.fetchone():

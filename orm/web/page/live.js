@@ -33,7 +33,7 @@ class Past {
     const primary = this.samples.get(this.names[0]) ?? [];
     const since = primary.find((sample) => sample.position > position);
     if (!since) return "";
-    const over = since === primary[0] ? "over " : ""; // who knows how long before we looked
+    const over = since === primary[0] ? "over " : ""; // it may have begun long before we looked
     return `, ${over}${((performance.now() - since.time) / 1000).toFixed(1)}\u00a0s`;
   }
 }
@@ -55,7 +55,7 @@ class Cards {
   }
 
   lag(server, late) {
-    if (server.unused) return "serves nobody";
+    if (server.unused) return "serves no session";
     if (server.role === "primary") return "takes the writes";
     if (server.behind === null) return "lag unknown";
     if (!server.behind) return "up to date";

@@ -50,7 +50,7 @@ def new_file(replica: Path, model: os.stat_result) -> Path:
 
 
 def turn_to(replica: Path, file: Path) -> None:
-    """Let the replica's name lead to a file, for all who open it from now on."""
+    """Let the replica's name lead to a file, for all connections that open it from now on."""
     link = file.with_name(f"{file.name}-link")
     os.symlink(file.name, link)
     os.replace(link, replica)
@@ -72,14 +72,14 @@ def sweep(replica: Path) -> bool:
 
 
 def remove(file: Path) -> None:
-    """Remove a database that nobody else has open."""
+    """Remove a database that no other process has open."""
     for suffix in ("", *_BESIDE, "-link"):
         file.with_name(file.name + suffix).unlink(missing_ok=True)
 
 
 def _retire(file: Path) -> bool:
-    # Leaving WAL mode takes SQLite's exclusive lock, so it proves that nobody reads, and it makes
-    # the file complete in itself, for whoever has opened it but not begun to read.
+    # Leaving WAL mode takes SQLite's exclusive lock, so it proves that no connection reads, and it
+    # makes the file complete in itself, for a connection that has opened it but not read yet.
     try:
         with contextlib.closing(connect(file, "rw")) as connection:
             connection.execute("PRAGMA journal_mode = DELETE").fetchone()

@@ -44,7 +44,7 @@ class Lock:
         if self._connection is not None:
             if identity(self._file) == self._identity:
                 return True
-            self.release()  # somebody removed the file: what is held keeps nobody out any more
+            self.release()  # the file was removed: the lock keeps no other process out any more
         model = stat(self._model)
         if model is not None:
             with contextlib.suppress(FileExistsError):

@@ -27,7 +27,7 @@ def read_position(connection: sqlite3.Connection) -> Position | None:
 
 
 def goes_back(replica: Position | None, source: Position | None) -> bool:
-    """Whether whoever knows the replica's position would be wrong about the source's.
+    """Whether the replica's position would mislead a reader about the source's.
 
     That is so after the source was restored from an older copy, or became another database.
     """

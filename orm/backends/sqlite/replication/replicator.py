@@ -44,7 +44,7 @@ class Replicator:
             source: The database, in WAL mode. It is never created, and never written to.
             replica: The path that readers open; whatever database is there is replaced. Beside
                 it come the files it leads to, named after it, and ``…-lock``.
-            poll: Seconds between two looks for commits that nobody announced with `wake`.
+            poll: Seconds between two looks for commits that `wake` did not announce.
             landed: Called in the thread after each pass that changed the replica, also when
                 another process made it; to be quick.
 
@@ -155,7 +155,7 @@ class Replicator:
         self._state.set(lag=float(seconds))
 
     def pause(self) -> None:
-        """Let nothing more land: not from here, nor from those who stand by while this one leads.
+        """Let nothing more land, from this replicator or from one that stands by for it.
 
         When it returns, the replica's files do not change until `resume`. No snapshot of the
         source is held.
@@ -175,7 +175,7 @@ class Replicator:
 
     @property
     def leading(self) -> bool:
-        """Whether this one does the work, rather than another process or nobody."""
+        """Whether this replicator does the work; else another process does, or none."""
         return self._state.leading
 
     @property

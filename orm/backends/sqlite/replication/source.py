@@ -38,11 +38,10 @@ class Source:
             self.connection: sqlite3.Connection = connect(file, "rw", timeout=0.25)
             undo.callback(self.connection.close)
             self.connection.execute("PRAGMA query_only = ON")
-            # The next commit of somebody else makes every cached page void.
+            # The next commit of another connection makes every cached page void.
             self.connection.execute("PRAGMA cache_size = -256")
             (mode,) = self.connection.execute("PRAGMA journal_mode").fetchone()
-            (page_size,) = self.connection.execute("PRAGMA page_size").fetchone()
-            self.page_size: int = page_size
+            self.page_size: int = self.connection.execute("PRAGMA page_size").fetchone()[0]
             if mode != "wal":
                 raise ReplicationError(
                     f"the source {file} is in journal mode {mode!r}, where reading a copy would "

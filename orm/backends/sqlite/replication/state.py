@@ -13,8 +13,8 @@ _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 class State:
     """Wishes in one direction, news in the other.
 
-    Plain attributes may be read without the lock; whoever changes one that a wait depends on
-    does so with it, and notifies.
+    Plain attributes may be read without the lock. A caller that changes one that a wait depends on
+    takes the lock for it, and notifies.
     """
 
     def __init__(self) -> None:
@@ -120,11 +120,11 @@ class State:
 
         Raises:
             GivenUpError: It must not land.
-            ReplicationError: Somebody else holds the file.
+            ReplicationError: Another program holds the file.
         """
         if status & 0xFF in _LOCKED:  # sqlite3 would try again, without end
             raise ReplicationError(
-                "another program locks the replica: nobody but the replicator may write to it"
+                "another program locks the replica: only the replicator may write to it"
             )
         if status != sqlite3.SQLITE_DONE:
             self.go_on()

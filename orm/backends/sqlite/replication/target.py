@@ -54,14 +54,14 @@ class Target:
             for pragma in (
                 "journal_mode = WAL",
                 "synchronous = NORMAL",  # never torn; the last passes can be made again
-                "wal_autocheckpoint = 0",  # it would come in the way of readers who wait
+                "wal_autocheckpoint = 0",  # it would block readers that wait
                 f"journal_size_limit = {_KEPT_WAL}",
                 "cache_size = -16384",  # spares small databases reading what is overwritten
             ):
                 self._connection.execute(f"PRAGMA {pragma}").fetchall()
             self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             self.position: Position | None = read_position(self._connection)
-            # Whoever may be in the way from now on is not to be waited for.
+            # From now on it waits for no reader.
             self._connection.execute("PRAGMA busy_timeout = 0")
         except BaseException:
             self._connection.close()

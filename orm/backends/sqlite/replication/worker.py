@@ -77,7 +77,11 @@ class Worker:
                 )
 
     def _turn(self) -> float:
-        """Look once, and do what there is to do; then how long to rest."""
+        """Look once, and copy what is new.
+
+        Returns:
+            Seconds until the next look.
+        """
         state = self._state
         rest = 0.0
         try:
