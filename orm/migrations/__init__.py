@@ -12,7 +12,8 @@ And in an application, at its start or in its tests::
     await migrations.apply("local")
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from orm._lazy import lazy
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["apply", "run", "target_url"]
 
 # Alembic is imported when it is needed: its import takes longer than most commands.
-__getattr__ = lazy(
+__getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
         "apply": "orm.migrations.running.applying",
