@@ -1,4 +1,4 @@
-"""Read-only units: one repeatable read, anywhere, and no write."""
+"""Read-only transactions: one repeatable read, anywhere, and no write."""
 
 import pytest
 from sqlalchemy import func, insert, select, text

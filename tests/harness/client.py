@@ -7,7 +7,7 @@ from typing import Any, Final
 from orm.bookmark import Bookmark
 from orm.testing.consistency.client import Client
 from orm.testing.consistency.history import Kind
-from orm.testing.consistency.units import Habits, Notes
+from orm.testing.consistency.transactions import Habits, Notes
 from tests.harness.cancel import CutOff, cancelled_at
 
 __all__ = ["TrialClient", "TrialHabits"]

@@ -97,7 +97,9 @@ class PartRules(Rules):
                 landed.clear()
                 await written(db, 2)
                 copy.wake()
-                assert await asyncio.to_thread(landed.wait, 10), "nobody was told that it moved"
+                assert await asyncio.to_thread(landed.wait, 10), (
+                    "its listener was not told that it moved"
+                )
             finally:
                 await asyncio.to_thread(copy.stop)
 

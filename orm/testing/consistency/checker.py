@@ -177,7 +177,7 @@ class _Check:
         for seen in operation.reads:
             first = once.setdefault(seen.key, seen)
             if first.version != seen.version:
-                reason = f"one unit saw {_name(first)} and {_name(seen)}"
+                reason = f"one transaction saw {_name(first)} and {_name(seen)}"
                 yield Violation(Anomaly.ATOMIC_VISIBILITY, reason, [operation])
             least = floor.get(seen.key)
             if least is not None and seen.version < least.version:

@@ -14,7 +14,7 @@ from orm.session import BookmarkSession
 from orm.testing.consistency.board import Handed, Shelf
 from orm.testing.consistency.history import Kind, Operation
 from orm.testing.consistency.recorder import Recorder
-from orm.testing.consistency.units import Habits, Notes, Units, Work, roll_back
+from orm.testing.consistency.transactions import Habits, Notes, Transactions, Work, roll_back
 
 __all__ = ["Client"]
 
@@ -70,11 +70,11 @@ class Client:
                 continue  # the client has forged it
             self._sessions += 1
             self._leaves = False
-            units = Units(self._session, self._operate, self._habits, self._chance)
+            transactions = Transactions(self._session, self._operate, self._habits, self._chance)
             try:
                 for _ in range(self._chance.randint(2, 12)):
                     if go_on() and not self._leaves:
-                        await units.one()
+                        await transactions.one()
                         if self._chance.random() < 0.1:
                             await self._hand_out()
                 if self._leaves:
@@ -119,7 +119,7 @@ class Client:
             self._board.post(self._mine)
 
     async def _operate(self, kind: Kind, work: Work) -> Operation:
-        """Do one atomic unit of work, and record what came of it."""
+        """Run one transaction, and record what came of it."""
         self._operations += 1
         id_ = f"{self._name}-{self._operations}"
         session = f"{self._name}.{self._sessions}"

@@ -1,4 +1,4 @@
-"""What happened, as clients saw it: one record for each atomic unit of work."""
+"""What happened, as clients saw it: one record for each transaction."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One atomic unit: a statement that reads, a read-only unit, or a transaction that writes.
+    """One transaction: a statement that reads, a read-only transaction, or one that writes.
 
     Attributes:
         id: unique; it is also written beside each version, so that readers say whom they read.

@@ -20,7 +20,7 @@ from orm.testing.consistency.client import Client
 from orm.testing.consistency.history import History, dump
 from orm.testing.consistency.recorder import Recorder
 from orm.testing.consistency.tables import create, drop
-from orm.testing.consistency.units import Habits
+from orm.testing.consistency.transactions import Habits
 
 __all__ = ["Report", "verify"]
 

@@ -1,4 +1,4 @@
-"""What clients do in a session: units of work that read, and units that write."""
+"""What clients do in a session: transactions that read, and transactions that write."""
 
 import random
 from collections.abc import Awaitable, Callable, Coroutine
@@ -12,7 +12,7 @@ from orm.session import BookmarkSession
 from orm.testing.consistency.history import Kind, Operation, Seen
 from orm.testing.consistency.tables import APPEND, RAISE, log_of, registers, seen_in
 
-__all__ = ["Habits", "Notes", "Operate", "Units", "Work", "roll_back"]
+__all__ = ["Habits", "Notes", "Operate", "Transactions", "Work", "roll_back"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Habits:
 
     Attributes:
         keys: how many there are.
-        writes: which share of its units write.
+        writes: which share of its transactions write.
         rests: seconds after an operation that failed.
     """
 
@@ -53,8 +53,8 @@ async def roll_back(session: BookmarkSession) -> None:
         await session.rollback()
 
 
-class Units:
-    """Units of work in one session.
+class Transactions:
+    """The transactions of one session.
 
     Args:
         session: whose.
@@ -79,12 +79,12 @@ class Units:
         """Any of them."""
         chance = self._chance
         if chance.random() < self._habits.writes:
-            unit: Callable[[], Awaitable[object]] = chance.choice(
+            transaction: Callable[[], Awaitable[object]] = chance.choice(
                 [self._begin, self._begin, self._autobegin, self._after_read, self._savepoint]
             )
         else:
-            unit = chance.choice([self._reads, self._reads, self._repeatable, self._stream])
-        await unit()
+            transaction = chance.choice([self._reads, self._reads, self._repeatable, self._stream])
+        await transaction()
 
     async def _reads(self) -> None:
         """A transaction that only reads: each statement for itself."""
@@ -93,7 +93,7 @@ class Units:
         await (self._session.commit() if self._chance.random() < 0.5 else self._session.rollback())
 
     async def _repeatable(self) -> None:
-        """A read-only unit: all its statements see one state."""
+        """A read-only transaction: all its statements see one state."""
 
         async def work(id_: str, notes: Notes) -> None:
             async with self._session.begin(read_only=True):
@@ -148,7 +148,7 @@ class Units:
             notes.torn = f"the log of key {key} has {len(versions)} entries, and lacks {missing}"
         notes.reads.append(seen_in(rows[-1]) if rows else Seen(key, 0, ""))
 
-    # Writing units ---------------------------------------------------------------------------
+    # Writing -------------------------------------------------------------------------------
 
     async def _block(self, write: Work, gives_up: float) -> None:
         """A block that says that it will write, and at times thinks better of it."""
