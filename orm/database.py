@@ -98,7 +98,6 @@ class Database:
             primary_server,
             replica_servers,
             new_writer=partial(backend.writer_engine, shared=shared, **options),
-            shared=shared,
         )
         self._cluster.on_commit = self._committed
         self._rules = Rules(

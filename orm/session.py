@@ -366,7 +366,9 @@ class BookmarkSession(AsyncSession):
         router = getattr(self.sync_session, "router", None)
         if router is None:
             return f"<{type(self).__name__} without a Database>"
-        return f"<{type(self).__name__} at {router.located}, last route: {router.last_route}>"
+        route = router.last_route
+        last = "no transaction yet" if route is None else f"last on {route.server}: {route.reason}"
+        return f"<{type(self).__name__} at {router.located!r}, {last}>"
 
     def begin(self, *, read_only: bool = False) -> AsyncSessionTransaction:
         """Begin a transaction, on the primary.
