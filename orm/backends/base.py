@@ -46,7 +46,14 @@ class Backend(ABC):
     def writer_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
         """The engine for transactions that may write, on the primary.
 
-        Args and raises: as `reader_engine`. `committed` is not asked of shared connections.
+        Args:
+            url: of the server.
+            shared: whether each transaction may be on another connection of the server's, or on
+                another server. `committed` is not asked of such connections.
+            options: of the user's, for `create_async_engine`.
+
+        Raises:
+            ConfigurationError: this engine's connections are never shared.
         """
 
     @abstractmethod

@@ -26,7 +26,7 @@ def status_page(database: Database, *, guard: Guard | None = None) -> App:
     changed from it. It works offline, and without a visitor it costs nothing.
 
     Args:
-        database: whose.
+        database: whose servers and routes it shows.
         guard: asked at each request; a visitor whom it turns away gets 403. Without one, every
             visitor that reaches the path may look.
     """

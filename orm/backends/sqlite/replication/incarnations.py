@@ -1,13 +1,13 @@
 """The files that a replica's name has led to, one after the other.
 
 SQLite finds the ``-wal`` and ``-shm`` of a database by name, and does so at the first read, not
-when it opens the database. Were a new database moved over the name of an old one, whoever opened
-the one a moment before the swap could go on with the WAL of the other and read half of each; no
-order of unlinking and renaming closes that gap. So no name is ever used twice. Each new file, an
-*incarnation* of the replica, has a name of its own, and the replica's name is a symbolic link,
-turned to it in one rename. SQLite resolves a link before it opens the database, so every
-connection has the WAL that belongs to its file, and every step can be the last one before a
-crash: what it leaves is a file that no link leads to.
+when it opens the database. If a new database were moved over the name of an old one, a connection
+that has opened the old one a moment before could go on with the WAL of the new one, and read half
+of each; no order of unlinking and renaming closes that gap. So no name is ever used twice. Each new
+file, an *incarnation* of the replica, has a name of its own. The replica's name is a symbolic link,
+which one rename turns to the new file. SQLite resolves a link before it opens the database, so
+every connection has the WAL that belongs to its file. A crash after any step leaves at most a file
+that no link leads to.
 """
 
 import contextlib
