@@ -1,4 +1,4 @@
-"""A page that shows the servers of a database, live: to look at, not to touch."""
+"""A page that shows the servers of a database, live; nothing can be changed from it."""
 
 import base64
 import hashlib

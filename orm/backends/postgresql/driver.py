@@ -188,10 +188,10 @@ def is_outdated(error: Any) -> bool:
 
 
 def renew(connection: Connection, error: DBAPIError) -> bool:
-    """Whether a statement may be sent again, since as it was prepared it was outdated, and only so.
+    """Whether a statement may be sent again: it failed only since its prepared form was outdated.
 
-    SQLAlchemy sees to it for asyncpg. psycopg would go on with it for ever, unless there is a
-    ROLLBACK: without an open transaction there is none, and with one there is no going on.
+    SQLAlchemy prepares it anew for asyncpg. psycopg keeps the outdated form until a ROLLBACK, which
+    does not come without an open transaction; with one the transaction cannot go on.
     """
     if not is_outdated(error.orig) or in_transaction(connection.connection):
         return False

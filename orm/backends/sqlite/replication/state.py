@@ -60,7 +60,7 @@ class State:
             self.changed.notify_all()
 
     def wake(self) -> None:
-        """There is something new to copy."""
+        """Let the thread look for something new now."""
         # The thread takes the flag down before it looks, so one that is still up will do.
         if not self.woken:
             with self.changed:
@@ -74,7 +74,7 @@ class State:
             return damaged
 
     def fail(self, error: BaseException) -> None:
-        """The last pass did not work."""
+        """The last pass has failed."""
         with self.changed:
             self.error = error
             self.changed.notify_all()
