@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -93,32 +93,23 @@ class Database:
         ]
         for server, embedded in zip(replica_servers, self._embedded, strict=False):
             server.on_damage = embedded.rebuild
-        self._cluster = Cluster(
+        self.cluster: Final[Cluster] = Cluster(
             backend,
             primary_server,
             replica_servers,
             new_writer=partial(backend.writer_engine, shared=shared, **options),
-            shared=shared,
         )
-        self._cluster.on_commit = self._committed
-        self._rules = Rules(
+        """The servers."""
+        self.cluster.on_commit = self._committed
+        self.rules: Final[Rules] = Rules(
             max_wait=max_wait,
             fallback=fallback,
             keys=tuple(k.encode() if isinstance(k, str) else k for k in bookmark_keys),
             stray_bookmarks=stray_bookmarks,
         )
+        """The options that all sessions have in common."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = False
-
-    @property
-    def cluster(self) -> Cluster:
-        """The servers."""
-        return self._cluster
-
-    @property
-    def rules(self) -> Rules:
-        """The options that all sessions have in common."""
-        return self._rules
 
     @property
     def embedded(self) -> Sequence[EmbeddedReplica]:
@@ -144,7 +135,7 @@ class Database:
         return urls
 
     def __repr__(self) -> str:
-        cluster = self._cluster
+        cluster = self.cluster
         state = "closed" if cluster.closed else "open" if cluster.floor else "not started"
         return f"<Database {cluster.primary.url!r}, {len(cluster.replicas)} replica(s), {state}>"
 
@@ -171,7 +162,7 @@ class Database:
         return self
 
     async def _open(self) -> None:
-        cluster = self._cluster
+        cluster = self.cluster
         self._loop = asyncio.get_running_loop()
         if not self._embedded:  # the servers may have changed roles since they were configured
             await cluster.primary.probe()
@@ -236,15 +227,15 @@ class Database:
             ReplicaUnavailable: the thread of an embedded replica does not end. Everything else
                 is closed then.
         """
-        self._started = self._cluster.closed = True
+        self._started = self.cluster.closed = True
         async with AsyncExitStack() as stack:  # if one of them fails, the rest is closed too
-            for writer in self._cluster.writers:
+            for writer in self.cluster.writers:
                 stack.push_async_callback(writer.dispose)
-            for server in (self._cluster.primary, *self._cluster.replicas):
+            for server in (self.cluster.primary, *self.cluster.replicas):
                 stack.push_async_callback(server.dispose)
             for replica in self._embedded:
                 stack.push_async_callback(asyncio.to_thread, replica.stop)
-            stack.push_async_callback(self._cluster.watcher.stop)
+            stack.push_async_callback(self.cluster.watcher.stop)
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -324,8 +315,8 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        self._cluster.require_open()
-        return await ask(self._cluster.primary, self._cluster.replicas)
+        self.cluster.require_open()
+        return await ask(self.cluster.primary, self.cluster.replicas)
 
     def last_status(self) -> list[ServerStatus]:
         """Every server, as it answered its last probe: the primary first. Sends nothing.
@@ -333,8 +324,8 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        self._cluster.require_open()
-        return known(self._cluster.primary, self._cluster.replicas)
+        self.cluster.require_open()
+        return known(self.cluster.primary, self.cluster.replicas)
 
     def observe(self, observer: Callable[[Route], None]) -> Callable[[], None]:
         """Call a function with every transaction's route: where it goes, why, how long it waited.
@@ -346,7 +337,7 @@ class Database:
         Returns:
             A function without arguments, after which the observer is not called any more.
         """
-        rules = self._rules
+        rules = self.rules
         rules.observers = (*rules.observers, observer)
 
         def stop() -> None:
@@ -361,7 +352,7 @@ class Database:
     def _landed(self, number: int) -> None:
         """A replica has moved; called in its replicator's thread."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._cluster.replicas[number].nudge)
+            self._loop.call_soon_threadsafe(self.cluster.replicas[number].nudge)
 
 
 def _url(given: str | URL) -> URL:

@@ -99,8 +99,12 @@ class RoutedSession(Session):
             return super().connection(*args, **kw)
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
-        with self._sending():
+        # As `_sending`, without its cost: each statement flushes, and has nothing to flush mostly.
+        before, self._sends = self._sends, True
+        try:
             super().flush(objects)
+        finally:
+            self._sends = before
 
     def bulk_save_objects(self, *args: Any, **kw: Any) -> None:
         self._may_write()
@@ -366,7 +370,9 @@ class BookmarkSession(AsyncSession):
         router = getattr(self.sync_session, "router", None)
         if router is None:
             return f"<{type(self).__name__} without a Database>"
-        return f"<{type(self).__name__} at {router.located}, last route: {router.last_route}>"
+        route = router.last_route
+        last = "no transaction yet" if route is None else f"last on {route.server}: {route.reason}"
+        return f"<{type(self).__name__} at {router.located!r}, {last}>"
 
     def begin(self, *, read_only: bool = False) -> AsyncSessionTransaction:
         """Begin a transaction, on the primary.

@@ -227,3 +227,26 @@ def test_distance_counts_every_line_of_commits() -> None:
     assert Bookmark("h", (("a", 5),)).behind(head) == 4
     assert head.behind(head) == 0
     assert Bookmark("h", (("a", 9), ("b", 9))).behind(head) == 0
+
+
+@pytest.mark.parametrize(
+    ("bookmark", "shown"),
+    [
+        (Bookmark.at("h1", 17), "<Bookmark history=h1 17>"),
+        (Bookmark("h1", (("", 5), ("2", 7)), 40), "<Bookmark history=h1 5, 2=7, shown below 40>"),
+        (
+            Bookmark.of_intervals("h1", {"a:t": [(1, 5), (8, 20)], "b": [(1, 9)], "c": [(8, 8)]}),
+            "<Bookmark history=h1 a:t=1-5:8-20, b=9, c=8-8>",
+        ),
+    ],
+)
+def test_it_is_printed_for_people(bookmark: Bookmark, shown: str) -> None:
+    assert repr(bookmark) == str(bookmark) == shown
+
+
+@given(transactions, transactions)
+def test_two_bookmarks_are_printed_alike_only_if_they_are_equal(
+    one: Transactions, other: Transactions
+) -> None:
+    first, second = standing_for(one), standing_for(other)
+    assert (repr(first) == repr(second)) == (first == second)

@@ -46,7 +46,14 @@ class Backend(ABC):
     def writer_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
         """The engine for transactions that may write, on the primary.
 
-        Args and raises: as `reader_engine`. `committed` is not asked of shared connections.
+        Args:
+            url: of the server.
+            shared: whether each transaction may be on another connection of the server's, or on
+                another server. `committed` is not asked of such connections.
+            options: of the user's, for `create_async_engine`.
+
+        Raises:
+            ConfigurationError: this engine's connections are never shared.
         """
 
     @abstractmethod
@@ -72,7 +79,7 @@ class Backend(ABC):
         return reader.sync_engine.execution_options(isolation_level="REPEATABLE READ")
 
     def prepare(self, connection: Connection) -> None:  # noqa: B027 - a default, not abstract
-        """Create on the primary what positions are kept in, unless it is there. Nothing as a rule.
+        """Create the table on the primary that keeps positions, if the engine needs one.
 
         Args:
             connection: a writer's, in a transaction.
@@ -126,7 +133,7 @@ class Backend(ABC):
         return None
 
     def wait_until(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
-        """Have a replica wait until it has `need`, in one statement that the replica answers then.
+        """Let a replica wait until it has `need`, in one statement that the replica answers then.
 
         The answer is no proof: `position` is asked after it, and that alone is believed.
 
@@ -147,7 +154,7 @@ class Backend(ABC):
     """What positions count, in the plural: ``"commits"``, ``"bytes"``."""
 
     def behind(self, at: Bookmark, head: Bookmark) -> int | None:
-        """How much a server that is at `at` lacks of `head`; None if they are of two histories."""
+        """How much a server at `at` lacks of `head`; None if the two are of different histories."""
         return at.behind(head)
 
     def replayed(self, connection: Connection) -> float | None:

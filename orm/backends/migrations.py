@@ -38,7 +38,7 @@ Write = tuple[Insert | Update, Mapping[str, Any]]
 
 
 class Migrations(Protocol):
-    """How the schema of an engine's databases is changed, looked at and kept whole.
+    """Changes the schema of an engine's databases, describes it, and keeps it whole.
 
     The methods that take a `Connection` run inside SQLAlchemy's greenlet, or on a synchronous
     connection of `engine`. None of them but `migrating` opens another connection.
@@ -96,7 +96,7 @@ class Migrations(Protocol):
         ...
 
     def faults(self, connection: Connection) -> Counter[str]:
-        """What breaks the schema's rules, as in the open transaction: each row, each index."""
+        """The rows and indexes that break the schema's rules, as the open transaction sees them."""
         ...
 
     def verify(self, connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:
@@ -165,7 +165,7 @@ class Migrations(Protocol):
         ...
 
     def lint(self, sql: str) -> Sequence[str] | None:
-        """What a linter of the engine's migrations says to a script.
+        """Run a linter of the engine's migrations on a script.
 
         Returns:
             A sentence for each finding; None if the linter is not installed.

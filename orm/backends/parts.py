@@ -40,7 +40,7 @@ class Roles(Protocol):
         ...
 
     def as_need(self, at: Bookmark) -> Bookmark:
-        """A primary's position as bookmarks name it from then on: no more than has to be named.
+        """Shorten a primary's position to what a bookmark has to name.
 
         A server that covers the result has all of `at`.
         """
@@ -65,7 +65,7 @@ class Fences(Protocol):
         ...
 
     def shown(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
-        """Those of `hidden` that a replica shows by now; the others are still under way.
+        """The transactions of `hidden` that a replica shows by now; the others are still under way.
 
         Args:
             connection: to the replica.
@@ -74,7 +74,7 @@ class Fences(Protocol):
         ...
 
     def ending(self, connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
-        """Those of `hidden` that may have committed, and wait for a synchronous replica.
+        """The transactions of `hidden` that may have committed, and wait for a synchronous replica.
 
         A commit that waits for no replica is shown at once, and need not be among them.
 
@@ -117,7 +117,7 @@ class EmbeddedReplicas(Protocol):
     """Replicas that the library itself makes and keeps up to date, beside the primary."""
 
     def url(self, primary: URL, number: int) -> URL:
-        """Where readers open the replica of that number, from 1 up.
+        """The URL by which readers open the replica of a number, from 1 up.
 
         Raises:
             ConfigurationError: this primary cannot have embedded replicas.
@@ -125,7 +125,7 @@ class EmbeddedReplicas(Protocol):
         ...
 
     def present(self, primary: URL) -> Sequence[URL]:
-        """Where readers open the replicas that are there.
+        """The URLs by which readers open the replicas that exist.
 
         Raises:
             ConfigurationError: this primary cannot have embedded replicas.
@@ -133,7 +133,7 @@ class EmbeddedReplicas(Protocol):
         ...
 
     def replica(self, primary: URL, number: int, landed: Callable[[], None]) -> EmbeddedReplica:
-        """What keeps the replica of that number, from 1 up. Nothing is opened yet.
+        """Make the keeper of the replica of a number, from 1 up. Nothing is opened yet.
 
         Args:
             primary: what is replicated.

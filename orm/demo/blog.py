@@ -172,7 +172,7 @@ def _served(session: BookmarkSession) -> Served:
 
 
 class _Events:
-    """What happens, and how everything is set."""
+    """The events of the database, with the settings of the demo."""
 
     def __init__(self, db: Database, app: FastAPI) -> None:
         self._db = db

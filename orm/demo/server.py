@@ -16,7 +16,7 @@ __all__ = ["serve"]
 
 
 class _Server(uvicorn.Server):
-    """Ends what pages follow live before it waits for them to go."""
+    """Ends the event streams of pages before it waits for the pages to go."""
 
     def __init__(self, app: FastAPI, database: Database) -> None:
         super().__init__(uvicorn.Config(app, log_level="warning", lifespan="on"))

@@ -1,4 +1,4 @@
-"""The replicas in the visitor's hand, and a neighbour that keeps writing."""
+"""The replicas, which the visitor controls, and a neighbour that keeps writing."""
 
 import asyncio
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ class Controls:
         return name in self._replicas
 
     def report(self) -> Mapping[str, Any]:
-        """How everything is set, for JSON."""
+        """The settings of all replicas, for JSON."""
         return {
             "settings": {
                 name: {"lag": known.lag, "state": known.state}

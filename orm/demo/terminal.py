@@ -88,7 +88,7 @@ RED, GREEN, BOLD, DIM = "31", "32", "1", "2"
 
 
 def print_head() -> None:
-    """What the columns are."""
+    """Print the names of the columns."""
     fast, slow = LAGS
     click.echo(
         f"\nA primary, and two replicas that follow it by {fast} and {slow} seconds. A post is"

@@ -51,7 +51,7 @@ class Fence:
         read = memory.unlocated
         if fences is not None and read is not None and read.role == "replica":
             self._locator.locate(transaction)
-        if memory.checked_epoch != epoch.number:
+        if not self._locator.is_checked():
             self._locator.check(transaction)
         checked, waited = epoch.number, 0.0
         if fences is not None and memory.bookmark.shown:

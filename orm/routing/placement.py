@@ -96,9 +96,8 @@ class ReadPlacement:
                     continue
                 if connection is not None:
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP
-                    return _pinned(
-                        transaction, connection, route_to(chosen, reason, waited), chosen
-                    )
+                    transaction.pin(chosen, connection)
+                    return connection, route_to(chosen, reason, waited)
             elif (
                 not self._locator.is_checked() and self._locator.check(transaction) == "start over"
             ):
@@ -184,8 +183,8 @@ class ReadPlacement:
                 raise NoPrimary(self._no_server(f"the primary: {why}")) from error
             if connection is not None:
                 memory.reads(primary, cluster.backend.incarnation(connection), epoch)
-                route = route_to(primary, reason, waited, fenced)
-                return _pinned(transaction, connection, route, primary)
+                transaction.pin(primary, connection)
+                return connection, route_to(primary, reason, waited, fenced)
             cluster.watcher.nudge()
         why = cluster.primary.knowledge.error or "it has changed"
         raise NoPrimary(self._no_server(f"the primary: {why}"))
@@ -209,11 +208,3 @@ class ReadPlacement:
         """Why no server can serve a read, for an error message."""
         replicas = describe(self._memory.bookmark, self._cluster.replicas)
         return f"no server can serve this read: {replicas}; {primary}"
-
-
-def _pinned(
-    transaction: Transaction, connection: Connection, route: Route, server: Server
-) -> tuple[Connection, Route]:
-    transaction.server, transaction.connection = server, connection
-    transaction.held += (connection,)
-    return connection, route

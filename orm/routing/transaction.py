@@ -48,3 +48,8 @@ class Transaction:
     """Whether its connection has let go of what it kept of an earlier schema."""
     failed: tuple[Server, ...] = ()
     """Servers that it does not read from again: SQLAlchemy takes one connection of an engine."""
+
+    def pin(self, server: Server, connection: Connection) -> None:
+        """Read from a server from now on."""
+        self.server, self.connection = server, connection
+        self.held += (connection,)

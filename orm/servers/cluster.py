@@ -48,7 +48,6 @@ class Cluster:
         primary: the server that was given as the primary.
         replicas: the servers that were given as replicas.
         new_writer: makes the engine for transactions that may write, on the server of a URL.
-        shared: whether a connection may lead to another server with each transaction.
     """
 
     def __init__(
@@ -58,13 +57,13 @@ class Cluster:
         replicas: Sequence[Server],
         *,
         new_writer: Callable[[URL], AsyncEngine],
-        shared: bool,
     ) -> None:
         self.backend = backend
         self.roles: Roles = roles_of(backend)
         self.primary: Server = primary
         self.replicas: Sequence[Server] = replicas
-        self.shared = shared
+        self.shared: bool = primary.shared
+        """Whether a connection may lead to another server with each transaction."""
         self.epoch: PrimaryEpoch = PrimaryEpoch(self.roles)
         self.watcher: Watcher = Watcher([primary, *replicas])
         self.on_commit: Callable[[], None] = lambda: None

@@ -30,7 +30,7 @@ def instrument(
     ``orm.server.behind`` (commits, or bytes of the log).
 
     Args:
-        database: whose.
+        database: whose servers and routes are told.
         tracer_provider: by default, the global one.
         meter_provider: by default, the global one.
 

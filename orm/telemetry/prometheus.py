@@ -54,7 +54,7 @@ def export(database: Database, registry: CollectorRegistry = REGISTRY) -> Callab
     ======================== ========= =========================================================
 
     Args:
-        database: whose.
+        database: whose servers and routes are told.
         registry: where to; a registry takes one database.
 
     Returns:

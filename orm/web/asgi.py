@@ -1,4 +1,4 @@
-"""The little of ASGI that is needed here, without a framework."""
+"""The part of ASGI that this package needs, without a framework."""
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping

@@ -19,7 +19,7 @@ def health(database: Database, *, needs_primary: bool = True) -> App:
     if it is.
 
     Args:
-        database: whose.
+        database: whose servers it reports.
         needs_primary: whether it is ready only if the primary answers. Else any server will do,
             for an application that mostly reads.
     """

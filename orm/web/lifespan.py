@@ -22,7 +22,7 @@ def lifespan(
     migrations: Literal["check", "apply", "ignore"] = "check",
     folder: Path = Path(),
 ) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """What FastAPI, Starlette and Litestar take as their ``lifespan``.
+    """Make the ``lifespan`` of a FastAPI, Starlette or Litestar application.
 
     Args:
         database: started with the application, closed with it.

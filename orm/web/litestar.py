@@ -1,4 +1,4 @@
-"""Litestar: a plugin that does all there is to do. Needs the extra ``litestar``."""
+"""Litestar: one plugin for the middleware and the sessions. Needs the extra ``litestar``."""
 
 from collections.abc import AsyncIterator
 from typing import Any, cast

@@ -28,7 +28,7 @@ async def send_live(database: Database, receive: Receive, send: Send, more: More
     transactions went since the event before.
 
     Args:
-        database: whose.
+        database: whose servers and routes are sent.
         receive: of the request.
         send: of the request.
         more: what else is in each event.

@@ -31,7 +31,7 @@ _TOO_LATE: Final = (
 
 @dataclass(slots=True)
 class _Brought:
-    """What a request brought along."""
+    """The bookmarks of a request."""
 
     headers: list[tuple[bytes, str]]
     """Names and tokens."""
@@ -60,14 +60,14 @@ class BookmarkMiddleware:
         headers: their names; all are read. The response uses those that the request used, else
             the first one. Pages of other origins see it only if CORS exposes it.
         cookie: keep bookmarks in cookies, too. The database then needs `bookmark_keys`. A cookie
-            that is no bookmark of ours (any more) is removed, and the request reads the primary.
-        invalid: what to do about a header that is no bookmark of ours: ``"reject"`` answers with
+            that is no bookmark (any more) is removed, and the request reads the primary.
+        invalid: what to do about a header that is no bookmark: ``"reject"`` answers with
             400, ``"primary"`` reads from the primary. What is of another database is treated so
             only if the database has ``stray_bookmarks="error"``, else it always reads the primary.
         state_key: the name in ``scope["state"]``: one for each database.
 
     Raises:
-        ConfigurationError: it cannot work like that; the message says what to change.
+        ConfigurationError: the arguments cannot work so; the message says what to change.
     """
 
     def __init__(

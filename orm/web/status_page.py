@@ -1,4 +1,4 @@
-"""A page that shows the servers of a database, live: to look at, not to touch."""
+"""A page that shows the servers of a database, live; nothing can be changed from it."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ def status_page(database: Database, *, guard: Guard | None = None) -> App:
     changed from it. It works offline, and without a visitor it costs nothing.
 
     Args:
-        database: whose.
+        database: whose servers and routes it shows.
         guard: asked at each request; a visitor whom it turns away gets 403. Without one, every
             visitor that reaches the path may look.
     """

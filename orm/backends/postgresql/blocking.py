@@ -65,7 +65,7 @@ def blockers(connection: Connection) -> Sequence[Row[Any]]:
 
 
 class _Watch:
-    """The statements of a connection, seen from a thread with another one."""
+    """A thread that watches the statements of a connection through another connection."""
 
     def __init__(self, engine: Engine, pid: int) -> None:
         self.over = threading.Event()
@@ -83,7 +83,7 @@ class _Watch:
         self._since = None
 
     def run(self) -> None:
-        """Look now and then, until it is over."""
+        """Look at intervals, until the block has ended."""
         while not self._is_slow():
             if self.over.wait(_POLL):
                 return

@@ -26,10 +26,10 @@ _CONNECT: Final = 5
 
 
 def arguments(url: URL, options: dict[str, Any], **settings: str) -> dict[str, Any]:
-    """Engine options whose connections begin with some settings of the server's.
+    """Engine options with which connections begin with some settings of the server.
 
     Args:
-        url: whose driver it is about.
+        url: of the database; its driver decides.
         options: the user's engine options, which come first.
         settings: of PostgreSQL.
 
@@ -53,9 +53,11 @@ def arguments(url: URL, options: dict[str, Any], **settings: str) -> dict[str, A
 
 
 def unprepared(url: URL, options: dict[str, Any]) -> dict[str, Any]:
-    """Engine options whose statements leave nothing on a server that others use as well.
+    """Engine options with which statements leave nothing on a server connection that is shared.
 
-    Args and raises: as `arguments`.
+    Args:
+        url: of the database; its driver decides.
+        options: the user's engine options, which come first.
     """
     given = options.get("connect_args", {})
     match url.get_driver_name():
@@ -186,10 +188,10 @@ def is_outdated(error: Any) -> bool:
 
 
 def renew(connection: Connection, error: DBAPIError) -> bool:
-    """Whether a statement may be sent again, since as it was prepared it was outdated, and only so.
+    """Whether a statement may be sent again: it failed only since its prepared form was outdated.
 
-    SQLAlchemy sees to it for asyncpg. psycopg would go on with it for ever, unless there is a
-    ROLLBACK: without an open transaction there is none, and with one there is no going on.
+    SQLAlchemy prepares it anew for asyncpg. psycopg keeps the outdated form until a ROLLBACK, which
+    does not come without an open transaction; with one the transaction cannot go on.
     """
     if not is_outdated(error.orig) or in_transaction(connection.connection):
         return False

@@ -123,7 +123,7 @@ def _prepare(engine: AsyncEngine) -> None:
 
 
 def _mend(engine: AsyncEngine) -> None:
-    """Have errors say what to do, and streams end with their connection."""
+    """Add to errors what to do, and end streams with their connection."""
     sync = engine.sync_engine
     event.listen(sync, "handle_error", _explain)
     event.listen(sync, "do_execute", _begin_stream)
@@ -159,7 +159,7 @@ def _end_streams(connection: Any, record: ConnectionPoolEntry, state: Any) -> No
 
 
 def _execute(connection: Any, statement: str) -> None:
-    """By way of a cursor, whose errors SQLAlchemy understands."""
+    """Execute through a cursor, whose errors SQLAlchemy understands."""
     cursor = connection.cursor()
     try:
         cursor.execute(statement)

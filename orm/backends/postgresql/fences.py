@@ -45,10 +45,10 @@ WHERE EXISTS (
 
 
 def hidden(connection: Connection, shown: int) -> frozenset[int]:
-    """Those with a lower number that have not ended on the primary.
+    """The transactions below a number that have not ended on the primary.
 
     Raises:
-        ConfigurationError: the account may not know.
+        ConfigurationError: the account lacks the privilege to see them.
     """
     found = frozenset(connection.scalars(text(_HIDDEN), {"shown": shown}))
     if None in found:
@@ -57,10 +57,10 @@ def hidden(connection: Connection, shown: int) -> frozenset[int]:
 
 
 def shown(connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
-    """Those that a standby shows as committed."""
+    """The transactions that a standby shows as committed."""
     return frozenset(connection.scalars(text(_SHOWN), {"hidden": sorted(hidden)}))
 
 
 def ending(connection: Connection, hidden: frozenset[int]) -> frozenset[int]:
-    """Those whose commit waits for a synchronous standby."""
+    """The transactions whose commit waits for a synchronous standby."""
     return frozenset(connection.scalars(text(_ENDING), {"hidden": sorted(hidden)}))

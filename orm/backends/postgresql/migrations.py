@@ -124,7 +124,7 @@ def prepare_alembic() -> None:
 
 
 def engine(url: URL, **options: Any) -> Engine | AsyncEngine:
-    """psycopg's where it is installed: statements follow one another, and it needs no event loop.
+    """Make an engine of psycopg where it is installed: migrations need no event loop.
 
     Args:
         url: of the database.
@@ -187,7 +187,7 @@ def migrating(connection: Connection, patience: float) -> Iterator[None]:
 
 @contextmanager
 def _in_transactions(connection: Connection) -> Iterator[None]:
-    """No autocommit for the length of the block, in which half of a revision could stay."""
+    """End autocommit for the length of the block: with it half of a revision could stay."""
     driver = connection.connection.dbapi_connection
     assert driver is not None
     if not connection.dialect.detect_autocommit_setting(driver):
@@ -265,7 +265,7 @@ FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS setting (name, v
 
 
 def faults(connection: Connection) -> Counter[str]:
-    """What breaks the rules: indexes that a CREATE INDEX CONCURRENTLY has left behind, unfinished.
+    """The indexes that a CREATE INDEX CONCURRENTLY has left unfinished.
 
     Foreign keys and all other constraints PostgreSQL holds by itself, at COMMIT at the latest.
     """
@@ -310,7 +310,7 @@ def verify(connection: Connection, known: Counter[str], writes: Sequence[Write])
 
 @cache
 def _verify_and(*writes: tuple[Insert | Update, Sequence[str]]) -> TextualSelect:
-    """`_VERIFY`, beside which some columns are written."""
+    """`_VERIFY` and some writes, in one statement."""
     verify = _VERIFY.columns(column("index"), column("table"))
     for number, (statement, columns) in enumerate(writes):
         values: dict[str, Any] = {name: bindparam(_parameter(number, name)) for name in columns}

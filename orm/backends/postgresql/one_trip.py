@@ -1,4 +1,4 @@
-"""psycopg connections whose COMMIT brings the position after it along, in the same round trip."""
+"""psycopg connections whose COMMIT asks for the position after it, in the same round trip."""
 
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ _LATER: Final = b"COMMIT; EXECUTE orm_committed"
 
 
 class _Sampling:
-    """What the two have in common.
+    """The common part of both kinds of connection.
 
     A transaction can end in many ways, and only one of them samples. So a sample lasts until the
     connection sends something else, whatever that is: psycopg sends all of it through `wait`.
@@ -30,7 +30,7 @@ class _Sampling:
     _samples_prepared = False
 
     def take_sample(self) -> tuple[str, ...] | None:
-        """What `COMMITTED` said after `commit`, told once; None unless that was sent last."""
+        """Return the answer of `COMMITTED` once; None if another statement was sent since."""
         sampled, self._sampled = self._sampled, None
         return sampled
 
@@ -61,7 +61,7 @@ class _Sampling:
 
 
 class SamplingConnection(_Sampling, AsyncConnection[Any]):
-    """A connection that knows where its latest commit is."""
+    """A connection that knows the position of its latest commit."""
 
     async def wait(self, *generator_and_times: Any, **times: Any) -> Any:
         self._sampled = None

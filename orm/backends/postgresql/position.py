@@ -236,7 +236,7 @@ def _timeline(connection: Connection, row: Any) -> int:
 
 
 def _forks(connection: Connection, timeline: int) -> dict[int, int]:
-    """Where each timeline before this one was left, as far as the account may know."""
+    """The place where each earlier timeline was left, as far as the account may know."""
     if timeline == 1:
         return {}
     cached = connection.info.get(_FORKS)
@@ -266,7 +266,7 @@ def _bookmark(connection: Connection, at: dict[int, int], shown: int = 0) -> Boo
 
 
 def _end_of_record(inserted: int, segment: int) -> int:
-    """Where the last record ends, given the insert position and the size of segments.
+    """The place where the last record ends, by the insert position and the size of segments.
 
     That counts the header of the next page as soon as a record ends at a page's end (24 bytes; 40
     at a segment's start), which no server reaches while the primary is idle.

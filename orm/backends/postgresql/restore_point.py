@@ -1,4 +1,4 @@
-"""Where a server's log is before a migration: what its backups can be brought back to."""
+"""The position of a server's log before a migration, to which its backups can be recovered."""
 
 from typing import Final
 

@@ -15,20 +15,20 @@ __all__ = ["as_need", "behind", "is_later", "is_standby", "latest", "lost", "lsn
 
 
 def is_standby(connection: Connection) -> bool | None:
-    """Whether it was a standby when `position` was asked last; None before that."""
+    """Whether the server was a standby when `position` was last asked; None before that."""
     standby: bool | None = connection.info.get(STANDBY)
     return standby
 
 
 def is_later(at: Bookmark, than: Bookmark) -> bool:
-    """Whether it is on a later timeline."""
+    """Whether a primary is on a later timeline than another."""
     if len(at.position) == len(than.position) == 1 and at.position[0][0] == than.position[0][0]:
         return False  # as a rule
     return _timelines(at)[-1] > _timelines(than)[-1]
 
 
 def lost(head: Bookmark, need: Bookmark) -> str | None:
-    """Why what is needed is not on the way to a server that is at `head`; None if it may be."""
+    """Why a server at `head` will never have all of `need`; None if it may."""
     there, current = dict(head.position), _timelines(head)[-1]
     for timeline, sequence in need.position:
         if timeline.isdecimal() and int(timeline) < current:
@@ -63,15 +63,15 @@ def behind(at: Bookmark, head: Bookmark) -> int | None:
 
 
 def latest(at: Bookmark) -> int:
-    """How far it is on its latest timeline."""
+    """The place in the log on the latest timeline."""
     return dict(at.position).get(str(_timelines(at)[-1]), 0)
 
 
 def _timelines(at: Bookmark) -> list[int]:
-    """Of a server, or a bookmark; one that was forged may name anything else, which is left out."""
+    """The timelines of a position. A forged bookmark may name other domains: they are left out."""
     return sorted(int(name) for name, _ in at.position if name.isdecimal()) or [0]
 
 
 def lsn(at: int) -> str:
-    """As PostgreSQL writes it."""
+    """A place in the log, as PostgreSQL writes it."""
     return f"{at >> 32:X}/{at & 0xFFFFFFFF:X}"

@@ -118,7 +118,7 @@ def lint(sql: str) -> Sequence[str] | None:
 
 @contextmanager
 def migrating(connection: Connection, patience: float) -> Iterator[None]:
-    """What `orm.backends.Migrations.migrating` asks for.
+    """Hold the lock of the database's migrations (`orm.backends.Migrations.migrating`).
 
     Raises:
         MigrationError: another run takes longer.

@@ -1,4 +1,4 @@
-"""What a ``CREATE TABLE`` of SQLite says that no pragma tells: CHECKs, COLLATE, AUTOINCREMENT, …"""
+"""The clauses of a ``CREATE TABLE`` that no pragma of SQLite tells: CHECKs, COLLATE, …"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -139,7 +139,7 @@ def _closing(tokens: Sequence[re.Match[str]], opening: int) -> int:
 
 
 def _split(tokens: Sequence[re.Match[str]]) -> Iterator[list[re.Match[str]]]:
-    """By the commas outside of parentheses."""
+    """Split at the commas outside of parentheses."""
     part: list[re.Match[str]] = []
     depth = 0
     for token in tokens:

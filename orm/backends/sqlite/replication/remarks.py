@@ -1,4 +1,4 @@
-"""What is worth a word in the log, and only once."""
+"""Log records about a replica, none of which is repeated."""
 
 import logging
 from pathlib import Path
@@ -20,14 +20,14 @@ class Remarks:
     """The log of one replica."""
 
     def __init__(self, source: Path, replica: Path) -> None:
-        """Whom the remarks are about."""
+        """Name the replica that the records are about."""
         self._source = source
         self._replica = replica
         self._said: set[str] = set()
         self._failure = ""
 
     def failed(self, error: BaseException) -> None:
-        """Something did not work, and is tried again; the same again is not repeated."""
+        """A pass failed and is tried again; the same failure again is not logged."""
         known, self._failure = self._failure, repr(error)
         if self._failure != known:
             expected = isinstance(error, ReplicationError)
@@ -40,7 +40,7 @@ class Remarks:
             )
 
     def works(self) -> None:
-        """It works again, so whatever fails from now on is news."""
+        """A pass has worked: the next failure is logged."""
         if not self._failure:
             return
         _logger.info("the replica %s is kept up to date again", self._replica)
@@ -51,7 +51,7 @@ class Remarks:
         _logger.warning("making a new file for the replica %s: %s", self._replica, how)
 
     def copied(self, seconds: float) -> None:
-        """A copy took so long."""
+        """A copy took some seconds: log it if that is long."""
         size = self._source.stat().st_size
         if seconds >= _SLOW and size >= _LARGE and self._first("slow"):
             _logger.warning(
@@ -64,7 +64,7 @@ class Remarks:
             )
 
     def held(self, lag: float, wal_bytes: int) -> None:
-        """A snapshot was held for so long, and the source's WAL is that large."""
+        """A snapshot was held for a lag: log it if the source's WAL is large."""
         if lag and wal_bytes > _PINNED and self._first("pinned"):
             _logger.warning(
                 "a lag of %g s keeps the WAL of %s from being used again: it has %.0f MB",

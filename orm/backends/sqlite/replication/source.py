@@ -11,7 +11,7 @@ from orm.backends.sqlite.replication.position import Position, read_position
 
 
 def require(file: Path) -> Identity:
-    """Which file the source is.
+    """The identity of the source's file.
 
     Raises:
         ReplicationError: It is missing.
@@ -62,12 +62,12 @@ class Source:
         return version
 
     def position(self) -> Position | None:
-        """Where it is, or in a snapshot, where that is."""
+        """The position of the source, or of the open snapshot."""
         return read_position(self.connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[int]:
-        """One state of it to read, whatever others commit; yields its version."""
+        """Read one state, while other connections commit; yields its version."""
         self.connection.execute("BEGIN")
         try:
             yield self.version()
@@ -75,7 +75,7 @@ class Source:
             self.connection.rollback()
 
     def wal_bytes(self) -> int:
-        """How large its WAL is."""
+        """The size of its WAL."""
         wal = stat(f"{self.file.resolve()}-wal")
         return 0 if wal is None else wal.st_size
 

@@ -11,14 +11,14 @@ _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class State:
-    """Wishes in one direction, news in the other.
+    """What callers want of the thread, and what the thread tells them.
 
     Plain attributes may be read without the lock. A caller that changes one that a wait depends on
     takes the lock for it, and notifies.
     """
 
     def __init__(self) -> None:
-        """Begin unpaused, without lag, with no news."""
+        """Begin unpaused and without lag; the thread has told nothing yet."""
         self.changed: threading.Condition = threading.Condition(threading.Lock())
         self.stopping: bool = False
         self.paused: bool = False
@@ -30,10 +30,10 @@ class State:
         self.leading: bool = False
         self.error: BaseException | None = None
         self.landing: threading.Thread | None = None
-        """The thread, while it is where the replica's files may change."""
+        """The thread, while it may change the replica's files."""
 
     def begin(self) -> None:
-        """Forget the news of an earlier life; what was wished for stays."""
+        """Forget what an earlier thread has told; what callers want stays."""
         self.stopping = self.ready = self.woken = False
         self.damaged = self.error = None
 
@@ -50,7 +50,7 @@ class State:
         damaged: str | None = None,
         ready: bool | None = None,
     ) -> None:
-        """Change what is named, and let every wait look again."""
+        """Change the given attributes, and wake every wait to look again."""
         with self.changed:
             self.stopping = self.stopping if stopping is None else stopping
             self.paused = self.paused if paused is None else paused
@@ -60,7 +60,7 @@ class State:
             self.changed.notify_all()
 
     def wake(self) -> None:
-        """There is something new to copy."""
+        """Let the thread look for something new now."""
         # The thread takes the flag down before it looks, so one that is still up will do.
         if not self.woken:
             with self.changed:
@@ -68,22 +68,22 @@ class State:
                 self.changed.notify_all()
 
     def take_damaged(self) -> str | None:
-        """The incarnation that a reader found damaged; told once."""
+        """Return the incarnation that a reader found damaged, and forget it."""
         with self.changed:
             damaged, self.damaged = self.damaged, None
             return damaged
 
     def fail(self, error: BaseException) -> None:
-        """The last pass did not work."""
+        """The last pass has failed."""
         with self.changed:
             self.error = error
             self.changed.notify_all()
 
     def wait(self, seconds: float | None, until: Callable[[], bool]) -> bool:
-        """Wait until something is so.
+        """Wait until a condition holds.
 
         Returns:
-            Whether it is.
+            Whether it holds.
         """
         with self.changed:
             return self.changed.wait_for(until, seconds)
@@ -95,7 +95,7 @@ class State:
 
     @contextmanager
     def may_land(self) -> Iterator[None]:
-        """Around all that changes the replica's files.
+        """The block may change the replica's files.
 
         Raises:
             GivenUpError: It must not change now.

@@ -75,7 +75,7 @@ class Target:
         return self._look(self._replica) == self._trace
 
     def copy(self, source: Source, position: Position | None, progress: Progress) -> None:
-        """Make it what the source's snapshot is, in one transaction.
+        """Copy the source's snapshot into it, in one transaction.
 
         Raises:
             sqlite3.Error: It stays as it was.
@@ -105,7 +105,7 @@ class Target:
         return True
 
     def overgrown(self) -> bool:
-        """Whether the WAL is too large for another pass, since a reader holds on to an old state.
+        """Whether the WAL is too large for another pass, because a reader keeps an old state open.
 
         The next pass would then be written behind the last instead of over it. A checkpoint that
         asks for the whole WAL is tried only here, since it keeps new readers out for its time.
@@ -145,7 +145,7 @@ class Target:
 
 
 def adopt(replica: Path) -> Target | None:
-    """Open what a replica's name leads to, to go on with it.
+    """Open the file that a replica's name leads to, to go on with it.
 
     Returns:
         ``None`` when there is nothing to go on with; a new file costs one pass.

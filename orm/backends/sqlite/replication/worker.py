@@ -41,7 +41,7 @@ class Worker:
         poll: float,
         landed: Callable[[], None] | None,
     ) -> None:
-        """Take note of everything; nothing is opened yet."""
+        """Keep the arguments; nothing is opened yet."""
         self._state = state
         self._source_file = source
         self._replica = replica
@@ -105,7 +105,7 @@ class Worker:
         return rest
 
     def _nothing_new(self) -> bool:
-        """What most looks find, as cheaply as can be."""
+        """Whether there is nothing new: the usual case, found as cheaply as possible."""
         state = self._state
         if (
             self._source is None
@@ -219,7 +219,7 @@ class Worker:
         return self._target
 
     def _hold(self, source: Source, target: Target) -> None:
-        """Let a snapshot grow as old as it is to be when it lands."""
+        """Wait until a snapshot is as old as the lag, before it lands."""
         state = self._state
         since = time.monotonic()
         while (left := since + state.lag - time.monotonic()) > 0:
