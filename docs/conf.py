@@ -29,7 +29,7 @@ nitpick_ignore = [
     ("py:class", "orm.backends.sqlite.replication.replicator.Replicator"),
     ("py:class", "orm.session.SupportsSessions"),
     ("py:class", "orm.routing.rules.Rules"),
-    ("py:class", "orm.session.RoutedSession"),
+    ("py:class", "orm.routing.session.RoutedSession"),
     ("py:class", "orm.testing.postgresql.node.Node"),
     ("py:class", "orm.servers.server.Server"),
     ("py:class", "orm.web.fastapi.request_session.<locals>.session"),
