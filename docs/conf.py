@@ -19,6 +19,9 @@ autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
+napoleon_custom_sections = [
+    ("Raises by any statement and at the end of a transaction", "params_style"),
+]
 nitpicky = True
 # Objects of other projects cannot be looked up offline, and arguments are no objects at all.
 nitpick_ignore_regex = [("py:.*", r"(?!orm\.).*")]

@@ -26,7 +26,7 @@ class BookmarkConnection:
     Args:
         session: does the work. The caller that made it closes it.
 
-    Raises by any statement, and at the end of a transaction:
+    Raises by any statement and at the end of a transaction:
         ConfigurationError: ``route`` is neither ``"read"`` nor ``"primary"``, or the connection is
             in autocommit, and may write; or the primary has lost the table that it keeps its
             position in.

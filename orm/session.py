@@ -59,7 +59,7 @@ class BookmarkSession(AsyncSession):
         ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``; or
             several bookmarks are of different databases.
 
-    Raises by any statement, and at the end of a transaction:
+    Raises by any statement and at the end of a transaction:
         ConfigurationError: ``route`` is neither ``"read"`` nor ``"primary"``; the connection is in
             autocommit, and may write; a table is bound to an engine of its own; or the primary has
             lost the table that it keeps its position in.
