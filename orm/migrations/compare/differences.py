@@ -12,6 +12,7 @@ from orm.migrations.compare.models import Sides
 __all__ = ["Difference", "drift", "of_models", "without_index"]
 
 _CREATE: Final = 'write a revision: orm migrations create "follow the models"'
+_KEEP: Final = f"add it to the models; or, to drop it, {_CREATE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,11 @@ class Difference:
     kind: Literal["model", "revision", "foreign_key", "drift"]
     subject: str
     message: str
+
+    @property
+    def fact(self) -> str:
+        """The message without what to do about it."""
+        return self.message.removesuffix(f": {_KEEP}").removesuffix(f": {_CREATE}")
 
 
 # Models and revisions ----------------------------------------------------------------------
@@ -61,8 +67,7 @@ def _only_in_revisions(thing: Thing) -> Difference:
     return Difference(
         "revision",
         str(thing),
-        f"the revisions make {thing}, and the models do not have it: add it to the models; or, to "
-        f"drop it, {_CREATE}",
+        f"the revisions make {thing}, and the models do not have it: {_KEEP}",
     )
 
 
