@@ -80,8 +80,10 @@ def complete(
         table.fullname if table.fullname in both.tables else table.name.lower(): table
         for table in models.tables.values()
     }
-    for name in sorted(both.tables & tables.keys()):
-        _checks(tables[name], _differing(both, "constraint", name), both, found)
+    made = {thing.table for thing in both.models if thing.kind == "table"}
+    for name in sorted(made & tables.keys()):
+        if name in both.tables:
+            _checks(tables[name], _differing(both, "constraint", name), both, found)
         known = {
             str(record.operation.index_name).lower()
             for record in flat(operations)
@@ -119,8 +121,8 @@ def _changed(operation: MigrateOperation) -> Thing | None:
 
 
 def _is_same(thing: Thing, both: Sides) -> bool:
-    names = (thing, Thing(thing.kind, thing.table.lower(), thing.name.lower()))
-    return any(n in both.models and both.models[n] == both.revisions.get(n) for n in names)
+    old, new = both.of(thing)
+    return new is not None and old == new
 
 
 def _differing(both: Sides, kind: str, table: str) -> list[Thing]:

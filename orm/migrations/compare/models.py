@@ -4,9 +4,9 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Column, Connection, MetaData
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
@@ -38,6 +38,18 @@ class Sides:
     def tables(self) -> set[str]:
         """The tables that both have."""
         return _tables(self.revisions) & _tables(self.models)
+
+    def of(self, thing: Thing) -> tuple[str | None, str | None]:
+        """How the revisions, and the models, define a thing that is named as models name it."""
+        if thing not in self.models and thing not in self.revisions:
+            # Where upper and lower case are the same, definitions have the lower one.
+            thing = Thing(thing.kind, thing.table.lower(), thing.name.lower())
+        return self.revisions.get(thing), self.models.get(thing)
+
+    def defaults_differ(self, column: Column[Any]) -> bool:
+        """Whether the default of a column of the models differs."""
+        old, new = self.of(Thing("column", column.table.fullname, column.name))
+        return old != new and _default(old) != _default(new)
 
 
 def made_by_models(replay: Replay) -> Mapping[Thing, str]:
@@ -101,6 +113,10 @@ def sides(replay: Replay, models: Mapping[Thing, str]) -> Sides:
         {thing: text for thing, text in revisions.items() if thing not in owned},
         {thing: text for thing, text in models.items() if thing not in owned},
     )
+
+
+def _default(definition: str | None) -> str:
+    return (definition or "").partition("default ")[2]
 
 
 def _tables(definitions: Mapping[Thing, str]) -> set[str]:

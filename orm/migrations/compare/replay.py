@@ -17,7 +17,7 @@ from alembic.config import Config
 from alembic.operations import MigrateOperation
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import Script
-from sqlalchemy import URL, Connection, MetaData
+from sqlalchemy import URL, Column, Connection, MetaData
 
 from orm.backends import migrations_for
 from orm.exceptions import MigrationError, OrmError
@@ -27,7 +27,7 @@ from orm.migrations.compare.effects import Schema, schema_of
 from orm.migrations.context import RunContext, alembic_alone
 from orm.migrations.explain import cause_of, where
 from orm.migrations.files.revisions import read
-from orm.migrations.internals import Recorded, keep_whole, recording
+from orm.migrations.internals import Recorded, compare_defaults, keep_whole, recording
 from orm.migrations.target import target_url
 
 __all__ = ["Replay", "Step", "replay"]
@@ -71,6 +71,8 @@ class Replay:
         options: what ``env.py`` configures Alembic with.
         watched: whether `steps` are recorded; it takes longer.
         steps: what each revision did that was replayed while watched.
+        defaults_differ: whether the default of a column of the models differs; None to have
+            Alembic ask the engine, which fails where a type has no ``=``.
     """
 
     application: Application
@@ -79,6 +81,7 @@ class Replay:
     options: dict[str, Any] = field(default_factory=dict)
     watched: bool = False
     steps: list[Step] = field(default_factory=list)
+    defaults_differ: Callable[[Column[Any]], bool] | None = None
 
     def upgrade(self, revision: str | None) -> None:
         """Replay the revisions up to one; None for none of them.
@@ -122,6 +125,7 @@ class Replay:
     def compare(self) -> Sequence[MigrateOperation]:
         """The operations that would make the scratch database what the models say."""
         migration = MigrationContext.configure(self.connection, opts=self.options)
+        compare_defaults(migration, self.defaults_differ)
         with _quiet():
             found = produce_migrations(migration, self.metadata).upgrade_ops
         assert found is not None
@@ -151,6 +155,7 @@ class Replay:
         context.configure(connection=self.connection, on_version_apply=applied, **self.options)
         migration = context.get_context()
         keep_whole(migration, migrations)
+        compare_defaults(migration, self.defaults_differ)
         with context.begin_transaction(), recording(migration, records):
             migration.run_migrations()
 

@@ -105,18 +105,22 @@ def _follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | 
         choose: finds the renames.
     """
     wanted = made_by_models(made)
-    left = of_models(sides(made, wanted))
+    both = sides(made, wanted)
+    left = of_models(both)
+    made.defaults_differ = both.defaults_differ
     first = choose(made.compare() if left else [], made.connection.dialect)
     if not left:
         return None
     before = schema_of(made.connection)
     renames.apply(first, made.connection)
+    both = sides(made, wanted)
+    made.defaults_differ = both.defaults_differ
     found: list[Effect] = []
 
     def finish(migration: Any, _: object, scripts: list[MigrationScript]) -> None:
         [script] = scripts
         assert script.upgrade_ops is not None
-        operations = complete(script.upgrade_ops.ops, sides(made, wanted), made.metadata)
+        operations = complete(script.upgrade_ops.ops, both, made.metadata)
         script.upgrade_ops.ops = [*(rename.operation for rename in first), *operations]
         found.extend(remark(migration.opts["revision_context"], script, before))
 
