@@ -64,6 +64,15 @@ WRITTEN = {
         USERS.format(""),
         USERS.format(', Column("at", DateTime, server_default=func.now())'),
     ),
+    "an enum as a new column": (
+        USERS.format(""),
+        USERS.format(MOOD.format("'good', 'bad'")),
+    ),
+    "an enum of a new table and a new column": (
+        USERS.format(""),
+        f"""{USERS.format(MOOD.format("'good', 'bad'"))}\nmood = Enum("a", name="of_new")\n"""
+        f'Table("t", metadata, {ID}, Column("mood", mood))',
+    ),
     "default with a quote": (
         USERS.format(""),
         USERS.format(', Column("n", String(9), server_default="it\'s")'),
