@@ -1,7 +1,7 @@
 """The optional part of a backend that changes schemas: what migrations ask of an engine."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -162,6 +162,22 @@ class Migrations(Protocol):
             ConfigurationError: a driver is missing.
             MigrationError: the account may not make one.
         """
+        ...
+
+    def prepare_scratch(
+        self, connection: Connection, schemas: Collection[str], like: Mapping[Thing, str]
+    ) -> None:
+        """Create in an empty database what tables need and ``create_all`` does not make.
+
+        Args:
+            connection: to a `scratch` database.
+            schemas: the schemas that the models name.
+            like: the `definitions` of a database that has the rest, such as extensions.
+        """
+        ...
+
+    def is_generated_name(self, name: str) -> bool:
+        """Whether the engine gives such a name to a constraint that has none of its own."""
         ...
 
     def lint(self, sql: str) -> Sequence[str] | None:

@@ -1,16 +1,17 @@
 """What Alembic 1.20 has no public way for; all that this library takes from inside of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from alembic.operations import BatchOperations, MigrateOperation, Operations
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Column
 
 from orm.backends import Migrations
 
-__all__ = ["Recorded", "command_name", "keep_whole", "recording"]
+__all__ = ["Recorded", "command_name", "compare_defaults", "keep_whole", "recording"]
 
 
 def command_name(migration: MigrationContext) -> str:
@@ -31,6 +32,21 @@ def keep_whole(migration: MigrationContext, migrations: Migrations) -> None:
     """
     if migrations.all_ddl_is_transactional:
         migration.autocommit_block = nullcontext  # type: ignore[method-assign, assignment]
+
+
+def compare_defaults(
+    migration: MigrationContext, differ: Callable[[Column[Any]], bool] | None
+) -> None:
+    """Have autogenerate ask `differ` whether the default of a column of the models differs.
+
+    The option ``compare_server_default`` takes a function too, and fails on identity and generated
+    columns then.
+    """
+    if differ is not None:
+        ask = differ
+        migration.impl.compare_server_default = (  # type: ignore[method-assign]
+            lambda _, column, *__: ask(column)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,13 @@ relations AS (
     )
 ),
 tables AS (SELECT * FROM relations WHERE relkind IN ('r', 'p', 'f')),
+owned AS (
+    SELECT objid AS sequence, refobjid AS table_oid, refobjsubid AS attnum
+    FROM pg_depend
+    WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
+    AND deptype IN ('a', 'i') AND refobjsubid > 0
+    AND objid IN (SELECT seqrelid FROM pg_sequence)
+),
 functions AS (
     SELECT
         f.*,
@@ -60,11 +67,14 @@ SELECT 'table' AS kind, c.name AS table, c.name, concat_ws(
         SELECT 'inherits ' || string_agg(h.inhparent::regclass::text, ', ' ORDER BY h.inhseqno)
         FROM pg_inherits h WHERE h.inhrelid = c.oid
     ),
-    CASE WHEN c.relrowsecurity THEN 'row level security' END,
-    CASE WHEN c.relforcerowsecurity THEN 'forced' END,
-    array_to_string(c.reloptions, ', ')
+    array_to_string(c.reloptions, ', '),
+    'comment ' || quote_literal(obj_description(c.oid, 'pg_class'))
 ) AS definition
 FROM tables c
+
+UNION ALL SELECT 'row level security', c.name, c.name,
+    CASE WHEN c.relforcerowsecurity THEN 'forced' ELSE '' END
+FROM tables c WHERE c.relrowsecurity OR c.relforcerowsecurity
 
 UNION ALL SELECT 'column', c.name, a.attname, concat_ws(
     ' ',
@@ -81,12 +91,23 @@ UNION ALL SELECT 'column', c.name, a.attname, concat_ws(
         WHEN '' THEN 'default '
         WHEN 's' THEN 'generated always, stored, as '
         ELSE 'generated always as '
-    END || pg_get_expr(d.adbin, d.adrelid, true)
+    END || CASE
+        -- By its owner, since a sequence keeps its name when its table is renamed.
+        WHEN o.sequence IS NOT NULL THEN 'the next of its own sequence'
+        WHEN a.attgenerated = '' AND pg_get_expr(d.adbin, d.adrelid, true) = 'CURRENT_TIMESTAMP'
+            THEN 'now()'
+        ELSE pg_get_expr(d.adbin, d.adrelid, true)
+    END,
+    'comment ' || quote_literal(col_description(c.oid, a.attnum))
 )
 FROM tables c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN owned o ON o.table_oid = a.attrelid AND o.attnum = a.attnum AND EXISTS (
+    SELECT FROM pg_depend u
+    WHERE u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid AND u.refobjid = o.sequence
+)
 
 -- NOT NULL is the column's: up to PostgreSQL 17 it is no constraint.
 UNION ALL SELECT 'constraint', c.name, o.conname, CASE o.contype
@@ -135,11 +156,15 @@ UNION ALL SELECT
     concat_ws(' ', array_to_string(c.reloptions, ', '), pg_get_viewdef(c.oid, true))
 FROM relations c WHERE c.relkind IN ('v', 'm')
 
-UNION ALL SELECT 'sequence', c.name, c.name, concat_ws(
+UNION ALL SELECT 'sequence', coalesce(t.name, c.name), coalesce(a.attname, c.name), concat_ws(
     ' ', format_type(s.seqtypid, NULL), 'from', s.seqstart, 'by', s.seqincrement, 'between',
     s.seqmin, 'and', s.seqmax, 'cache', s.seqcache, CASE WHEN s.seqcycle THEN 'cycle' END
 )
-FROM relations c JOIN pg_sequence s ON s.seqrelid = c.oid
+FROM relations c
+JOIN pg_sequence s ON s.seqrelid = c.oid
+LEFT JOIN owned o ON o.sequence = c.oid
+LEFT JOIN tables t ON t.oid = o.table_oid
+LEFT JOIN pg_attribute a ON a.attrelid = o.table_oid AND a.attnum = o.attnum
 
 UNION ALL SELECT
     CASE f.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END, f.name, f.name,

@@ -5,9 +5,10 @@ One runs at a time, and gives up rather than make all other sessions wait.
 
 import asyncio
 import logging
+import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
@@ -28,9 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateSchema
 
 from orm._greenlet import await_, in_greenlet
-from orm.backends.migrations import Write
+from orm.backends.migrations import Thing, Write
 from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import arguments
@@ -49,11 +51,13 @@ __all__ = [
     "faults",
     "has_linter",
     "is_absent",
+    "is_generated_name",
     "lint",
     "migrating",
     "new_columns_need_constants",
     "operations_read_tables",
     "prepare_alembic",
+    "prepare_scratch",
     "reserved_tables",
     "restore_point",
     "scratch",
@@ -66,6 +70,7 @@ new_columns_need_constants = False
 operations_read_tables = False
 has_linter = True
 
+_GENERATED: Final = re.compile(r"\w*_(pkey|fkey|key|check|excl)\d*")
 _LOG: Final = logging.getLogger(__name__)
 _POLL: Final = 0.05
 """Seconds between two tries for the lock."""
@@ -121,6 +126,23 @@ def is_absent(url: URL) -> bool:
 
 def prepare_alembic() -> None:
     """Nothing: Alembic's own operations suit PostgreSQL."""
+
+
+def prepare_scratch(
+    connection: Connection, schemas: Collection[str], like: Mapping[Thing, str]
+) -> None:
+    """Create the schemas, and the extensions of the other database."""
+    quote = connection.dialect.identifier_preparer.quote
+    for schema in sorted(schemas):
+        connection.execute(CreateSchema(schema, if_not_exists=True))
+    for thing in like:
+        if thing.kind == "extension":
+            connection.exec_driver_sql(f"CREATE EXTENSION IF NOT EXISTS {quote(thing.name)}")
+
+
+def is_generated_name(name: str) -> bool:
+    """Whether it is of the form ``table_column_key`` (PostgreSQL "ChooseIndexName")."""
+    return _GENERATED.fullmatch(name) is not None
 
 
 def engine(url: URL, **options: Any) -> Engine | AsyncEngine:

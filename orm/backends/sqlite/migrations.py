@@ -8,7 +8,7 @@ import logging
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from orm._greenlet import await_, in_greenlet
-from orm.backends.migrations import Write
+from orm.backends.migrations import Thing, Write
 from orm.backends.sqlite.dangling import dangling, summary
 from orm.backends.sqlite.definitions import definitions
 from orm.backends.sqlite.engines import is_absent
@@ -35,11 +35,13 @@ __all__ = [
     "faults",
     "has_linter",
     "is_absent",
+    "is_generated_name",
     "lint",
     "migrating",
     "new_columns_need_constants",
     "operations_read_tables",
     "prepare_alembic",
+    "prepare_scratch",
     "reserved_tables",
     "restore_point",
     "scratch",
@@ -106,6 +108,17 @@ def scratch(url: URL) -> Iterator[Connection]:
             yield connection
     finally:
         engine.dispose()
+
+
+def prepare_scratch(
+    connection: Connection, schemas: Collection[str], like: Mapping[Thing, str]
+) -> None:
+    """Nothing: SQLite has no schemas that are created, and no extensions in a database."""
+
+
+def is_generated_name(name: str) -> bool:
+    """False: a constraint without a name has none."""
+    return False
 
 
 def lint(sql: str) -> Sequence[str] | None:

@@ -163,7 +163,12 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
     for column in new.c:
         if isinstance(column.server_default, Computed):  # nothing can be inserted there
             batch.column_transfers[column.key].pop("expr", None)
-    _keep_actions(connection, name, new)
+    said = {
+        str(constraint.name)
+        for constraint in batch.named_constraints.values()
+        if constraint not in table.constraints
+    }
+    _keep_actions(connection, name, new, said)
     return rebuild
 
 
@@ -269,8 +274,15 @@ def _keep_checks(new: Table, batch: ApplyBatchImpl, table: Table, before: list[C
         )
 
 
-def _keep_actions(connection: Connection, table: str, new: Table) -> None:
-    """ON DELETE and ON UPDATE, which are reflected for named references only."""
+def _keep_actions(connection: Connection, table: str, new: Table, said: set[str]) -> None:
+    """ON DELETE and ON UPDATE, which are reflected for named references only.
+
+    Args:
+        connection: to the database.
+        table: the old table's name.
+        new: the new table.
+        said: the names of constraints that the batch itself makes, which say all of their actions.
+    """
     rows = _ask(
         connection,
         'SELECT id, lower("table"), lower("from"), on_delete, on_update'
@@ -282,7 +294,7 @@ def _keep_actions(connection: Connection, table: str, new: Table) -> None:
         ours = [row for row in rows if row[0] == number]
         actions[ours[0][1], tuple(row[2] for row in ours)] = (ours[0][3], ours[0][4])
     for constraint in new.constraints:
-        if isinstance(constraint, ForeignKeyConstraint):
+        if isinstance(constraint, ForeignKeyConstraint) and str(constraint.name) not in said:
             key = (
                 constraint.elements[0].target_fullname.split(".")[-2].casefold(),
                 tuple(column.name.casefold() for column in constraint.columns),

@@ -37,7 +37,8 @@ def create(name: str, empty: bool, asked: Sequence[str], no_rename: bool, as_jso
     """Write the next revision: what the models have and the revisions do not make.
 
     No database is needed, and none is changed. The command asks about probable renames, unless
-    --rename or --no-rename answers.
+    --rename or --no-rename answers. What it cannot write is named, by the new file too, which fails
+    until that is written by hand; the command then ends with 1.
     """
     if empty and (asked or no_rename):
         raise click.UsageError("--empty writes nothing that could be renamed")
@@ -56,6 +57,15 @@ def create(name: str, empty: bool, asked: Sequence[str], no_rename: bool, as_jso
         click.echo(made.path)
         for effect in made.effects:
             click.secho(f"  {effect.message}", fg="yellow")
+    if made is not None and made.left:
+        for difference in made.left:
+            click.echo(difference.fact, err=True)
+        click.echo(
+            f"Error: {made.path.name} does not write all of it: write by hand what it names, and "
+            "delete its first statement, which fails",
+            err=True,
+        )
+        raise SystemExit(1)
 
 
 def _choose(

@@ -3,6 +3,7 @@
 from orm.backends import backend_for, migrations_for
 from orm.migrations.application import Application
 from orm.migrations.compare.differences import Difference, drift, of_models, without_index
+from orm.migrations.compare.models import made_by_models, sides
 from orm.migrations.compare.replay import replay
 from orm.migrations.compare.sql import statements_of
 from orm.migrations.connecting import on_a_connection
@@ -29,7 +30,8 @@ def check_files(application: Application) -> list[Finding | Difference]:
     if broken := findings_in_files(files):
         return list(broken)  # they cannot be replayed
     with replay(application, files[-1].id if files else None) as made:
-        return [*of_models(made), *without_index(made.connection, made.metadata)]
+        both = sides(made, made_by_models(made))
+        return [*of_models(both), *without_index(made.connection, made.metadata)]
 
 
 def check_database(application: Application, target: str) -> list[Finding | Difference]:

@@ -11,6 +11,7 @@ from alembic.util import CommandError
 from sqlalchemy import MetaData
 
 from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, flat, schema_of
+from orm.migrations.compare.ordering import ordered
 from orm.migrations.files.numbers import next_number
 from orm.migrations.internals import command_name
 from orm.migrations.ledger import table as ledger
@@ -79,6 +80,9 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
     """
     if command_name(migration) == "check":  # compares only, and wants its directives back
         return
+    for script in scripts:
+        for upgrade in script.upgrade_ops_list:
+            upgrade.ops = ordered(upgrade.ops)
     request: RevisionContext = migration.opts["revision_context"]
     arguments = request.command_args
     refused = [option for name, option in _REFUSED.items() if arguments[name]]

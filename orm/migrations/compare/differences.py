@@ -4,27 +4,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from alembic.operations.ops import (
-    AddColumnOp,
-    AddConstraintOp,
-    AlterColumnOp,
-    CreateIndexOp,
-    CreateTableOp,
-    DropColumnOp,
-    DropConstraintOp,
-    DropIndexOp,
-    DropTableOp,
-    MigrateOperation,
-)
 from sqlalchemy import Connection, Inspector, MetaData, inspect
 
-from orm.backends import Thing, migrations_for
-from orm.migrations.compare.effects import flat
-from orm.migrations.compare.replay import Replay
+from orm.backends import Thing
+from orm.migrations.compare.models import Sides
 
 __all__ = ["Difference", "drift", "of_models", "without_index"]
 
 _CREATE: Final = 'write a revision: orm migrations create "follow the models"'
+_KEEP: Final = f"add it to the models; or, to drop it, {_CREATE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,105 +31,29 @@ class Difference:
     subject: str
     message: str
 
+    @property
+    def fact(self) -> str:
+        """The message without what to do about it."""
+        return self.message.removesuffix(f": {_KEEP}").removesuffix(f": {_CREATE}")
+
 
 # Models and revisions ----------------------------------------------------------------------
 
 
-def of_models(replay: Replay) -> list[Difference]:
+def of_models(both: Sides) -> list[Difference]:
     """Where the models and the revisions differ.
 
     Args:
-        replay: all revisions, replayed.
+        both: what each of them makes.
     """
-    operations = [record.operation for record in flat(replay.compare())]
-    whole = {o.table_name for o in operations if isinstance(o, CreateTableOp | DropTableOp)}
-    found = [
-        _described(operation)
-        for operation in operations
-        if isinstance(operation, CreateTableOp | DropTableOp) or _table(operation) not in whole
-    ]
-    return [*found, *_checks(replay)]
-
-
-def _table(operation: MigrateOperation) -> str:
-    name = getattr(operation, "table_name", None) or getattr(operation, "source_table", None)
-    return str(name)
-
-
-def _described(operation: MigrateOperation) -> Difference:
-    table = _table(operation)
-    match operation:
-        case CreateTableOp():
-            return _only_in_models(Thing("table", table, table))
-        case DropTableOp():
-            return _only_in_revisions(Thing("table", table, table))
-        case AddColumnOp(column=column):
-            return _only_in_models(Thing("column", table, column.name))
-        case DropColumnOp(column_name=name):
-            return _only_in_revisions(Thing("column", table, name))
-        case CreateIndexOp(index_name=name):
-            return _only_in_models(Thing("index", table, str(name)))
-        case DropIndexOp(index_name=name):
-            return _only_in_revisions(Thing("index", table, str(name)))
-        case AddConstraintOp():
-            return _only_in_models(Thing("constraint", table, str(operation.to_constraint().name)))
-        case DropConstraintOp(constraint_name=name):
-            return _only_in_revisions(Thing("constraint", table, str(name)))
-        case AlterColumnOp(column_name=name):
-            return _differs(Thing("column", table, name), "; ".join(_changes(operation)))
-        case _:
-            return _differs(Thing("table", table, table), str(operation.to_diff_tuple()))
-
-
-def _changes(operation: AlterColumnOp) -> Iterator[str]:
-    if operation.modify_type is not None:
-        yield _sides(f"type {operation.existing_type!r}", f"type {operation.modify_type!r}")
-    if operation.modify_nullable is not None:
-        two = ("NOT NULL", "NULL allowed")
-        yield _sides(*(two if operation.modify_nullable else reversed(two)))
-    if operation.modify_server_default is not False:
-        yield _sides(
-            _default(operation.existing_server_default), _default(operation.modify_server_default)
+    return list(
+        _compare(
+            both.revisions,
+            both.models,
+            only_left=_only_in_revisions,
+            only_right=_only_in_models,
+            differs=_differs,
         )
-    if operation.modify_comment is not False:
-        yield _sides(
-            f"comment {operation.existing_comment!r}", f"comment {operation.modify_comment!r}"
-        )
-
-
-def _sides(revisions: str, models: str) -> str:
-    return f"the revisions have {revisions}, the models have {models}"
-
-
-def _default(default: object) -> str:
-    argument = getattr(default, "arg", None)
-    return "no default" if argument is None else f"default {argument}"
-
-
-def _checks(replay: Replay) -> Iterator[Difference]:
-    """CHECK constraints, which Alembic does not compare: against those that the models make."""
-    url = replay.connection.engine.url
-    migrations = migrations_for(url)
-    with migrations.scratch(url) as connection:
-        replay.metadata.create_all(connection)
-        wanted = migrations.definitions(connection)
-    made = migrations.definitions(replay.connection)
-    tables = {thing for thing in wanted.keys() & made.keys() if thing.kind == "table"}
-
-    def checks(definitions: Mapping[Thing, str]) -> dict[Thing, str]:
-        return {
-            thing: definition
-            for thing, definition in definitions.items()
-            if definition.startswith("check ")
-            and Thing("table", thing.table, thing.table) in tables
-        }
-
-    yield from _compare(
-        checks(made),
-        checks(wanted),
-        only_left=_only_in_revisions,
-        only_right=_only_in_models,
-        differs=lambda thing, revisions, models: _differs(thing, _sides(revisions, models)),
     )
 
 
@@ -155,12 +67,12 @@ def _only_in_revisions(thing: Thing) -> Difference:
     return Difference(
         "revision",
         str(thing),
-        f"the revisions make {thing}, and the models do not have it: add it to the models; or, to "
-        f"drop it, {_CREATE}",
+        f"the revisions make {thing}, and the models do not have it: {_KEEP}",
     )
 
 
-def _differs(thing: Thing, how: str) -> Difference:
+def _differs(thing: Thing, revisions: str, models: str) -> Difference:
+    how = f"the revisions have {revisions or 'no option'}, the models have {models or 'no option'}"
     return Difference("model", str(thing), f"{thing} differs: {how}: {_CREATE}")
 
 

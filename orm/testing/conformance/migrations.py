@@ -83,6 +83,7 @@ class MigrationRules(Rules):
         def replay(db: Database) -> Mapping[Thing, str]:
             with migrations.scratch(db.cluster.primary.url) as scratch:
                 assert not inspect(scratch).has_table(ROWS.name)
+                migrations.prepare_scratch(scratch, (), {})
                 METADATA.create_all(scratch)
                 return migrations.definitions(scratch)
 
@@ -91,6 +92,7 @@ class MigrationRules(Rules):
                 defined = await connection.run_sync(migrations.definitions)
             assert Thing("table", ROWS.name, ROWS.name) in defined
             assert ROWS.name not in migrations.reserved_tables
+            assert not migrations.is_generated_name("chosen")
             assert _of_ours(await asyncio.to_thread(replay, db)) == _of_ours(defined)
 
         self._run(database, check)

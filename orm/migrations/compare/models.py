@@ -1,0 +1,153 @@
+"""What the models make in an empty database, beside what the revisions make there."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Column
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from orm.backends import Migrations, Thing, migrations_for
+from orm.exceptions import MigrationError
+from orm.migrations.compare.replay import Replay
+from orm.migrations.ledger import table as ledger
+
+__all__ = ["Sides", "made_by_models", "sides"]
+
+_OF_TABLES: Final = frozenset({"column", "constraint", "index"})
+_KEYS: Final = ("primary key", "foreign key")
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What two empty databases of one engine have become, as far as models can say it.
+
+    Attributes:
+        revisions: in the one, the revisions were replayed.
+        models: in the other, the models made all of their tables.
+    """
+
+    revisions: Mapping[Thing, str]
+    models: Mapping[Thing, str]
+
+    @property
+    def tables(self) -> set[str]:
+        """The tables that both have."""
+        return _tables(self.revisions) & _tables(self.models)
+
+    def of(self, thing: Thing) -> tuple[str | None, str | None]:
+        """How the revisions, and the models, define a thing that is named as models name it."""
+        if thing not in self.models and thing not in self.revisions:
+            # Where upper and lower case are the same, definitions have the lower one.
+            thing = Thing(thing.kind, thing.table.lower(), thing.name.lower())
+        return self.revisions.get(thing), self.models.get(thing)
+
+    def defaults_differ(self, column: Column[Any]) -> bool:
+        """Whether the default of a column of the models differs."""
+        old, new = self.of(Thing("column", column.table.fullname, column.name))
+        return old != new and _default(old) != _default(new)
+
+
+def made_by_models(replay: Replay) -> Mapping[Thing, str]:
+    """`orm.backends.Migrations.definitions` of an empty database in which the models made all.
+
+    The schemas and the extensions that the models need are there.
+
+    Args:
+        replay: whose models and engine.
+
+    Raises:
+        MigrationError: the models cannot be made there.
+    """
+    url = replay.connection.engine.url
+    migrations = migrations_for(url)
+    with migrations.scratch(url) as connection:
+        migrations.prepare_scratch(
+            connection,
+            {table.schema for table in replay.metadata.tables.values() if table.schema},
+            migrations.definitions(replay.connection),
+        )
+        try:
+            replay.metadata.create_all(connection)
+        except SQLAlchemyError as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise MigrationError(
+                "the models cannot be compared with the revisions, since they do not make their "
+                f"tables in an empty {connection.dialect.name} database: {cause}. Correct the "
+                "models; if they are for another engine, let [tool.orm] local in pyproject.toml "
+                "name a database of that engine"
+            ) from error
+        return migrations.definitions(connection)
+
+
+def sides(replay: Replay, models: Mapping[Thing, str]) -> Sides:
+    """What is to be compared.
+
+    Views, triggers, functions and the like are the revisions' own affair, and so are types and
+    sequences that no model makes.
+
+    Args:
+        replay: the revisions, replayed.
+        models: what the models make (`made_by_models`).
+    """
+    migrations = migrations_for(replay.connection.engine.url)
+    revisions = _of_models(migrations.definitions(replay.connection), models, migrations)
+    models = _of_models(models, models, migrations)
+    models = _with_names_of(revisions, models, migrations)
+    owned = {
+        thing
+        for thing in revisions.keys() ^ models.keys()
+        if thing.kind == "sequence" and thing.table != thing.name  # its column tells it
+    }
+    return Sides(
+        {thing: text for thing, text in revisions.items() if thing not in owned},
+        {thing: text for thing, text in models.items() if thing not in owned},
+    )
+
+
+def _default(definition: str | None) -> str:
+    return (definition or "").partition("default ")[2]
+
+
+def _tables(definitions: Mapping[Thing, str]) -> set[str]:
+    return {thing.table for thing in definitions if thing.kind == "table"}
+
+
+def _of_models(
+    definitions: Mapping[Thing, str], models: Mapping[Thing, str], migrations: Migrations
+) -> dict[Thing, str]:
+    ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
+    tables = _tables(definitions) - ours
+    return {
+        thing: text
+        for thing, text in definitions.items()
+        if (thing.kind in _OF_TABLES | {"table"} and thing.table in tables)
+        or (thing.kind == "sequence" and thing.table in tables)
+        or (thing.kind in ("type", "sequence") and thing in models)
+    }
+
+
+def _with_names_of(
+    revisions: Mapping[Thing, str], models: Mapping[Thing, str], migrations: Migrations
+) -> dict[Thing, str]:
+    """The models' side, with the revisions' name for each constraint whose own does not matter."""
+    spare: dict[tuple[str, str], list[Thing]] = defaultdict(list)
+    for thing, text in revisions.items():
+        if thing.kind == "constraint" and models.get(thing) != text:
+            spare[thing.table, text].append(thing)
+    named: dict[Thing, str] = {}
+    for thing, text in models.items():
+        twins = spare[thing.table, text] if revisions.get(thing) != text else []
+        twin = next((twin for twin in twins if _same_name(thing, twin, text, migrations)), None)
+        if twin is not None:
+            twins.remove(twin)
+        named[twin or thing] = text
+    return named
+
+
+def _same_name(one: Thing, other: Thing, text: str, migrations: Migrations) -> bool:
+    """Whether two names of the same constraint make no difference: a key's, or one not chosen."""
+    return text.lower().startswith(_KEYS) or any(
+        thing.name == text or migrations.is_generated_name(thing.name) for thing in (one, other)
+    )

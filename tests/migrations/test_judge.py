@@ -1,0 +1,324 @@
+"""From models A with rows to models B: `create` writes all of it, or names what it did not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.migrations.support import ENGINES, Project
+
+MAIN = "from orm.cli import main; main()"
+ID = 'Column("id", Integer, primary_key=True)'
+USERS = f'Table("users", metadata, {ID}, Column("age", Integer, nullable=False){{}})'
+AGE = ', CheckConstraint("age >= {}", "old")'
+PARENT = USERS.format("")
+CHILD = (
+    f'Table("posts", metadata, {ID}, Column("age", Integer),'
+    ' Column("user_id", ForeignKey("users.id"{}), index=True))'
+)
+MOOD = ', Column("mood", Enum({}, name="Mood", native_enum=True), server_default="good")'
+IX = ', Index("ix_part", "age", sqlite_where={0}, postgresql_where={0})'
+TWICE = ', Column("twice", Integer, Computed("age * {}", persisted=True))'
+
+WRITTEN = {
+    "check added": (USERS.format(""), USERS.format(AGE.format(0))),
+    "check changed": (USERS.format(AGE.format(0)), USERS.format(AGE.format(1))),
+    "check dropped": (USERS.format(AGE.format(0)), USERS.format("")),
+    "check of a dropped column": (
+        USERS.format(', Column("x", Integer), CheckConstraint("x > 0", "x")'),
+        USERS.format(""),
+    ),
+    "check in a new column": (
+        USERS.format(""),
+        USERS.format(', Column("x", Integer, CheckConstraint("x > 0", "x"))'),
+    ),
+    "check in a column of a new table": (
+        PARENT,
+        f"{PARENT}\n"
+        f'Table("t", metadata, {ID}, Column("x", Integer, CheckConstraint("x > 0", "x")))',
+    ),
+    "index condition": (
+        USERS.format(IX.format('text("age > 1")')),
+        USERS.format(IX.format('text("age > 2")')),
+    ),
+    "index on an expression": (
+        USERS.format(""),
+        USERS.format(', Index("ix_sum", text("(age + 1)"))'),
+    ),
+    "index order": (
+        USERS.format(', Index("ix_a", "age")'),
+        USERS.format(', Index("ix_a", text("age DESC"))'),
+    ),
+    "cascade added": (
+        f"{PARENT}\n{CHILD.format('')}",
+        f"{PARENT}\n{CHILD.format(', ondelete=' + repr('CASCADE'))}",
+    ),
+    "cascade taken off": (
+        f"{PARENT}\n{CHILD.format(', ondelete=' + repr('CASCADE'))}",
+        f"{PARENT}\n{CHILD.format('')}",
+    ),
+    "default": (
+        USERS.format(""),
+        USERS.format(', Column("at", DateTime, server_default=func.now())'),
+    ),
+    "an enum as a new column": (
+        USERS.format(""),
+        USERS.format(MOOD.format("'good', 'bad'")),
+    ),
+    "an enum of a new table and a new column": (
+        USERS.format(""),
+        f"""{USERS.format(MOOD.format("'good', 'bad'"))}\nmood = Enum("a", name="of_new")\n"""
+        f'Table("t", metadata, {ID}, Column("mood", mood))',
+    ),
+    "default with a quote": (
+        USERS.format(""),
+        USERS.format(', Column("n", String(9), server_default="it\'s")'),
+    ),
+    "an empty default": (
+        USERS.format(', Column("n", String(9))'),
+        USERS.format(', Column("n", String(9), server_default="")'),
+    ),
+    "deferrable": (
+        f"{PARENT}\n{CHILD.format('')}",
+        f"{PARENT}\n{CHILD.format(', deferrable=True, initially=' + repr('DEFERRED'))}",
+    ),
+    "a unique constraint renamed": (
+        USERS.format(', UniqueConstraint("age", name="one")'),
+        USERS.format(', UniqueConstraint("age", name="two")'),
+    ),
+    "checks of several tables": (
+        USERS.format(AGE.format(0))
+        + f'\nTable("t", metadata, {ID}, CheckConstraint("id > 0", "a"))',
+        USERS.format(', Column("x", Integer)') + f'\nTable("t", metadata, {ID})',
+    ),
+    "a column with a CHECK and an index renewed": (
+        USERS.format(', Column("x", Integer, index=True), CheckConstraint("x > age", "x")'),
+        USERS.format(', Column("y", BigInteger, index=True), CheckConstraint("y > age", "y")'),
+    ),
+    "parents and children dropped": (
+        f"{PARENT}\n{CHILD.format('')}\n"
+        f'Table("end", metadata, {ID}, Column("p", ForeignKey("posts.id")))',
+        "",
+    ),
+}
+REFUSED = {
+    "primary key": (
+        f'Table("users", metadata, {ID}, Column("age", Integer, nullable=False))',
+        'Table("users", metadata, Column("id", Integer, primary_key=True, autoincrement=False),'
+        ' Column("age", Integer, primary_key=True))',
+        "users",
+    ),
+    "generated expression": (
+        USERS.format(TWICE.format(2)),
+        USERS.format(TWICE.format(3)),
+        "column users.twice",
+    ),
+    "collation": (
+        USERS.format(', Column("n", String(9))'),
+        USERS.format(', Column("n", String(9, collation={}))'),
+        "column users.n",
+    ),
+}
+
+
+def created(project: Project, *arguments: str) -> Any:
+    result = project.orm("create", "--json", *arguments)
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    return result.exit_code, json.loads(result.stdout or "null"), result.stderr
+
+
+def begun(project: Project, models: str) -> None:
+    """The first models are applied, and there is a row of a user."""
+    project.models(models)
+    assert created(project, "start")[0] == 0
+    project.upgrade("orm")
+    if "users" in models:
+        project.query("INSERT INTO users (id, age) VALUES (1, 42)")
+
+
+@ENGINES
+@pytest.mark.parametrize("models", WRITTEN.values(), ids=WRITTEN.keys())
+def test_it_is_written(project: Project, models: tuple[str, str]) -> None:
+    old, new = models
+    begun(project, old)
+    project.models(new)
+    code, made, said = created(project, "more")
+    assert code == 0, said
+    assert made["left"] == []
+    project.upgrade("orm")
+    if new:
+        assert project.query("SELECT id, age FROM users") == [(1, 42)]
+    problems = json.loads(project.orm("check", "--local", "--json").stdout)
+    assert [p for p in problems if p["kind"] != "foreign_key"] == []
+    assert created(project, "again")[1] is None
+
+
+@ENGINES
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED.keys())
+def test_it_is_refused(project: Project, case: tuple[str, str, str]) -> None:
+    old, new, subject = case
+    collation = {"sqlite": "'NOCASE'"}.get(project.url.split("+")[0], "'C'")
+    begun(project, old)
+    project.models(new.replace("={}", f"={collation}"))
+    told = project.orm("check").stderr
+    assert subject in told
+    code, made, said = created(project, "more")
+    assert code == 1
+    assert any(subject in difference["subject"] for difference in made["left"])
+    assert subject in said
+    assert subject in Path(made["path"]).read_text()
+    assert "not written yet" in project.refusal("orm")
+    assert project.query("SELECT id, age FROM users") == [(1, 42)]
+    assert project.applied == ["0001"]
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+def test_comments(project: Project) -> None:
+    begun(project, USERS.format(', Column("n", String(9), comment="a")'))
+    project.models(USERS.format(', Column("n", String(9), comment="b"), comment="c"'))
+    told = project.orm("check").stderr
+    assert "column users.n" in told
+    assert "table users" in told
+    assert created(project, "comments")[0] == 0
+    assert created(project, "again")[1] is None
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+def test_a_label_of_an_enum(project: Project) -> None:
+    begun(project, USERS.format(MOOD.format("'good', 'bad'")))
+    project.models(USERS.format(MOOD.format("'best', 'good', \"it's\", 'bad'")))
+    assert created(project, "labels")[0] == 0
+    project.upgrade("orm")
+    assert project.query('SELECT enum_range(NULL::"Mood")::text') == [("{best,good,it's,bad}",)]
+    assert project.query("SELECT mood::text FROM users") == [("good",)]
+    assert created(project, "again")[1] is None
+    project.models(USERS.format(MOOD.format("'good', 'bad'")))
+    code, made, _ = created(project, "back")
+    assert code == 1
+    assert [difference["subject"] for difference in made["left"]] == ["type Mood"]
+
+
+BY_HAND = {
+    "PRIMARY KEY": ("CREATE TABLE users (id INTEGER NOT NULL, age INTEGER NOT NULL)", "constraint"),
+    "NOT NULL": ("CREATE TABLE users (id INTEGER PRIMARY KEY, age INTEGER)", "column users.age"),
+    "a default": (
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, age INTEGER NOT NULL DEFAULT 3)",
+        "column users.age",
+    ),
+    "UNIQUE": (
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, age INTEGER NOT NULL UNIQUE)",
+        "constraint",
+    ),
+}
+
+
+@ENGINES
+@pytest.mark.parametrize("case", BY_HAND.values(), ids=BY_HAND.keys())
+def test_a_revision_by_hand_that_lacks_something(project: Project, case: tuple[str, str]) -> None:
+    sql, subject = case
+    project.models(
+        USERS.format("").replace("primary_key=True", "primary_key=True, autoincrement=False")
+    )
+    project.revision(1, f"op.execute({sql!r})")
+    found = json.loads(project.orm("check", "--json").stdout)
+    assert any(subject in problem["subject"] for problem in found), found
+
+
+SAME = (
+    "CREATE TABLE users (id INTEGER PRIMARY KEY, age INTEGER NULL DEFAULT (0),"
+    " at TIMESTAMP DEFAULT (CURRENT_TIMESTAMP), CONSTRAINT old CHECK ((age >= 0)))",
+    "CREATE TABLE posts (user_id INTEGER REFERENCES users (id) ON DELETE NO ACTION,"
+    " id INTEGER NOT NULL, CONSTRAINT key PRIMARY KEY (id))",
+    "CREATE INDEX ix_posts_user_id ON posts (user_id ASC)",
+)
+
+
+@ENGINES
+def test_what_differs_in_text_only_is_no_difference(project: Project) -> None:
+    project.revision(1, *(f"op.execute({sql!r})" for sql in SAME))
+    only_text = "Column({!r}, Integer, primary_key=True, autoincrement=False)".format("id")
+    project.models(
+        f'Table("posts", metadata, {only_text},'
+        ' Column("user_id", ForeignKey("users.id"), index=True))\n'
+        f'Table("users", metadata, {only_text}, Column("at", TIMESTAMP,'
+        ' server_default=text("CURRENT_TIMESTAMP")), Column("age", Integer, server_default="0"),'
+        ' CheckConstraint("age >= 0", quoted_name("ck_users_old", None)))'.replace(
+            'quoted_name("ck_users_old", None)', '"old"'
+        )
+    )
+    (project.folder / "alembic/versions/0001_by_hand.py").write_text(
+        (project.folder / "alembic/versions/0001_by_hand.py")
+        .read_text()
+        .replace("CONSTRAINT old", "CONSTRAINT ck_users_old")
+    )
+    result = project.orm("check")
+    assert result.exit_code == 0, result.stderr
+    assert created(project, "nothing")[1] is None
+
+
+@ENGINES
+def test_a_file_that_does_not_run_stays_and_is_named(project: Project) -> None:
+    project.models(USERS.format(', Column("x", MyType())').replace("Table", TYPE + "Table", 1))
+    code, _, said = created(project, "start")
+    assert code == 1
+    assert "0001_start.py" in said
+    assert "does not run" in said
+    assert project.revisions == ["0001_start.py"]
+
+
+def test_a_refused_rebuild_is_named_by_its_file(project: Project) -> None:
+    """And no other engine is blamed for it."""
+    sql = "CREATE TABLE users (id INTEGER PRIMARY KEY, x INTEGER, age INTEGER, CHECK (x > age))"
+    project.revision(1, f"op.execute({sql!r})")
+    project.revision(
+        2, "with op.batch_alter_table('users') as batch:", "    batch.drop_column('x')"
+    )
+    for command in (["check"], ["create", "more"]):
+        said = project.orm(*command).stderr
+        assert "0002_by_hand.py" in said
+        assert "in line " in said
+        assert "would lose CHECK" in said
+        assert "one engine" not in said
+
+
+def test_a_rename_of_nothing_is_refused(project: Project) -> None:
+    result = project.orm("create", "more", "--rename", "users.a:b")
+    assert result.exit_code != 0
+    assert "there are none" in result.stderr
+
+
+TYPE = """
+class MyType(TypeDecorator):
+    impl = Integer
+    cache_ok = True
+"""
+
+
+@ENGINES
+def test_the_same_file_whatever_the_hash(project: Project) -> None:
+    tables = [f'Table("t{n}", metadata, {ID}, Column("a", Integer, index=True))' for n in range(8)]
+    column = 'Column("b", ForeignKey("t0.id"), index=True)'
+    more = f'\nTable("t9", metadata, {column}, UniqueConstraint("b"))'
+    project.models("\n".join(tables) + more)
+    assert created(project, "start")[0] == 0
+    project.models(tables[5])
+    texts = []
+    for seed in ("0", "1"):
+        done = subprocess.run(
+            [sys.executable, "-c", MAIN, "migrations", "create", "drop", "--no-rename"],
+            cwd=project.folder,
+            env={"PYTHONHASHSEED": seed, "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        file = project.file("0002_drop.py")
+        texts.append(file.read_text())
+        file.unlink()
+    assert [text[text.index("import") :] for text in texts] == [
+        texts[0][texts[0].index("import") :]
+    ] * 2
