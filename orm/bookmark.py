@@ -227,7 +227,9 @@ class Bookmark:
         if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidBookmark(f"a bookmark has at most {MAX_TOKEN_LENGTH} characters")
         if not token.startswith(_VERSION) or not token.isascii():
-            raise InvalidBookmark(f"not a bookmark: {token[:40]!r}")
+            raise InvalidBookmark(
+                f"not a bookmark: {token[:40]!r}; send the string that bookmark() returned, or none"
+            )
         signed, dot, signature = token[len(_VERSION) :].partition(".")
         if bool(dot) != bool(keys):
             raise InvalidBookmark(

@@ -24,8 +24,8 @@ def init(folder: Path) -> None:
     there = [name for name in _ALEMBIC if (folder / name).exists()]
     if there:
         raise click.ClickException(
-            f"{folder.absolute()} has {' and '.join(there)} already: to begin anew, move it away. "
-            "Nothing was written"
+            f"{folder.absolute()} has {' and '.join(there)} already: to begin anew, move these "
+            "files away. Nothing was written"
         )
     try:
         for name in _ALEMBIC:

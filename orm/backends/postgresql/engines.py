@@ -170,7 +170,7 @@ def _execute(connection: Any, statement: str) -> None:
 def _explain(context: ExceptionContext) -> None:
     if context.sqlalchemy_exception and "does not exist" in str(context.original_exception):
         context.sqlalchemy_exception.add_note(
-            "Has this database been migrated? Run: orm migrations apply"
+            "Has this database been migrated? Run: orm migrations apply --remote (or --local)"
         )
     if context.sqlalchemy_exception and is_outdated(context.original_exception):
         context.sqlalchemy_exception.add_note(

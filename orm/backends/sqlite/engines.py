@@ -233,5 +233,5 @@ def _let_go(connection: DBAPIConnection, record: ConnectionPoolEntry, _: Any) ->
 def _explain(context: ExceptionContext) -> None:
     if context.sqlalchemy_exception and "no such table" in str(context.original_exception):
         context.sqlalchemy_exception.add_note(
-            "Has this database been migrated? Run: orm migrations apply"
+            "Has this database been migrated? Run: orm migrations apply --local (or --remote)"
         )
