@@ -102,9 +102,8 @@ class Locator:
         same = memory.read_epoch == cluster.epoch.number
         writer = transaction.writer
         if same and server.role == "primary" and writer is not None and writer.in_transaction():
-            return backend.seen(
-                writer
-            )  # the sessions that hold its readers may wait for this writer
+            # The sessions that hold its reading connections may wait for this writer.
+            return backend.seen(writer)
         with server.engine.sync_engine.connect() as connection:
             if server.shared:
                 server.ask(connection)  # the address leads to one of several

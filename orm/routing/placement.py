@@ -61,9 +61,8 @@ class ReadPlacement:
         """
         cluster, rules, memory = self._cluster, self._rules, self._memory
         waited, clock = 0.0, get_running_loop().time
-        deadline = (
-            clock() + rules.max_wait
-        )  # for all waits together: an address may lead to servers in turn
+        # One for all waits together: an address may lead to several servers in turn.
+        deadline = clock() + rules.max_wait
         turn = next(rules.turns)
         replicas = [server for server in cluster.replicas if server not in transaction.failed]
         if cluster.shared and transaction.read_only:
@@ -90,9 +89,8 @@ class ReadPlacement:
                         raise
                     crowded = True
                     if memory.unlocated is chosen:
-                        self._locator.locate_at_primary(
-                            transaction
-                        )  # it has no connection to ask on
+                        # The replica has no connection to be asked on.
+                        self._locator.locate_at_primary(transaction)
                     continue
                 if connection is not None:
                     reason = Reason.WAITED if waited else Reason.CAUGHT_UP

@@ -158,9 +158,8 @@ class BookmarkMiddleware:
             try:
                 bookmark = Bookmark.decode(token, rules.keys)
                 if bookmark.history != cluster.require_open().history:
-                    SessionMemory.begin(
-                        cluster, rules, bookmark
-                    )  # raises if the database refuses strays
+                    # Raises if the database refuses strays.
+                    SessionMemory.begin(cluster, rules, bookmark)
                     brought.start = bookmark
                 else:
                     found.append(bookmark)
