@@ -10,6 +10,8 @@ import pytest
 
 from tests.migrations.support import ENGINES, Project
 
+pytestmark = pytest.mark.slow  # each replays and applies revisions
+
 MAIN = "from orm.cli import main; main()"
 ID = 'Column("id", Integer, primary_key=True)'
 USERS = f'Table("users", metadata, {ID}, Column("age", Integer, nullable=False){{}})'

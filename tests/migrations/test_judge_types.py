@@ -1,7 +1,11 @@
 """A column of every common type, with every kind of default: no difference that is none."""
 
+import pytest
+
 from tests.migrations.support import ENGINES, Project
 from tests.migrations.test_judge import created
+
+pytestmark = pytest.mark.slow  # each replays and applies revisions
 
 MODELS = """
 import enum

@@ -13,6 +13,8 @@ from orm import Database
 from orm.cli import main
 from orm.routing.placement import ReadPlacement
 
+pytestmark = pytest.mark.slow  # clients work for a while
+
 
 def orm(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments, prog_name="orm")
