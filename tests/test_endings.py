@@ -276,7 +276,7 @@ async def test_a_bookmark_has_what_was_committed(servers: Servers, way: Way) -> 
                 )
             await session.commit()
             earlier = await session.bookmark()
-        async with db.cluster.writer.begin() as beside:  # nobody asks where this one is
+        async with db.cluster.writer.begin() as beside:  # its position is not asked
             await beside.execute(text("INSERT INTO users (email) VALUES ('beside')"))
         await caught_up(db)
         async with paused(db):
