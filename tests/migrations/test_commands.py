@@ -12,6 +12,8 @@ import pytest
 from orm.testing import caught_up, paused
 from tests.migrations.support import ENGINES, Project
 
+pytestmark = pytest.mark.slow  # many of them run a program
+
 TABLE = "op.create_table('t{}', sa.Column('id', sa.Integer))"
 ORM = [sys.executable, "-c", "from orm.cli import main; main()", "migrations"]
 

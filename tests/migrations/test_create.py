@@ -124,6 +124,7 @@ def begin(project: Project, name: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 @ENGINES
 def test_several_at_once_are_several_numbers(project: Project) -> None:
     for process in [begin(project, f"number {n}") for n in range(4)]:
@@ -133,6 +134,7 @@ def test_several_at_once_are_several_numbers(project: Project) -> None:
     project.alembic("upgrade", "head")
 
 
+@pytest.mark.slow
 def test_who_comes_second_takes_the_next_number(project: Project) -> None:
     with locked(project.folder / "alembic" / "versions"):
         second = begin(project, "second")
