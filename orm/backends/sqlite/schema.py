@@ -5,14 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Clause", "clauses", "quoted", "unquoted"]
+__all__ = ["OPAQUE", "Clause", "clauses", "quoted", "unquoted"]
 
-_TOKEN: Final = re.compile(
-    r"""--[^\n]*|/\*.*?\*/                                # comments
-    |'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]
-    |[\w$]+|[^\s\w$]""",
-    re.VERBOSE | re.DOTALL,
-)
+OPAQUE: Final = r"""--[^\n]*|/\*.*?\*/                       # comments
+    |'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]"""
+"""What is not to be looked into, as a verbose expression: comments, strings, quoted names."""
+_TOKEN: Final = re.compile(rf"{OPAQUE}|[\w$]+|[^\s\w$]", re.VERBOSE | re.DOTALL)
 _KEY: Final = "PRIMARY KEY"
 _OF_THE_TABLE: Final = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"})
 
