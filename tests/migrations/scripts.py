@@ -8,6 +8,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import create_engine
+
+from orm.backends.sqlite.definitions import definitions
 from orm.backends.sqlite.schema import quoted
 from tests.migrations.support import Project
 
@@ -30,6 +33,8 @@ def compare_with_apply(project: Project, revisions: Sequence[str], seed: int = 0
     scripted = project.folder / "scripted.db"
     for revision in revisions:
         shown = project.orm("show", revision, "--dialect", "sqlite")
+        if shown.exit_code == 1 and "would act on rows that it changes" in shown.stderr:
+            return
         assert shown.exit_code == 0, shown.output
         _same_rows(project.database, scripted, seed)
         applied = project.orm("apply", "--local", "--to", revision)
@@ -39,7 +44,10 @@ def compare_with_apply(project: Project, revisions: Sequence[str], seed: int = 0
             assert applied.exit_code == 1, (error, shown.stdout)
             return
         assert applied.exit_code == 0, (applied.output, shown.stdout)
-        assert _contents(scripted) == _contents(project.database), shown.stdout
+        wanted, found = _contents(project.database), _contents(scripted)
+        differs = {key: (wanted.get(key), found.get(key)) for key in wanted | found}
+        differs = {key: pair for key, pair in differs.items() if pair[0] != pair[1]}
+        assert not differs, (differs, shown.stdout)
 
 
 def run_in_one_transaction(database: Path, script: str) -> None:
@@ -50,29 +58,35 @@ def run_in_one_transaction(database: Path, script: str) -> None:
 
 
 def _contents(database: Path) -> dict[str, Any]:
-    """The definitions, but for white space and quotes, and the rows with their rowids."""
+    """The definitions, and the rows of each table in their order."""
+    engine = create_engine(f"sqlite:///{database}")
+    with engine.connect() as connection:
+        found: dict[str, Any] = {
+            str(thing): said
+            for thing, said in definitions(connection).items()
+            if not _OURS.match(thing.table)
+        }
+    engine.dispose()
     with closing(sqlite3.connect(database)) as connection:
-        found: dict[str, Any] = {}
-        for kind, name, sql in _objects(connection):
-            found[name] = re.sub(r'[\s"`]|\bASC\b', "", sql or "").lower()
-            if kind == "table":
-                # Copied rows keep their order; a rebuild of a table never kept rowids without a name.
-                rows = connection.execute(f'SELECT * FROM "{name}"').fetchall()
-                found[f"rows of {name}"] = sorted(rows, key=repr) if name == "sqlite_sequence" else rows
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        for table in _tables(connection):
+            rows = connection.execute(f'SELECT * FROM "{table}"').fetchall()
+            if table == "sqlite_sequence":  # a table that has given no id may be there or not
+                rows = sorted(row for row in rows if row[1])
+            found[f"rows of {table}"] = rows
     return found
 
 
-def _objects(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
-    rows = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name")
-    return [row for row in rows if not _OURS.match(row[1])]
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    return [name for (name,) in rows if not _OURS.match(name)]
 
 
 def _same_rows(one: Path, other: Path, seed: int) -> None:
     """Add the same rows to all tables of two databases."""
     with closing(sqlite3.connect(one)) as first, closing(sqlite3.connect(other)) as second:
         first.execute("PRAGMA foreign_keys = ON")
-        tables = [name for kind, name, _ in _objects(first) if kind == "table"]
+        tables = _tables(first)
         with first:
             first.execute("PRAGMA defer_foreign_keys = ON")
             _fill(first, [table for table in tables if table != "sqlite_sequence"], seed)
@@ -83,7 +97,8 @@ def _same_rows(one: Path, other: Path, seed: int) -> None:
             second.execute(f'DELETE FROM "{table}"')
             marks = ", ".join("?" * len(named))
             triggers = second.execute(
-                "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?", (table,)
+                "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?",
+                (table,),
             ).fetchall()
             for name, _ in triggers:
                 second.execute(f'DROP TRIGGER "{name}"')

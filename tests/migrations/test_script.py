@@ -1,5 +1,7 @@
 """A shown script does on SQLite with foreign keys on what `apply` does."""
 
+import os
+import random
 from textwrap import dedent
 
 import pytest
@@ -109,3 +111,56 @@ def test_a_script_does_what_apply_does(project: Project, revision: str, action: 
     project.revision(1, *(f"op.execute({statement!r})" for statement in statements))
     project.revision(2, *dedent(REVISIONS[revision]).strip().splitlines())
     compare_with_apply(project, ["0001", "0002"])
+
+
+def drawn(seed: int) -> tuple[list[str], list[str]]:
+    """Tables that refer to each other and to themselves, and what a revision does to them."""
+    draw = random.Random(seed)
+    names = ["a", "b", "c", "d"][: draw.randint(2, 4)]
+    tables = []
+    for name in names:
+        columns = ["k INTEGER NOT NULL PRIMARY KEY" + draw.choice(["", " AUTOINCREMENT"]), "t TEXT"]
+        for parent in names:
+            if draw.random() < 0.45:
+                action, other = draw.choice(ACTIONS), draw.choice(ACTIONS)
+                columns.append(
+                    f"to_{parent} INTEGER REFERENCES {parent} (k) ON DELETE {action} ON UPDATE {other}"
+                )
+        tables.append(f"CREATE TABLE {name} ({', '.join(columns)})")
+        if draw.random() < 0.4:
+            tables.append(f"CREATE UNIQUE INDEX ix_{name} ON {name} (t, k)")
+    tables.append("CREATE TABLE log (line TEXT)")
+    for name in names:
+        if draw.random() < 0.4:
+            event = draw.choice(["INSERT", "DELETE", "UPDATE"])
+            tables.append(
+                f"CREATE TRIGGER on_{name} AFTER {event} ON {name} BEGIN "
+                f"INSERT INTO log SELECT max(t) || '{name}' FROM {draw.choice(names)}; END"
+            )
+    changes = []
+    for _ in range(draw.randint(1, 3)):
+        name = draw.choice(names)
+        changes += draw.choice(
+            [
+                [
+                    f"with op.batch_alter_table('{name}', recreate='always') as batch:",
+                    f"    batch.add_column(sa.Column('n{len(changes)}', sa.Integer))",
+                ],
+                [
+                    f"with op.batch_alter_table('{name}') as batch:",
+                    f"    batch.alter_column('t', server_default='{draw.randint(0, 9)}')",
+                ],
+                [f"op.execute('DELETE FROM {name} WHERE k = {draw.randint(0, 9)}')"],
+                [f"op.execute('UPDATE {name} SET k = k + 50 WHERE k = {draw.randint(0, 9)}')"],
+                [f"op.execute('UPDATE {name} SET t = k')"],
+            ]
+        )
+    return tables, changes
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("ORM_TEST_SCRIPTS", "12"))))
+def test_whatever_refers_to_whatever(project: Project, seed: int) -> None:
+    tables, changes = drawn(seed)
+    project.revision(1, *(f"op.execute({statement!r})" for statement in tables))
+    project.revision(2, *changes)
+    compare_with_apply(project, ["0001", "0002"], seed)

@@ -134,7 +134,9 @@ class _Writer:
             else:
                 self._run(sql)
             return
-        kept = self._keep(children)
+        kept, again = self._keep(children, {table})
+        if again:  # its rows go a moment earlier than they would, and no trigger may notice
+            self._drop_triggers(table)
         for one in reversed(kept):
             self._run(f"DELETE FROM {quoted(one.table)};")
         self._run(sql)
@@ -142,14 +144,14 @@ class _Writer:
 
     def _change(self, sql: str, plain: Compiled, acting: Compiled) -> None:
         changed = set(plain.writes)
-        hit = set(acting.writes - plain.writes) - self.dropped_last.keys()
+        hit = self._acted_on(plain, acting)
         # REPLACE deletes from its own table. That is no action, unless the table refers to itself.
         hit -= {table for table in changed & hit if not self._acts_within(table)}
-        if hit & changed:
+        kept, again = self._keep(self._children(changed) & hit, changed)
+        if again := again | (hit & changed):
             raise NotAScript(
-                f"foreign keys of {_and(hit & changed)} act on rows that it changes itself ({sql})"
+                f"foreign keys of {_and(again)} would act on rows that it changes itself ({sql})"
             )
-        kept = self._keep(self._children(changed) & hit)
         if plain.is_about_rows:
             self.out.append(sql)  # here there are no rows
         else:
@@ -172,35 +174,53 @@ class _Writer:
         except sqlite3.Error as error:
             raise NotAScript(f"with foreign keys on, {error} ({sql})") from error
 
+    def _acted_on(self, plain: Compiled, acting: Compiled) -> set[str]:
+        """The tables that actions of foreign keys would write to, and that are to stay.
+
+        Not those that only triggers write to: the triggers of such a table are gone meanwhile.
+        """
+        hit = set(acting.writes - plain.writes) - self.dropped_last.keys()
+        return {table for table in hit if self._refers_to(table)}
+
     # Rows that are kept ------------------------------------------------------------------------
 
-    def _keep(self, tables: set[str]) -> list[_Kept]:
-        """Copy the rows of tables, and of all that an action of theirs would reach."""
-        order = sorted(tables)
+    def _keep(self, tables: set[str], but: set[str]) -> tuple[list[_Kept], set[str]]:
+        """Copy the rows of tables, and of all that an action of theirs would reach.
+
+        Returns:
+            What was copied, but for some tables; and those of these that would be reached.
+        """
+        order, again = sorted(tables), set[str]()
         for table in order:  # it grows
             emptied = f"DELETE FROM {quoted(table)};"
-            reached = self._compiled(emptied, "ON").writes - self._compiled(emptied, "OFF").writes
-            order += sorted(reached.keys() - {*order, *self.dropped_last, table})
+            reached = self._acted_on(self._compiled(emptied, "OFF"), self._compiled(emptied, "ON"))
+            again |= reached & but
+            order += sorted(reached - {*order, *but})
         kept = [self._copied(table) for table in order]
         self.kept += kept
-        return kept
+        return kept, again
 
-    def _copied(self, table: str) -> _Kept:
+    def _drop_triggers(self, table: str) -> list[str]:
+        """Drop the triggers of a table; how they are made again."""
         triggers = self.database.execute(
             "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = ?"
             " ORDER BY rowid",
             (table,),
         ).fetchall()
+        for name, _ in triggers:
+            self._run(f"DROP TRIGGER {quoted(name)};")
+        return [f"{sql};" for _, sql in triggers]
+
+    def _copied(self, table: str) -> _Kept:
         there = {
             name.lower() for (name,) in self.database.execute("SELECT name FROM sqlite_master")
         }
         copy = f"_kept_{table}"
         while copy in there | self.at_last:
             copy += "_"
-        kept = _Kept(table, copy, self._columns(table), [f"{sql};" for _, sql in triggers])
-        self._run(f"CREATE TABLE {quoted(copy)} AS SELECT {kept.columns} FROM {quoted(table)};")
-        for name, _ in triggers:
-            self._run(f"DROP TRIGGER {quoted(name)};")
+        columns = self._columns(table)
+        self._run(f"CREATE TABLE {quoted(copy)} AS SELECT {columns} FROM {quoted(table)};")
+        kept = _Kept(table, copy, columns, self._drop_triggers(table))
         # Into the copy, out of the table, and back.
         self.rewritten[table] = self.rewritten.get(table, 0) + 3
         return kept
