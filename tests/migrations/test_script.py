@@ -18,8 +18,9 @@ CREATE TABLE posts (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     user_id INTEGER REFERENCES users (id) ON DELETE {0} ON UPDATE {0});
 CREATE TABLE comments (a INTEGER, "odd ""name" TEXT, twice INTEGER AS (a * 2),
     post_id INTEGER REFERENCES posts (id) ON DELETE {0});
-CREATE TABLE likes (user_email VARCHAR REFERENCES users (email) ON DELETE {0} ON UPDATE {0}, n INTEGER,
-    PRIMARY KEY (user_email, n)) WITHOUT ROWID;
+CREATE TABLE likes (
+    user_email VARCHAR REFERENCES users (email) ON DELETE {0} ON UPDATE {0},
+    n INTEGER, PRIMARY KEY (user_email, n)) WITHOUT ROWID;
 CREATE TABLE log (line TEXT);
 CREATE INDEX ix_posts_user_id ON posts (user_id);
 CREATE TRIGGER t1 AFTER DELETE ON posts BEGIN INSERT INTO log VALUES ('gone'); END;
@@ -120,12 +121,12 @@ def drawn(seed: int) -> tuple[list[str], list[str]]:
     tables = []
     for name in names:
         columns = ["k INTEGER NOT NULL PRIMARY KEY" + draw.choice(["", " AUTOINCREMENT"]), "t TEXT"]
-        for parent in names:
-            if draw.random() < 0.45:
-                action, other = draw.choice(ACTIONS), draw.choice(ACTIONS)
-                columns.append(
-                    f"to_{parent} INTEGER REFERENCES {parent} (k) ON DELETE {action} ON UPDATE {other}"
-                )
+        columns += [
+            f"to_{parent} INTEGER REFERENCES {parent} (k)"
+            f" ON DELETE {draw.choice(ACTIONS)} ON UPDATE {draw.choice(ACTIONS)}"
+            for parent in names
+            if draw.random() < 0.45
+        ]
         tables.append(f"CREATE TABLE {name} ({', '.join(columns)})")
         if draw.random() < 0.4:
             tables.append(f"CREATE UNIQUE INDEX ix_{name} ON {name} (t, k)")

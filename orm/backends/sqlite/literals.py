@@ -77,7 +77,7 @@ def _literal(judge: sqlite3.Connection, value: Any) -> str:
             text = f"CAST(X'{value.encode().hex()}' AS TEXT)"
         case _:
             text = "'" + value.replace("'", "''") + "'"
-    same = "SELECT typeof(:value) = typeof({0}) AND :value IS {0}".format(text)
+    same = f"SELECT typeof(:value) = typeof({text}) AND :value IS {text}"
     if judge.execute(same, {"value": value}).fetchone() != (1,):
         raise MigrationError(f"SQLite has no literal of {value!r}")
     return text

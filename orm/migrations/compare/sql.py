@@ -79,8 +79,9 @@ def scripts_of(application: Application, files: Sequence[Revision], url: URL) ->
                     made.upgrade(file.id)
                 found.append(written())
             except NotAScript as error:
+                line = where(file.path, error)
                 raise MigrationError(
-                    f"{file.name}.py cannot be written as a script{where(file.path, error)}: {error}"
+                    f"{file.name}.py cannot be written as a script{line}: {error}"
                 ) from error
     return found
 
