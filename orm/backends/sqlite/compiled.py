@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from orm.backends.sqlite.schema import folded
+
 __all__ = ["Compiled", "compiled"]
 
 _WRITES: Final = frozenset({sqlite3.SQLITE_DELETE, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE})
@@ -47,15 +49,15 @@ class Compiled:
 
     def of(self, action: int) -> set[str]:
         """The first arguments of one kind of action, in lower case."""
-        return {str(first).lower() for code, first, _ in self.acts if code == action}
+        return {folded(str(first)) for code, first, _ in self.acts if code == action}
 
     @property
     def writes(self) -> Counter[str]:
         """How often it would write to each table; those of the schema do not count."""
         return Counter(
-            str(table).lower()
+            folded(str(table))
             for code, table, _ in self.acts
-            if code in _WRITES and str(table).lower() not in _SCHEMA
+            if code in _WRITES and folded(str(table)) not in _SCHEMA
         )
 
     @property
@@ -70,7 +72,7 @@ class Compiled:
     @property
     def touches(self) -> set[str]:
         """All tables that it would read, write or change."""
-        changed = {str(second).lower() for code, _, second in self.acts if code in _ABOUT_TABLES}
+        changed = {folded(str(second)) for code, _, second in self.acts if code in _ABOUT_TABLES}
         made = self.of(sqlite3.SQLITE_DROP_TABLE) | self.of(sqlite3.SQLITE_CREATE_TABLE)
         return self.reads | set(self.writes) | changed | made
 
@@ -88,7 +90,7 @@ class Compiled:
     def is_query(self) -> bool:
         """Whether it only asks for something. (Compiling ``pragma_…`` tables declares them.)"""
         return all(
-            code in _OF_A_QUERY or str(first).lower() in _SCHEMA for code, first, _ in self.acts
+            code in _OF_A_QUERY or folded(str(first)) in _SCHEMA for code, first, _ in self.acts
         )
 
 

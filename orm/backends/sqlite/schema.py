@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["OPAQUE", "Clause", "clauses", "quoted", "unquoted"]
+__all__ = ["OPAQUE", "Clause", "clauses", "folded", "quoted", "unquoted"]
 
 OPAQUE: Final = r"""--[^\n]*|/\*.*?\*/                       # comments
     |'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]"""
@@ -44,6 +44,11 @@ class Clause:
         text = f"({self.text})" if self.kind in ("CHECK", "AS") else self.text
         said = " ".join(part for part in (self.kind, text) if part)
         return f"{said} on {self.column}" if self.column else said
+
+
+def folded(name: str) -> str:
+    """A name as SQLite compares it: without regard to case, which only ASCII has for it."""
+    return name.encode().lower().decode()
 
 
 def quoted(name: str) -> str:

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, StaticPool, create_engine
 from orm.backends.migrations import NotAScript, Script
 from orm.backends.sqlite.compiled import Compiled, compiled
 from orm.backends.sqlite.definitions import definitions
-from orm.backends.sqlite.schema import quoted
+from orm.backends.sqlite.schema import folded, quoted
 
 __all__ = ["written"]
 
@@ -103,7 +103,7 @@ class _Writer:
         for kept in self.kept:
             renamed = plain.renames and self._renames(kept, sql)
             if kept.table in plain.touches and not renamed:
-                raise NotAScript(f"it uses {kept.table} while a table that it refers to is gone")
+                raise NotAScript(f"it uses {kept.table} while the key that it refers to is gone")
         if dropped := plain.of(sqlite3.SQLITE_DROP_TABLE):
             self._drop(sql, *dropped)
         else:
@@ -118,7 +118,7 @@ class _Writer:
                 raise NotAScript(f"it drops {table}, and {_and(left)} still refers to it")
             self._run(sql)
         if self.kept:
-            raise NotAScript(f"it leaves {self.kept[0].table} without a table that it refers to")
+            raise NotAScript(f"it leaves {self.kept[0].table} without the key that it refers to")
         for table in self.rewritten:  # its indexes are made after its rows have been copied
             self.rewritten[table] += self._indexes(table)
         if self.deferred:
@@ -213,14 +213,15 @@ class _Writer:
 
     def _copied(self, table: str) -> _Kept:
         there = {
-            name.lower() for (name,) in self.database.execute("SELECT name FROM sqlite_master")
+            folded(name) for (name,) in self.database.execute("SELECT name FROM sqlite_master")
         }
         copy = f"_kept_{table}"
         while copy in there | self.at_last:
             copy += "_"
         columns = self._columns(table)
-        self._run(f"CREATE TABLE {quoted(copy)} AS SELECT {columns} FROM {quoted(table)};")
-        kept = _Kept(table, copy, columns, self._drop_triggers(table))
+        named = ", ".join(f"{column} AS {column}" for column in columns)
+        self._run(f"CREATE TABLE {quoted(copy)} AS SELECT {named} FROM {quoted(table)};")
+        kept = _Kept(table, copy, ", ".join(columns), self._drop_triggers(table))
         # Into the copy, out of the table, and back.
         self.rewritten[table] = self.rewritten.get(table, 0) + 3
         return kept
@@ -265,7 +266,7 @@ class _Writer:
 
     def _refers_to(self, table: str) -> set[str]:
         rows = self.database.execute('SELECT "table" FROM pragma_foreign_key_list(?)', (table,))
-        return {parent.lower() for (parent,) in rows}
+        return {folded(parent) for (parent,) in rows}
 
     def _acts_within(self, table: str) -> bool:
         rows = self.database.execute(
@@ -280,19 +281,19 @@ class _Writer:
         [(count,)] = self.database.execute("SELECT count(*) FROM pragma_index_list(?)", (table,))
         return int(count)
 
-    def _columns(self, table: str) -> str:
+    def _columns(self, table: str) -> list[str]:
         """The columns that have values, and the rowid if it is none of them."""
         rows = self.database.execute(
             "SELECT name, hidden FROM pragma_table_xinfo(?)", (table,)
         ).fetchall()
-        named = {name.lower() for name, _ in rows}
+        named = {folded(name) for name, _ in rows}
         columns = [quoted(name) for name, hidden in rows if not hidden]
         for rowid in ("rowid", "_rowid_", "oid"):
             if rowid not in named:
                 if self._has_own(rowid, table):
-                    columns.insert(0, rowid)
+                    columns.insert(0, quoted(rowid))
                 break
-        return ", ".join(columns)
+        return columns
 
     def _has_own(self, rowid: str, table: str) -> bool:
         """Whether its rowid is no column; SQLite asks the authorizer about the column if it is."""
