@@ -38,7 +38,7 @@ _LONGEST: Final = 200
 def script(connection: Connection, without: frozenset[str]) -> Iterator[Callable[[], Script]]:
     """Take down what is executed (`orm.backends.Migrations.script`)."""
     recorder = _Recorder(connection, without)
-    listeners = {
+    listeners: dict[str, Callable[..., Any]] = {
         "before_cursor_execute": recorder.before,
         "after_cursor_execute": recorder.after,
         "after_execute": recorder.answered,
@@ -54,8 +54,9 @@ def script(connection: Connection, without: frozenset[str]) -> Iterator[Callable
 
 class _Recorder:
     def __init__(self, connection: Connection, without: frozenset[str]) -> None:
+        driver: Any = connection.connection.driver_connection
         self._connection = connection
-        self._driver: Any = connection.connection.driver_connection
+        self._driver: sqlite3.Connection = driver
         self._without = without
         self._before = sqlite3.connect(":memory:", isolation_level=None)
         self._driver.backup(self._before)
