@@ -47,6 +47,9 @@ def script(connection: Connection, without: frozenset[str]) -> Iterator[Callable
         event.listen(connection, name, listener)
     try:
         yield recorder.script
+    except BaseException:
+        recorder.close()
+        raise
     finally:
         for name, listener in listeners.items():
             event.remove(connection, name, listener)
@@ -66,12 +69,15 @@ class _Recorder:
         self._refused: NotAScript | None = None
 
     def script(self) -> Script:
-        if self._refused is not None:  # the revision may have caught it
-            raise self._refused
         try:
+            if self._refused is not None:  # the revision has caught it
+                raise self._refused
             return written(self._statements, self._before, self._connection, self._without)
         finally:
-            self._before.close()
+            self.close()
+
+    def close(self) -> None:
+        self._before.close()
 
     # SQLAlchemy's events ---------------------------------------------------------------------
 
@@ -79,7 +85,8 @@ class _Recorder:
         self, _c: object, _cursor: object, sql: str, parameters: Any, context: Any, many: bool
     ) -> None:
         self._writes = False
-        if sql.split(maxsplit=1)[0].upper() == "EXPLAIN" or context.execution_options.get("probe"):
+        is_probe = context.execution_options.get("probe", False)
+        if is_probe or sql.lstrip()[:7].upper() == "EXPLAIN":
             return
         rows = parameters if many else [parameters]
         try:
@@ -91,7 +98,7 @@ class _Recorder:
         if self._is_statement(sql, what):
             self._writes = bool(what.writes)
             if self._writes and context.compiled is None:
-                self._refuse("it writes past SQLAlchemy; use op.execute", sql)
+                self._refuse("it writes past SQLAlchemy", sql)
             self._statements += [terminated(written_out(sql, row)) for row in rows]
 
     def after(self, _c: object, cursor: Any, sql: str, *_: object) -> None:
@@ -136,7 +143,9 @@ class _Recorder:
     def _refuse(self, why: str, sql: str = "") -> NoReturn:
         shown = " ".join(sql.split())
         shown = f" ({shown[:_LONGEST]})" if shown else ""
-        self._refused = self._refused or NotAScript(f"{why}{shown}")
+        self._refused = self._refused or NotAScript(
+            f"{why}{shown}: say it in SQL alone, with op.execute"
+        )
         raise self._refused
 
 

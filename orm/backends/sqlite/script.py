@@ -52,6 +52,7 @@ def written(
     engine = create_engine("sqlite://", creator=lambda: before, poolclass=StaticPool)
     with engine.connect() as connection:
         made, wanted = definitions(connection), definitions(after)
+    engine.dispose()
     wanted = {thing: said for thing, said in wanted.items() if thing.table not in without}
     if {thing: said for thing, said in made.items() if thing.table not in without} != wanted:
         raise NotAScript("with foreign keys on, its statements make another schema")

@@ -13,7 +13,7 @@ from alembic.util import CommandError
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from orm.backends import Thing
+from orm.backends import NotAScript, Thing
 from orm.database import Database
 from orm.exceptions import MigrationError
 from orm.migrations.connecting import on_a_connection
@@ -149,6 +149,20 @@ class MigrationRules(Rules):
         )
         with refused, operations.batch_alter_table(ROWS.name) as batch:
             batch.alter_column("id", new_column_name="number")
+
+    def test_a_replay_is_taken_down_as_a_script(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+        script = part(migrations.script, "migrations.script")
+        with migrations.scratch(database.cluster.primary.url) as connection:
+            with script(connection, frozenset({"ours"})) as written:
+                for table in ("ours", "theirs"):
+                    connection.execute(text(f"CREATE TABLE {table} (id INTEGER)"))
+                connection.execute(text("INSERT INTO theirs VALUES (:id)"), {"id": 7})
+            assert "theirs" in written().text
+            assert "7" in written().text
+            assert "ours" not in written().text
+            with pytest.raises(NotAScript), script(connection, frozenset()) as written:
+                connection.execute(text("SELECT * FROM theirs"))
 
     def test_a_table_that_alembic_alters_keeps_its_rows(self, database: Database) -> None:
         migrations = part(database.cluster.backend.migrations, "migrations")
