@@ -30,6 +30,7 @@ _SETTINGS: Final = frozenset(
 )
 _OF_THE_MOMENT: Final = frozenset("changes last_insert_rowid total_changes".split())
 """Functions that say what earlier statements did to rows."""
+_IN_SQL: Final = "say it in SQL alone, with op.execute"
 _LONGEST: Final = 200
 """Characters of a statement that a message shows."""
 
@@ -116,7 +117,9 @@ class _Recorder:
     def _is_statement(self, sql: str, what: Compiled) -> bool:
         """Whether it changes something, or else is only a question about the schema."""
         if what.of(sqlite3.SQLITE_TRANSACTION):
-            self._refuse("it begins or ends a transaction, and a script runs in one", sql)
+            self._refuse(
+                "it begins or ends a transaction", sql, "a script runs in one; leave it out"
+            )
         pragmas = [
             (name, value) for code, name, value in what.acts if code == sqlite3.SQLITE_PRAGMA
         ]
@@ -140,12 +143,10 @@ class _Recorder:
             self._refuse("it asks the database for what depends on its rows", sql)
         return True
 
-    def _refuse(self, why: str, sql: str = "") -> NoReturn:
+    def _refuse(self, why: str, sql: str = "", do: str = _IN_SQL) -> NoReturn:
         shown = " ".join(sql.split())
         shown = f" ({shown[:_LONGEST]})" if shown else ""
-        self._refused = self._refused or NotAScript(
-            f"{why}{shown}: say it in SQL alone, with op.execute"
-        )
+        self._refused = self._refused or NotAScript(f"{why}{shown}: {do}")
         raise self._refused
 
 
