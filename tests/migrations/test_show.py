@@ -62,6 +62,17 @@ def test_what_is_asked_of_the_schema_is_not_shown(project: Project) -> None:
     assert kinds == ["CREATE", ");", "INSERT", "FROM", "DROP", "PRAGMA", "ALTER", "PRAGMA"]
 
 
+def test_a_statement_that_fails_is_not_shown(project: Project) -> None:
+    project.revision(
+        1,
+        "try:",
+        "    op.execute('DROP INDEX nothing')",
+        "except sa.exc.OperationalError:",
+        "    op.execute('CREATE TABLE t (a)')",
+    )
+    assert project.orm("show", "0001").stdout == "CREATE TABLE t (a);\n"
+
+
 @ENGINES
 def test_names_are_those_of_the_convention(project: Project) -> None:
     project.revision(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from orm.backends.sqlite import d1
 from tests.migrations.scripts import contents, run_in_one_transaction, same_rows
 from tests.migrations.support import Project
 
@@ -261,6 +262,16 @@ def test_what_d1_would_refuse_is_refused_here(project: Project, line: str) -> No
     said = refused(project)
     assert REFUSED[line] in said
     assert "0002_by_hand.py" in said
+
+
+@pytest.mark.parametrize(
+    "change", ["ALTER COLUMN a SET NOT NULL", "alter a drop not null", "ADD CONSTRAINT c CHECK (a)"]
+)
+def test_what_only_a_newer_sqlite_can_alter(change: str) -> None:
+    with closing(sqlite3.connect(":memory:")) as before:
+        before.execute("CREATE TABLE t (a)")
+        [said] = d1.Rules(before).refusals([f"ALTER TABLE t {change};"])
+    assert "D1 refuses to alter constraints" in said
 
 
 @pytest.mark.parametrize("project", ["postgresql"], indirect=True)

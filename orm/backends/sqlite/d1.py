@@ -51,6 +51,12 @@ FUNCTIONS: Final = frozenset(
 )
 """The functions of SQLite that D1 refuses."""
 
+NOT_ALTERED: Final = re.compile(
+    r"ALTER\s+TABLE\s.*\s(?:(?:SET|DROP)\s+NOT\s+NULL|(?:ADD|DROP)\s+CONSTRAINT)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What SQLite 3.53 and later can alter without a rebuild, and D1 refuses."""
+
 MODULES: Final = frozenset({"fts5", "fts5vocab", "rtree"})
 """The kinds of virtual tables that were tried."""
 
@@ -90,6 +96,9 @@ class Rules:
         for statement in statements:
             if WRANGLER_CUTS in statement:
                 yield f"wrangler takes {WRANGLER_CUTS} out of a file, also where it is a value"
+            if NOT_ALTERED.match(statement):
+                yield f"D1 refuses to alter constraints: {_shown(statement)}"
+                continue
             self._denied.clear()
             for limit, (number, _) in LIMITS.items():
                 self._database.setlimit(limit, number)

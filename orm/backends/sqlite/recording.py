@@ -65,8 +65,10 @@ class _Recorder:
         self._before = sqlite3.connect(":memory:", isolation_level=None)
         self._driver.backup(self._before)
         self._statements: list[str] = []
+        self._running: list[str] = []
+        """The statement that runs now, once for each set of parameters, if a script has it."""
         self._writes = False
-        """Whether the statement that runs is one of these, and writes rows."""
+        """Whether that writes rows."""
         self._refused: NotAScript | None = None
 
     def script(self) -> Script:
@@ -85,7 +87,7 @@ class _Recorder:
     def before(
         self, _c: object, _cursor: object, sql: str, parameters: Any, context: Any, many: bool
     ) -> None:
-        self._writes = False
+        self._running, self._writes = [], False
         is_probe = context.execution_options.get("probe", False)
         if is_probe or sql.lstrip()[:7].upper() == "EXPLAIN":
             return
@@ -100,9 +102,10 @@ class _Recorder:
             self._writes = bool(what.writes)
             if self._writes and context.compiled is None:
                 self._refuse("it writes past SQLAlchemy", sql)
-            self._statements += [terminated(written_out(sql, row)) for row in rows]
+            self._running = [terminated(written_out(sql, row)) for row in rows]
 
     def after(self, _c: object, cursor: Any, sql: str, *_: object) -> None:
+        self._statements += self._running  # not one that has failed
         if self._writes and cursor.description is not None:
             self._refuse("it looks at the rows that it has written", sql)
 
