@@ -60,16 +60,15 @@ NOT_ALTERED: Final = re.compile(
 MODULES: Final = frozenset({"fts5", "fts5vocab", "rtree"})
 """The kinds of virtual tables that were tried."""
 
-_TRIGGER: Final = re.compile(r"CREATE\s+TRIGGER\b", re.IGNORECASE)
-_LONGEST: Final = 100
-"""Characters of a statement that a message shows."""
-
 RESERVED: Final = "_cf_"
 """What no name of a table begins with but those of D1's own."""
 
 WRANGLER_CUTS: Final = "BEGIN TRANSACTION"
 """Where a file has this, also in a value, wrangler takes it out, and the next ``COMMIT;``."""
 
+_LONGEST: Final = 100
+"""Characters of a statement that a message shows."""
+_TRIGGER: Final = re.compile(r"CREATE\s+TRIGGER\b", re.IGNORECASE)
 _PART: Final = re.compile(
     rf"(?P<opaque>{OPAQUE})|(?P<word>\w+)|(?P<space>\s+)|.", re.VERBOSE | re.DOTALL
 )
@@ -158,7 +157,7 @@ def remarks(statements: Sequence[str]) -> Iterator[str]:
 def in_one_line(statement: str) -> str:
     """A CREATE TRIGGER as `wrangler … --remote` cuts it least: one line, BEGIN and END in capitals.
 
-    Any other statement, and one with a string of several lines, is left as it is.
+    Strings stay as they are, and so does any other statement.
     """
     if not _TRIGGER.match(statement):
         return statement

@@ -127,7 +127,7 @@ class _Recorder:
             (name, value) for code, name, value in what.acts if code == sqlite3.SQLITE_PRAGMA
         ]
         if pragmas:
-            [(name, value)] = pragmas
+            name, value = pragmas[0]
             return self._is_setting(str(name).lower(), value, sql)
         if not what.is_query:
             return True
