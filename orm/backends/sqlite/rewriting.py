@@ -64,7 +64,8 @@ def with_rebuilds(
         return None
     kept: list[MigrateOperation] = []
     for rebuilt, group in groupby(operations, lambda one: _table_of(one) in names):
-        kept += [ForEngine("sqlite", list(group), others=True)] if rebuilt else group
+        ours_now = list(group)
+        kept += [ForEngine("sqlite", ours_now, others=True)] if rebuilt else ours_now
     rebuilds = [one for name in names for one in _rebuild(ours[name], left, operations)]
     return [*kept, ForEngine("sqlite", rebuilds)]
 
