@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
-from sqlalchemy import Column, Connection, Table, inspect
+from sqlalchemy import Column, Connection, Table, func, inspect, select
+from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
@@ -125,13 +126,10 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
         column["name"].casefold(): column["type"]
         for column in inspect(connection).get_columns(name)
     }
-    _transfer(connection, batch, table, there)
     renamed = _put_off_renames(batch, table)
-    if batch.reflected:
-        clauses = carry_over(connection, batch, table)
-    else:  # `copy_from` says all of the new table, and its columns may be new
-        new.dialect_kwargs.update(table.dialect_kwargs)
-        clauses = []
+    # `copy_from` says all of the new table, and the old one may lack some of its columns.
+    clauses = carry_over(connection, batch, table) if batch.reflected else []
+    _transfer(connection, batch, table, there)
     gone = there.keys() - {column.name.casefold() for column in new.c}
     return _Rebuild(
         name,
@@ -148,7 +146,7 @@ def _transfer(
     connection: Connection,
     batch: ApplyBatchImpl,
     table: Table,
-    there: Mapping[str, TypeEngine[Any]],
+    there: Mapping[str, ReflectedColumn],
 ) -> None:
     """Copy the values of columns that are there, in the form in which the new ones keep them."""
     added: list[Column[Any]] = []
@@ -160,8 +158,10 @@ def _transfer(
             transfer.pop("expr", None)
             added.append(column)
         else:
-            where = f"{table.name}.{key}"
-            transfer["expr"] = in_new_form(connection, where, table.c[key], old, column.type)
+            value, where = table.c[key], f"{table.name}.{key}"
+            if old["nullable"] and not column.nullable:
+                _refuse_null(connection, where, value)
+            transfer["expr"] = in_new_form(connection, where, value, old["type"], column.type)
     refuse_column_without_values(connection, str(table.name), added, native=False)
 
 
@@ -257,6 +257,15 @@ def _finish(connection: Connection, rebuild: _Rebuild) -> None:
 
 
 # Refusals ----------------------------------------------------------------------------------
+
+
+def _refuse_null(connection: Connection, where: str, value: Column[Any]) -> None:
+    count = connection.scalar(select(func.count()).select_from(value.table).where(value.is_(None)))
+    if count:
+        raise MigrationError(
+            f"{where} cannot become NOT NULL: {count} row(s) have NULL there. Update or delete "
+            "these rows in the same revision, before the column changes"
+        )
 
 
 def _refuse_leftover(connection: Connection, table: str, temporary: str) -> None:

@@ -198,7 +198,9 @@ class _Writer:
         operations: Sequence[MigrateOperation],
     ) -> None:
         assert script.upgrade_ops is not None
+        assert script.downgrade_ops is not None
         script.upgrade_ops.ops = [*self.renames, *operations]
+        script.downgrade_ops.ops = []  # there is no way back, and nothing to warn of in it
         effective = [*self.renames, *self.operations]
         self.effects = remark(migration.opts["revision_context"], effective, self.before)
 
