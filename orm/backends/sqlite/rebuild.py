@@ -122,10 +122,7 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
     name, new = str(table.name), batch.new_table
     assert new is not None
     _refuse_leftover(connection, name, batch.temp_table_name)
-    there = {
-        column["name"].casefold(): column["type"]
-        for column in inspect(connection).get_columns(name)
-    }
+    there = {column["name"].casefold(): column for column in inspect(connection).get_columns(name)}
     renamed = _put_off_renames(batch, table)
     # `copy_from` says all of the new table, and the old one may lack some of its columns.
     clauses = carry_over(connection, batch, table) if batch.reflected else []
