@@ -52,10 +52,12 @@ class _Form(NamedTuple):
     Attributes:
         fits: whether a value can be brought into the form; it is not NULL.
         brought: the value in the form.
+        name: what people call it; None for the type's name in SQL.
     """
 
     fits: Callable[[_Value], ColumnElement[bool]]
     brought: Callable[[_Value], _Value] = lambda value: value
+    name: str | None = None
 
 
 def in_new_form(
@@ -86,9 +88,10 @@ def in_new_form(
     misfits = select(func.count(), func.min(plain)).where(plain.is_not(None), ~form.fits(plain))
     count, example = connection.execute(misfits).one()
     if count:
+        name = form.name or texts[1]
         raise MigrationError(
-            f"{where} cannot become {texts[1]}: {count} row(s) have a value there that is no "
-            f"{texts[1]}, such as {example!r}. Update these rows in the same revision, before the "
+            f"{where} cannot become {name}: {count} row(s) have a value there that is no "
+            f"{name}, such as {example!r}. Update these rows in the same revision, before the "
             "column changes"
         )
     return form.brought(plain)
@@ -149,7 +152,8 @@ def _text(value: _Value) -> _Value:
 
 
 def _enum(labels: tuple[str, ...]) -> _Form:
-    return _Form(lambda value: and_(_is(value, "text"), value.in_(labels)))
+    name = f"Enum({', '.join(map(repr, labels))})"
+    return _Form(lambda value: and_(_is(value, "text"), value.in_(labels)), name=name)
 
 
 _HEX: Final = "[0-9a-fA-F]"
@@ -157,6 +161,7 @@ _UUIDS: Final = (_HEX * 32, "-".join(_HEX * length for length in (8, 4, 4, 4, 12
 _UUID: Final = _Form(
     lambda value: and_(_is(value, "text"), _like(value, *_UUIDS)),
     lambda value: func.lower(func.replace(value, "-", "")),
+    "UUID",
 )
 
 # Dates and times ---------------------------------------------------------------------------
@@ -209,7 +214,7 @@ def _is_date(value: _Value) -> ColumnElement[bool]:
 
 
 _FORMS: Final[tuple[tuple[Any, _Form | None], ...]] = (
-    (Interval, _Form(lambda value: value.is_(None))),
+    (Interval, _Form(lambda value: value.is_(None), name="Interval")),
     ((LargeBinary, PickleType), _Form(lambda value: _is(value, "blob"))),
     (Uuid, _UUID),
     (JSON, _Form(lambda value: and_(~_is(value, "blob"), func.json_valid(value) == 1))),
