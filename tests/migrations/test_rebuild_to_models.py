@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.util import CommandError
 from sqlalchemy import Column, Integer, MetaData, Table, create_engine, select, types
 
 from tests.migrations.support import Project
@@ -289,6 +290,27 @@ def test_what_a_batch_says_anew_is_not_taken_from_the_old_table(project: Project
     [(sql,)] = project.query("SELECT sql FROM sqlite_master WHERE name = 't'")
     assert "id * 3" in sql
     assert not [word for word in ("id * 2", "COLLATE", "CASCADE", "DEFERR") if word in sql], sql
+
+
+def test_a_column_without_a_type_gets_one(project: Project) -> None:
+    project.revision(1, "op.execute('CREATE TABLE t (id INTEGER PRIMARY KEY, n)')")
+    project.upgrade("orm")
+    project.query("INSERT INTO t VALUES (1, '2024-01-02')")
+    project.models(table('Column("n", DateTime)'))
+    assert created(project, "more")[0] == 0
+    project.upgrade("orm")
+    assert project.query("SELECT * FROM t") == [(1, "2024-01-02 00:00:00.000000")]
+    well(project)
+
+
+def test_there_is_no_script_of_a_rebuild(project: Project) -> None:
+    """Not even of one that says what the table is: it would lose triggers, and values."""
+    shape = "sa.Table('t', sa.MetaData(), sa.Column('id', sa.Integer))"
+    project.revision(
+        1, f"with op.batch_alter_table('t', recreate='always', copy_from={shape}): pass"
+    )
+    with pytest.raises(CommandError, match=r"0001_by_hand.py .* rebuild of t needs the database"):
+        project.alembic("upgrade", "head", "--sql")
 
 
 def test_a_review_tells_what_a_rebuild_does_to_columns(
