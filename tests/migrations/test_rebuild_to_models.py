@@ -187,7 +187,7 @@ KEPT: dict[tuple[str, str], list[tuple[Any, Any]]] = {
     ],
     ("String(36)", "JSON"): [('{"a": [1]}', {"a": [1]})],
 }
-REFUSED = {
+REFUSED: dict[tuple[str, str], list[Any]] = {
     ("String(30)", "DateTime"): ["", "soon", "2024-02-30", "2024-01-02 25:00", "2024-01-02Z"],
     ("String(30)", "Date"): ["2024-1-2", "2024-01-02 03:04:05"],
     ("String(30)", "Time"): ["9:30", "24:00", "09:30+01:00"],
