@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 
 from tests.harness.evolution.draw import pairs
 from tests.harness.evolution.schema import Schema, source
@@ -16,17 +16,18 @@ pytestmark = [
 ]
 
 SLICE = settings(
-    max_examples=80,
-    derandomize=True,
+    max_examples=40,
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 
 
-def test_all_of_b_with_all_values_or_a_refusal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", range(4))
+def test_all_of_b_with_all_values_or_a_refusal(tmp_path: Path, number: int) -> None:
     place = Place(tmp_path / "app")
 
+    @seed(number)
     @SLICE
     @given(pairs("sqlite", own=False, conventions=False))
     def evolve(pair: tuple[Schema, Schema]) -> None:
