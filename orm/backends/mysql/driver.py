@@ -69,7 +69,7 @@ def _class_of(driver: str) -> Any:
     base: Any = import_module(f"{driver}.connection").Connection
     streaming: Any = import_module(f"{driver}.cursors").SSCursor
 
-    class QuietCursor(streaming):
+    class QuietCursor(streaming):  # type: ignore[misc]
         """A stream that can be closed after its connection was, by a task that is cancelled."""
 
         def __init__(self, connection: Any, *arguments: Any, **options: Any) -> None:
@@ -80,7 +80,7 @@ def _class_of(driver: str) -> Any:
             if not is_closed(self.orm_connection):
                 await super().close()
 
-    class TellingConnection(base):
+    class TellingConnection(base):  # type: ignore[misc]
         """A connection that knows the GTID of its latest COMMIT, until it sends something else."""
 
         orm_gtid: str | None = None
