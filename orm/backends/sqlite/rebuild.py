@@ -13,7 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
@@ -175,7 +175,7 @@ def _transfer(
 ) -> None:
     """Copy the values of columns that are there, in the form in which the new ones keep them."""
     added: list[Column[Any]] = []
-    transfers: Mapping[str, dict[str, Any]] = batch.column_transfers
+    transfers = cast("Mapping[str, dict[str, Any]]", batch.column_transfers)
     for key, transfer in transfers.items():
         column = batch.columns[key]
         old = there.get(table.c[key].name.casefold()) if "expr" in transfer else None
