@@ -1,7 +1,7 @@
 """The optional part of a backend that changes schemas: what migrations ask of an engine."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -95,6 +95,17 @@ class Migrations(Protocol):
         """Whether the database does not exist yet; the first connection that writes makes it."""
         ...
 
+    def watch_transaction(self, connection: Connection) -> Callable[[], bool]:
+        """Remember which transaction is open.
+
+        Args:
+            connection: in a transaction that may write.
+
+        Returns:
+            Whether that same transaction is still open, when it is called.
+        """
+        ...
+
     def faults(self, connection: Connection) -> Counter[str]:
         """The rows and indexes that break the schema's rules, as the open transaction sees them."""
         ...
@@ -122,6 +133,13 @@ class Migrations(Protocol):
 
         Returns:
             Sentences for people.
+        """
+        ...
+
+    def is_not_understood(self, error: DBAPIError) -> bool:
+        """Whether a statement says what the engine does not have, and another one may.
+
+        Such as the syntax, a function or a type of another engine; and not a missing table.
         """
         ...
 

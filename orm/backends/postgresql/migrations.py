@@ -8,7 +8,7 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
@@ -27,6 +27,7 @@ from sqlalchemy import (
     event,
     text,
 )
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
@@ -35,7 +36,7 @@ from orm._greenlet import await_, in_greenlet
 from orm.backends.migrations import Thing, Write
 from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.definitions import definitions
-from orm.backends.postgresql.driver import arguments
+from orm.backends.postgresql.driver import arguments, sqlstate
 from orm.backends.postgresql.explain import explain
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
@@ -52,6 +53,7 @@ __all__ = [
     "has_linter",
     "is_absent",
     "is_generated_name",
+    "is_not_understood",
     "lint",
     "migrating",
     "new_columns_need_constants",
@@ -62,6 +64,7 @@ __all__ = [
     "restore_point",
     "scratch",
     "verify",
+    "watch_transaction",
 ]
 
 reserved_tables: frozenset[str] = frozenset()
@@ -143,6 +146,11 @@ def prepare_scratch(
 def is_generated_name(name: str) -> bool:
     """Whether it is of the form ``table_column_key`` (PostgreSQL "ChooseIndexName")."""
     return _GENERATED.fullmatch(name) is not None
+
+
+def is_not_understood(error: DBAPIError) -> bool:
+    """A syntax error, or a function or type that does not exist."""
+    return sqlstate(error) in {"42601", "42883", "42704", "0A000"}
 
 
 def engine(url: URL, **options: Any) -> Engine | AsyncEngine:
@@ -281,6 +289,16 @@ FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS setting (name, v
             with connection.begin():
                 both = {"names": list(before), "values": list(before.values())}
                 connection.execute(change, both).all()
+
+
+_THIS: Final = text("SELECT pg_current_xact_id()::text")
+_STILL: Final = text("SELECT pg_current_xact_id_if_assigned()::text")
+
+
+def watch_transaction(connection: Connection) -> Callable[[], bool]:
+    """By the number that the server gives to a transaction that writes."""
+    this = connection.scalar(_THIS)
+    return lambda: connection.scalar(_STILL) == this
 
 
 # Before COMMIT -----------------------------------------------------------------------------

@@ -1,22 +1,23 @@
 """How Alembic is configured here: what it compares, how it numbers revisions, what they remark."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from textwrap import fill
 from typing import Any, Final
 
 from alembic.autogenerate import RevisionContext
-from alembic.operations.ops import MigrationScript
+from alembic.operations.ops import CreateTableOp, MigrationScript
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import MetaData
 
 from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, flat, schema_of
 from orm.migrations.compare.ordering import ordered
+from orm.migrations.compare.rendering import Rendering
 from orm.migrations.files.numbers import next_number
 from orm.migrations.internals import command_name
 from orm.migrations.ledger import table as ledger
 
-__all__ = ["options_of", "remark"]
+__all__ = ["by_its_own_names", "options_of", "remark"]
 
 _REFUSED: Final = {
     "rev_id": "--rev-id",
@@ -38,25 +39,42 @@ _REMARKED: Final[frozenset[Kind]] = frozenset(
 """Whether another kind of effect matters depends on the number of rows, which a review counts."""
 
 
-def options_of(metadata: MetaData, reserved: frozenset[str]) -> dict[str, Any]:
+def options_of(
+    metadata: MetaData,
+    reserved: frozenset[str],
+    engines: Iterable[str] = (),
+    types: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
     """What a context of Alembic is configured with, besides its connection.
 
     Args:
         metadata: the models.
         reserved: the names of tables that are not the application's
             (`orm.backends.Migrations.reserved_tables`).
+        engines: those that new revisions have to suit.
+        types: the names of types that new revisions must not make again.
     """
     return {
         "target_metadata": metadata,
         "include_name": _leave_out(reserved | {ledger.TABLE.name}),
         "compare_server_default": True,
         "process_revision_directives": _number,
+        "render_item": Rendering(metadata, list(engines), types),
         # One revision file serves every backend, so its operations are always written in the form
         # that SQLite needs; elsewhere it comes to the same ALTER statements.
         "render_as_batch": True,
         "transactional_ddl": True,
         "transaction_per_migration": True,
     }
+
+
+def by_its_own_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options for running revisions: what has no name in a revision has none in the database.
+
+    Alembic would name it by the convention that the models have today, and not by the one that they
+    had when the revision was written.
+    """
+    return {**options, "target_metadata": MetaData()}
 
 
 def _leave_out(names: frozenset[str]) -> Callable[[str | None, str, Mapping[str, object]], bool]:
@@ -83,6 +101,9 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
     for script in scripts:
         for upgrade in script.upgrade_ops_list:
             upgrade.ops = ordered(upgrade.ops)
+            for operation in upgrade.ops:
+                if isinstance(operation, CreateTableOp):
+                    operation.info = {}  # for the application, which may put anything into it
     request: RevisionContext = migration.opts["revision_context"]
     arguments = request.command_args
     refused = [option for name, option in _REFUSED.items() if arguments[name]]

@@ -6,29 +6,44 @@ be up to date.
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from alembic import command, context
 from alembic.autogenerate import produce_migrations
 from alembic.config import Config
-from alembic.operations import MigrateOperation
-from alembic.runtime.migration import MigrationContext, MigrationInfo
+from alembic.operations import MigrateOperation, Operations
+from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
 from alembic.script import Script
 from sqlalchemy import URL, Column, Connection, MetaData
+from sqlalchemy.exc import CompileError, DBAPIError, SQLAlchemyError
 
-from orm.backends import migrations_for
-from orm.exceptions import MigrationError, OrmError
+from orm.backends import Migrations, migrations_for
+from orm.exceptions import MigrationError
 from orm.migrations.application import Application
-from orm.migrations.compare.configuration import options_of
+from orm.migrations.compare.configuration import by_its_own_names, options_of
 from orm.migrations.compare.effects import Schema, schema_of
+from orm.migrations.compare.rendering import ddl_text
+from orm.migrations.connecting import PATIENCE
 from orm.migrations.context import RunContext, alembic_alone
-from orm.migrations.explain import cause_of, where
+from orm.migrations.explain import cause_of, loading, where
+from orm.migrations.files import scripts
 from orm.migrations.files.revisions import read
-from orm.migrations.internals import Recorded, compare_defaults, keep_whole, recording
-from orm.migrations.target import target_url
+from orm.migrations.internals import (
+    Recorded,
+    command_name,
+    compare_defaults,
+    keep_whole,
+    recording,
+    write_expressions,
+)
+from orm.migrations.revision import Revision
+from orm.migrations.target import engine_urls
+from orm.migrations.transaction import one_transaction
 
 __all__ = ["Replay", "Step", "replay"]
 
@@ -39,9 +54,8 @@ _LEFT_OUT: Final = (
 )
 
 _ONE_ENGINE: Final = (
-    '. Put what is for one engine only under if op.get_context().dialect.name == "…"; if '
-    "everything is for one engine, let [tool.orm] local in pyproject.toml name a database of that "
-    "engine"
+    '. If it is for another engine, put it under if op.get_context().dialect.name == "…"; if '
+    "all revisions are, let [tool.orm] local in pyproject.toml name a database of that engine"
 )
 
 
@@ -71,6 +85,8 @@ class Replay:
         options: what ``env.py`` configures Alembic with.
         watched: whether `steps` are recorded; it takes longer.
         steps: what each revision did that was replayed while watched.
+        engines: those that new revisions have to suit.
+        types: the names of types that the revisions have made, and a new one must not make again.
         defaults_differ: whether the default of a column of the models differs; None to have
             Alembic ask the engine, which fails where a type has no ``=``.
     """
@@ -81,6 +97,8 @@ class Replay:
     options: dict[str, Any] = field(default_factory=dict)
     watched: bool = False
     steps: list[Step] = field(default_factory=list)
+    engines: Sequence[str] = ()
+    types: frozenset[str] = frozenset()
     defaults_differ: Callable[[Column[Any]], bool] | None = None
 
     def upgrade(self, revision: str | None) -> None:
@@ -91,7 +109,7 @@ class Replay:
                 models cannot be loaded.
         """
         config = self._config()
-        with self._explained():
+        with self._alone():
             if revision is None:
                 command.current(config)  # for the environment alone
             else:
@@ -116,7 +134,7 @@ class Replay:
         """
         config = self._config()
         config.set_main_option("file_template", f"%%(rev)s_{slug}")
-        with self._explained(), _quiet():
+        with self._alone(), _quiet():
             written = command.revision(
                 config, message, autogenerate=autogenerate, process_revision_directives=complete
             )
@@ -139,8 +157,47 @@ class Replay:
         migrations = migrations_for(self.connection.engine.url)
         migrations.prepare_alembic()
         self.metadata = metadata
-        self.options = options_of(metadata, migrations.reserved_tables)
+        self.options = options_of(metadata, migrations.reserved_tables, self.engines, self.types)
+        # Reading has begun a transaction, which Alembic would take for the caller's.
+        self.connection.commit()
+        context.configure(connection=self.connection, **self.options)
+        if command_name(context.get_context()) == "upgrade":
+            with migrations.migrating(self.connection, PATIENCE):
+                self._upgrade(context.get_context().opts["fn"], migrations)
+            return
+        migration = context.get_context()
+        compare_defaults(migration, self.defaults_differ)
+        write_expressions(migration, partial(ddl_text, self.connection.dialect.name))
+        with context.begin_transaction(), Operations.context(migration):
+            migration.run_migrations()
+
+    def _upgrade(self, fn: Callable[..., Any], migrations: Migrations) -> None:
+        """Replay revisions, each as it is applied.
+
+        Args:
+            fn: finds Alembic's steps.
+            migrations: of the engine.
+        """
+        files = {file.id: file for file in read(self.application.versions)}
+        scripts.use(list(files.values()), context.script)
         records: list[Recorded] = []
+
+        def steps(heads: Any, migration: MigrationContext) -> Iterator[RevisionStep]:
+            with loading(files.values()):
+                found = fn(heads, migration)
+            for step in found:
+                file, run = files[step.revision.revision], step.migration_fn
+
+                def guarded(file: Revision = file, run: Callable[..., None] = run) -> None:
+                    with (
+                        self._explained(file, migrations),
+                        one_transaction(migration, self.connection, migrations),
+                    ):
+                        run()
+                        migrations.verify(self.connection, Counter(), [])
+
+                step.migration_fn = guarded
+                yield step
 
         def applied(
             ctx: MigrationContext, step: MigrationInfo, heads: object, run_args: object
@@ -150,32 +207,42 @@ class Replay:
                 self.steps.append(Step(str(step.up_revision_id), tuple(records), after))
             records.clear()
 
-        # Reading has begun a transaction, which Alembic would take for the caller's.
-        self.connection.commit()
-        context.configure(connection=self.connection, on_version_apply=applied, **self.options)
-        migration = context.get_context()
-        keep_whole(migration, migrations)
-        compare_defaults(migration, self.defaults_differ)
-        with context.begin_transaction(), recording(migration, records):
-            migration.run_migrations()
+        options = by_its_own_names(self.options) | {"fn": steps, "on_version_apply": applied}
+        context.configure(connection=self.connection, **options)
+        keep_whole(context.get_context(), migrations)
+        with context.begin_transaction(), recording(context.get_context(), records):
+            context.get_context().run_migrations()
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, file: Revision, migrations: Migrations) -> Iterator[None]:
         """Errors in a revision as one that names its file and line."""
+        try:
+            yield
+        except Exception as error:
+            raise MigrationError(
+                f"{file.path} cannot be replayed in an empty {self.connection.dialect.name} "
+                f"database{where(file.path, error)}: {cause_of(error)}"
+                f"{_ONE_ENGINE if _is_foreign(error, migrations) else ''}"
+            ) from error
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other thread runs Alembic; what the database refuses is an error of this library."""
         try:
             with alembic_alone(self.application):
                 yield
-        except Exception as error:
-            for file in read(self.application.versions):
-                if (line := where(file.path, error)) and file.name not in str(error):
-                    # What this library refuses, and a revision itself, is refused on each engine.
-                    ours = isinstance(error, OrmError) or type(error) is RuntimeError
-                    raise MigrationError(
-                        f"{file.path} cannot be replayed in an empty "
-                        f"{self.connection.dialect.name} database{line}: {cause_of(error)}"
-                        f"{'' if ours else _ONE_ENGINE}"
-                    ) from error
-            raise
+        except SQLAlchemyError as error:
+            raise MigrationError(
+                "the revisions cannot be replayed in an empty "
+                f"{self.connection.dialect.name} database: {cause_of(error)}"
+            ) from error
+
+
+def _is_foreign(error: Exception, migrations: Migrations) -> bool:
+    """Whether the engine does not have what was asked of it, and another one may."""
+    if isinstance(error, DBAPIError):
+        return migrations.is_not_understood(error)
+    return isinstance(error, CompileError | NotImplementedError)
 
 
 @contextmanager
@@ -204,9 +271,10 @@ def replay(
         MigrationError: a revision cannot be loaded, or fails; names its file and line. Or the
             models cannot be loaded.
     """
+    engines = engine_urls(application.pyproject)
     if url is None:
-        url = target_url("local", application.pyproject)
+        url = next(iter(engines.values()))
     with migrations_for(url).scratch(url) as connection:
-        made = Replay(application, connection)
+        made = Replay(application, connection, engines=list({url.get_backend_name(): 0} | engines))
         made.upgrade(revision)
         yield made

@@ -108,6 +108,7 @@ def _follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | 
     both = sides(made, wanted)
     left = of_models(both)
     made.defaults_differ = both.defaults_differ
+    made.types = frozenset(thing.name for thing in both.revisions if thing.kind == "type")
     first = choose(made.compare() if left else [], made.connection.dialect)
     if not left:
         return None
