@@ -21,15 +21,13 @@ if TYPE_CHECKING:
     from orm.migrations.running.applying import apply
     from orm.migrations.running.environment import run
     from orm.migrations.target import target_url
-    from orm.migrations.types import DatabaseType
 
-__all__ = ["DatabaseType", "apply", "run", "target_url"]
+__all__ = ["apply", "run", "target_url"]
 
 # Alembic is imported when it is needed: its import takes longer than most commands.
 __getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
-        "DatabaseType": "orm.migrations.types",
         "apply": "orm.migrations.running.applying",
         "run": "orm.migrations.running.environment",
         "target_url": "orm.migrations.target",

@@ -20,12 +20,28 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
 from orm.backends import known_backends
-from orm.migrations.types import DatabaseType
 
 __all__ = ["TypeCode", "code_of", "dialects"]
 
 _NAMED: Final = {Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY}
 _DIALECTS: Final = "sqlalchemy.dialects"
+# Among the imports, and after them in the order of the alphabet, in which Alembic writes them. A
+# revision imports nothing of this library either.
+_IN_WORDS: Final = '''\
+from sqlalchemy.types import UserDefinedType
+
+
+class InWords(UserDefinedType):
+    """A type in the database's own words."""
+
+    cache_ok = True
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def get_col_spec(self, **_: object) -> str:
+        return self.words
+'''
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +170,7 @@ def _in_words(type_: TypeEngine[Any], engines: Mapping[str, Dialect]) -> TypeCod
     said = next(filter(None, (_called(type_, dialect) for dialect in engines.values())), None)
     if said is None:
         return TypeCode("sa.types.NullType()")
-    line = f"from {DatabaseType.__module__.rpartition('.')[0]} import {DatabaseType.__name__}"
-    return TypeCode(f"{DatabaseType.__name__}({said!r})", frozenset({line}))
+    return TypeCode(f"InWords({said!r})", frozenset({_IN_WORDS}))
 
 
 def _place(cls: type) -> tuple[str, frozenset[str]] | None:
