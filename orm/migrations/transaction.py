@@ -10,9 +10,10 @@ from sqlalchemy import Connection, event
 
 from orm.backends import Migrations
 from orm.exceptions import MigrationError
+from orm.migrations.explain import TransactionEnded
 from orm.migrations.internals import around_autocommit, forget_types
 
-__all__ = ["TransactionEnded", "one_transaction"]
+__all__ = ["one_transaction"]
 
 _ENDS: Final = re.compile(
     r"(?:\s|;|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
@@ -23,10 +24,6 @@ _WHY: Final = (
     "A revision is one transaction, which is committed with its row in the ledger. Leave it out. "
     "What cannot run in a transaction goes into: with op.get_context().autocommit_block()"
 )
-
-
-class TransactionEnded(MigrationError):
-    """A revision has ended the transaction in which it ran, and some of its work may stay."""
 
 
 @contextmanager

@@ -192,7 +192,7 @@ def test_it_runs_without_the_models_and_their_packages(project: Project) -> None
     sys.modules.pop("strange", None)
     values = "('7', 'a b', 'a@b', 1.5, 'a', 21, 'b')"
     project.query(
-        "INSERT INTO things (id, name, email, price, kind, big, \"both\") VALUES "
+        'INSERT INTO things (id, name, email, price, kind, big, "both") VALUES '
         + values.replace("'7'", "'00000000-0000-0000-0000-000000000007'")
     )
     assert project.query("SELECT twice, json FROM things")[0][0] == 42

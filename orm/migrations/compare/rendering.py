@@ -68,7 +68,9 @@ class Rendering:
                 return repr(value)
             case "server_default", DefaultClause(arg=ClauseElement() as value):
                 return self._default(value)
-            case "check", CheckConstraint() if len({*_texts(item.sqltext, self._engines).values()}) > 1:
+            case "check", CheckConstraint() if (
+                len({*_texts(item.sqltext, self._engines).values()}) > 1
+            ):
                 name = "" if item.name is None else f", name=op.f({str(item.name)!r})"
                 return f"sa.CheckConstraint({self._text(item.sqltext)}{name})"
             case _:

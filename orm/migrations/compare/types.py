@@ -73,9 +73,7 @@ class TypeCode:
 def dialects() -> Mapping[str, Dialect]:
     """The engines that a type is written for, by their names in URLs."""
     # A driver whose own parameters begin with % would have each % doubled.
-    return {
-        name: URL.create(name).get_dialect()(paramstyle="named") for name in known_backends()
-    }
+    return {name: URL.create(name).get_dialect()(paramstyle="named") for name in known_backends()}
 
 
 def code_of(
