@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import URL, Connection, Engine, Insert, Update
+from alembic.operations.ops import MigrateOperation
+from sqlalchemy import URL, Connection, Engine, Insert, MetaData, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -173,6 +174,43 @@ class Migrations(Protocol):
             connection: to a `scratch` database.
             schemas: the schemas that the models name.
             like: the `definitions` of a database that has the rest, such as extensions.
+        """
+        ...
+
+    def adapted(
+        self,
+        operations: Sequence[MigrateOperation],
+        old: Mapping[Thing, str],
+        new: Mapping[Thing, str],
+        models: MetaData,
+    ) -> Sequence[MigrateOperation] | None:
+        """Alembic's operations, with what they need on this engine and do not make.
+
+        Args:
+            operations: what autogenerate found.
+            old: what there is (`definitions`).
+            new: what there is to be.
+            models: whose tables the new ones are.
+
+        Returns:
+            Operations that are worth a try: a replay shows whether they make it. None if they would
+            fail, or lose values, where there are rows.
+        """
+        ...
+
+    def operations_for(
+        self, old: Mapping[Thing, str], new: Mapping[Thing, str], models: MetaData
+    ) -> Sequence[MigrateOperation]:
+        """What makes one schema of another, where Alembic's operations do not.
+
+        Args:
+            old: what there is (`definitions`).
+            new: what there is to be.
+            models: whose tables the new ones are.
+
+        Returns:
+            Operations that Alembic can render; none if the engine needs none of its own. What
+            cannot be written is left out.
         """
         ...
 

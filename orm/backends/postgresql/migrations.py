@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
 
+from alembic.operations.ops import MigrateOperation
 from sqlalchemy import (
     URL,
     Connection,
     Engine,
     Insert,
+    MetaData,
     TextClause,
     TextualSelect,
     Update,
@@ -41,9 +43,11 @@ from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
 from orm.backends.postgresql.squawk import lint
 from orm.backends.postgresql.sync import is_tuned, sync_url
+from orm.backends.postgresql.writing import Plan, is_enough
 from orm.exceptions import MigrationError
 
 __all__ = [
+    "adapted",
     "all_ddl_is_transactional",
     "definitions",
     "engine",
@@ -55,6 +59,7 @@ __all__ = [
     "lint",
     "migrating",
     "new_columns_need_constants",
+    "operations_for",
     "operations_read_tables",
     "prepare_alembic",
     "prepare_scratch",
@@ -138,6 +143,25 @@ def prepare_scratch(
     for thing in like:
         if thing.kind == "extension":
             connection.exec_driver_sql(f"CREATE EXTENSION IF NOT EXISTS {quote(thing.name)}")
+
+
+def adapted(
+    operations: Sequence[MigrateOperation],
+    old: Mapping[Thing, str],
+    new: Mapping[Thing, str],
+    models: MetaData,
+) -> Sequence[MigrateOperation] | None:
+    """Those of Alembic, after the types and sequences that they need; none if one is not fit."""
+    if not is_enough(operations, new):
+        return None
+    return [*Plan(old, new, models).before(), *operations]
+
+
+def operations_for(
+    old: Mapping[Thing, str], new: Mapping[Thing, str], models: MetaData
+) -> Sequence[MigrateOperation]:
+    """The whole way from one schema to another."""
+    return Plan(old, new, models).operations()
 
 
 def is_generated_name(name: str) -> bool:

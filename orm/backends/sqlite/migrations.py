@@ -13,7 +13,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, StaticPool, create_engine, event
+from alembic.operations.ops import MigrateOperation
+from sqlalchemy import URL, Connection, MetaData, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from orm._greenlet import await_, in_greenlet
@@ -28,6 +29,7 @@ from orm.backends.sqlite.writing import write
 from orm.exceptions import ConfigurationError, MigrationError
 
 __all__ = [
+    "adapted",
     "all_ddl_is_transactional",
     "definitions",
     "engine",
@@ -39,6 +41,7 @@ __all__ = [
     "lint",
     "migrating",
     "new_columns_need_constants",
+    "operations_for",
     "operations_read_tables",
     "prepare_alembic",
     "prepare_scratch",
@@ -114,6 +117,23 @@ def prepare_scratch(
     connection: Connection, schemas: Collection[str], like: Mapping[Thing, str]
 ) -> None:
     """Nothing: SQLite has no schemas that are created, and no extensions in a database."""
+
+
+def adapted(
+    operations: Sequence[MigrateOperation],
+    old: Mapping[Thing, str],
+    new: Mapping[Thing, str],
+    models: MetaData,
+) -> Sequence[MigrateOperation] | None:
+    """Those of Alembic, which are carried out by rebuilds of this package's own."""
+    return operations
+
+
+def operations_for(
+    old: Mapping[Thing, str], new: Mapping[Thing, str], models: MetaData
+) -> Sequence[MigrateOperation]:
+    """None."""
+    return ()
 
 
 def is_generated_name(name: str) -> bool:

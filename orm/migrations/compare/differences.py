@@ -46,10 +46,15 @@ def of_models(both: Sides) -> list[Difference]:
     Args:
         both: what each of them makes.
     """
+    owned = {
+        thing
+        for thing in both.revisions.keys() ^ both.models.keys()
+        if thing.kind == "sequence" and thing.table != thing.name  # its column tells it
+    }
     return list(
         _compare(
-            both.revisions,
-            both.models,
+            {thing: text for thing, text in both.revisions.items() if thing not in owned},
+            {thing: text for thing, text in both.models.items() if thing not in owned},
             only_left=_only_in_revisions,
             only_right=_only_in_models,
             differs=_differs,
