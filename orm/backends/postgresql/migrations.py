@@ -11,9 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from alembic.operations.ops import MigrateOperation
 from sqlalchemy import (
     URL,
     Connection,
@@ -43,8 +42,10 @@ from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
 from orm.backends.postgresql.squawk import lint
 from orm.backends.postgresql.sync import is_tuned, sync_url
-from orm.backends.postgresql.writing import Plan, is_enough
 from orm.exceptions import MigrationError
+
+if TYPE_CHECKING:
+    from alembic.operations import MigrateOperation
 
 __all__ = [
     "adapted",
@@ -145,28 +146,35 @@ def prepare_scratch(
             connection.exec_driver_sql(f"CREATE EXTENSION IF NOT EXISTS {quote(thing.name)}")
 
 
-def adapted(
-    operations: Sequence[MigrateOperation],
-    old: Mapping[Thing, str],
-    new: Mapping[Thing, str],
-    models: MetaData,
-) -> Sequence[MigrateOperation] | None:
-    """Those of Alembic, after the types and sequences that they need; none if one is not fit."""
-    if not is_enough(operations, new):
-        return None
-    return [*Plan(old, new, models).before(), *operations]
-
-
-def operations_for(
-    old: Mapping[Thing, str], new: Mapping[Thing, str], models: MetaData
-) -> Sequence[MigrateOperation]:
-    """The whole way from one schema to another."""
-    return Plan(old, new, models).operations()
-
-
 def is_generated_name(name: str) -> bool:
     """Whether it is of the form ``table_column_key`` (PostgreSQL "ChooseIndexName")."""
     return _GENERATED.fullmatch(name) is not None
+
+
+def adapted(
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """Those of Alembic, after the types and sequences that they need; None if one is not fit."""
+    from orm.backends.postgresql.writing import Plan, is_enough
+
+    if not is_enough(operations, both[1]):
+        return None
+    plan = Plan(*both, models)
+    return [*plan.before(), *operations, *plan.after()]
+
+
+def operations_for(
+    left: Mapping[Thing, tuple[str | None, str | None]],
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """The whole way, in place of Alembic's, which fail or leave something in the way."""
+    from orm.backends.postgresql.writing import Plan
+
+    return Plan(*both, models).operations()
 
 
 def engine(url: URL, **options: Any) -> Engine | AsyncEngine:

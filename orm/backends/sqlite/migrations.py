@@ -11,9 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from alembic.operations.ops import MigrateOperation
 from sqlalchemy import URL, Connection, MetaData, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
@@ -27,6 +26,9 @@ from orm.backends.sqlite.files import file_of
 from orm.backends.sqlite.snapshot import snapshot
 from orm.backends.sqlite.writing import write
 from orm.exceptions import ConfigurationError, MigrationError
+
+if TYPE_CHECKING:
+    from alembic.operations import MigrateOperation
 
 __all__ = [
     "adapted",
@@ -119,26 +121,30 @@ def prepare_scratch(
     """Nothing: SQLite has no schemas that are created, and no extensions in a database."""
 
 
+def is_generated_name(name: str) -> bool:
+    """False: a constraint without a name has none."""
+    return False
+
+
 def adapted(
-    operations: Sequence[MigrateOperation],
-    old: Mapping[Thing, str],
-    new: Mapping[Thing, str],
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
     models: MetaData,
-) -> Sequence[MigrateOperation] | None:
+) -> "Sequence[MigrateOperation] | None":
     """Those of Alembic, which are carried out by rebuilds of this package's own."""
     return operations
 
 
 def operations_for(
-    old: Mapping[Thing, str], new: Mapping[Thing, str], models: MetaData
-) -> Sequence[MigrateOperation]:
-    """None."""
-    return ()
+    left: Mapping[Thing, tuple[str | None, str | None]],
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """Rebuilds to the models' own tables (`orm.backends.Migrations.operations_for`)."""
+    from orm.backends.sqlite.rewriting import with_rebuilds
 
-
-def is_generated_name(name: str) -> bool:
-    """False: a constraint without a name has none."""
-    return False
+    return with_rebuilds(left, operations, models)
 
 
 def lint(sql: str) -> Sequence[str] | None:

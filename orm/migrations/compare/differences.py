@@ -46,15 +46,11 @@ def of_models(both: Sides) -> list[Difference]:
     Args:
         both: what each of them makes.
     """
-    owned = {
-        thing
-        for thing in both.revisions.keys() ^ both.models.keys()
-        if thing.kind == "sequence" and thing.table != thing.name  # its column tells it
-    }
+    left = both.left
     return list(
         _compare(
-            {thing: text for thing, text in both.revisions.items() if thing not in owned},
-            {thing: text for thing, text in both.models.items() if thing not in owned},
+            {thing: one for thing, (one, _) in left.items() if one is not None},
+            {thing: other for thing, (_, other) in left.items() if other is not None},
             only_left=_only_in_revisions,
             only_right=_only_in_models,
             differs=_differs,

@@ -38,6 +38,19 @@ class Sides:
         """The tables that both have."""
         return _tables(self.revisions) & _tables(self.models)
 
+    @property
+    def left(self) -> dict[Thing, tuple[str | None, str | None]]:
+        """What differs: how the revisions, and how the models define it; None where it is not."""
+        things = sorted(self.revisions.keys() | self.models.keys())
+        both = {thing: (self.revisions.get(thing), self.models.get(thing)) for thing in things}
+        return {
+            thing: two
+            for thing, two in both.items()
+            if two[0] != two[1]
+            # Whether a column has a sequence of its own, the column tells.
+            and not (thing.kind == "sequence" and thing.table != thing.name and None in two)
+        }
+
     def of(self, thing: Thing) -> tuple[str | None, str | None]:
         """How the revisions, and the models, define a thing that is named as models name it."""
         if thing not in self.models and thing not in self.revisions:
@@ -87,7 +100,7 @@ def sides(replay: Replay, models: Mapping[Thing, str]) -> Sides:
     """What is to be compared.
 
     Views, triggers, functions and the like are the revisions' own affair, and so are sequences that
-    no model makes, and types, but for an enum that nothing is of.
+    no model makes, and types, but for enums of columns alone.
 
     Args:
         replay: the revisions, replayed.
@@ -123,10 +136,11 @@ def _of_models(
 
 
 def _is_left_over(enum: Thing, definitions: Mapping[Thing, str]) -> bool:
-    """Whether nothing is of an enum type any more, as when the only column of it was dropped."""
+    """Whether nothing but columns is of an enum type that no model makes, or nothing at all."""
     name = re.compile(rf"(?<!\w){re.escape(enum.name.rpartition('.')[2])}(?!\w)")
     return definitions[enum].startswith("enum ") and not any(
-        name.search(text) for thing, text in definitions.items() if thing != enum
+        thing.kind not in _OF_TABLES and thing != enum and name.search(text)
+        for thing, text in definitions.items()
     )
 
 

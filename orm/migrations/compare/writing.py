@@ -119,27 +119,8 @@ def _follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | 
         both = sides(made, wanted)
         made.defaults_differ = both.defaults_differ
         found = made.compare()
-    migrations = migrations_for(made.connection.engine.url)
-    definitions = both.revisions, both.models
-    alembic = migrations.adapted(
-        complete(ordered(found), both, made.metadata), *definitions, made.metadata
-    )
-    after: Sides | MigrationError = both
-    if alembic is not None:
-        draft.write(alembic)
-        after = draft.proved(anew=bool(first))
-    own: list[MigrateOperation] = []
-    for _ in range(_ROUNDS):
-        if isinstance(after, Sides) and not of_models(after):
-            break
-        # Alembic's operations are no beginning: they fail, or leave something in the way.
-        begin = after if own and isinstance(after, Sides) else both
-        more = migrations.operations_for(begin.revisions, begin.models, made.metadata)
-        if not more or (own and isinstance(after, MigrationError)):
-            break
-        own += more
-        draft.write(own)
-        after = draft.proved(anew=True)
+    draft.found = complete(ordered(found), both, made.metadata)
+    after = _completed(draft, both)
     if isinstance(after, MigrationError):
         raise MigrationError(
             f"{draft.revision} was written, and does not run: correct the file, or delete it and "
@@ -151,8 +132,35 @@ def _follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | 
     return Created(draft.revision, draft.path, draft.effects, left)
 
 
-_ROUNDS: Final = 3
-"""How often the backend is asked for what is left; the third time it has left that itself."""
+def _completed(draft: "_Draft", both: Sides) -> Sides | MigrationError:
+    """Write what Alembic has found, and in its place what the backend knows if that does not do.
+
+    Args:
+        draft: the revision.
+        both: what is there, and what the models make.
+
+    Returns:
+        What the revision that stays has made; or how it fails.
+    """
+    migrations = migrations_for(draft.made.connection.engine.url)
+    definitions, models = (both.revisions, both.models), draft.made.metadata
+    first: Sides | MigrationError = both
+    operations = migrations.adapted(draft.found, definitions, models)
+    if operations is not None:
+        draft.write(operations)
+        first = draft.proved(anew=bool(draft.renames))
+        if isinstance(first, Sides) and not first.left:
+            return first
+    left = both.left if isinstance(first, MigrationError) else first.left
+    better = migrations.operations_for(left, operations or (), definitions, models)
+    if better is not None:
+        draft.write(better)
+        second = draft.proved(anew=True)
+        if isinstance(second, Sides) or isinstance(first, MigrationError):
+            return second
+    if better is not None or operations is None:
+        draft.write(operations or ())
+    return first
 
 
 @dataclass
@@ -166,7 +174,8 @@ class _Draft:
         wanted: what the models make.
         before: the tables that it meets.
         renames: what it does first.
-        effects: what it would do to rows.
+        found: what Alembic has found for it to do then.
+        effects: what that does to rows.
         path: its file.
         revision: its number.
     """
@@ -177,6 +186,7 @@ class _Draft:
     wanted: Mapping[Thing, str]
     before: Schema
     renames: Sequence[Rename]
+    found: Sequence[MigrateOperation] = ()
     effects: list[Effect] = field(default_factory=list)
     path: Path = Path()
     revision: str = ""
@@ -191,7 +201,8 @@ class _Draft:
             [script] = scripts
             assert script.upgrade_ops is not None
             script.upgrade_ops.ops = [*renames, *operations]
-            self.effects = remark(migration.opts["revision_context"], script, self.before)
+            done = [*renames, *self.found]
+            self.effects = remark(migration.opts["revision_context"], done, self.before)
 
         written = self.made.write_revision(self.message, self.slug, finish, autogenerate=False)
         assert written is not None

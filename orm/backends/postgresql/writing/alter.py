@@ -56,7 +56,7 @@ class Alter:
             options = sequences.options(self.new_sequence)
             yield self._alter(f"ADD GENERATED {new.identity} AS IDENTITY ({options})")
             yield sequences.follow_rows(self.table, new.name, self.new_sequence)
-        elif new.identity != old.identity:
+        elif new.identity and new.identity != old.identity:
             yield self._alter(f"SET GENERATED {new.identity}")
         if self._keeps_sequence and self.old_sequence != self.new_sequence:
             assert self.old_sequence is not None

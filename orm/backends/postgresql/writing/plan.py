@@ -64,7 +64,7 @@ class Plan:
                 Statements([self._create(thing) for thing in self._created]),
                 Statements(list(self._comments())),
                 Statements([self._enums.drop_set_aside(t) for t in self._enums.replaced]),
-                Statements([f"DROP TYPE {qualified(t.name)}" for t in self._enums.dropped]),
+                *self.after(),
             ]
         )
 
@@ -97,6 +97,11 @@ class Plan:
                 Statements(list(self._sequences())),
             ]
         )
+
+    def after(self) -> list[MigrateOperation]:
+        """What Alembic's operations leave: the types of columns that are gone."""
+        gone = [f"DROP TYPE {qualified(thing.name)}" for thing in self._enums.dropped]
+        return joined([Statements(gone)])
 
     # What is there -----------------------------------------------------------------------------
 
