@@ -3,11 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from sqlalchemy import URL, Connection, Engine, Insert, Update
+from sqlalchemy import URL, Connection, Engine, Insert, MetaData, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+if TYPE_CHECKING:
+    from alembic.operations import MigrateOperation
 
 __all__ = ["Migrations", "Thing", "Write"]
 
@@ -196,6 +199,46 @@ class Migrations(Protocol):
 
     def is_generated_name(self, name: str) -> bool:
         """Whether the engine gives such a name to a constraint that has none of its own."""
+        ...
+
+    def adapted(
+        self,
+        operations: "Sequence[MigrateOperation]",
+        both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+        models: MetaData,
+    ) -> "Sequence[MigrateOperation] | None":
+        """What Alembic finds, with what it needs on this engine and does not find.
+
+        Args:
+            operations: what autogenerate found.
+            both: the `definitions` that there are, and those that there are to be.
+            models: the models.
+
+        Returns:
+            Operations that are worth a try: a replay shows whether they do. None if they would
+            fail, or change values, where there are rows.
+        """
+        ...
+
+    def operations_for(
+        self,
+        left: Mapping[Thing, tuple[str | None, str | None]],
+        operations: "Sequence[MigrateOperation]",
+        both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+        models: MetaData,
+    ) -> "Sequence[MigrateOperation] | None":
+        """What a new revision does on this engine, where what Alembic finds does not do.
+
+        Args:
+            left: the things that differ after `operations`, or before them if they do not run: how
+                the revisions, and how the models define each; None where it is not.
+            operations: what the revision does so far.
+            both: the `definitions` that there are before it, and those that there are to be.
+            models: the models.
+
+        Returns:
+            All operations of the revision; None if the engine knows no better ones.
+        """
         ...
 
     def lint(self, sql: str) -> Sequence[str] | None:

@@ -34,7 +34,8 @@ def problems(project: Project, *arguments: str) -> list[str]:
 
 def names(project: Project) -> list[str]:
     if project.url.startswith("sqlite"):
-        return [sql for (sql,) in project.query("SELECT sql FROM sqlite_master ORDER BY name")]
+        tables = project.query("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")
+        return sorted(line.strip(" \t,") for (sql,) in tables for line in sql.splitlines())
     return [
         name
         for (name,) in project.query(

@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     URL,
     Connection,
     Engine,
     Insert,
+    MetaData,
     TextClause,
     TextualSelect,
     Update,
@@ -44,7 +45,11 @@ from orm.backends.postgresql.squawk import lint
 from orm.backends.postgresql.sync import is_tuned, sync_url
 from orm.exceptions import MigrationError
 
+if TYPE_CHECKING:
+    from alembic.operations import MigrateOperation
+
 __all__ = [
+    "adapted",
     "all_ddl_is_transactional",
     "definitions",
     "engine",
@@ -57,6 +62,7 @@ __all__ = [
     "lint",
     "migrating",
     "new_columns_need_constants",
+    "operations_for",
     "operations_read_tables",
     "prepare_alembic",
     "prepare_scratch",
@@ -151,6 +157,32 @@ def is_generated_name(name: str) -> bool:
 def is_not_understood(error: DBAPIError) -> bool:
     """A syntax error, or a function or type that does not exist."""
     return sqlstate(error) in {"42601", "42883", "42704", "0A000"}
+
+
+def adapted(
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """Those of Alembic, after the types and sequences that they need; None if one is not fit."""
+    from orm.backends.postgresql.writing import Plan, is_enough
+
+    if not is_enough(operations, both[1]):
+        return None
+    plan = Plan(*both, models)
+    return [*plan.before(), *operations, *plan.after()]
+
+
+def operations_for(
+    left: Mapping[Thing, tuple[str | None, str | None]],
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """The whole way, in place of Alembic's, which fail or leave something in the way."""
+    from orm.backends.postgresql.writing import Plan
+
+    return Plan(*both, models).operations()
 
 
 def engine(url: URL, **options: Any) -> Engine | AsyncEngine:

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import URL, Connection, StaticPool, create_engine, event
+from sqlalchemy import URL, Connection, MetaData, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from orm._greenlet import await_, in_greenlet
@@ -28,7 +28,11 @@ from orm.backends.sqlite.snapshot import snapshot
 from orm.backends.sqlite.writing import write
 from orm.exceptions import ConfigurationError, MigrationError
 
+if TYPE_CHECKING:
+    from alembic.operations import MigrateOperation
+
 __all__ = [
+    "adapted",
     "all_ddl_is_transactional",
     "definitions",
     "engine",
@@ -41,6 +45,7 @@ __all__ = [
     "lint",
     "migrating",
     "new_columns_need_constants",
+    "operations_for",
     "operations_read_tables",
     "prepare_alembic",
     "prepare_scratch",
@@ -139,6 +144,27 @@ def prepare_scratch(
 def is_generated_name(name: str) -> bool:
     """False: a constraint without a name has none."""
     return False
+
+
+def adapted(
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """Those of Alembic, which are carried out by rebuilds of this package's own."""
+    return operations
+
+
+def operations_for(
+    left: Mapping[Thing, tuple[str | None, str | None]],
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """Rebuilds to the models' own tables (`orm.backends.Migrations.operations_for`)."""
+    from orm.backends.sqlite.rewriting import with_rebuilds
+
+    return with_rebuilds(left, operations, models)
 
 
 def lint(sql: str) -> Sequence[str] | None:

@@ -46,10 +46,11 @@ def of_models(both: Sides) -> list[Difference]:
     Args:
         both: what each of them makes.
     """
+    left = both.left
     return list(
         _compare(
-            both.revisions,
-            both.models,
+            {thing: one for thing, (one, _) in left.items() if one is not None},
+            {thing: other for thing, (_, other) in left.items() if other is not None},
             only_left=_only_in_revisions,
             only_right=_only_in_models,
             differs=_differs,

@@ -3,22 +3,23 @@
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from alembic.operations.ops import MigrateOperation, MigrationScript
 from sqlalchemy import Dialect
 
-from orm.backends import Thing
+from orm.backends import Thing, migrations_for
 from orm.exceptions import ConfigurationError, MigrationError
 from orm.migrations.application import Application
 from orm.migrations.compare import renames
 from orm.migrations.compare.completing import complete
 from orm.migrations.compare.configuration import remark
 from orm.migrations.compare.differences import Difference, of_models
-from orm.migrations.compare.effects import Effect, schema_of
-from orm.migrations.compare.models import made_by_models, sides
+from orm.migrations.compare.effects import Effect, Schema, schema_of
+from orm.migrations.compare.models import Sides, made_by_models, sides
+from orm.migrations.compare.ordering import ordered
 from orm.migrations.compare.refusing import refuse_in
 from orm.migrations.compare.renames import Rename
 from orm.migrations.compare.replay import Replay, replay
@@ -109,59 +110,119 @@ def _follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | 
     left = of_models(both)
     made.defaults_differ = both.defaults_differ
     made.types = frozenset(thing.name for thing in both.revisions if thing.kind == "type")
-    first = choose(made.compare() if left else [], made.connection.dialect)
+    found = made.compare() if left else []
+    first = choose(found, made.connection.dialect)
     if not left:
         return None
-    before = schema_of(made.connection)
-    renames.apply(first, made.connection)
-    both = sides(made, wanted)
-    made.defaults_differ = both.defaults_differ
-    found: list[Effect] = []
-
-    def finish(migration: Any, _: object, scripts: list[MigrationScript]) -> None:
-        [script] = scripts
-        assert script.upgrade_ops is not None
-        operations = complete(script.upgrade_ops.ops, both, made.metadata)
-        script.upgrade_ops.ops = [*(rename.operation for rename in first), *operations]
-        found.extend(remark(migration.opts["revision_context"], script, before))
-
-    written = made.write_revision(message, slug, finish, autogenerate=True)
-    if written is None:
-        written = made.write_revision(message, slug, _nothing, autogenerate=False)
-        assert written is not None
-    else:
-        left = _left(made, written.revision, wanted, anew=bool(first))
-    path = Path(written.path)
+    draft = _Draft(made, message, slug, wanted, schema_of(made.connection), first)
+    if first:
+        renames.apply(first, made.connection)
+        both = sides(made, wanted)
+        made.defaults_differ = both.defaults_differ
+        found = made.compare()
+    draft.found = complete(ordered(found), both, made.metadata)
+    after = _completed(draft, both)
+    if isinstance(after, MigrationError):
+        raise MigrationError(
+            f"{draft.revision} was written, and does not run: correct the file, or delete it and "
+            f"create it anew. {after}"
+        ) from after
+    left = of_models(after)
     if left:
-        refuse_in(path, left)
-    return Created(written.revision, path, found, left)
+        refuse_in(draft.path, left)
+    return Created(draft.revision, draft.path, draft.effects, left)
 
 
-def _left(
-    made: Replay, revision: str, wanted: Mapping[Thing, str], *, anew: bool
-) -> list[Difference]:
-    """What the models have and a new revision does not make.
+def _completed(draft: "_Draft", both: Sides) -> Sides | MigrationError:
+    """Write what Alembic has found, and in its place what the backend knows if that does not do.
 
     Args:
-        made: the revisions before it, replayed.
-        revision: its number.
-        wanted: what the models make.
-        anew: whether something was done to the replay already that it does too.
+        draft: the revision.
+        both: what is there, and what the models make.
 
-    Raises:
-        MigrationError: it fails.
+    Returns:
+        What the revision that stays has made; or how it fails.
     """
-    try:
-        if anew:
-            with replay(made.application, revision) as again:
-                return of_models(sides(again, wanted))
-        made.upgrade(revision)
-    except MigrationError as error:
-        raise MigrationError(
-            f"{revision} was written, and does not run: correct the file, or delete it and create "
-            f"it anew. {error}"
-        ) from error
-    return of_models(sides(made, wanted))
+    migrations = migrations_for(draft.made.connection.engine.url)
+    definitions, models = (both.revisions, both.models), draft.made.metadata
+    first: Sides | MigrationError = both
+    operations = migrations.adapted(draft.found, definitions, models)
+    if operations is not None:
+        draft.write(operations)
+        first = draft.proved(anew=bool(draft.renames))
+        if isinstance(first, Sides) and not first.left:
+            return first
+    left = both.left if isinstance(first, MigrationError) else first.left
+    better = migrations.operations_for(left, operations or (), definitions, models)
+    if better is not None:
+        draft.write(better)
+        second = draft.proved(anew=True)
+        if isinstance(second, Sides) or isinstance(first, MigrationError):
+            return second
+    if better is not None or operations is None:
+        draft.write(operations or ())
+    return first
+
+
+@dataclass
+class _Draft:
+    """A revision that is written anew until it makes what the models say.
+
+    Attributes:
+        made: the revisions before it, replayed.
+        message: the first line of its docstring.
+        slug: of its file's name.
+        wanted: what the models make.
+        before: the tables that it meets.
+        renames: what it does first.
+        found: what Alembic has found for it to do then.
+        effects: what that does to rows.
+        path: its file.
+        revision: its number.
+    """
+
+    made: Replay
+    message: str
+    slug: str
+    wanted: Mapping[Thing, str]
+    before: Schema
+    renames: Sequence[Rename]
+    found: Sequence[MigrateOperation] = ()
+    effects: list[Effect] = field(default_factory=list)
+    path: Path = Path()
+    revision: str = ""
+
+    def write(self, operations: Sequence[MigrateOperation]) -> None:
+        """Write the file, in place of what was written before."""
+        if self.revision:
+            self.path.unlink()
+        renames = [rename.operation for rename in self.renames]
+
+        def finish(migration: Any, _: object, scripts: list[MigrationScript]) -> None:
+            [script] = scripts
+            assert script.upgrade_ops is not None
+            script.upgrade_ops.ops = [*renames, *operations]
+            done = [*renames, *self.found]
+            self.effects = remark(migration.opts["revision_context"], done, self.before)
+
+        written = self.made.write_revision(self.message, self.slug, finish, autogenerate=False)
+        assert written is not None
+        self.revision, self.path = written.revision, Path(written.path)
+
+    def proved(self, *, anew: bool) -> Sides | MigrationError:
+        """What it makes, beside what the models make; or how it fails.
+
+        Args:
+            anew: whether something was done to the replay already.
+        """
+        try:
+            if anew:
+                with replay(self.made.application, self.revision) as again:
+                    return sides(again, self.wanted)
+            self.made.upgrade(self.revision)
+        except MigrationError as error:
+            return error
+        return sides(self.made, self.wanted)
 
 
 def _message(name: str) -> str:
