@@ -98,12 +98,6 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
     """
     if command_name(migration) == "check":  # compares only, and wants its directives back
         return
-    for script in scripts:
-        for upgrade in script.upgrade_ops_list:
-            upgrade.ops = ordered(upgrade.ops)
-            for operation in upgrade.ops:
-                if isinstance(operation, CreateTableOp):
-                    operation.info = {}  # for the application, which may put anything into it
     request: RevisionContext = migration.opts["revision_context"]
     arguments = request.command_args
     refused = [option for name, option in _REFUSED.items() if arguments[name]]
@@ -114,6 +108,13 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
             f"revisions are numbered and follow each other in one line: leave out "
             f"{', '.join(refused)}"
         )
+    for script in scripts:
+        for upgrade in script.upgrade_ops_list:
+            if arguments["autogenerate"]:
+                upgrade.ops = ordered(upgrade.ops, migration.opts["target_metadata"])
+            for operation in upgrade.ops:
+                if isinstance(operation, CreateTableOp):
+                    operation.info = {}  # for the application, which may put anything into it
     if arguments["autogenerate"] and all(_is_empty(script) for script in scripts):
         scripts.clear()
         request.config.print_stdout("The database matches the models: no revision was written.")
