@@ -120,7 +120,7 @@ def _follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | 
         both = sides(made, wanted)
         made.defaults_differ = both.defaults_differ
         found = made.compare()
-    draft.found = complete(ordered(found, made.metadata), both, made.metadata)
+    draft.found = ordered(complete(found, both, made.metadata), made.metadata)
     after = _completed(draft, both)
     if isinstance(after, MigrationError):
         raise MigrationError(
