@@ -32,7 +32,7 @@ from orm.migrations.compare.types import code_of, dialects
 __all__ = ["Rendering", "ddl_text"]
 
 _NOT_PLAIN: Final = re.compile(r"\\(?=:\w*(?![:\w]))|(?<![:\w\\]):(?=\w+(?![:\w]))")
-"""What `sqlalchemy.text` would take for the beginning of a parameter, or for a backslash before one."""
+"""What `sqlalchemy.text` would take for the beginning of a parameter, or of an escaped one."""
 
 
 class Rendering:

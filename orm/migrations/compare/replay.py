@@ -82,6 +82,7 @@ class Replay:
     Attributes:
         application: whose revisions and models.
         connection: to the scratch database.
+        url: of the database beside which it is.
         metadata: the models.
         options: what ``env.py`` configures Alembic with.
         watched: whether `steps` are recorded; it takes longer.
@@ -94,6 +95,7 @@ class Replay:
 
     application: Application
     connection: Connection
+    url: URL
     metadata: MetaData = field(default_factory=MetaData)
     options: dict[str, Any] = field(default_factory=dict)
     watched: bool = False
@@ -276,6 +278,8 @@ def replay(
     if url is None:
         url = next(iter(engines.values()))
     with migrations_for(url).scratch(url) as connection:
-        made = Replay(application, connection, engines=list({url.get_backend_name(): 0} | engines))
+        made = Replay(
+            application, connection, url, engines=list({url.get_backend_name(): 0} | engines)
+        )
         made.upgrade(revision)
         yield made
