@@ -1,4 +1,4 @@
-"""A revision is replayed and applied by its own names, whatever convention the models have today."""
+"""A revision is replayed and applied by its own names, whatever convention the models have."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A revision names SQLAlchemy's types only, and runs when the models and their packages are gone."""
+"""A revision names SQLAlchemy's types only, and runs without the models and their packages."""
 
 import json
 import subprocess
@@ -154,7 +154,8 @@ Table(
     Column("big", BigInteger().with_variant(Integer(), "sqlite")),
     Column("made", DateTime(), server_default=now_utc(), nullable=False),
     Column("twice", Integer(), Computed("big * 2", persisted=True)),
-    CheckConstraint("name <> '\\\\:x' AND email LIKE '%@%' AND name <> 'a\\\\\\\\:b'", name="named"),
+    CheckConstraint("name <> '\\\\:x' AND email LIKE '%@%'"
+        " AND name <> 'a\\\\\\\\:b'", name="named"),
     CheckConstraint(func.length(column("name")) > 1, name="long"),
     Index("ix_lower", func.lower(column("email"))),
     Index("ix_part", "price", sqlite_where=text("name = '\\\\:x'"),
