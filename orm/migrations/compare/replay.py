@@ -1,13 +1,13 @@
 """The revisions, replayed in an empty database: what the models are compared to.
 
-The scratch database is one of the local target's engine: for SQLite in memory, so that a new
-revision needs no server; for an engine that has servers, beside the local database, which need not
-be up to date.
+The scratch database is one of the local target's engine: for SQLite in memory, for PostgreSQL on a
+server of this process's own where that can be had, so that a new revision needs no server; else
+beside the local database, which need not be up to date.
 """
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from alembic.operations import MigrateOperation
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import Script
 from sqlalchemy import URL, Column, Connection, MetaData
+from sqlalchemy.exc import DBAPIError
 
 from orm.backends import migrations_for
 from orm.exceptions import MigrationError, OrmError
@@ -189,7 +190,11 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def replay(
-    application: Application, revision: str | None = "head", *, url: URL | None = None
+    application: Application,
+    revision: str | None = "head",
+    *,
+    url: URL | None = None,
+    beside: bool = False,
 ) -> Iterator[Replay]:
     """A scratch database, upgraded to a revision.
 
@@ -198,6 +203,7 @@ def replay(
         revision: the last one to replay; None for none of them.
         url: of a database whose engine the scratch database has, the local one if None; that
             database is not changed.
+        beside: whether the two are to be compared, and have to be on one server.
 
     Raises:
         ConfigurationError: the engine cannot have a scratch database here; says what is missing.
@@ -206,7 +212,27 @@ def replay(
     """
     if url is None:
         url = target_url("local", application.pyproject)
-    with migrations_for(url).scratch(url) as connection:
+    with ExitStack() as stack:
+        try:
+            made = _replayed(application, revision, url, stack, beside=beside)
+        except MigrationError:
+            if beside or not migrations_for(url).scratch_can_lack:
+                raise
+            try:  # with the roles and extensions that the project's own server has
+                made = _replayed(application, revision, url, stack, beside=True)
+            except (OrmError, DBAPIError, OSError):
+                made = None
+            if made is None:
+                raise
+        yield made
+
+
+def _replayed(
+    application: Application, revision: str | None, url: URL, stack: ExitStack, *, beside: bool
+) -> Replay:
+    with ExitStack() as own:
+        connection = own.enter_context(migrations_for(url).scratch(url, beside=beside))
         made = Replay(application, connection)
         made.upgrade(revision)
-        yield made
+        stack.enter_context(own.pop_all())
+        return made
