@@ -61,6 +61,9 @@ class Migrations(Protocol):
     """Whether Alembic's operations read the tables that they change, as a rebuild of a table does:
     their SQL is then known only from a replay."""
 
+    scratch_can_lack: bool
+    """Whether a `scratch` database can lack what one has that is made ``beside`` another."""
+
     has_linter: bool
     """Whether there is a linter of the engine's migrations: without one, no SQL is rendered."""
 
@@ -173,11 +176,14 @@ class Migrations(Protocol):
         """
         ...
 
-    def scratch(self, url: URL) -> AbstractContextManager[Connection]:
+    def scratch(self, url: URL, *, beside: bool = False) -> AbstractContextManager[Connection]:
         """An empty database of this engine, which is gone after the block.
 
         Args:
-            url: the database beside which it is made, if the engine needs one; it stays as it is.
+            url: a database of the engine, beside which it is made if the engine needs one, or a
+                scratch database; it stays as it is.
+            beside: whether it has all that the server of that database has, such as its version,
+                roles and extensions.
 
         Raises:
             ConfigurationError: a driver is missing.

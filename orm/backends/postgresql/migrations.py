@@ -69,6 +69,7 @@ __all__ = [
     "reserved_tables",
     "restore_point",
     "scratch",
+    "scratch_can_lack",
     "verify",
     "watch_transaction",
 ]
@@ -77,6 +78,7 @@ reserved_tables: frozenset[str] = frozenset()
 all_ddl_is_transactional = False
 new_columns_need_constants = False
 operations_read_tables = False
+scratch_can_lack = True
 has_linter = True
 
 _GENERATED: Final = re.compile(r"\w*_(pkey|fkey|key|check|excl)\d*")

@@ -52,6 +52,7 @@ __all__ = [
     "reserved_tables",
     "restore_point",
     "scratch",
+    "scratch_can_lack",
     "verify",
     "watch_transaction",
 ]
@@ -67,6 +68,7 @@ reserved_tables: frozenset[str] = frozenset({"orm_position"})
 all_ddl_is_transactional = True
 new_columns_need_constants = True
 operations_read_tables = True
+scratch_can_lack = False
 has_linter = False
 
 faults = dangling
@@ -125,7 +127,7 @@ def restore_point(connection: Connection, name: str, without: frozenset[str]) ->
 
 
 @contextmanager
-def scratch(url: URL) -> Iterator[Connection]:
+def scratch(url: URL, *, beside: bool = False) -> Iterator[Connection]:
     """A database in memory."""
     engine = create_engine("sqlite://", poolclass=StaticPool)
     try:

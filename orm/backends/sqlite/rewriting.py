@@ -17,7 +17,7 @@ from alembic.operations.ops import (
     MigrateOperation,
     ModifyTableOps,
 )
-from sqlalchemy import MetaData, Table
+from sqlalchemy import Boolean, Enum, MetaData, Table
 from sqlalchemy.schema import conv
 
 from orm.backends.migrations import Thing
@@ -40,8 +40,29 @@ def _render(context: AutogenContext, operation: _Rebuild) -> list[str]:
     [creation] = rendered(context, creation_of(operation.table))
     _, _, arguments = creation.partition("create_table(")
     name, _, arguments = arguments.partition(",\n")
-    head = f"with op.batch_alter_table({name}, recreate='always', copy_from=sa.Table("
-    return [f"{head}{name}, sa.MetaData(),\n{arguments}) as batch_op:", "pass", ""]
+    return [
+        f"table = sa.Table({name}, {_metadata(operation.table)},\n{arguments}",
+        f"with op.batch_alter_table({name}, recreate='always', copy_from=table):",
+        "pass",
+        "",
+    ]
+
+
+def _metadata(table: Table) -> str:
+    """The metadata of a table in a revision; it names the CHECKs of types, and nothing else does.
+
+    All other names are written out.
+    """
+    convention = table.metadata.naming_convention.get("ck")
+    is_named = any(
+        isinstance(column.type, Boolean | Enum) and column.type.create_constraint
+        for column in table.columns
+    )
+    return (
+        f"sa.MetaData(naming_convention={{'ck': {convention!r}}})"
+        if (is_named and isinstance(convention, str))
+        else "sa.MetaData()"
+    )
 
 
 def with_rebuilds(
@@ -63,9 +84,9 @@ def with_rebuilds(
     if not names:
         return None
     kept: list[MigrateOperation] = []
-    for rebuilt, several in groupby(operations, lambda one: _table_of(one) in names):
-        group = list(several)
-        kept += [ForEngine("sqlite", group, others=True)] if rebuilt else group
+    for rebuilt, group in groupby(operations, lambda one: _table_of(one) in names):
+        ours_now = list(group)
+        kept += [ForEngine("sqlite", ours_now, others=True)] if rebuilt else ours_now
     rebuilds = [one for name in names for one in _rebuild(ours[name], left, operations)]
     return [*kept, ForEngine("sqlite", rebuilds)]
 

@@ -66,7 +66,7 @@ def check_database(application: Application, target: str) -> list[Finding | Diff
     if migrations.is_absent(url):
         return []
     found = on_a_connection(backend_for(url).reader_engine(url), migrations.definitions, url=url)
-    with replay(application, state.at, url=url) as made:
+    with replay(application, state.at, url=url, beside=True) as made:
         wanted = migrations.definitions(made.connection)
     ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
     return list(drift(wanted, found, ours))

@@ -76,6 +76,8 @@ def _needed(operations: Iterable[MigrateOperation], both: Sides) -> Iterator[Mig
             operation.ops = list(_needed(operation.ops, both))
             if operation.ops:
                 yield operation
+        elif isinstance(operation, DropConstraintOp) and operation.constraint_name is None:
+            pass  # there is no statement that drops it
         elif (thing := _changed(operation)) is None or not _is_same(thing, both):
             yield operation
 

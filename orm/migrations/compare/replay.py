@@ -1,14 +1,14 @@
 """The revisions, replayed in an empty database: what the models are compared to.
 
-The scratch database is one of the local target's engine: for SQLite in memory, so that a new
-revision needs no server; for an engine that has servers, beside the local database, which need not
-be up to date.
+The scratch database is one of the local target's engine: for SQLite in memory, for PostgreSQL on a
+server of this process's own where that can be had, so that a new revision needs no server; else
+beside the local database, which need not be up to date.
 """
 
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -23,7 +23,7 @@ from sqlalchemy import URL, Column, Connection, MetaData
 from sqlalchemy.exc import CompileError, DBAPIError, SQLAlchemyError
 
 from orm.backends import Migrations, migrations_for
-from orm.exceptions import MigrationError
+from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
 from orm.migrations.compare.configuration import by_its_own_names, options_of
 from orm.migrations.compare.effects import Schema, schema_of
@@ -42,7 +42,7 @@ from orm.migrations.internals import (
     write_expressions,
 )
 from orm.migrations.revision import Revision
-from orm.migrations.target import engine_urls
+from orm.migrations.target import engine_urls, target_url
 from orm.migrations.transaction import one_transaction
 
 __all__ = ["Replay", "Step", "replay"]
@@ -259,7 +259,11 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def replay(
-    application: Application, revision: str | None = "head", *, url: URL | None = None
+    application: Application,
+    revision: str | None = "head",
+    *,
+    url: URL | None = None,
+    beside: bool = False,
 ) -> Iterator[Replay]:
     """A scratch database, upgraded to a revision.
 
@@ -268,18 +272,37 @@ def replay(
         revision: the last one to replay; None for none of them.
         url: of a database whose engine the scratch database has, the local one if None; that
             database is not changed.
+        beside: whether the two are to be compared, and have to be on one server.
 
     Raises:
         ConfigurationError: the engine cannot have a scratch database here; says what is missing.
         MigrationError: a revision cannot be loaded, or fails; names its file and line. Or the
             models cannot be loaded.
     """
-    engines = engine_urls(application.pyproject)
     if url is None:
-        url = next(iter(engines.values()))
-    with migrations_for(url).scratch(url) as connection:
-        made = Replay(
-            application, connection, url, engines=list({url.get_backend_name(): 0} | engines)
-        )
-        made.upgrade(revision)
+        url = target_url("local", application.pyproject)
+    with ExitStack() as stack:
+        try:
+            made = _replayed(application, revision, url, stack, beside=beside)
+        except MigrationError:
+            if beside or not migrations_for(url).scratch_can_lack:
+                raise
+            try:  # with the roles and extensions that the project's own server has
+                made = _replayed(application, revision, url, stack, beside=True)
+            except (OrmError, DBAPIError, OSError):
+                made = None
+            if made is None:
+                raise
         yield made
+
+
+def _replayed(
+    application: Application, revision: str | None, url: URL, stack: ExitStack, *, beside: bool
+) -> Replay:
+    with ExitStack() as own:
+        connection = own.enter_context(migrations_for(url).scratch(url, beside=beside))
+        engines = {url.get_backend_name(): url} | engine_urls(application.pyproject)
+        made = Replay(application, connection, url, engines=list(engines))
+        made.upgrade(revision)
+        stack.enter_context(own.pop_all())
+        return made

@@ -252,7 +252,9 @@ class _Draft:
         def finish(migration: Any, _: object, scripts: list[MigrationScript]) -> None:
             [script] = scripts
             assert script.upgrade_ops is not None
+            assert script.downgrade_ops is not None
             script.upgrade_ops.ops = [*renames, *operations]
+            script.downgrade_ops.ops = []  # there is no way back, and nothing to warn of in it
             done = [*renames, *self.found]
             self.effects = remark(migration.opts["revision_context"], done, self.before)
 

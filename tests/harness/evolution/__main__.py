@@ -1,6 +1,8 @@
 """``python -m tests.harness.evolution``: pairs of models, for as long as you like."""
 
+import gc
 import logging
+import re
 import tempfile
 import warnings
 from collections import Counter
@@ -38,11 +40,14 @@ def main(
     warnings.simplefilter("ignore")
     began = process_time()
     outcomes: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     examples: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder) / "app", url)
 
         def once(pair: tuple[Schema, Schema]) -> None:
+            if sum(outcomes.values()) % 50 == 49:
+                gc.collect()  # each upgrade sets garbage aside
             try:
                 outcome = run(pair, place)
             except Violation as violation:
@@ -55,6 +60,7 @@ def main(
                     examples[violation.kind] = said
                 return
             outcomes[outcome.kind] += 1
+            reasons.update(f"{outcome.kind}: {_gist(why)}" for why in outcome.why)
 
         done = 0
         while done < number:
@@ -75,8 +81,19 @@ def main(
     click.echo(f"{done} pairs in {process_time() - began:.0f} s of CPU, next seed {first}")
     for kind, count in outcomes.most_common():
         click.echo(f"{count:6d} {kind}")
+    for reason, count in reasons.most_common():
+        click.echo(f"{count:6d} {reason}")
     if any(kind.startswith("VIOLATION") for kind in outcomes):
         raise click.exceptions.Exit(1)
+
+
+def _gist(sentence: str) -> str:
+    """A refusal without the names and values of this one."""
+    _, _, after = sentence.partition("nothing of it stays: ")
+    first = (after or sentence).partition("\n")[0]
+    first = re.sub(r"such as .*?\. Update", "such as …. Update", first)
+    first = re.sub(r"\b(alpha|beta|gamma)\b[.\w]*|\b\d+\b|'[^']*'", "…", first, flags=re.IGNORECASE)
+    return first[:110]
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Pairs of models, drawn so that Hypothesis shrinks them: the second is the first, changed."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Final
 
 from hypothesis import strategies as st
 
-from tests.harness.evolution.kinds import Kind, kinds_of
+from tests.harness.evolution.kinds import kinds_of
 from tests.harness.evolution.schema import KEYS, Column, Constraint, Reference, Schema, Table
 
 __all__ = ["pairs"]
@@ -43,6 +44,7 @@ _CHECKS: Final = (
 )
 
 
+@cache
 def _constraints(engine: str) -> list[Constraint]:
     where = "sqlite_where={}, postgresql_where={}"
     found = [
@@ -85,7 +87,9 @@ def _constraints(engine: str) -> list[Constraint]:
     return found
 
 
-def _columns(name: str, kinds: list[Kind], engine: str) -> st.SearchStrategy[Column]:
+@cache
+def _columns(name: str, engine: str, own: bool) -> st.SearchStrategy[Column]:
+    kinds = kinds_of(engine, own=own)
     references = st.builds(
         Reference, st.sampled_from(_TABLES), st.sampled_from(_ACTIONS), st.booleans()
     )
@@ -129,9 +133,9 @@ def _columns(name: str, kinds: list[Kind], engine: str) -> st.SearchStrategy[Col
 
 
 @st.composite
-def _tables(draw: st.DrawFn, name: str, kinds: list[Kind], engine: str) -> Table:
+def _tables(draw: st.DrawFn, name: str, engine: str, own: bool) -> Table:
     columns = tuple(
-        draw(_columns(column, kinds, engine)) for column in _COLUMNS if draw(st.booleans())
+        draw(_columns(column, engine, own)) for column in _COLUMNS if draw(st.booleans())
     )
     return _sound(
         Table(
@@ -181,9 +185,9 @@ def _sound(table: Table, engine: str) -> Table:
 
 
 @st.composite
-def _changed(draw: st.DrawFn, table: Table, kinds: list[Kind], engine: str) -> Table:
+def _changed(draw: st.DrawFn, table: Table, engine: str, own: bool) -> Table:
     """The table after a few changes."""
-    other = draw(_tables(table.name, kinds, engine))
+    other = draw(_tables(table.name, engine, own))
     theirs = {column.name: column for column in other.columns}
     columns = []
     for column in table.columns:
@@ -191,7 +195,7 @@ def _changed(draw: st.DrawFn, table: Table, kinds: list[Kind], engine: str) -> T
             case "same":
                 columns.append(column)
             case "part":
-                columns.append(draw(_altered(column, kinds, engine)))
+                columns.append(draw(_altered(column, engine, own)))
             case "other" if column.name in theirs:
                 columns.append(theirs[column.name])
             case _:
@@ -214,9 +218,9 @@ def _changed(draw: st.DrawFn, table: Table, kinds: list[Kind], engine: str) -> T
 
 
 @st.composite
-def _altered(draw: st.DrawFn, column: Column, kinds: list[Kind], engine: str) -> Column:
+def _altered(draw: st.DrawFn, column: Column, engine: str, own: bool) -> Column:
     """The column with one thing of it changed."""
-    other = draw(_columns(column.name, kinds, engine))
+    other = draw(_columns(column.name, engine, own))
     if column.computed is not None:
         return replace(column, computed=other.computed)
     if column.identity is not None:
@@ -253,20 +257,19 @@ def pairs(
         own: whether columns have types of the application's own.
         conventions: whether the naming convention may change.
     """
-    kinds = kinds_of(engine, own=own)
     number = draw(st.integers(1, len(_TABLES)))
     old: list[Table] = []
     new: list[Table] = []
     for name in _TABLES[:number]:
         match draw(st.sampled_from(("both", "both", "both", "both", "gone", "made"))):
             case "both":
-                table = draw(_tables(name, kinds, engine))
+                table = draw(_tables(name, engine, own))
                 old.append(table)
-                new.append(draw(_changed(table, kinds, engine)))
+                new.append(draw(_changed(table, engine, own)))
             case "gone":
-                old.append(draw(_tables(name, kinds, engine)))
+                old.append(draw(_tables(name, engine, own)))
             case _:
-                new.append(draw(_tables(name, kinds, engine)))
+                new.append(draw(_tables(name, engine, own)))
     convention = draw(st.booleans())
     changes = conventions and draw(st.sampled_from((False,) * 9 + (True,)))
     within = (

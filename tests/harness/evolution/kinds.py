@@ -68,7 +68,8 @@ class Kind:
         values: three different values that it holds, as a program sets them.
         defaults: Python source of server defaults.
         engine: the only engine that has it; None for all.
-        own: whether the type is the application's own.
+        own: whether the type is the application's own, or one of its arguments is of a module that
+            revisions do not import.
         strict: whether a STRICT table of SQLite can have it.
     """
 
@@ -150,7 +151,13 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("uuid", "Uuid()", _UUIDS, (f'"{_UUIDS[0].hex}"',)),
     Kind("uuid text", "Uuid(as_uuid=False)", tuple(str(one) for one in _UUIDS)),
     Kind("json", "JSON()", ({"a": [1, "it's"]}, [], "text"), ('"{}"', "text(\"'[1, 2]'\")")),
-    Kind("json", 'JSON().with_variant(JSONB(), "postgresql")', ({"a": 1}, 7, [None]), ('"{}"',)),
+    Kind(
+        "json",
+        'JSON().with_variant(JSONB(), "postgresql")',
+        ({"a": 1}, 7, [None]),
+        ('"{}"',),
+        own=True,
+    ),
     Kind("json", "JSON(none_as_null=True)", ({"a": 1}, 7, [None])),
     Kind("json", "JSONB()", ({"a": 1}, 7, [None]), ('"{}"',), engine="postgresql"),
     Kind("pickle", "PickleType()", ({1}, (1, 2), "x")),

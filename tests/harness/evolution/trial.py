@@ -175,7 +175,7 @@ def _run(pair: tuple[Schema, Schema], place: Place) -> Outcome:
     with place.connected() as connection:
         _same_schema(connection, wanted, place)
         _kept(before, _values(connection, wanted), pair, place)
-        _found_by_their_values(connection, wanted, place)
+        _found_by_their_values(connection, wanted, pair, place)
     return outcome or Outcome("written")
 
 
@@ -279,13 +279,20 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _found_by_their_values(connection: Connection, models: MetaData, place: Place) -> None:
+def _found_by_their_values(
+    connection: Connection, models: MetaData, pair: tuple[Schema, Schema], place: Place
+) -> None:
     """A query for a value finds it: it is stored as B stores it."""
+    by_default = {
+        (table.name, column.name)
+        for schema in pair
+        for table in schema.tables
+        for column in table.columns
+        if column.server_default is not None  # which may be in another form
+    }
     for table in models.tables.values():
         for column in table.c:
-            if not hasattr(column.type, "as_generic") or column.computed is not None:
-                continue
-            if not _is_comparable(column):
+            if (table.name, column.name) in by_default or not _is_comparable(column):
                 continue
             for number, value in connection.execute(select(table.c.row, column)).all():
                 if value is not None:

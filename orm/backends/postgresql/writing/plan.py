@@ -253,7 +253,8 @@ class Plan:
         yield Statements(
             [
                 statement
-                for name in sorted(old.keys() & new.keys() - set(rebuilt))
+                for name in sorted(old.keys() & new.keys())
+                if new[name].generated is None
                 for statement in self._alter(table, name)
             ]
         )
