@@ -49,7 +49,7 @@ def around_autocommit(
     migration: MigrationContext, around: Callable[[], AbstractContextManager[None]]
 ) -> Iterator[None]:
     """Put something around each ``autocommit_block`` of the revisions that run within the block."""
-    given = migration.autocommit_block
+    given: Callable[[], Any] = migration.autocommit_block
 
     @contextmanager
     def block() -> Iterator[None]:

@@ -17,7 +17,7 @@ from alembic.operations.ops import (
     MigrateOperation,
     ModifyTableOps,
 )
-from sqlalchemy import Boolean, Enum, MetaData, Table
+from sqlalchemy import MetaData, Table
 from sqlalchemy.schema import conv
 
 from orm.backends.migrations import Thing
@@ -41,28 +41,11 @@ def _render(context: AutogenContext, operation: _Rebuild) -> list[str]:
     _, _, arguments = creation.partition("create_table(")
     name, _, arguments = arguments.partition(",\n")
     return [
-        f"table = sa.Table({name}, {_metadata(operation.table)},\n{arguments}",
+        f"table = sa.Table({name}, sa.MetaData(),\n{arguments}",
         f"with op.batch_alter_table({name}, recreate='always', copy_from=table):",
         "pass",
         "",
     ]
-
-
-def _metadata(table: Table) -> str:
-    """The metadata of a table in a revision; it names the CHECKs of types, and nothing else does.
-
-    All other names are written out.
-    """
-    convention = table.metadata.naming_convention.get("ck")
-    is_named = any(
-        isinstance(column.type, Boolean | Enum) and column.type.create_constraint
-        for column in table.columns
-    )
-    return (
-        f"sa.MetaData(naming_convention={{'ck': {convention!r}}})"
-        if (is_named and isinstance(convention, str))
-        else "sa.MetaData()"
-    )
 
 
 def with_rebuilds(

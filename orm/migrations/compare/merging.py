@@ -1,6 +1,7 @@
 """One revision file for several engines, out of what each of them needs."""
 
 import ast
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,9 @@ def _of_block(
                 if eval(ast.unparse(test).replace(_NAME, repr(engine))):
                     yield from _of_block(lines, node, inner, engine)
             case _:
-                yield _Statement(textwrap.dedent(own).strip("\n"), node)
+                # The lines of an operation that follow its first one are not indented by Alembic.
+                text = re.sub(rf"^ {{1,{node.col_offset}}}", "", own, flags=re.MULTILINE)
+                yield _Statement(text.strip("\n"), node)
 
 
 def _upgrade(text: str) -> ast.FunctionDef:

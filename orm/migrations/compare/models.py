@@ -90,8 +90,9 @@ def made_by_models(replay: Replay) -> Mapping[Thing, str]:
             raise MigrationError(
                 "the models cannot be compared with the revisions, since they do not make their "
                 f"tables in an empty {connection.dialect.name} database: {cause}. Correct the "
-                "models; if they are for another engine, let [tool.orm] local in pyproject.toml "
-                "name a database of that engine"
+                "models. A type that one engine has and another lacks is a variant of one that "
+                'all have, as in String().with_variant(INET(), "postgresql"); if the models are '
+                "for another engine, let [tool.orm] local in pyproject.toml name a database of it"
             ) from error
         return migrations.definitions(connection)
 

@@ -12,7 +12,7 @@ from alembic.operations.ops import (
     MigrateOperation,
     ModifyTableOps,
 )
-from sqlalchemy import ForeignKeyConstraint, MetaData
+from sqlalchemy import ForeignKeyConstraint, MetaData, Table
 from sqlalchemy.schema import sort_tables_and_constraints
 
 from orm.backends.operations import rendered
@@ -61,10 +61,12 @@ def _made(creations: Sequence[CreateTableOp], models: MetaData) -> Iterator[Migr
     by_key = {creation.to_table().key: creation for creation in creations}
     tables = [models.tables[key] for key in sorted(by_key)]
     later: list[ForeignKeyConstraint] = []
-    for table, keys in sort_tables_and_constraints(tables):
+    in_order: list[tuple[Table | None, Sequence[ForeignKeyConstraint]]]
+    in_order = sort_tables_and_constraints(tables)  # type: ignore[no-untyped-call]
+    for table, keys in in_order:
         if table is None:
             later = sorted(keys, key=_order)
-    for table, _ in sort_tables_and_constraints(tables):
+    for table, _ in in_order:
         if table is not None:
             creation = by_key[table.key]
             creation.columns = [

@@ -73,7 +73,8 @@ class TypeCode:
 def dialects() -> Mapping[str, Dialect]:
     """The engines that a type is written for, by their names in URLs."""
     # A driver whose own parameters begin with % would have each % doubled.
-    return {name: URL.create(name).get_dialect()(paramstyle="named") for name in known_backends()}
+    classes: dict[str, Any] = {name: URL.create(name).get_dialect() for name in known_backends()}
+    return {name: cls(paramstyle="named") for name, cls in classes.items()}
 
 
 def code_of(
@@ -88,20 +89,18 @@ def code_of(
     """
     engines = dialects()
     plain = _plain(type_)
-    is_native = isinstance(plain, Enum) and plain.native_enum
-    # Of a native enum, the name is that of its own type.
-    said = {} if is_native or check is None else {"name": check}
-    if _full_name(plain) in there:
-        said["create_type"] = False
+    there_is = {"create_type": False} if _full_name(plain) in there else {}
+    # Where an enum is no type of its own, its name is that of its CHECK. An engine that has such
+    # types gets a variant: batch operations, which are for the others, lose variants.
+    said = there_is | ({"name": check} if check else {})
     code = next(_natural(type_, said, there, engines), None) or _in_words(type_, engines)
     made = code.evaluated()
     for name, dialect in engines.items():
-        own = {"name": check} if is_native and check and not dialect.supports_native_enum else {}
         called = _called(type_, dialect)
-        if not own and _called(made, dialect) == called:
+        if _called(made, dialect) == called:
             continue
-        one = {name: dialect}
-        natural = _natural(_plain(type_.dialect_impl(dialect)), said | own, there, one)
+        real, one = _plain(type_.dialect_impl(dialect)), {name: dialect}
+        natural = _natural(real, there_is if isinstance(real, Enum) else said, there, one)
         words = next((code for code in natural if _is_called(code, called, dialect)), None)
         words = words or _in_words(type_, one)
         code = TypeCode(
@@ -206,8 +205,8 @@ def _arguments(
     if isinstance(type_, Enum) and issubclass(cls, Enum):
         yield from _of_enum(type_, said)
         return
-    for name, parameter in signature(cls.__init__).parameters.items():
-        if name == "self" or name.startswith("_") or parameter.kind not in _NAMED:
+    for name, parameter in signature(cls).parameters.items():
+        if name.startswith("_") or parameter.kind not in _NAMED:
             continue
         value = said.get(name, getattr(type_, name, parameter.default))
         required = parameter.default is Parameter.empty
