@@ -17,7 +17,7 @@ from alembic import command, context
 from alembic.autogenerate import produce_migrations
 from alembic.config import Config
 from alembic.operations import MigrateOperation, Operations
-from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
+from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import Script
 from sqlalchemy import URL, Column, Connection, MetaData
 from sqlalchemy.exc import CompileError, DBAPIError, SQLAlchemyError
@@ -26,7 +26,6 @@ from orm.backends import Migrations, migrations_for
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
 from orm.migrations.compare.configuration import by_its_own_names, options_of
-from orm.migrations.compare.effects import Schema, schema_of
 from orm.migrations.compare.rendering import ddl_text
 from orm.migrations.connecting import PATIENCE
 from orm.migrations.context import RunContext, alembic_alone
@@ -34,18 +33,16 @@ from orm.migrations.explain import cause_of, loading, where
 from orm.migrations.files import scripts
 from orm.migrations.files.revisions import read
 from orm.migrations.internals import (
-    Recorded,
     command_name,
     compare_defaults,
     keep_whole,
-    recording,
     write_expressions,
 )
 from orm.migrations.revision import Revision
 from orm.migrations.target import engine_urls, target_url
 from orm.migrations.transaction import one_transaction
 
-__all__ = ["Replay", "Step", "replay"]
+__all__ = ["Replay", "replay"]
 
 _LEFT_OUT: Final = (
     "Cannot correctly sort tables",
@@ -60,21 +57,6 @@ _ONE_ENGINE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one revision did.
-
-    Attributes:
-        revision: its id.
-        records: its operations, in their order.
-        after: the tables that it left.
-    """
-
-    revision: str
-    records: tuple[Recorded, ...]
-    after: Schema
-
-
 @dataclass
 class Replay:
     """A scratch database, in which the application's own ``env.py`` has replayed revisions.
@@ -85,8 +67,6 @@ class Replay:
         url: of the database beside which it is.
         metadata: the models.
         options: what ``env.py`` configures Alembic with.
-        watched: whether `steps` are recorded; it takes longer.
-        steps: what each revision did that was replayed while watched.
         engines: those that new revisions have to suit.
         types: the names of types that the revisions have made, and a new one must not make again.
         defaults_differ: whether the default of a column of the models differs; None to have
@@ -98,8 +78,6 @@ class Replay:
     url: URL
     metadata: MetaData = field(default_factory=MetaData)
     options: dict[str, Any] = field(default_factory=dict)
-    watched: bool = False
-    steps: list[Step] = field(default_factory=list)
     engines: Sequence[str] = ()
     types: frozenset[str] = frozenset()
     defaults_differ: Callable[[Column[Any]], bool] | None = None
@@ -183,7 +161,6 @@ class Replay:
         """
         files = {file.id: file for file in read(self.application.versions)}
         scripts.use(list(files.values()), context.script)
-        records: list[Recorded] = []
 
         def steps(heads: Any, migration: MigrationContext) -> Iterator[RevisionStep]:
             with loading(files.values()):
@@ -202,18 +179,10 @@ class Replay:
                 step.migration_fn = guarded
                 yield step
 
-        def applied(
-            ctx: MigrationContext, step: MigrationInfo, heads: object, run_args: object
-        ) -> None:
-            if self.watched:
-                after = schema_of(self.connection)
-                self.steps.append(Step(str(step.up_revision_id), tuple(records), after))
-            records.clear()
-
-        options = by_its_own_names(self.options) | {"fn": steps, "on_version_apply": applied}
+        options = by_its_own_names(self.options) | {"fn": steps}
         context.configure(connection=self.connection, **options)
         keep_whole(context.get_context(), migrations)
-        with context.begin_transaction(), recording(context.get_context(), records):
+        with context.begin_transaction(), Operations.context(context.get_context()):
             context.get_context().run_migrations()
 
     @contextmanager
