@@ -5,7 +5,8 @@ application's own functions and elements were is not needed to run the file.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Sequence as Several
 from functools import cache
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Computed,
     DefaultClause,
     MetaData,
+    Sequence,
     Table,
     false,
     true,
@@ -38,7 +40,7 @@ _NOT_PLAIN: Final = re.compile(r"\\(?=:\w*(?![:\w]))|(?<![:\w\\]):(?=\w+(?![:\w]
 class Rendering:
     """Alembic's ``render_item``: it is asked for the code of each part of an operation."""
 
-    def __init__(self, models: MetaData, engines: Sequence[str], types: frozenset[str]) -> None:
+    def __init__(self, models: MetaData, engines: Several[str], types: frozenset[str]) -> None:
         """Begin with nothing rendered.
 
         Args:
@@ -56,6 +58,8 @@ class Rendering:
         match kind, item:
             case "column", Column():
                 self._column = item  # its type is asked for next
+                if isinstance(item.default, Sequence) and not item.default.optional:
+                    item.autoincrement = False  # it counts by that, and has no sequence of its own
             case "type", TypeEngine():
                 code = code_of(item, self._check_of(item), self._types)
                 context.imports.update(code.imports)
@@ -111,7 +115,7 @@ def _is_plain(function: FunctionElement[Any]) -> bool:
     return type(function).__module__.startswith("sqlalchemy.") and not len(function.clauses)
 
 
-def _texts(value: ClauseElement, engines: Sequence[str], **options: bool) -> Mapping[str, str]:
+def _texts(value: ClauseElement, engines: Several[str], **options: bool) -> Mapping[str, str]:
     """What each engine compiles an expression to; engines that cannot are left out."""
     found: dict[str, str] = {}
     for engine in engines:

@@ -10,7 +10,7 @@ import pytest
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, inspect, text
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, delete, insert, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends import Thing
@@ -71,6 +71,42 @@ class MigrationRules(Rules):
                     connection.execute(ABSENT)
                 said = migrations.explain(connection, refused.value)
                 assert all(isinstance(sentence, str) for sentence in said)
+
+        async def check(db: Database) -> None:
+            await _migrating(db, migrate)
+
+        self._run(database, check)
+
+    def test_an_ended_transaction_is_noticed(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+
+        def migrate(connection: Connection) -> None:
+            with migrations.migrating(connection, 60), connection.begin():
+                is_the_same = migrations.watch_transaction(connection)
+                connection.execute(insert(ROWS).values(id=1))
+                assert is_the_same()
+                connection.connection.commit()  # past SQLAlchemy
+                assert not is_the_same()
+                connection.execute(delete(ROWS))
+
+        async def check(db: Database) -> None:
+            await _migrating(db, migrate)
+
+        self._run(database, check)
+
+    def test_what_is_not_understood_is_told_from_what_is_not_there(
+        self, database: Database
+    ) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+
+        def migrate(connection: Connection) -> None:
+            with migrations.migrating(connection, 60):
+                with pytest.raises(DBAPIError) as absent, connection.begin():
+                    connection.execute(ABSENT)
+                assert not migrations.is_not_understood(absent.value)
+                with pytest.raises(DBAPIError) as foreign, connection.begin():
+                    connection.execute(text("SPEAK ANOTHER LANGUAGE"))
+                assert migrations.is_not_understood(foreign.value)
 
         async def check(db: Database) -> None:
             await _migrating(db, migrate)
