@@ -5,8 +5,7 @@ application's own functions and elements were is not needed to run the file.
 """
 
 import re
-from collections.abc import Mapping
-from collections.abc import Sequence as Several
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -20,9 +19,9 @@ from sqlalchemy import (
     Computed,
     DefaultClause,
     MetaData,
-    Sequence,
     Table,
     false,
+    schema,
     true,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -40,7 +39,7 @@ _NOT_PLAIN: Final = re.compile(r"\\(?=:\w*(?![:\w]))|(?<![:\w\\]):(?=\w+(?![:\w]
 class Rendering:
     """Alembic's ``render_item``: it is asked for the code of each part of an operation."""
 
-    def __init__(self, models: MetaData, engines: Several[str], types: frozenset[str]) -> None:
+    def __init__(self, models: MetaData, engines: Sequence[str], types: frozenset[str]) -> None:
         """Begin with nothing rendered.
 
         Args:
@@ -58,7 +57,7 @@ class Rendering:
         match kind, item:
             case "column", Column():
                 self._column = item  # its type is asked for next
-                if isinstance(item.default, Sequence) and not item.default.optional:
+                if isinstance(item.default, schema.Sequence) and not item.default.optional:
                     item.autoincrement = False  # it counts by that, and has no sequence of its own
             case "type", TypeEngine():
                 code = code_of(item, self._check_of(item), self._types)
@@ -115,7 +114,7 @@ def _is_plain(function: FunctionElement[Any]) -> bool:
     return type(function).__module__.startswith("sqlalchemy.") and not len(function.clauses)
 
 
-def _texts(value: ClauseElement, engines: Several[str], **options: bool) -> Mapping[str, str]:
+def _texts(value: ClauseElement, engines: Sequence[str], **options: bool) -> Mapping[str, str]:
     """What each engine compiles an expression to; engines that cannot are left out."""
     found: dict[str, str] = {}
     for engine in engines:
