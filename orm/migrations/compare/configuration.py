@@ -80,11 +80,12 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
     """
     if command_name(migration) == "check":  # compares only, and wants its directives back
         return
-    for script in scripts:
-        for upgrade in script.upgrade_ops_list:
-            upgrade.ops = ordered(upgrade.ops)
     request: RevisionContext = migration.opts["revision_context"]
     arguments = request.command_args
+    if arguments["autogenerate"]:  # else `create` has ordered them
+        for script in scripts:
+            for upgrade in script.upgrade_ops_list:
+                upgrade.ops = ordered(upgrade.ops)
     refused = [option for name, option in _REFUSED.items() if arguments[name]]
     if arguments["head"] not in (None, "head"):
         refused.append("--head")

@@ -29,6 +29,7 @@ class Alter:
         recast: whether the type is another one of the same name.
         old_sequence: the definition of the sequence that it owns; None if there is none.
         new_sequence: of the one that it is to own.
+        words: the new default as the models say it; None if they do not.
     """
 
     table: str
@@ -37,6 +38,7 @@ class Alter:
     recast: bool
     old_sequence: str | None
     new_sequence: str | None
+    words: str | None
 
     def statements(self) -> Iterator[str]:
         """All that has to be done, without the comment."""
@@ -131,7 +133,7 @@ class Alter:
         if new.default is None:
             yield self._alter("DROP DEFAULT")
         elif new.default != SERIAL:
-            yield self._alter(f"SET DEFAULT {new.default}")
+            yield self._alter(f"SET DEFAULT {self.words or new.default}")
         else:
             schema, dot, table = self.table.rpartition(".")
             name = qualified(f"{schema}{dot}{aside(f'{table}_{new.name}', '_seq')}")
