@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from alembic.operations.ops import MigrateOperation, MigrationScript
 from sqlalchemy import Dialect
+from sqlalchemy.exc import DBAPIError
 
 from orm.backends import Thing, migrations_for
 from orm.exceptions import ConfigurationError, MigrationError
@@ -23,6 +24,7 @@ from orm.migrations.compare.ordering import ordered
 from orm.migrations.compare.refusing import refuse_in
 from orm.migrations.compare.renames import Rename
 from orm.migrations.compare.replay import Replay, replay
+from orm.migrations.explain import cause_of
 from orm.migrations.files import line
 from orm.migrations.files.lock import locked
 from orm.migrations.files.revisions import read
@@ -121,12 +123,16 @@ def _follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | 
         found = made.compare()
     draft.found = complete(ordered(found), both, made.metadata)
     after = _completed(draft, both)
-    if isinstance(after, MigrationError):
+    left = of_models(both if isinstance(after, MigrationError) else after)
+    if isinstance(after, MigrationError) and isinstance(after.__cause__, DBAPIError):
+        # No statement is known to make it: what was tried may help who writes it by hand.
+        cause = " ".join(cause_of(after.__cause__).split())
+        left.append(Difference("model", "what fails", f"what follows fails: {cause}"))
+    elif isinstance(after, MigrationError):
         raise MigrationError(
             f"{draft.revision} was written, and does not run: correct the file, or delete it and "
             f"create it anew. {after}"
         ) from after
-    left = of_models(after)
     if left:
         refuse_in(draft.path, left)
     return Created(draft.revision, draft.path, draft.effects, left)
@@ -156,7 +162,7 @@ def _completed(draft: "_Draft", both: Sides) -> Sides | MigrationError:
     if better is not None:
         draft.write(better)
         second = draft.proved(anew=True)
-        if isinstance(second, Sides) or isinstance(first, MigrationError):
+        if operations is None or isinstance(second, Sides) or isinstance(first, MigrationError):
             return second
     if better is not None or operations is None:
         draft.write(operations or ())
@@ -201,7 +207,10 @@ class _Draft:
             [script] = scripts
             assert script.upgrade_ops is not None
             assert script.downgrade_ops is not None
-            script.upgrade_ops.ops = [*renames, *operations]
+            # What commits comes first: nothing else of the revision may stay if it fails then.
+            at_once = [one for one in operations if getattr(one, "commits", False)]
+            others = [one for one in operations if one not in at_once]
+            script.upgrade_ops.ops = [*at_once, *renames, *others]
             script.downgrade_ops.ops = []  # there is no way back, and nothing to warn of in it
             done = [*renames, *self.found]
             self.effects = remark(migration.opts["revision_context"], done, self.before)

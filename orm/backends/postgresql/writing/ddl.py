@@ -17,7 +17,7 @@ __all__ = ["column", "creation", "default"]
 
 # Percent signs stay single: SQLAlchemy doubles them when the revision runs.
 _DIALECT: Final = dialect(paramstyle="named")  # type: ignore[no-untyped-call]
-_COMPILER: Final = _DIALECT.ddl_compiler(_DIALECT, None)
+_COMPILER: Final[Any] = _DIALECT.ddl_compiler(_DIALECT, None)  # type: ignore[arg-type]
 _PREPARER: Final = _DIALECT.identifier_preparer
 
 

@@ -162,12 +162,8 @@ class Plan:
     def _touches(self, thing: Thing) -> bool:
         """Whether it is on a column that is made anew, or changes its type."""
         text = self.old[thing]
-        other = _reference(text)
-        return any(
-            mentions(text, *self._physical[table])
-            for table in (thing.table, other)
-            if self._physical.get(table)
-        )
+        tables = thing.table, _reference(text) or ""
+        return any(mentions(text, *self._physical.get(table, ())) for table in tables)
 
     @cached_property
     def _created(self) -> list[Thing]:
