@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.harness.evolution.draw import pairs
 from tests.harness.evolution.schema import Schema, source
-from tests.harness.evolution.trial import Place, Violation, run
+from tests.harness.evolution.trial import Place, Violation, database_of, run
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,11 +24,15 @@ SLICE = settings(
 )
 
 
-def test_all_of_b_with_all_values_or_a_refusal(tmp_path: Path) -> None:
-    place = Place(tmp_path / "app")
+SOME = settings(SLICE, max_examples=12)  # it takes longer where a server answers
 
-    @SLICE
-    @given(pairs("sqlite", own=False, conventions=False))
+
+@pytest.mark.parametrize(("engine", "number"), [("sqlite", SLICE), ("postgresql", SOME)])
+def test_all_of_b_with_all_values_or_a_refusal(
+    tmp_path: Path, engine: str, number: settings
+) -> None:
+    @number
+    @given(pairs(engine, own=False, conventions=False))
     def evolve(pair: tuple[Schema, Schema]) -> None:
         try:
             run(pair, place)
@@ -36,4 +40,6 @@ def test_all_of_b_with_all_values_or_a_refusal(tmp_path: Path) -> None:
             violation.add_note(f"A:\n{source(pair[0])}\nB:\n{source(pair[1])}")
             raise
 
-    evolve()
+    with database_of(engine) as url:
+        place = Place(tmp_path / "app", url)
+        evolve()
