@@ -42,7 +42,8 @@ def creation(table: Table, thing: Thing) -> str | None:
     for constraint in table.constraints | {
         one for column in table.columns for one in column.constraints
     }:
-        if _is_named(_PREPARER.format_constraint(constraint), thing):
+        unnamed = constraint.name is None
+        if not unnamed and _is_named(_PREPARER.format_constraint(constraint), thing):
             add = AddConstraint(constraint, isolate_from_table=False)
             return str(add.compile(dialect=_DIALECT))
     return None
