@@ -253,15 +253,13 @@ def replay(
     with ExitStack() as stack:
         try:
             made = _replayed(application, revision, url, stack, beside=beside)
-        except MigrationError:
+        except MigrationError as error:
             if beside or not migrations_for(url).scratch_can_lack:
                 raise
             try:  # with the roles and extensions that the project's own server has
                 made = _replayed(application, revision, url, stack, beside=True)
             except (OrmError, DBAPIError, OSError):
-                made = None
-            if made is None:
-                raise
+                raise error from error.__cause__
         yield made
 
 
