@@ -1,6 +1,7 @@
 """What operations do to existing rows, and to a program that runs beside the migration."""
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -61,11 +62,14 @@ Schema = dict[str, dict[str, Column]]
 
 def schema_of(connection: Connection) -> Schema:
     """The tables of the connection's default schema."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Did not recognize type")  # of an extension, for example
+        found = inspect(connection).get_multi_columns()
     return {
         table: {
             column["name"]: Column(str(column["type"]), column["nullable"]) for column in columns
         }
-        for (_, table), columns in inspect(connection).get_multi_columns().items()
+        for (_, table), columns in found.items()
     }
 
 

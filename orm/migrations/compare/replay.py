@@ -45,6 +45,7 @@ from orm.migrations.transaction import one_transaction
 __all__ = ["Replay", "replay"]
 
 _LEFT_OUT: Final = (
+    "Did not recognize type",
     "Cannot correctly sort tables",
     "autogenerate skipping metadata-specified expression-based index",
     "Computed default on .* cannot be modified",
