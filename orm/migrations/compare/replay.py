@@ -180,7 +180,7 @@ class Replay:
                 step.migration_fn = guarded
                 yield step
 
-        options = by_its_own_names(self.options) | {"fn": steps}
+        options: dict[str, Any] = by_its_own_names(self.options) | {"fn": steps}
         context.configure(connection=self.connection, **options)
         keep_whole(context.get_context(), migrations)
         with context.begin_transaction(), Operations.context(context.get_context()):
