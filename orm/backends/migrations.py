@@ -100,6 +100,9 @@ class Migrations(Protocol):
         """
         ...
 
+    scratch_can_lack: bool
+    """Whether a `scratch` database can lack what one has that is made ``beside`` another."""
+
     has_linter: bool
     """Whether there is a linter of the engine's migrations: without one, no SQL is rendered."""
 
@@ -137,6 +140,17 @@ class Migrations(Protocol):
         """Whether the database does not exist yet; the first connection that writes makes it."""
         ...
 
+    def watch_transaction(self, connection: Connection) -> Callable[[], bool]:
+        """Remember which transaction is open.
+
+        Args:
+            connection: in a transaction that may write.
+
+        Returns:
+            Whether that same transaction is still open, when it is called.
+        """
+        ...
+
     def faults(self, connection: Connection) -> Counter[str]:
         """The rows and indexes that break the schema's rules, as the open transaction sees them."""
         ...
@@ -167,6 +181,13 @@ class Migrations(Protocol):
         """
         ...
 
+    def is_not_understood(self, error: DBAPIError) -> bool:
+        """Whether a statement says what the engine does not have, and another one may.
+
+        Such as the syntax, a function or a type of another engine; and not a missing table.
+        """
+        ...
+
     def restore_point(
         self, connection: Connection, name: str, without: frozenset[str]
     ) -> str | None:
@@ -194,11 +215,14 @@ class Migrations(Protocol):
         """
         ...
 
-    def scratch(self, url: URL) -> AbstractContextManager[Connection]:
+    def scratch(self, url: URL, *, beside: bool = False) -> AbstractContextManager[Connection]:
         """An empty database of this engine, which is gone after the block.
 
         Args:
-            url: the database beside which it is made, if the engine needs one; it stays as it is.
+            url: a database of the engine, beside which it is made if the engine needs one, or a
+                scratch database; it stays as it is.
+            beside: whether it has all that the server of that database has, such as its version,
+                roles and extensions.
 
         Raises:
             ConfigurationError: a driver is missing.
@@ -222,10 +246,30 @@ class Migrations(Protocol):
         """Whether the engine gives such a name to a constraint that has none of its own."""
         ...
 
+    def adapted(
+        self,
+        operations: "Sequence[MigrateOperation]",
+        both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+        models: MetaData,
+    ) -> "Sequence[MigrateOperation] | None":
+        """What Alembic finds, with what it needs on this engine and does not find.
+
+        Args:
+            operations: what autogenerate found.
+            both: the `definitions` that there are, and those that there are to be.
+            models: the models.
+
+        Returns:
+            Operations that are worth a try: a replay shows whether they do. None if they would
+            fail, or change values, where there are rows.
+        """
+        ...
+
     def operations_for(
         self,
         left: Mapping[Thing, tuple[str | None, str | None]],
         operations: "Sequence[MigrateOperation]",
+        both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
         models: MetaData,
     ) -> "Sequence[MigrateOperation] | None":
         """What a new revision does on this engine, where what Alembic finds does not do.
@@ -234,6 +278,7 @@ class Migrations(Protocol):
             left: the things that differ after `operations`, or before them if they do not run: how
                 the revisions, and how the models define each; None where it is not.
             operations: what the revision does so far.
+            both: the `definitions` that there are before it, and those that there are to be.
             models: the models.
 
         Returns:

@@ -1,18 +1,28 @@
 """What Alembic 1.20 has no public way for; all that this library takes from inside of it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 from alembic.operations import BatchOperations, MigrateOperation, Operations
-from alembic.operations.ops import CreateTableOp
+from alembic.operations.ops import CreateTableOp, ExecuteSQLOp
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column
 
 from orm.backends import Migrations
 
-__all__ = ["Recorded", "command_name", "compare_defaults", "keep_whole", "recording"]
+__all__ = [
+    "Recorded",
+    "around_autocommit",
+    "command_name",
+    "compare_defaults",
+    "forget_types",
+    "keep_whole",
+    "reading",
+    "write_expressions",
+]
 
 
 def command_name(migration: MigrationContext) -> str:
@@ -33,6 +43,44 @@ def keep_whole(migration: MigrationContext, migrations: Migrations) -> None:
     """
     if migrations.all_ddl_is_transactional:
         migration.autocommit_block = nullcontext  # type: ignore[method-assign, assignment]
+
+
+@contextmanager
+def around_autocommit(
+    migration: MigrationContext, around: Callable[[], AbstractContextManager[None]]
+) -> Iterator[None]:
+    """Put something around each ``autocommit_block`` of the revisions that run within the block."""
+    given: Callable[[], Any] = migration.autocommit_block
+
+    @contextmanager
+    def block() -> Iterator[None]:
+        if given is nullcontext:  # it is kept whole, and stays in the transaction
+            yield
+            return
+        with around(), given():
+            yield
+
+    migration.autocommit_block = block  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        migration.autocommit_block = given  # type: ignore[method-assign]
+
+
+def forget_types(migration: MigrationContext) -> None:
+    """Have the next revision make the types that it names, as in a run of its own.
+
+    Alembic remembers for a whole run which types it has made.
+    """
+    migration.impl.memo.clear()
+
+
+def write_expressions(migration: MigrationContext, write: Callable[..., str]) -> None:
+    """Have autogenerate write expressions by `write`, which gets them and options of what they are.
+
+    Alembic's option ``render_item`` is not asked for the conditions of indexes and CHECKs.
+    """
+    migration.impl.render_ddl_sql_expr = write  # type: ignore[method-assign]
 
 
 def compare_defaults(
@@ -65,30 +113,53 @@ class Recorded:
 
 
 @contextmanager
-def recording(migration: MigrationContext, records: list[Recorded]) -> Iterator[None]:
-    """Give revisions their ``op``, and add to `records` all operations that they call.
+def reading(migration: MigrationContext, records: list[Recorded]) -> Iterator[None]:
+    """Give revisions an ``op`` that adds to `records` all operations that they call, and no more.
 
     Alembic lets a program register new operations, and not observe those that there are; a
     subclass of `Operations` would not be what ``from alembic import op`` gives to a revision.
+
+    Args:
+        migration: a context without a database.
+        records: where they are added.
     """
+    migration.autocommit_block = nullcontext  # type: ignore[method-assign, assignment]
+    nothing: Any = _NoDatabase(records)
+    migration.connection = migration.impl.connection = nothing
     with Operations.context(migration) as operations:
-        invoke, batch_alter_table = operations.invoke, operations.batch_alter_table
 
         def record(operation: MigrateOperation) -> Any:
             records.append(Recorded(operation, batch=False))
-            return invoke(operation)
+            return operation.to_table() if isinstance(operation, CreateTableOp) else None
 
         @contextmanager
-        def record_batch(*args: Any, **options: Any) -> Iterator[BatchOperations]:
-            if (table := options.get("copy_from")) is not None:
-                records.append(Recorded(CreateTableOp.from_table(table), batch=True))
-            with batch_alter_table(*args, **options) as batch:
-                yield _Batch(batch.migration_context, batch.impl, records)
+        def record_batch(table: str, schema: str | None = None, **options: Any) -> Iterator[_Batch]:
+            if (new := options.get("copy_from")) is not None:
+                records.append(Recorded(CreateTableOp.from_table(new), batch=True))
+            # What a batch asks of its implementation to describe an operation.
+            names = SimpleNamespace(table_name=table, schema=schema)
+            yield _Batch(migration, names, records)
 
-        # What a revision calls looks these up on the instance.
         operations.invoke = record  # type: ignore[method-assign]
-        operations.batch_alter_table = record_batch  # type: ignore[method-assign]
+        operations.batch_alter_table = record_batch  # type: ignore[method-assign, assignment]
         yield
+
+
+class _NoDatabase:
+    """In place of a connection, and of the result of a statement: it takes notes."""
+
+    def __init__(self, records: list[Recorded]) -> None:
+        self._records = records
+
+    def execute(self, statement: Any, *_: object) -> "_NoDatabase":
+        """Note a statement."""
+        self._records.append(Recorded(ExecuteSQLOp(statement), batch=False))
+        return self
+
+    exec_driver_sql = execute
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise LookupError("it asks the database (op.get_bind()), and goes by the answers")
 
 
 class _Batch(BatchOperations):
@@ -98,4 +169,3 @@ class _Batch(BatchOperations):
 
     def invoke(self, operation: MigrateOperation) -> Any:
         self._records.append(Recorded(operation, batch=True))
-        return super().invoke(operation)

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, seed, settings
 
 from tests.harness.evolution.draw import pairs
 from tests.harness.evolution.schema import Schema, source
-from tests.harness.evolution.trial import Place, Violation, run
+from tests.harness.evolution.trial import Place, Violation, database_of, run
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,13 +23,16 @@ SLICE = settings(
 )
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_all_of_b_with_all_values_or_a_refusal(tmp_path: Path, number: int) -> None:
-    place = Place(tmp_path / "app")
+SOME = settings(SLICE, max_examples=12)  # it takes longer where a server answers
 
+
+@pytest.mark.parametrize(
+    ("engine", "number"), [*(("sqlite", number) for number in range(4)), ("postgresql", 0)]
+)
+def test_all_of_b_with_all_values_or_a_refusal(tmp_path: Path, engine: str, number: int) -> None:
     @seed(number)
-    @SLICE
-    @given(pairs("sqlite", own=False, conventions=False))
+    @(SLICE if engine == "sqlite" else SOME)
+    @given(pairs(engine, own=False, conventions=False))
     def evolve(pair: tuple[Schema, Schema]) -> None:
         try:
             run(pair, place)
@@ -37,4 +40,6 @@ def test_all_of_b_with_all_values_or_a_refusal(tmp_path: Path, number: int) -> N
             violation.add_note(f"A:\n{source(pair[0])}\nB:\n{source(pair[1])}")
             raise
 
-    evolve()
+    with database_of(engine) as url:
+        place = Place(tmp_path / "app", url)
+        evolve()

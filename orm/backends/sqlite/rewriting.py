@@ -19,7 +19,7 @@ from alembic.operations.ops import (
     MigrateOperation,
     ModifyTableOps,
 )
-from sqlalchemy import Boolean, Column, Enum, MetaData, Table
+from sqlalchemy import Column, MetaData, Table
 from sqlalchemy.schema import conv
 
 from orm.backends.migrations import Thing
@@ -53,28 +53,11 @@ def _render(context: AutogenContext, operation: _Rebuild) -> list[str]:
     drops = [f"batch_op.drop_column({str(column.name)!r})" for column in operation.dropped]
     batch = f"op.batch_alter_table({name}, recreate='always', copy_from=table)"
     return [
-        f"table = sa.Table({name}, {_metadata(operation.table)},\n{arguments}",
+        f"table = sa.Table({name}, sa.MetaData(),\n{arguments}",
         f"with {batch} as batch_op:" if drops else f"with {batch}:",
         *(drops or ["pass"]),
         "",
     ]
-
-
-def _metadata(table: Table) -> str:
-    """The metadata of a table in a revision; it names the CHECKs of types, and nothing else does.
-
-    All other names are written out.
-    """
-    convention = table.metadata.naming_convention.get("ck")
-    is_named = any(
-        isinstance(column.type, Boolean | Enum) and column.type.create_constraint
-        for column in table.columns
-    )
-    return (
-        f"sa.MetaData(naming_convention={{'ck': {convention!r}}})"
-        if (is_named and isinstance(convention, str))
-        else "sa.MetaData()"
-    )
 
 
 def with_rebuilds(

@@ -1,12 +1,8 @@
 """Operations for what Alembic's autogenerate does not find: CHECKs, indexes, labels of enums."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
-from alembic.autogenerate import renderers
-from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
     AlterColumnOp,
     CreateCheckConstraintOp,
@@ -17,7 +13,7 @@ from alembic.operations.ops import (
     MigrateOperation,
     ModifyTableOps,
 )
-from sqlalchemy import Column, Enum, Index, MetaData, Table
+from sqlalchemy import Index, MetaData, Table
 from sqlalchemy.schema import conv
 
 from orm.backends import Thing
@@ -26,26 +22,6 @@ from orm.migrations.compare.effects import flat
 from orm.migrations.compare.models import Sides
 
 __all__ = ["complete"]
-
-_LABEL: Final = re.compile(r"'((?:[^']|'')*)'")
-
-
-class _OfEnum(MigrateOperation):
-    """SQL about an enum of PostgreSQL; other engines have none."""
-
-    def __init__(self, sql: str, *, commits: bool) -> None:
-        self.sql = sql
-        self.commits = commits
-
-
-@renderers.dispatch_for(_OfEnum)
-def _render(_: AutogenContext, operation: _OfEnum) -> list[str]:
-    condition = 'if op.get_context().dialect.name == "postgresql":'
-    execute = f"op.execute({operation.sql!r})"
-    if not operation.commits:
-        return [condition, execute, ""]
-    block = "with op.get_context().autocommit_block():  # it can be used after a commit only"
-    return [condition, block, execute, "", ""]
 
 
 @dataclass
@@ -75,7 +51,6 @@ def complete(
         if isinstance(operation, CreateTableOp):
             within = f"{operation.schema}." if operation.schema else ""
             operations[at] = creation_of(models.tables[within + operation.table_name])
-    _enums(operations, both, found)
     tables = {
         table.fullname if table.fullname in both.tables else table.name.lower(): table
         for table in models.tables.values()
@@ -172,34 +147,3 @@ def _indexes(table: Table, things: Sequence[Thing], both: Sides, found: _Found) 
             found.before.append(DropIndexOp(name, table.name, schema=table.schema))
         if index is not None and thing in both.models:
             found.after.append(CreateIndexOp.from_index(index))
-
-
-# Enums -------------------------------------------------------------------------------------
-
-
-def _enums(operations: Sequence[MigrateOperation], both: Sides, found: _Found) -> None:
-    """Make the types of new columns, which Alembic makes for new tables only, and add labels."""
-    of_tables = {
-        column.type.name
-        for operation in operations
-        if isinstance(operation, CreateTableOp)
-        for column in operation.columns
-        if isinstance(column, Column) and isinstance(column.type, Enum)
-    }
-    for thing in sorted(thing for thing in both.models if thing.kind == "type"):
-        name = ".".join(f'"{part}"' for part in thing.name.split("."))
-        new = _LABEL.findall(both.models[thing])
-        if thing not in both.revisions:
-            if thing.name.rpartition(".")[2] not in of_tables:
-                labels = ", ".join(f"'{label}'" for label in new)
-                sql = f"CREATE TYPE {name} AS ENUM ({labels})"
-                found.before.append(_OfEnum(sql, commits=False))
-            continue
-        old = _LABEL.findall(both.revisions[thing])
-        if [label for label in new if label in old] != old:
-            continue  # PostgreSQL can neither drop a label nor move it
-        for at, label in enumerate(new):
-            if label not in old:
-                where = f"AFTER '{new[at - 1]}'" if at else f"BEFORE '{old[0]}'"
-                sql = f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{label}' {where}"
-                found.before.append(_OfEnum(sql, commits=True))

@@ -1,22 +1,23 @@
 """How Alembic is configured here: what it compares, how it numbers revisions, what they remark."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from textwrap import fill
 from typing import Any, Final
 
 from alembic.autogenerate import RevisionContext
-from alembic.operations.ops import MigrateOperation, MigrationScript
+from alembic.operations.ops import CreateTableOp, MigrateOperation, MigrationScript
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import MetaData
+from sqlalchemy import Column, Identity, MetaData
 
 from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, flat, schema_of
 from orm.migrations.compare.ordering import ordered
+from orm.migrations.compare.rendering import Rendering
 from orm.migrations.files.numbers import next_number
 from orm.migrations.internals import command_name
 from orm.migrations.ledger import table as ledger
 
-__all__ = ["options_of", "remark"]
+__all__ = ["by_its_own_names", "options_of", "remark"]
 
 _REFUSED: Final = {
     "rev_id": "--rev-id",
@@ -38,19 +39,28 @@ _REMARKED: Final[frozenset[Kind]] = frozenset(
 """Whether another kind of effect matters depends on the number of rows, which a review counts."""
 
 
-def options_of(metadata: MetaData, reserved: frozenset[str]) -> dict[str, Any]:
+def options_of(
+    metadata: MetaData,
+    reserved: frozenset[str],
+    engines: Iterable[str] = (),
+    types: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
     """What a context of Alembic is configured with, besides its connection.
 
     Args:
         metadata: the models.
         reserved: the names of tables that are not the application's
             (`orm.backends.Migrations.reserved_tables`).
+        engines: those that new revisions have to suit.
+        types: the names of types that new revisions must not make again.
     """
     return {
         "target_metadata": metadata,
         "include_name": _leave_out(reserved | {ledger.TABLE.name}),
+        "include_object": _can_be_compared,
         "compare_server_default": True,
         "process_revision_directives": _number,
+        "render_item": Rendering(metadata, list(engines), types),
         # One revision file serves every backend, so its operations are always written in the form
         # that SQLite needs; elsewhere it comes to the same ALTER statements.
         "render_as_batch": True,
@@ -59,11 +69,31 @@ def options_of(metadata: MetaData, reserved: frozenset[str]) -> dict[str, Any]:
     }
 
 
+def by_its_own_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options for running revisions: what has no name in a revision has none in the database.
+
+    Alembic would name it by the convention that the models have today, and not by the one that they
+    had when the revision was written.
+    """
+    return {**options, "target_metadata": MetaData()}
+
+
 def _leave_out(names: frozenset[str]) -> Callable[[str | None, str, Mapping[str, object]], bool]:
     def include_name(name: str | None, kind: str, _: Mapping[str, object]) -> bool:
         return not (kind == "table" and name in names)
 
     return include_name
+
+
+def _can_be_compared(
+    item: object, _name: str | None, _kind: str, _reflected: bool, other: object
+) -> bool:
+    """Whether Alembic can compare two columns: an identity with another default it cannot."""
+    if not isinstance(item, Column) or not isinstance(other, Column):
+        return True
+    defaults = [one.server_default for one in (item, other) if one.server_default is not None]
+    identities = sum(isinstance(default, Identity) for default in defaults)
+    return identities in (0, len(defaults))
 
 
 # Numbers -----------------------------------------------------------------------------------
@@ -80,9 +110,6 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
     """
     if command_name(migration) == "check":  # compares only, and wants its directives back
         return
-    for script in scripts:
-        for upgrade in script.upgrade_ops_list:
-            upgrade.ops = ordered(upgrade.ops)
     request: RevisionContext = migration.opts["revision_context"]
     arguments = request.command_args
     refused = [option for name, option in _REFUSED.items() if arguments[name]]
@@ -93,6 +120,13 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
             f"revisions are numbered and follow each other in one line: leave out "
             f"{', '.join(refused)}"
         )
+    for script in scripts:
+        for upgrade in script.upgrade_ops_list:
+            if arguments["autogenerate"]:  # else `create` has ordered them
+                upgrade.ops = ordered(upgrade.ops, migration.opts["target_metadata"])
+            for operation in upgrade.ops:
+                if isinstance(operation, CreateTableOp):
+                    operation.info = {}  # for the application, which may put anything into it
     if arguments["autogenerate"] and all(_is_empty(script) for script in scripts):
         scripts.clear()
         request.config.print_stdout("The database matches the models: no revision was written.")

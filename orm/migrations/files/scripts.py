@@ -15,7 +15,7 @@ from alembic.script.revision import RevisionMap
 from orm.exceptions import ConfigurationError
 from orm.migrations.revision import Revision
 
-__all__ = ["use"]
+__all__ = ["module_of", "use"]
 
 
 def use(files: Sequence[Revision], directory: ScriptDirectory) -> None:
@@ -37,6 +37,11 @@ def use(files: Sequence[Revision], directory: ScriptDirectory) -> None:
     directory.revision_map = RevisionMap(
         lambda: (Script(_Lazy(file), file.id, file.path) for file in files)
     )
+
+
+def module_of(file: Revision) -> ModuleType:
+    """The module of a revision; its file runs when something is asked of it."""
+    return _Lazy(file)
 
 
 class _Lazy(ModuleType):

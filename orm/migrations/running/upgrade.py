@@ -24,6 +24,7 @@ from orm.migrations.ledger import agreement
 from orm.migrations.ledger import table as ledger
 from orm.migrations.revision import Revision
 from orm.migrations.running.new_columns import refuse_revisions_without_values
+from orm.migrations.transaction import one_transaction
 
 __all__ = ["Upgrade"]
 
@@ -159,7 +160,8 @@ class Upgrade:
         with context.begin_transaction():
             position = self._committed or self._backend.position(self._connection)
             began = perf_counter()
-            step.migration_fn()
+            with one_transaction(context, self._connection, self._migrations):
+                step.migration_fn()
             row = ledger.row(
                 file,
                 seconds=perf_counter() - began,

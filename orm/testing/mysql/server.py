@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 import pymysql
 from pymysql.cursors import DictCursor
 
+from orm.backends.postgresql.programs import keep, release
 from orm.testing.mysql.programs import Programs
-from orm.testing.postgresql.programs import keep, release
 
 __all__ = ["ACCOUNT", "REPLICATOR", "Server"]
 
