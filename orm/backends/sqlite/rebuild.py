@@ -61,7 +61,7 @@ class _Rebuild:
     broken: set[str]
     """Views and triggers that did not work before, which is not the rebuild's affair."""
     counts: bool
-    """Whether AUTOINCREMENT gives its ids."""
+    """Whether AUTOINCREMENT gives its ids, before and after."""
     renamed: list[tuple[str, str, Column[Any]]]
     """Old name, new name and column of the new table."""
 
@@ -99,12 +99,7 @@ class KeepingSQLiteImpl(SQLiteImpl):
 
     def drop_table(self, table: Table, **options: Any) -> None:
         rebuild = self._rebuild
-        if (
-            rebuild is not None
-            and table.name == rebuild.table
-            and rebuild.counts
-            and _counts(self._connection, rebuild.temporary)
-        ):
+        if rebuild is not None and table.name == rebuild.table and rebuild.counts:
             # In SQL alone, so that it is the same in a script, whatever the rows are.
             names = {"old": rebuild.table, "new": rebuild.temporary}
             for statement in _KEEP_COUNTING:
@@ -162,7 +157,7 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
         clauses,
         _dependents(connection, batch, table, gone),
         broken(connection),
-        _counts(connection, name),
+        _counts(connection, name) and bool(new.dialect_options["sqlite"]["autoincrement"]),
         renamed,
     )
 
@@ -231,7 +226,6 @@ def _dependents(
 
 
 def _counts(connection: Connection, table: str) -> bool:
-    """Whether AUTOINCREMENT gives its ids."""
     return any(one.kind == "AUTOINCREMENT" for one in definition_of(connection, table))
 
 
@@ -280,8 +274,7 @@ def _finish(connection: Connection, rebuild: _Rebuild) -> None:
 
 
 def _refuse_null(connection: Connection, where: str, value: Column[Any]) -> None:
-    without = select(func.count()).select_from(value.table).where(value.is_(None))
-    count = connection.scalar(without.execution_options(probe=True))
+    count = connection.scalar(select(func.count()).select_from(value.table).where(value.is_(None)))
     if count:
         raise MigrationError(
             f"{where} cannot become NOT NULL: {count} row(s) have NULL there. Update or delete "
