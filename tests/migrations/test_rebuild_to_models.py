@@ -185,7 +185,8 @@ KEPT: dict[tuple[str, str], list[tuple[Any, Any]]] = {
     ("String(36)", "Uuid"): [
         ("12345678-1234-5678-1234-56781234ABCD", "12345678-1234-5678-1234-56781234abcd")
     ],
-    ("String(36)", "JSON"): [('{"a": [1]}', {"a": [1]})],
+    ("String(36)", "JSON"): [('{"a": [1]}', {"a": [1]}), ("1.5", 1.5), ("null", None)],
+    ("Integer", "JSON"): [(7, 7)],
 }
 REFUSED: dict[tuple[str, str], list[Any]] = {
     ("String(30)", "DateTime"): ["", "soon", "2024-02-30", "2024-01-02 25:00", "2024-01-02Z"],
@@ -200,7 +201,7 @@ REFUSED: dict[tuple[str, str], list[Any]] = {
     ("LargeBinary", "Text"): [b"\xff"],
     ("Text", "LargeBinary"): ["x"],
     ("String(36)", "Uuid"): ["none"],
-    ("String(36)", "JSON"): ["none"],
+    ("String(36)", "JSON"): ["none", "12345678901234567890"],
     ("Integer", 'Enum("a", "b")'): [1],
 }
 

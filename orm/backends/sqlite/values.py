@@ -147,6 +147,12 @@ def _is_boolean(value: _Value) -> ColumnElement[bool]:
     return and_(_is_integer(value), cast(value, Integer).in_((0, 1)))
 
 
+def _is_json(value: _Value) -> ColumnElement[bool]:
+    """Whether it is JSON; SQLite makes an inexact number of an integer that is too large for it."""
+    is_text = and_(_is(value, "text"), func.json_valid(value) == 1)
+    return or_(_is_integer(value), _is(value, "real"), and_(is_text, ~_number_in(value, "integer")))
+
+
 def _text(value: _Value) -> _Value:
     exact = cast(cast(value, String), Float) == value
     return case(
@@ -221,7 +227,7 @@ _FORMS: Final[tuple[tuple[Any, _Form | None], ...]] = (
     (Interval, _Form(lambda value: value.is_(None), name="Interval")),
     ((LargeBinary, PickleType), _Form(lambda value: _is(value, "blob"))),
     (Uuid, _UUID),
-    (JSON, _Form(lambda value: and_(~_is(value, "blob"), func.json_valid(value) == 1))),
+    (JSON, _Form(_is_json)),
     (Boolean, _Form(_is_boolean, lambda value: cast(value, Integer))),
     (Integer, _Form(_is_integer, lambda value: cast(value, Integer))),
     ((Numeric, Float), _Form(_is_number, lambda value: cast(value, Numeric))),

@@ -1,6 +1,7 @@
 """Kinds of columns: how models say them, which values they hold, which defaults they can have."""
 
 import enum
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -299,6 +300,12 @@ def _enum(value: Any, old: Kind, new: Kind) -> Any:
     return IMPOSSIBLE
 
 
+def _json(value: Any, old: Kind, _: Kind) -> Any:
+    if old.family == "json" or isinstance(value, int | float | Decimal):
+        return value
+    return json.loads(value)
+
+
 def _uuid(value: Any, *_: object) -> Any:
     return UUID(str(value))
 
@@ -316,6 +323,7 @@ _CONVERSIONS: Final[Mapping[str, Any]] = {kind.family: _same for kind in KINDS} 
     "boolean": _boolean,
     "numeric": _number,
     "float": _float,
+    "json": _json,
     "uuid": _uuid,
     "uuid text": _uuid_text,
     "string": _string,
