@@ -23,7 +23,7 @@ SLICE = settings(
 )
 
 
-SOME = settings(SLICE, max_examples=12)  # it takes longer where a server answers
+SOME = settings(SLICE, max_examples=8)  # it takes longer where a server answers
 
 
 @pytest.mark.parametrize(
