@@ -7,7 +7,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import CreateTableOp, MigrateOperation
 from sqlalchemy import CheckConstraint, Table
 
-__all__ = ["ForEngine", "checks_of", "creation_of", "own_checks", "rendered"]
+__all__ = ["ForEngine", "checks_of", "creation_of", "rendered"]
 
 
 class ForEngine(MigrateOperation):
@@ -50,10 +50,10 @@ def creation_of(table: Table) -> CreateTableOp:
 
 def checks_of(table: Table) -> list[CheckConstraint]:
     """Those of the table and of its columns, but for those that a type makes."""
-    return [*own_checks(table.constraints), *_of_columns(table)]
+    return [*_own_checks(table.constraints), *_of_columns(table)]
 
 
-def own_checks(constraints: Iterable[object]) -> Iterator[CheckConstraint]:
+def _own_checks(constraints: Iterable[object]) -> Iterator[CheckConstraint]:
     """The CHECKs among constraints, but for those that a type makes."""
     for constraint in constraints:
         # By the name of the attribute by which Alembic knows it too; there is no public one.
@@ -65,4 +65,4 @@ def own_checks(constraints: Iterable[object]) -> Iterator[CheckConstraint]:
 
 def _of_columns(table: Table) -> Iterator[CheckConstraint]:
     for column in table.columns:
-        yield from own_checks(column.constraints)
+        yield from _own_checks(column.constraints)

@@ -222,7 +222,7 @@ def test_values_are_brought_into_the_new_form(
         project.query("INSERT INTO t (id, n) VALUES (?, ?)", number, stored)
     project.query("INSERT INTO t (id, n) VALUES (99, NULL)")
     project.upgrade("orm")
-    kind = eval(new, vars(types))
+    kind = eval(new, dict(vars(types)))
     made = Table("t", MetaData(), Column("id", Integer), Column("n", kind))
     with create_engine(f"sqlite:///{project.database}").connect() as connection:
         for number, (_, wanted) in enumerate(KEPT[kinds]):

@@ -61,22 +61,22 @@ __all__ = [
     "migrating",
     "new_columns_need_constants",
     "operations_for",
-    "operations_read_tables",
     "prepare_alembic",
     "prepare_scratch",
     "reserved_tables",
     "restore_point",
     "scratch",
     "scratch_can_lack",
+    "script",
     "verify",
 ]
 
 reserved_tables: frozenset[str] = frozenset()
 all_ddl_is_transactional = False
 new_columns_need_constants = False
-operations_read_tables = False
 scratch_can_lack = True
 has_linter = True
+script = None
 
 _GENERATED: Final = re.compile(r"\w*_(pkey|fkey|key|check|excl)\d*")
 _LOG: Final = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
 from alembic.util import CommandError
-from sqlalchemy import Column, Connection, Table, func, inspect, select
+from sqlalchemy import Column, Connection, Table, func, inspect, select, text
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
@@ -38,6 +38,15 @@ _NOT_SO: Final = (
     "Skipped unsupported reflection of expression-based index",
 )
 
+_KEEP_COUNTING: Final = (
+    text("DELETE FROM sqlite_sequence WHERE name = :new"),
+    text(
+        "INSERT INTO sqlite_sequence"
+        " SELECT :new, seq FROM sqlite_sequence WHERE lower(name) = lower(:old)"
+    ),
+)
+"""The largest id that AUTOINCREMENT has given, for the new table; it is renamed with the table."""
+
 
 @dataclass
 class _Rebuild:
@@ -51,8 +60,8 @@ class _Rebuild:
     """Kind, name and SQL of the indexes and triggers that go with the old table."""
     broken: set[str]
     """Views and triggers that did not work before, which is not the rebuild's affair."""
-    sequence: int | None
-    """The largest id that AUTOINCREMENT has given; None without it."""
+    counts: bool
+    """Whether AUTOINCREMENT gives its ids."""
     renamed: list[tuple[str, str, Column[Any]]]
     """Old name, new name and column of the new table."""
 
@@ -87,6 +96,20 @@ class KeepingSQLiteImpl(SQLiteImpl):
                 f"the rebuild of {table.name} needs the database: it keeps triggers and the like"
             )
         self._rebuild = _prepare(self._connection, batch_impl, table)
+
+    def drop_table(self, table: Table, **options: Any) -> None:
+        rebuild = self._rebuild
+        if (
+            rebuild is not None
+            and table.name == rebuild.table
+            and rebuild.counts
+            and _counts(self._connection, rebuild.temporary)
+        ):
+            # In SQL alone, so that it is the same in a script, whatever the rows are.
+            names = {"old": rebuild.table, "new": rebuild.temporary}
+            for statement in _KEEP_COUNTING:
+                self._connection.execute(statement, names)
+        super().drop_table(table, **options)
 
     def rename_table(self, old_table_name: str, *arguments: Any, **options: Any) -> None:
         rebuild = self._rebuild
@@ -139,7 +162,7 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
         clauses,
         _dependents(connection, batch, table, gone),
         broken(connection),
-        _sequence(connection, name),
+        _counts(connection, name),
         renamed,
     )
 
@@ -152,7 +175,7 @@ def _transfer(
 ) -> None:
     """Copy the values of columns that are there, in the form in which the new ones keep them."""
     added: list[Column[Any]] = []
-    transfers: Mapping[str, dict[str, Any]] = batch.column_transfers
+    transfers = cast("Mapping[str, dict[str, Any]]", batch.column_transfers)
     for key, transfer in transfers.items():
         column = batch.columns[key]
         old = there.get(table.c[key].name.casefold()) if "expr" in transfer else None
@@ -207,11 +230,9 @@ def _dependents(
     return kept
 
 
-def _sequence(connection: Connection, table: str) -> int | None:
-    if all(one.kind != "AUTOINCREMENT" for one in definition_of(connection, table)):
-        return None
-    rows = _ask(connection, "SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(?)", table)
-    return int(rows[0][0]) if rows else 0
+def _counts(connection: Connection, table: str) -> bool:
+    """Whether AUTOINCREMENT gives its ids."""
+    return any(one.kind == "AUTOINCREMENT" for one in definition_of(connection, table))
 
 
 # After it has its name ---------------------------------------------------------------------
@@ -230,9 +251,6 @@ def _finish(connection: Connection, rebuild: _Rebuild) -> None:
                 "says all of its definition",
             )
         said[clause.meaning] -= 1
-    if rebuild.sequence and any(clause.kind == "AUTOINCREMENT" for clause in now):
-        _do(connection, "DELETE FROM sqlite_sequence WHERE name = ?", table)
-        _do(connection, "INSERT INTO sqlite_sequence VALUES (?, ?)", table, rebuild.sequence)
     for kind, name, sql in rebuild.dependents:
         try:
             _do(connection, sql)
@@ -262,7 +280,8 @@ def _finish(connection: Connection, rebuild: _Rebuild) -> None:
 
 
 def _refuse_null(connection: Connection, where: str, value: Column[Any]) -> None:
-    count = connection.scalar(select(func.count()).select_from(value.table).where(value.is_(None)))
+    without = select(func.count()).select_from(value.table).where(value.is_(None))
+    count = connection.scalar(without.execution_options(probe=True))
     if count:
         raise MigrationError(
             f"{where} cannot become NOT NULL: {count} row(s) have NULL there. Update or delete "

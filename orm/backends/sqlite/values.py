@@ -90,7 +90,7 @@ def in_new_form(
         return value
     plain = type_coerce(value, NullType())
     misfits = select(func.count(), func.min(plain)).where(plain.is_not(None), ~form.fits(plain))
-    count, example = connection.execute(misfits).one()
+    count, example = connection.execute(misfits.execution_options(probe=True)).one()
     if count:
         name = form.name or name
         raise MigrationError(

@@ -370,7 +370,11 @@ def _reflected(inspector: Inspector, schema: str | None) -> dict[str, str]:
         key = inspector.get_pk_constraint(table, schema)
         found[f"{table} key"] = repr(key["constrained_columns"])
         foreign = [
-            (key["constrained_columns"], key["referred_table"], sorted(key["options"].items()))
+            (
+                key["constrained_columns"],
+                key["referred_table"],
+                sorted(key.get("options", {}).items()),
+            )
             for key in inspector.get_foreign_keys(table, schema)
         ]
         found[f"{table} references"] = repr(sorted(foreign))
