@@ -26,11 +26,14 @@ from orm.migrations.compare.configuration import options_of
 from orm.migrations.compare.effects import Schema, schema_of
 from orm.migrations.context import RunContext, alembic_alone
 from orm.migrations.explain import cause_of, where
+from orm.migrations.files import scripts
+from orm.migrations.files.checkpoints import line_for, read_replaced
 from orm.migrations.files.revisions import read
 from orm.migrations.internals import Recorded, compare_defaults, keep_whole, recording
+from orm.migrations.revision import Revision
 from orm.migrations.target import target_url
 
-__all__ = ["Replay", "Step", "replay"]
+__all__ = ["Replay", "Step", "replay", "scratch_url"]
 
 _LEFT_OUT: Final = (
     "autogenerate skipping metadata-specified expression-based index",
@@ -69,6 +72,7 @@ class Replay:
         connection: to the scratch database.
         metadata: the models.
         options: what ``env.py`` configures Alembic with.
+        line: the revisions, if they are others than those in the folder of revisions.
         watched: whether `steps` are recorded; it takes longer.
         steps: what each revision did that was replayed while watched.
         defaults_differ: whether the default of a column of the models differs; None to have
@@ -79,6 +83,7 @@ class Replay:
     connection: Connection
     metadata: MetaData = field(default_factory=MetaData)
     options: dict[str, Any] = field(default_factory=dict)
+    line: Sequence[Revision] = ()
     watched: bool = False
     steps: list[Step] = field(default_factory=list)
     defaults_differ: Callable[[Column[Any]], bool] | None = None
@@ -138,6 +143,8 @@ class Replay:
         """Run the Alembic command that called ``env.py`` on the scratch database."""
         migrations = migrations_for(self.connection.engine.url)
         migrations.prepare_alembic()
+        if self.line:
+            scripts.use(self.line, context.script)
         self.metadata = metadata
         self.options = options_of(metadata, migrations.reserved_tables)
         records: list[Recorded] = []
@@ -178,6 +185,30 @@ class Replay:
             raise
 
 
+def _before_a_checkpoint(application: Application, revision: str | None) -> Sequence[Revision]:
+    """The line of a database that is at a revision which a checkpoint replaces; else nothing."""
+    replaced = read_replaced(application.replaced)
+    if revision not in {file.id for file in replaced}:
+        return ()
+    return line_for(read(application.versions), replaced, [revision], set())
+
+
+def scratch_url(application: Application, url: URL) -> URL:
+    """Where a scratch database of a database's engine is made: on the local server, if it can be.
+
+    The other one may be busy.
+
+    Args:
+        application: whose local target.
+        url: of the database.
+
+    Raises:
+        ConfigurationError: the local target names no database.
+    """
+    local = target_url("local", application.pyproject)
+    return local if local.get_backend_name() == url.get_backend_name() else url
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what Alembic says of things that it leaves to others, which find them themselves."""
@@ -207,6 +238,6 @@ def replay(
     if url is None:
         url = target_url("local", application.pyproject)
     with migrations_for(url).scratch(url) as connection:
-        made = Replay(application, connection)
+        made = Replay(application, connection, line=_before_a_checkpoint(application, revision))
         made.upgrade(revision)
         yield made

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends import backend_for, migrations_for
 from orm.exceptions import ConfigurationError, OrmError
+from orm.migrations.application import Application
 from orm.migrations.compare.configuration import options_of
 from orm.migrations.compare.sql import print_script
 from orm.migrations.connecting import on_a_connection
@@ -75,9 +76,10 @@ def _run(metadata: MetaData) -> None:
     # `alembic.context` is a global name for the command that began last.
     environment = context.get_context().environment_context
     assert environment is not None
+    versions = Path(environment.script.versions)
     files = None
     if command_name(environment.get_context()) == "upgrade":
-        files = read(Path(environment.script.versions))
+        files = read(versions)
         scripts.use(files, environment.script)
         if environment.is_offline_mode() or migrations.is_absent(url):  # there is no ledger
             refuse(findings_in_files(files))
@@ -85,7 +87,8 @@ def _run(metadata: MetaData) -> None:
         print_script(environment, url, options, files)
         return
 
-    migrate = partial(_migrate, environment, url, asked, files, options)
+    application = Application(Path(context.config.toml_file_name or "pyproject.toml"), versions)
+    migrate = partial(_migrate, environment, url, asked, application, files, options)
     if isinstance(given, Connection):
         migrate(given)
     elif given is None and is_read_only(environment.get_context()) and migrations.is_absent(url):
@@ -122,6 +125,7 @@ def _migrate(
     environment: EnvironmentContext,
     url: URL,
     asked: RunContext,
+    application: Application,
     files: Sequence[Revision] | None,
     options: dict[str, Any],
     connection: Connection,
@@ -135,7 +139,8 @@ def _migrate(
     backend, migrations = backend_for(url), migrations_for(url)
     with migrations.migrating(connection, asked.patience):
         if files is not None:
-            Upgrade(environment, connection, backend, migrations, files).run(options, asked)
+            upgrade = Upgrade(environment, connection, backend, migrations, application, files)
+            upgrade.run(options, asked)
             return
         backend.prepare(connection)
         connection.commit()
