@@ -176,6 +176,16 @@ class Migrations(Protocol):
         """
         ...
 
+    def beyond_models(self, connection: Connection) -> tuple[Sequence[str], Sequence[str]]:
+        """Statements that make what a database has and no model makes, such as views and triggers.
+
+        What they do not make, a comparison of `definitions` finds.
+
+        Returns:
+            Those to be run before the tables are made, and those for after it.
+        """
+        ...
+
     def is_generated_name(self, name: str) -> bool:
         """Whether the engine gives such a name to a constraint that has none of its own."""
         ...

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["target_text", "target_url"]
 
 _DEFAULT_LOCAL: Final = "sqlite+aiosqlite:///app.db"
+_LOCAL_VARIABLE: Final = "ORM_LOCAL_URL"
 _REMOTE_VARIABLE: Final = "ORM_REMOTE_URL"
 
 
@@ -20,8 +21,9 @@ def target_url(target: str, pyproject: Path = Path("pyproject.toml")) -> "URL":
     """The URL of a target.
 
     Args:
-        target: ``"local"``, the embedded database of the checkout: ``local`` under ``[tool.orm]``,
-            or ``sqlite+aiosqlite:///app.db``. ``"remote"``: the environment variable
+        target: ``"local"``, the database of the checkout: the environment variable
+            ``ORM_LOCAL_URL``, or else ``local`` under ``[tool.orm]``, or else
+            ``sqlite+aiosqlite:///app.db``. ``"remote"``: the environment variable
             ``ORM_REMOTE_URL``.
         pyproject: the file that ``[tool.orm]`` is read from; it need not exist.
 
@@ -51,6 +53,8 @@ def target_text(target: str, pyproject: Path = Path("pyproject.toml")) -> str:
     """
     match target:
         case "local":
+            if value := os.environ.get(_LOCAL_VARIABLE):
+                return value
             text = _settings(pyproject).get("local", _DEFAULT_LOCAL)
             if not isinstance(text, str):
                 raise ConfigurationError(
@@ -74,7 +78,9 @@ def target_text(target: str, pyproject: Path = Path("pyproject.toml")) -> str:
 
 
 def _source(target: str, pyproject: Path) -> str:
-    return f"[tool.orm] local in {pyproject}" if target == "local" else _REMOTE_VARIABLE
+    variable = _LOCAL_VARIABLE if target == "local" else _REMOTE_VARIABLE
+    by_file = target == "local" and not os.environ.get(variable)
+    return f"[tool.orm] local in {pyproject}" if by_file else variable
 
 
 def _settings(pyproject: Path) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from sqlalchemy.schema import CreateSchema
 
 from orm._greenlet import await_, in_greenlet
 from orm.backends.migrations import Thing, Write
+from orm.backends.postgresql.beyond_models import beyond_models
 from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import arguments
@@ -45,6 +46,7 @@ from orm.exceptions import MigrationError
 
 __all__ = [
     "all_ddl_is_transactional",
+    "beyond_models",
     "definitions",
     "engine",
     "explain",

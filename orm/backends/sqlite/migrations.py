@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, StaticPool, create_engine, event
+from sqlalchemy import URL, Connection, StaticPool, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from orm._greenlet import await_, in_greenlet
@@ -29,6 +29,7 @@ from orm.exceptions import ConfigurationError, MigrationError
 
 __all__ = [
     "all_ddl_is_transactional",
+    "beyond_models",
     "definitions",
     "engine",
     "explain",
@@ -114,6 +115,15 @@ def prepare_scratch(
     connection: Connection, schemas: Collection[str], like: Mapping[Thing, str]
 ) -> None:
     """Nothing: SQLite has no schemas that are created, and no extensions in a database."""
+
+
+def beyond_models(connection: Connection) -> tuple[Sequence[str], Sequence[str]]:
+    """Views, in the order in which they were made, and then triggers."""
+    made = text(
+        "SELECT sql FROM sqlite_master WHERE type IN ('view', 'trigger') "
+        "ORDER BY type = 'trigger', rowid"
+    )
+    return (), connection.scalars(made).all()
 
 
 def is_generated_name(name: str) -> bool:

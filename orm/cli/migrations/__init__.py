@@ -16,6 +16,8 @@ __all__ = ["migrations"]
         "check": "orm.cli.migrations.check:check",
         "show": "orm.cli.migrations.show:show",
         "renumber": "orm.cli.migrations.renumber:renumber",
+        "adopt": "orm.cli.migrations.adopt:adopt",
+        "squash": "orm.cli.migrations.squash:squash",
         "baseline": "orm.cli.migrations.baseline:baseline",
         "repair": "orm.cli.migrations.repair:repair",
     },

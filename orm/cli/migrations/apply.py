@@ -161,7 +161,11 @@ def _progress(
         ) as bar:
             yield lambda file: bar.update(1, file.name)
     else:
-        yield lambda file: click.echo(f"applied {file.name}")
+        yield lambda file: click.echo(f"{_done(file)} {file.name}")
+
+
+def _done(file: "Revision") -> str:
+    return "recorded, and not run:" if file.only_recorded else "applied"
 
 
 def _shown_item(name: object) -> str | None:

@@ -9,7 +9,9 @@ import click
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-__all__ = ["Target", "ask", "explained", "shown"]
+    from orm.migrations.compare.checkpoint import Checkpoint
+
+__all__ = ["Target", "ask", "explained", "say_checkpoint", "shown"]
 
 Target = Literal["local", "remote"]
 
@@ -51,3 +53,26 @@ def ask(question: str) -> None:
 def shown(url: "URL") -> str:
     """A URL for people: without its password."""
     return url.render_as_string(hide_password=True)
+
+
+def say_checkpoint(made: "Checkpoint") -> None:
+    """Name on standard error what a checkpoint lacks, and what the models have beyond it.
+
+    Raises:
+        click.exceptions.Exit: it lacks something; exit code 1.
+    """
+    if made.models:
+        click.echo(
+            f"The models differ from it in {len(made.models)} thing(s). The next revision makes "
+            'them the same: orm migrations create "follow the models"',
+            err=True,
+        )
+    if made.left:
+        for one in made.left:
+            click.echo(one.fact, err=True)
+        click.echo(
+            f"Error: {made.path.name} does not write all of it: write by hand what it names, and "
+            "delete its first statement, which fails",
+            err=True,
+        )
+        raise click.exceptions.Exit(1)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from alembic import command, context
@@ -73,6 +74,8 @@ class Replay:
         metadata: the models.
         options: what ``env.py`` configures Alembic with.
         line: the revisions, if they are others than those in the folder of revisions.
+        instead: what takes the place of the models.
+        folders: where Alembic finds the revisions, if not in the folder of revisions.
         watched: whether `steps` are recorded; it takes longer.
         steps: what each revision did that was replayed while watched.
         defaults_differ: whether the default of a column of the models differs; None to have
@@ -84,6 +87,8 @@ class Replay:
     metadata: MetaData = field(default_factory=MetaData)
     options: dict[str, Any] = field(default_factory=dict)
     line: Sequence[Revision] = ()
+    instead: MetaData | None = None
+    folders: Sequence[Path] = ()
     watched: bool = False
     steps: list[Step] = field(default_factory=list)
     defaults_differ: Callable[[Column[Any]], bool] | None = None
@@ -101,6 +106,16 @@ class Replay:
                 command.current(config)  # for the environment alone
             else:
                 command.upgrade(config, revision)
+
+    def load(self) -> None:
+        """Load the models, and replay nothing.
+
+        Raises:
+            MigrationError: they cannot be loaded.
+        """
+        config = RunContext(instead=self._take).config(self.application)
+        with self._explained():
+            command.current(config)  # for the environment alone
 
     def write_revision(
         self, message: str, slug: str, complete: Callable[..., None], *, autogenerate: bool
@@ -137,16 +152,18 @@ class Replay:
         return found.ops
 
     def _config(self) -> Config:
-        return RunContext(instead=self._run).config(self.application)
+        config = RunContext(instead=self._run).config(self.application)
+        if self.folders:
+            names = "\n".join(map(str, self.folders)).replace("%", "%%")
+            config.set_main_option("version_locations", names)
+            config.set_main_option("path_separator", "newline")
+        return config
 
     def _run(self, metadata: MetaData) -> None:
         """Run the Alembic command that called ``env.py`` on the scratch database."""
-        migrations = migrations_for(self.connection.engine.url)
-        migrations.prepare_alembic()
+        self._take(metadata if self.instead is None else self.instead)
         if self.line:
             scripts.use(self.line, context.script)
-        self.metadata = metadata
-        self.options = options_of(metadata, migrations.reserved_tables)
         records: list[Recorded] = []
 
         def applied(
@@ -161,10 +178,16 @@ class Replay:
         self.connection.commit()
         context.configure(connection=self.connection, on_version_apply=applied, **self.options)
         migration = context.get_context()
-        keep_whole(migration, migrations)
+        keep_whole(migration, migrations_for(self.connection.engine.url))
         compare_defaults(migration, self.defaults_differ)
         with context.begin_transaction(), recording(migration, records):
             migration.run_migrations()
+
+    def _take(self, metadata: MetaData) -> None:
+        migrations = migrations_for(self.connection.engine.url)
+        migrations.prepare_alembic()
+        self.metadata = metadata
+        self.options = options_of(metadata, migrations.reserved_tables)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -173,7 +196,7 @@ class Replay:
             with alembic_alone(self.application):
                 yield
         except Exception as error:
-            for file in read(self.application.versions):
+            for file in () if self.folders else read(self.application.versions):
                 if (line := where(file.path, error)) and file.name not in str(error):
                     # What this library refuses, and a revision itself, is refused on each engine.
                     ours = isinstance(error, OrmError) or type(error) is RuntimeError

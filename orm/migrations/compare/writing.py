@@ -26,7 +26,7 @@ from orm.migrations.files import line
 from orm.migrations.files.lock import locked
 from orm.migrations.files.revisions import read
 
-__all__ = ["Choose", "Created", "create", "slug_of"]
+__all__ = ["Choose", "Created", "create", "follow", "slug_of"]
 
 _LONGEST: Final = 40
 """Characters of a slug, as Alembic has it."""
@@ -88,14 +88,17 @@ def create(application: Application, name: str, *, choose: Choose | None) -> Cre
                 written = made.write_revision(message, slug, _nothing, autogenerate=False)
                 assert written is not None
                 return Created(written.revision, Path(written.path), [])
-            return _follow(made, message, slug, choose)
+            created = follow(made, message, slug, choose)
+            if created is not None and created.left:
+                refuse_in(created.path, created.left)
+            return created
 
 
 def _nothing(*_: object) -> None:
     """Have Alembic write what it found."""
 
 
-def _follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | None:
+def follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | None:
     """Write the revision that follows the models.
 
     Args:
@@ -103,6 +106,12 @@ def _follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | 
         message: the first line of its docstring.
         slug: of its file's name.
         choose: finds the renames.
+
+    Returns:
+        The revision; None if the revisions make what the models say.
+
+    Raises:
+        MigrationError: it was written, and does not run.
     """
     wanted = made_by_models(made)
     both = sides(made, wanted)
@@ -130,10 +139,7 @@ def _follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | 
         assert written is not None
     else:
         left = _left(made, written.revision, wanted, anew=bool(first))
-    path = Path(written.path)
-    if left:
-        refuse_in(path, left)
-    return Created(written.revision, path, found, left)
+    return Created(written.revision, Path(written.path), found, left)
 
 
 def _left(
