@@ -1,18 +1,20 @@
 """A project as many are: years of stock Alembic, with hash ids, branches and downgrades.
 
 Thirty models, twenty-six revisions, two of which merge branches, an ``env.py`` as ``alembic init``
-writes it. The models say some things that the revisions never made, because autogenerate did not see them.
+writes it. The models have a CHECK that the revisions never made: autogenerate did not see it.
 """
 
 import hashlib
-import sqlite3
-import subprocess
-import sys
-from contextlib import closing
+import io
+import warnings
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from click.testing import CliRunner, Result
+from alembic.config import CommandLine
+from click.testing import CliRunner
+from sqlalchemy import create_engine
 
 from orm.cli import main
 
@@ -52,7 +54,6 @@ _INI = """\
 [alembic]
 script_location = %(here)s/alembic
 prepend_sys_path = .
-sqlalchemy.url = sqlite:///shop.db
 """
 _BASE = """\
 from sqlalchemy.orm import DeclarativeBase
@@ -148,16 +149,18 @@ class StockProject:
 
     Attributes:
         folder: of the project.
-        more: SQL that a revision near the end executes besides.
+        url: of its database, as SQLAlchemy knows it.
+        more: statements that its last revision executes besides.
     """
 
     folder: Path
-    more: str = ""
-    heads: list[str] = field(default_factory=list)
+    url: str = "sqlite:///shop.db"
+    more: tuple[str, ...] = ()
+    history: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         files = {
-            "alembic.ini": _INI,
+            "alembic.ini": f"{_INI}sqlalchemy.url = {self.url}\n",
             "alembic/env.py": _ENV,
             "shop/__init__.py": "",
             "shop/base.py": _BASE,
@@ -187,7 +190,7 @@ class StockProject:
         last = self._revision("active users", last, _ACTIVE)
         last = self._revision("nothing", last)
         last = self._revision("an index", last, _INDEX)
-        more = [f"op.execute({self.more!r})"] if self.more else []
+        more = (f"op.execute({sql!r})" for sql in self.more)
         self._revision("the rest", last, *things[20:], *more)
 
     def _revision(self, message: str, down: str | tuple[str, str] | None, *lines: str) -> str:
@@ -204,7 +207,7 @@ class StockProject:
             )
             + "def downgrade() -> None:\n    pass\n"
         )
-        self.heads = [number]
+        self.history.append(number)
         return number
 
     @property
@@ -213,20 +216,37 @@ class StockProject:
         return sorted((self.folder / "alembic" / "versions").glob("*.py"))
 
     def stock(self, *arguments: str) -> str:
-        """Run its own `alembic`, which knows nothing of this library."""
-        done = subprocess.run(
-            [sys.executable, "-m", "alembic", *arguments],
-            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        """Run its own `alembic`, in the working directory; what it printed."""
+        out = io.StringIO()
+        with warnings.catch_warnings(), redirect_stdout(out):
+            warnings.simplefilter("ignore")  # of a configuration that is older than its Alembic
+            CommandLine(prog="alembic").main(["--raiseerr", *arguments])
+        return out.getvalue()
 
-    def orm(self, *arguments: str) -> Result:
-        """Run `orm …` as its command line would."""
-        return CliRunner().invoke(main, arguments, prog_name="orm")
+    @property
+    def head(self) -> str:
+        """The last of its own revisions."""
+        return self.history[-1]
 
-    def query(self, sql: str) -> list[tuple[object, ...]]:
+    def orm(self, *arguments: str, code: int = 0) -> str:
+        """Run `orm migrations …` as its command line would; what it printed."""
+        done = CliRunner().invoke(main, ["migrations", *arguments], prog_name="orm")
+        assert done.exit_code == code, (done.output, done.exception)
+        return done.output
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Ask, or change, its database past the library."""
-        with closing(sqlite3.connect(self.folder / "shop.db")) as connection, connection:
-            return connection.execute(sql).fetchall()
+        engine = create_engine(self.url)
+        try:
+            with engine.begin() as connection:
+                result = connection.exec_driver_sql(sql)
+                return [tuple(row) for row in result] if result.returns_rows else []
+        finally:
+            engine.dispose()
+
+    @property
+    def recorded(self) -> tuple[list[str], list[str]]:
+        """What the ledger has, and what Alembic's own table says."""
+        ledger = self.query("SELECT revision FROM orm_revisions ORDER BY 1")
+        version = self.query("SELECT version_num FROM alembic_version ORDER BY 1")
+        return [one for (one,) in ledger], [one for (one,) in version]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["INI", "adopt", "adopt_here"]
 
 INI: Final = "alembic.ini"
+_ASYNCHRONOUS: Final = ("postgresql+asyncpg", "postgresql+psycopg")
 _FOLDERS: Final = ("alembic", "migrations", "revisions", "orm_migrations")
 _LOCAL_VARIABLE: Final = "ORM_LOCAL_URL"
 
@@ -147,9 +148,8 @@ nothing is run.
 A database that is behind comes there first, with
   {old}
 A new database needs nothing else than apply.
-While {INI} is there, plain alembic works on the old revisions; on the new ones,
-  alembic -c {SETTINGS} upgrade head
-When every database has {made.revision}, delete {INI} and {_relative(archive.scripts)}."""
+When every database has {made.revision},
+delete {INI} and {_relative(archive.scripts)}: plain alembic works on the new revisions then."""
 
 
 def _relative(path: Path) -> str:
@@ -205,7 +205,7 @@ def _local(config: "Config") -> "tuple[URL, URL | None]":
             return target_url("local"), None
         case "sqlite", _:
             url = url.set(drivername="sqlite+aiosqlite")
-        case "postgresql", driver if driver not in ("asyncpg", "psycopg"):
+        case "postgresql", _ if url.drivername not in _ASYNCHRONOUS:
             driver = "psycopg" if find_spec("psycopg") else "asyncpg"
             url = url.set(drivername=f"postgresql+{driver}")
     if url.password is None:
