@@ -28,7 +28,7 @@ from orm.migrations.compare.effects import Schema, schema_of
 from orm.migrations.context import RunContext, alembic_alone
 from orm.migrations.explain import cause_of, where
 from orm.migrations.files import scripts
-from orm.migrations.files.checkpoints import line_for, read_replaced
+from orm.migrations.files.checkpoints import before_a_checkpoint
 from orm.migrations.files.revisions import read
 from orm.migrations.internals import Recorded, compare_defaults, keep_whole, recording
 from orm.migrations.revision import Revision
@@ -208,14 +208,6 @@ class Replay:
             raise
 
 
-def _before_a_checkpoint(application: Application, revision: str | None) -> Sequence[Revision]:
-    """The line of a database that is at a revision which a checkpoint replaces; else nothing."""
-    replaced = read_replaced(application.replaced)
-    if revision not in {file.id for file in replaced}:
-        return ()
-    return line_for(read(application.versions), replaced, [revision], set())
-
-
 def scratch_url(application: Application, url: URL) -> URL:
     """Where a scratch database of a database's engine is made: on the local server, if it can be.
 
@@ -261,6 +253,6 @@ def replay(
     if url is None:
         url = target_url("local", application.pyproject)
     with migrations_for(url).scratch(url) as connection:
-        made = Replay(application, connection, line=_before_a_checkpoint(application, revision))
+        made = Replay(application, connection, line=before_a_checkpoint(application, revision))
         made.upgrade(revision)
         yield made

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from orm.migrations.application import Application
 from orm.migrations.files.numbers import is_number
 from orm.migrations.files.revisions import read
 from orm.migrations.revision import Revision
 
-__all__ = ["line_for", "read_replaced"]
+__all__ = ["before_a_checkpoint", "line_for", "read_replaced"]
 
 _NOTHING: Final = "def upgrade() -> None:\n    pass\n"
 
@@ -27,6 +28,18 @@ def read_replaced(folder: Path) -> list[Revision]:
     """
     files = [file for file in read(folder) if is_number(file.id)] if folder.is_dir() else []
     return sorted(files, key=lambda file: int(file.id))
+
+
+def before_a_checkpoint(application: Application, revision: str | None) -> Sequence[Revision]:
+    """The line of a database that is at a revision which a checkpoint replaces; else nothing.
+
+    Raises:
+        MigrationError: a file cannot be a revision.
+    """
+    replaced = read_replaced(application.replaced)
+    if revision not in {file.id for file in replaced}:
+        return ()
+    return line_for(read(application.versions), replaced, [str(revision)], set())
 
 
 def line_for(

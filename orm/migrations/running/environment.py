@@ -19,6 +19,7 @@ from orm.migrations.compare.sql import print_script
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.context import RunContext
 from orm.migrations.files import scripts
+from orm.migrations.files.checkpoints import before_a_checkpoint
 from orm.migrations.files.line import findings_in_files, refuse
 from orm.migrations.files.revisions import read
 from orm.migrations.internals import command_name
@@ -76,10 +77,11 @@ def _run(metadata: MetaData) -> None:
     # `alembic.context` is a global name for the command that began last.
     environment = context.get_context().environment_context
     assert environment is not None
-    versions = Path(environment.script.versions)
+    pyproject = Path(context.config.toml_file_name or "pyproject.toml")
+    application = Application(pyproject, Path(environment.script.versions))
     files = None
     if command_name(environment.get_context()) == "upgrade":
-        files = read(versions)
+        files = _files(application, environment)
         scripts.use(files, environment.script)
         if environment.is_offline_mode() or migrations.is_absent(url):  # there is no ledger
             refuse(findings_in_files(files))
@@ -87,7 +89,6 @@ def _run(metadata: MetaData) -> None:
         print_script(environment, url, options, files)
         return
 
-    application = Application(Path(context.config.toml_file_name or "pyproject.toml"), versions)
     migrate = partial(_migrate, environment, url, asked, application, files, options)
     if isinstance(given, Connection):
         migrate(given)
@@ -96,6 +97,13 @@ def _run(metadata: MetaData) -> None:
             migrate(nothing)
     else:
         on_a_connection(migrations.engine(url) if given is None else given, migrate, url=url)
+
+
+def _files(application: Application, environment: EnvironmentContext) -> Sequence[Revision]:
+    """The revisions; of a script that begins before a checkpoint, those from there on."""
+    begins = environment.get_starting_revision_argument() if environment.is_offline_mode() else None
+    older = before_a_checkpoint(application, begins) if isinstance(begins, str) else ()
+    return older or read(application.versions)
 
 
 def _url(given: object, asked: RunContext) -> URL:
