@@ -7,12 +7,12 @@ writes it. The models have a CHECK that the revisions never made: autogenerate d
 import hashlib
 import io
 import warnings
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alembic.config import CommandLine
+import alembic
+from alembic.config import CommandLine, Config
 from click.testing import CliRunner
 from sqlalchemy import create_engine
 
@@ -50,6 +50,8 @@ def run_migrations_online() -> None:
 
 run_migrations_online()
 """
+_TEMPLATE = Path(alembic.__file__).parent / "templates" / "generic" / "script.py.mako"
+_TOML = "pyproject.toml"
 _INI = """\
 [alembic]
 script_location = %(here)s/alembic
@@ -162,6 +164,7 @@ class StockProject:
         files = {
             "alembic.ini": f"{_INI}sqlalchemy.url = {self.url}\n",
             "alembic/env.py": _ENV,
+            "alembic/script.py.mako": _TEMPLATE.read_text(),
             "shop/__init__.py": "",
             "shop/base.py": _BASE,
             "shop/accounts.py": _ACCOUNTS,
@@ -218,9 +221,14 @@ class StockProject:
     def stock(self, *arguments: str) -> str:
         """Run its own `alembic`, in the working directory; what it printed."""
         out = io.StringIO()
-        with warnings.catch_warnings(), redirect_stdout(out):
+        line = CommandLine(prog="alembic")
+        options = line.parser.parse_args(["--raiseerr", *arguments])
+        files = {"file_": Path((options.config or ["alembic.ini"])[0]), "toml_file": Path(_TOML)}
+        there = {name: file for name, file in files.items() if file.exists()}
+        config = Config(**there, cmd_opts=options, stdout=out, output_buffer=out)
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a configuration that is older than its Alembic
-            CommandLine(prog="alembic").main(["--raiseerr", *arguments])
+            line.run_cmd(config, options)
         return out.getvalue()
 
     @property
