@@ -1,8 +1,8 @@
 """A plugin of Alembic's: stock Alembic leaves the tables of this library alone.
 
 For projects that take only the sessions, and migrate with an ``env.py`` of their own. Alembic
-loads it through its entry point ``alembic.plugins``. It is used without being asked for since its
-name there begins with ``alembic.autogenerate.``, which ``autogenerate_plugins`` includes by default.
+loads it through its entry point ``alembic.plugins``. It is used without being asked for, since its
+name there begins with ``alembic.autogenerate.``: ``autogenerate_plugins`` includes such by default.
 """
 
 from typing import TYPE_CHECKING
@@ -19,9 +19,7 @@ __all__ = ["setup"]
 
 def setup(plugin: "Plugin") -> None:
     """Alembic calls this when it is imported."""
-    plugin.add_autogenerate_comparator(
-        _leave_alone, "autogenerate", priority=DispatchPriority.LAST
-    )
+    plugin.add_autogenerate_comparator(_leave_alone, "autogenerate", priority=DispatchPriority.LAST)
 
 
 def _leave_alone(context: "AutogenContext", operations: "UpgradeOps") -> PriorityDispatchResult:

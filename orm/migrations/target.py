@@ -10,7 +10,7 @@ from orm.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-__all__ = ["target_text", "target_url"]
+__all__ = ["target_text", "target_url", "wants_indexes"]
 
 _DEFAULT_LOCAL: Final = "sqlite+aiosqlite:///app.db"
 _LOCAL_VARIABLE: Final = "ORM_LOCAL_URL"
@@ -75,6 +75,20 @@ def target_text(target: str, pyproject: Path = Path("pyproject.toml")) -> str:
                 f"there is no target {target!r}: choose local (the embedded database of the "
                 f"checkout) or remote (the database that {_REMOTE_VARIABLE} names)"
             )
+
+
+def wants_indexes(pyproject: Path) -> bool:
+    """Whether every foreign key should have an index: ``index_foreign_keys`` under ``[tool.orm]``.
+
+    Raises:
+        ConfigurationError: it is neither true nor false.
+    """
+    said = _settings(pyproject).get("index_foreign_keys", True)
+    if not isinstance(said, bool):
+        raise ConfigurationError(
+            f"[tool.orm] index_foreign_keys in {pyproject} is {said!r}: it is true or false"
+        )
+    return said
 
 
 def _source(target: str, pyproject: Path) -> str:

@@ -57,7 +57,7 @@ WHERE ? OR schema_version <> (SELECT schema_version FROM pragma_schema_version)
 RETURNING history, sequence"""
 
 _LOG: Final = logging.getLogger(__name__)
-_histories: Final = WeakKeyDictionary[Pool, tuple[str, str]]()
+_histories: Final = WeakKeyDictionary[Pool, tuple[str | None, str]]()
 """The file and the history that were prepared, so that the table can be made anew."""
 _CHANGES: Final = "orm.sqlite.changes"
 _COMMITTED: Final = "orm.sqlite.committed"
@@ -69,7 +69,7 @@ def prepare(connection: Connection) -> None:
     connection.execute(text(_FIRST_ROW))
     file = identity(file_of(connection))
     connection.execute(text(_NEW_HISTORY), {"file": file})
-    _histories[connection.engine.pool] = (file, connection.scalar(text(_HISTORY)))
+    _histories[connection.engine.pool] = (file, str(connection.scalar(text(_HISTORY))))
 
 
 def position(connection: Connection) -> Bookmark | None:

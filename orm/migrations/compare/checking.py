@@ -11,7 +11,7 @@ from orm.migrations.files.line import Finding, findings_in_files
 from orm.migrations.files.revisions import read
 from orm.migrations.ledger import table as ledger
 from orm.migrations.ledger.state import look
-from orm.migrations.target import target_url
+from orm.migrations.target import target_url, wants_indexes
 
 __all__ = ["check_database", "check_files", "lint_pending"]
 
@@ -31,7 +31,10 @@ def check_files(application: Application) -> list[Finding | Difference]:
         return list(broken)  # they cannot be replayed
     with replay(application, files[-1].id if files else None) as made:
         both = sides(made, made_by_models(made))
-        return [*of_models(both), *without_index(made.connection, made.metadata)]
+        found = of_models(both)
+        if wants_indexes(application.pyproject):
+            found += without_index(made.connection, made.metadata)
+        return [*found]
 
 
 def check_database(application: Application, target: str) -> list[Finding | Difference]:

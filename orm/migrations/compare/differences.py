@@ -91,9 +91,7 @@ def without_index(connection: Connection, models: MetaData) -> list[Difference]:
         Difference(
             "foreign_key",
             f"{table}.{'_'.join(columns)}",
-            f"no index begins with {table} ({', '.join(columns)}), which is a foreign key: each "
-            f"delete of a parent row reads all of {table}. orm.Base adds such an index to the "
-            "models by itself",
+            f"no index begins with {table} ({', '.join(columns)}), which is a foreign key",
         )
         for table in inspector.get_table_names()
         if table not in models.tables or models.tables[table].info.get("index_foreign_keys", True)

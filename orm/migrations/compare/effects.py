@@ -244,8 +244,8 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
             "type",
             table,
             column,
-            f"changes {where} from {before.type} to {operation.modify_type!r}: a value that does "
-            "not fit is cut off, changed or refused, and the table is locked while it is rewritten",
+            f"changes {where} from {before.type} to {operation.modify_type!r}: "
+            f"{_converted(operation)}, and the table is locked while it is rewritten",
         )
     new = operation.modify_name
     if new is not None and new != operation.column_name:
@@ -257,6 +257,17 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
             f"renames {where} to {new}: a program that still asks for {column} fails. To change "
             "over without a stop, add the new column, fill both, and drop the old one later",
         )
+
+
+def _converted(operation: AlterColumnOp) -> str:
+    """What becomes of the values of a column that gets another type."""
+    using = operation.kw.get("postgresql_using")
+    if using is not None and getattr(operation.modify_type, "timezone", False):
+        return (
+            f"values from before are read as {using} (postgresql_using): name another zone there "
+            "if they were not written in this one"
+        )
+    return "a value that does not fit is cut off, changed or refused"
 
 
 def _statement(operation: ExecuteSQLOp, tables: Tables) -> Iterator[Effect]:

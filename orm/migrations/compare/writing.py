@@ -22,6 +22,7 @@ from orm.migrations.compare.models import made_by_models, sides
 from orm.migrations.compare.refusing import refuse_in
 from orm.migrations.compare.renames import Rename
 from orm.migrations.compare.replay import Replay, replay
+from orm.migrations.compare.timezones import spell_out_zones
 from orm.migrations.files import line
 from orm.migrations.files.lock import locked
 from orm.migrations.files.revisions import read
@@ -129,7 +130,7 @@ def follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | N
     def finish(migration: Any, _: object, scripts: list[MigrationScript]) -> None:
         [script] = scripts
         assert script.upgrade_ops is not None
-        operations = complete(script.upgrade_ops.ops, both, made.metadata)
+        operations = spell_out_zones(complete(script.upgrade_ops.ops, both, made.metadata))
         script.upgrade_ops.ops = [*(rename.operation for rename in first), *operations]
         found.extend(remark(migration.opts["revision_context"], script, before))
 
