@@ -13,7 +13,7 @@ Created ${create_date.strftime("%Y-%m-%d %H:%M")}.
 
 import sqlalchemy as sa
 from alembic import op
-${imports}
+${imports and imports + chr(10)}
 revision: str = ${repr(up_revision).replace("'", '"')}
 down_revision: str | None = ${repr(down_revision).replace("'", '"')}
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from orm.backends.base import Backend
     from orm.backends.migrations import Migrations, Thing
     from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Roles
-    from orm.backends.registry import backend_for, migrations_for, register
+    from orm.backends.registry import backend_for, known_backends, migrations_for, register
 
 __all__ = [
     "Backend",
@@ -20,6 +20,7 @@ __all__ = [
     "Roles",
     "Thing",
     "backend_for",
+    "known_backends",
     "migrations_for",
     "register",
 ]
@@ -36,6 +37,7 @@ __getattr__: Callable[[str], Any] = lazy(
         "Roles": "orm.backends.parts",
         "Thing": "orm.backends.migrations",
         "backend_for": "orm.backends.registry",
+        "known_backends": "orm.backends.registry",
         "migrations_for": "orm.backends.registry",
         "register": "orm.backends.registry",
     },

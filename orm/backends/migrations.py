@@ -1,13 +1,16 @@
 """The optional part of a backend that changes schemas: what migrations ask of an engine."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from sqlalchemy import URL, Connection, Engine, Insert, Update
+from sqlalchemy import URL, Connection, Engine, Insert, MetaData, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+if TYPE_CHECKING:
+    from alembic.operations import MigrateOperation
 
 __all__ = ["Migrations", "Thing", "Write"]
 
@@ -58,6 +61,9 @@ class Migrations(Protocol):
     """Whether Alembic's operations read the tables that they change, as a rebuild of a table does:
     their SQL is then known only from a replay."""
 
+    scratch_can_lack: bool
+    """Whether a `scratch` database can lack what one has that is made ``beside`` another."""
+
     has_linter: bool
     """Whether there is a linter of the engine's migrations: without one, no SQL is rendered."""
 
@@ -95,6 +101,17 @@ class Migrations(Protocol):
         """Whether the database does not exist yet; the first connection that writes makes it."""
         ...
 
+    def watch_transaction(self, connection: Connection) -> Callable[[], bool]:
+        """Remember which transaction is open.
+
+        Args:
+            connection: in a transaction that may write.
+
+        Returns:
+            Whether that same transaction is still open, when it is called.
+        """
+        ...
+
     def faults(self, connection: Connection) -> Counter[str]:
         """The rows and indexes that break the schema's rules, as the open transaction sees them."""
         ...
@@ -125,6 +142,13 @@ class Migrations(Protocol):
         """
         ...
 
+    def is_not_understood(self, error: DBAPIError) -> bool:
+        """Whether a statement says what the engine does not have, and another one may.
+
+        Such as the syntax, a function or a type of another engine; and not a missing table.
+        """
+        ...
+
     def restore_point(
         self, connection: Connection, name: str, without: frozenset[str]
     ) -> str | None:
@@ -152,11 +176,14 @@ class Migrations(Protocol):
         """
         ...
 
-    def scratch(self, url: URL) -> AbstractContextManager[Connection]:
+    def scratch(self, url: URL, *, beside: bool = False) -> AbstractContextManager[Connection]:
         """An empty database of this engine, which is gone after the block.
 
         Args:
-            url: the database beside which it is made, if the engine needs one; it stays as it is.
+            url: a database of the engine, beside which it is made if the engine needs one, or a
+                scratch database; it stays as it is.
+            beside: whether it has all that the server of that database has, such as its version,
+                roles and extensions.
 
         Raises:
             ConfigurationError: a driver is missing.
@@ -188,6 +215,46 @@ class Migrations(Protocol):
 
     def is_generated_name(self, name: str) -> bool:
         """Whether the engine gives such a name to a constraint that has none of its own."""
+        ...
+
+    def adapted(
+        self,
+        operations: "Sequence[MigrateOperation]",
+        both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+        models: MetaData,
+    ) -> "Sequence[MigrateOperation] | None":
+        """What Alembic finds, with what it needs on this engine and does not find.
+
+        Args:
+            operations: what autogenerate found.
+            both: the `definitions` that there are, and those that there are to be.
+            models: the models.
+
+        Returns:
+            Operations that are worth a try: a replay shows whether they do. None if they would
+            fail, or change values, where there are rows.
+        """
+        ...
+
+    def operations_for(
+        self,
+        left: Mapping[Thing, tuple[str | None, str | None]],
+        operations: "Sequence[MigrateOperation]",
+        both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+        models: MetaData,
+    ) -> "Sequence[MigrateOperation] | None":
+        """What a new revision does on this engine, where what Alembic finds does not do.
+
+        Args:
+            left: the things that differ after `operations`, or before them if they do not run: how
+                the revisions, and how the models define each; None where it is not.
+            operations: what the revision does so far.
+            both: the `definitions` that there are before it, and those that there are to be.
+            models: the models.
+
+        Returns:
+            All operations of the revision; None if the engine knows no better ones.
+        """
         ...
 
     def lint(self, sql: str) -> Sequence[str] | None:

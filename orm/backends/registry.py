@@ -11,7 +11,7 @@ from orm.backends.base import Backend
 from orm.backends.migrations import Migrations
 from orm.exceptions import ConfigurationError
 
-__all__ = ["backend_for", "migrations_for", "register"]
+__all__ = ["backend_for", "known_backends", "migrations_for", "register"]
 
 _registered: Final[dict[str, Backend]] = {}
 
@@ -57,12 +57,17 @@ def migrations_for(url: str | URL) -> Migrations:
     return migrations
 
 
+def known_backends() -> list[str]:
+    """The names of the backends that are registered or installed, in their order."""
+    return sorted({entry.name for entry in entry_points(group="orm.backends")} | {*_registered})
+
+
 @cache
 def _installed(name: str) -> Backend:
     installed = entry_points(group="orm.backends")
     found = [entry for entry in installed if entry.name == name]
     if not found:
-        known = ", ".join(sorted({entry.name for entry in installed} | {*_registered})) or "none"
+        known = ", ".join(known_backends()) or "none"
         raise ConfigurationError(
             f"no backend for {name!r} URLs is installed (installed: {known}); "
             "a distribution provides one in the entry point group 'orm.backends'"

@@ -12,7 +12,12 @@ from sqlalchemy.exc import DBAPIError
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.revision import Revision
 
-__all__ = ["cause_of", "failed", "loading", "loading_models", "where"]
+__all__ = ["TransactionEnded", "cause_of", "failed", "loading", "loading_models", "where"]
+
+
+class TransactionEnded(MigrationError):
+    """A revision has ended the transaction in which it ran."""
+
 
 _LONGEST: Final = 1000
 """Characters of a statement that are shown."""
@@ -38,7 +43,9 @@ def failed(
         may_split: whether an ``autocommit_block`` commits what comes before it.
         more: what the backend knows of the error besides.
     """
-    if not ours:
+    if isinstance(error, TransactionEnded):
+        stays = "some of what it did may stay"
+    elif not ours:
         stays = "the transaction is yours to roll back"
     elif may_split and "autocommit_block" in revision.path.read_text("utf-8-sig"):
         stays = "what it did up to its last autocommit_block may stay"

@@ -1,17 +1,27 @@
 """What Alembic 1.20 has no public way for; all that this library takes from inside of it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from alembic.operations import BatchOperations, MigrateOperation, Operations
+from alembic.operations.ops import CreateTableOp
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column
 
 from orm.backends import Migrations
 
-__all__ = ["Recorded", "command_name", "compare_defaults", "keep_whole", "recording"]
+__all__ = [
+    "Recorded",
+    "around_autocommit",
+    "command_name",
+    "compare_defaults",
+    "forget_types",
+    "keep_whole",
+    "recording",
+    "write_expressions",
+]
 
 
 def command_name(migration: MigrationContext) -> str:
@@ -34,6 +44,44 @@ def keep_whole(migration: MigrationContext, migrations: Migrations) -> None:
         migration.autocommit_block = nullcontext  # type: ignore[method-assign, assignment]
 
 
+@contextmanager
+def around_autocommit(
+    migration: MigrationContext, around: Callable[[], AbstractContextManager[None]]
+) -> Iterator[None]:
+    """Put something around each ``autocommit_block`` of the revisions that run within the block."""
+    given: Callable[[], Any] = migration.autocommit_block
+
+    @contextmanager
+    def block() -> Iterator[None]:
+        if given is nullcontext:  # it is kept whole, and stays in the transaction
+            yield
+            return
+        with around(), given():
+            yield
+
+    migration.autocommit_block = block  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        migration.autocommit_block = given  # type: ignore[method-assign]
+
+
+def forget_types(migration: MigrationContext) -> None:
+    """Have the next revision make the types that it names, as in a run of its own.
+
+    Alembic remembers for a whole run which types it has made.
+    """
+    migration.impl.memo.clear()
+
+
+def write_expressions(migration: MigrationContext, write: Callable[..., str]) -> None:
+    """Have autogenerate write expressions by `write`, which gets them and options of what they are.
+
+    Alembic's option ``render_item`` is not asked for the conditions of indexes and CHECKs.
+    """
+    migration.impl.render_ddl_sql_expr = write  # type: ignore[method-assign]
+
+
 def compare_defaults(
     migration: MigrationContext, differ: Callable[[Column[Any]], bool] | None
 ) -> None:
@@ -54,7 +102,8 @@ class Recorded:
     """One operation of a revision.
 
     Attributes:
-        operation: as Alembic describes it; those within a batch name their table too.
+        operation: as Alembic describes it; those within a batch name their table too. A batch that
+            says what the table is (``copy_from``) begins with its creation.
         batch: whether it was given inside ``batch_alter_table``.
     """
 
@@ -78,6 +127,8 @@ def recording(migration: MigrationContext, records: list[Recorded]) -> Iterator[
 
         @contextmanager
         def record_batch(*args: Any, **options: Any) -> Iterator[BatchOperations]:
+            if (table := options.get("copy_from")) is not None:
+                records.append(Recorded(CreateTableOp.from_table(table), batch=True))
             with batch_alter_table(*args, **options) as batch:
                 yield _Batch(batch.migration_context, batch.impl, records)
 

@@ -10,7 +10,7 @@ from orm.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-__all__ = ["target_text", "target_url", "wants_indexes"]
+__all__ = ["engine_urls", "target_text", "target_url", "wants_indexes"]
 
 _DEFAULT_LOCAL: Final = "sqlite+aiosqlite:///app.db"
 _LOCAL_VARIABLE: Final = "ORM_LOCAL_URL"
@@ -89,6 +89,45 @@ def wants_indexes(pyproject: Path) -> bool:
             f"[tool.orm] index_foreign_keys in {pyproject} is {said!r}: it is true or false"
         )
     return said
+
+
+def engine_urls(pyproject: Path = Path("pyproject.toml")) -> "dict[str, URL]":
+    """The engines that every revision has to suit: ``engines`` under ``[tool.orm]``.
+
+    Args:
+        pyproject: the file that ``[tool.orm]`` is read from; it need not exist.
+
+    Returns:
+        For each name of an engine a URL beside which it can have a scratch database: the local one,
+        else one that names the engine alone. The local one's comes first, and is the only one where
+        there is no ``engines``.
+
+    Raises:
+        ConfigurationError: it is no list of engines that are migrated here, or lacks the local one.
+    """
+    from sqlalchemy import URL
+
+    from orm.backends import migrations_for
+
+    local = target_url("local", pyproject)
+    own = local.get_backend_name()
+    named = _settings(pyproject).get("engines", [own])
+    what = f"[tool.orm] engines in {pyproject}"
+    if not (isinstance(named, list) and named and all(isinstance(name, str) for name in named)):
+        raise ConfigurationError(
+            f'{what} is not a list of names of engines, such as ["sqlite", "postgresql"]'
+        )
+    if own not in named:
+        raise ConfigurationError(
+            f"{what} does not name {own}, which is the engine of [tool.orm] local: add it"
+        )
+    urls = {own: local} | {name: URL.create(name) for name in named if name != own}
+    for name, url in urls.items():
+        try:
+            migrations_for(url)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{what} names {name!r}: {error}") from error
+    return urls
 
 
 def _source(target: str, pyproject: Path) -> str:

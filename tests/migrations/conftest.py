@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from orm.backends.postgresql.scratch_server import running
 from orm.testing.postgresql import Cluster
 from tests.migrations.support import PostgreSQLProject, Project
 
@@ -47,7 +48,8 @@ def project(
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Cluster]:
     """A server of PostgreSQL."""
-    with Cluster(standbys=0) as cluster:
+    # The server of scratch databases stays too: commands would start it one by one.
+    with Cluster(standbys=0) as cluster, running():
         yield cluster
 
 

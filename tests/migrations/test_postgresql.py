@@ -379,6 +379,18 @@ def test_those_of_killed_processes_are_cleared_away(users: Project) -> None:
                 server.execute(f"DROP DATABASE IF EXISTS {name}")
 
 
+def test_a_revision_that_needs_the_own_server(users: Project) -> None:
+    """A role that only this has, which no scratch server knows."""
+    name = f"reader_{secrets.token_hex(6)}"
+    users.query(f"CREATE ROLE {name}")
+    try:
+        users.revision(2, f"op.execute('GRANT SELECT ON users TO {name}')")
+        assert "cannot be replayed" not in users.orm("check").stderr
+    finally:
+        users.query(f"DROP OWNED BY {name}")
+        users.query(f"DROP ROLE {name}")
+
+
 @pytest.fixture
 def account(users: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """The remote database is the local one, as an account that owns its tables and no more."""
@@ -394,8 +406,12 @@ def account(users: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     users.query(f"DROP ROLE {name}")
 
 
-def test_an_account_that_may_not_create_databases(account: Project) -> None:
+def test_an_account_that_may_not_create_databases(
+    account: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     account.revision(2, ALTER)
+    assert "may not" not in account.orm("check", "--remote").stderr
+    monkeypatch.setenv("ORM_POSTGRESQL_SCRATCH", "server")
     said = account.orm("check", "--remote")
     assert said.exit_code == 1
     assert "may not create the scratch database" in said.stderr
@@ -421,7 +437,10 @@ def test_who_blocks_is_named_as_far_as_the_account_may_know(account: Project) ->
     assert "of postgres (a report)\n" in said
 
 
-def test_what_such_an_account_cannot_review_may_lose_anything(account: Project) -> None:
+def test_what_such_an_account_cannot_review_may_lose_anything(
+    account: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORM_POSTGRESQL_SCRATCH", "server")
     account.revision(2, ALTER)
     settings = account.folder / "pyproject.toml"
     kept = settings.read_text()
@@ -485,7 +504,7 @@ def test_a_linter_looks_at_what_is_pending(project: Project) -> None:
 
 @pytest.mark.parametrize("command", ["list", "apply", "check"])
 def test_a_server_that_is_not_there(project: Project, command: str) -> None:
-    project.revision(1, ALTER)
+    project.revision(1, *USERS)
     settings = project.folder / "pyproject.toml"
     kept = settings.read_text()
     port = make_url(project.url).port

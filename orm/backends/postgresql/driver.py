@@ -43,7 +43,9 @@ def arguments(url: URL, options: dict[str, Any], **settings: str) -> dict[str, A
             given.setdefault("timeout", _CONNECT)
         case "psycopg":
             said = " ".join(f"-c {name}={value}" for name, value in settings.items())
-            given["options"] = f"{said} {given.get('options', '')}".strip()
+            # What is given here takes the place of the URL's.
+            its_own = given.get("options", url.query.get("options", ""))
+            given["options"] = f"{said} {its_own}".strip()
             given.setdefault("connect_timeout", _CONNECT)
         case other:
             raise ConfigurationError(

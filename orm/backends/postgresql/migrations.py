@@ -8,16 +8,17 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     URL,
     Connection,
     Engine,
     Insert,
+    MetaData,
     TextClause,
     TextualSelect,
     Update,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     event,
     text,
 )
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
@@ -36,7 +38,7 @@ from orm.backends.migrations import Thing, Write
 from orm.backends.postgresql.beyond_models import beyond_models
 from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.definitions import definitions
-from orm.backends.postgresql.driver import arguments
+from orm.backends.postgresql.driver import arguments, sqlstate
 from orm.backends.postgresql.explain import explain
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
@@ -44,7 +46,11 @@ from orm.backends.postgresql.squawk import lint
 from orm.backends.postgresql.sync import is_tuned, sync_url
 from orm.exceptions import MigrationError
 
+if TYPE_CHECKING:
+    from alembic.operations import MigrateOperation
+
 __all__ = [
+    "adapted",
     "all_ddl_is_transactional",
     "beyond_models",
     "definitions",
@@ -54,22 +60,27 @@ __all__ = [
     "has_linter",
     "is_absent",
     "is_generated_name",
+    "is_not_understood",
     "lint",
     "migrating",
     "new_columns_need_constants",
+    "operations_for",
     "operations_read_tables",
     "prepare_alembic",
     "prepare_scratch",
     "reserved_tables",
     "restore_point",
     "scratch",
+    "scratch_can_lack",
     "verify",
+    "watch_transaction",
 ]
 
 reserved_tables: frozenset[str] = frozenset()
 all_ddl_is_transactional = False
 new_columns_need_constants = False
 operations_read_tables = False
+scratch_can_lack = True
 has_linter = True
 
 _GENERATED: Final = re.compile(r"\w*_(pkey|fkey|key|check|excl)\d*")
@@ -145,6 +156,37 @@ def prepare_scratch(
 def is_generated_name(name: str) -> bool:
     """Whether it is of the form ``table_column_key`` (PostgreSQL "ChooseIndexName")."""
     return _GENERATED.fullmatch(name) is not None
+
+
+def is_not_understood(error: DBAPIError) -> bool:
+    """A syntax error, or a function or type that does not exist."""
+    return sqlstate(error) in {"42601", "42883", "42704", "0A000"}
+
+
+def adapted(
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """Those of Alembic, after the types and sequences that they need; None if one is not fit."""
+    from orm.backends.postgresql.writing import Plan, is_enough
+
+    if not is_enough(operations, both[1]):
+        return None
+    plan = Plan(*both, models)
+    return [*plan.before(), *operations, *plan.after()]
+
+
+def operations_for(
+    left: Mapping[Thing, tuple[str | None, str | None]],
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """The whole way, in place of Alembic's, which fail or leave something in the way."""
+    from orm.backends.postgresql.writing import Plan
+
+    return Plan(*both, models).operations()
 
 
 def engine(url: URL, **options: Any) -> Engine | AsyncEngine:
@@ -283,6 +325,16 @@ FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS setting (name, v
             with connection.begin():
                 both = {"names": list(before), "values": list(before.values())}
                 connection.execute(change, both).all()
+
+
+_THIS: Final = text("SELECT pg_current_xact_id()::text")
+_STILL: Final = text("SELECT pg_current_xact_id_if_assigned()::text")
+
+
+def watch_transaction(connection: Connection) -> Callable[[], bool]:
+    """By the number that the server gives to a transaction that writes."""
+    this = connection.scalar(_THIS)
+    return lambda: connection.scalar(_STILL) == this
 
 
 # Before COMMIT -----------------------------------------------------------------------------

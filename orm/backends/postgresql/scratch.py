@@ -3,14 +3,15 @@
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from orm.backends.postgresql.driver import arguments, sqlstate
+from orm.backends.postgresql import scratch_server
+from orm.backends.postgresql.driver import arguments
 from orm.backends.postgresql.sync import sync_url
 from orm.exceptions import ConfigurationError, MigrationError
 
@@ -23,46 +24,104 @@ _OLD: Final = text("""\
 SELECT datname FROM pg_database d
 WHERE datname ~ :pattern AND pg_has_role(datdba, 'USAGE')
 AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)""")
-_INSUFFICIENT_PRIVILEGE: Final = "42501"
+_MAY: Final = text("""\
+SELECT current_setting('server_version_num')::integer / 10000 AS version,
+rolcreatedb OR rolsuper AS may
+FROM pg_roles WHERE rolname = current_user""")
+_KNOWN: Final = text("SELECT true FROM pg_roles WHERE rolname = :name")
+_ADDRESS: Final = frozenset({"host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey"})
+"""Parameters that lead to a server."""
+_INSTALL: Final = "pip install 'bookmark-orm[postgresql-testing]', for a server of its own"
 
 
 @contextmanager
-def scratch(url: URL) -> Iterator[Connection]:
-    """An empty database beside the URL's (`orm.backends.Migrations.scratch`).
+def scratch(url: URL, *, beside: bool = False) -> Iterator[Connection]:
+    """An empty database (`orm.backends.Migrations.scratch`).
 
-    It has the schema and the search path of the connection's own database, so that the same
-    statements make the same things there. A transaction that is rolled back would do without the
-    right to create a database, but revisions may name a schema, and commit.
+    It is on a server that is this process's own, where PostgreSQL's programs are at hand: in half a
+    second, whatever account the URL names. Else it is on the URL's server. A transaction that is
+    rolled back would do without the right to create a database, but revisions may name a schema,
+    and commit.
 
     Raises:
         ConfigurationError: psycopg is not installed, or cannot connect to this URL.
-        MigrationError: the account may not create a database.
+        MigrationError: there are no programs, and the server cannot be reached, or the account may
+            not create a database.
     """
     plain = sync_url(url)
     if plain is None:
         raise ConfigurationError(
-            "to compare with a PostgreSQL database, revisions are replayed in a scratch database "
-            "on its server, through psycopg, which is not installed or does not know a parameter "
-            "of the URL: pip install 'bookmark-orm[psycopg]'"
+            "to compare with a PostgreSQL database, revisions are replayed in a scratch database, "
+            "through psycopg, which is not installed or does not know a parameter of the URL: pip "
+            "install 'bookmark-orm[psycopg]'"
         )
+    with ExitStack() as stack:
+        yield stack.enter_context(_database(_server(plain, stack, beside=beside)))
+
+
+def _server(url: URL, stack: ExitStack, *, beside: bool) -> URL:
+    """Where the database is made."""
+    if scratch_server.is_there(url):
+        return url
+    own = scratch_server.is_possible()
+    if own and not beside:
+        return _as(url, stack.enter_context(scratch_server.running()))
+    try:
+        with _engine(url).connect() as server:
+            version, may = server.execute(_MAY).one()
+    except DBAPIError as error:
+        if beside:
+            raise  # what is compared is there
+        raise MigrationError(
+            f"there is no server for the scratch database in which revisions are replayed: "
+            f"{url.host or 'the local one'} does not answer ({error.orig}). Start it; or {_INSTALL}"
+        ) from error
+    if may:
+        return url
+    if own:
+        instead = _as(url, stack.enter_context(scratch_server.running()))
+        with _engine(instead).connect() as server:
+            if server.execute(_MAY).one().version == version:
+                return instead
+    raise MigrationError(
+        f"the account {url.username} may not create the scratch database in which revisions are "
+        f"replayed for a comparison: ALTER ROLE … CREATEDB; or {_INSTALL}, if that is PostgreSQL "
+        f"{version}"
+    )
+
+
+def _as(url: URL, own: URL) -> URL:
+    """This process's own server, for the account that a URL names, and with its other settings."""
+    if url.username and url.username != own.username:
+        with _engine(own).connect() as server:
+            quoted = server.dialect.identifier_preparer.quote(url.username)
+            known = server.scalar(_KNOWN, {"name": url.username})
+            if not known:
+                server.exec_driver_sql(f"CREATE ROLE {quoted} SUPERUSER LOGIN")
+        own = own.set(username=url.username)
+    others = {key: value for key, value in url.query.items() if key not in _ADDRESS}
+    return own.update_query_dict(others)
+
+
+@contextmanager
+def _database(url: URL) -> Iterator[Connection]:
+    """An empty database on a server.
+
+    It has the schema and the search path of the account's own database, so that the same statements
+    make the same things there.
+    """
     name = f"{_PREFIX}{int(time.time()):x}_{secrets.token_hex(6)}"
-    with _engine(plain).connect() as server:
+    # Without the log: it takes a checkpoint, which others would notice.
+    strategy = " STRATEGY file_copy" if scratch_server.is_there(url) else ""
+    with _engine(url).connect() as server:
         schema, path = server.execute(
             text("SELECT current_schema(), current_setting('search_path')")
         ).one()
         _sweep(server)
+        # Not template1: PostgreSQL cannot copy it while any session is connected to it.
+        server.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0{strategy}")
         try:
-            # Not template1: PostgreSQL cannot copy it while any session is connected to it.
-            server.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
-        except DBAPIError as error:
-            if sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
-                raise
-            raise MigrationError(
-                f"the account {plain.username} may not create the scratch database in which "
-                "revisions are replayed for a comparison: ALTER ROLE … CREATEDB"
-            ) from error
-        try:
-            with _connected(plain.set(database=name), schema, path) as connection:
+            with _connected(url.set(database=name), schema, path) as connection:
                 yield connection
         finally:
             server.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")

@@ -5,15 +5,16 @@ One runs at a time, on a connection that a table rebuild cannot cascade through.
 
 import asyncio
 import logging
+import re
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import URL, Connection, StaticPool, create_engine, event, text
+from sqlalchemy import URL, Connection, MetaData, StaticPool, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from orm._greenlet import await_, in_greenlet
@@ -27,7 +28,11 @@ from orm.backends.sqlite.snapshot import snapshot
 from orm.backends.sqlite.writing import write
 from orm.exceptions import ConfigurationError, MigrationError
 
+if TYPE_CHECKING:
+    from alembic.operations import MigrateOperation
+
 __all__ = [
+    "adapted",
     "all_ddl_is_transactional",
     "beyond_models",
     "definitions",
@@ -37,19 +42,26 @@ __all__ = [
     "has_linter",
     "is_absent",
     "is_generated_name",
+    "is_not_understood",
     "lint",
     "migrating",
     "new_columns_need_constants",
+    "operations_for",
     "operations_read_tables",
     "prepare_alembic",
     "prepare_scratch",
     "reserved_tables",
     "restore_point",
     "scratch",
+    "scratch_can_lack",
     "verify",
+    "watch_transaction",
 ]
 
 _LOG: Final = logging.getLogger(__name__)
+_NOT_UNDERSTOOD: Final = re.compile(
+    "syntax error|no such (function|module|collation)|unrecognized token|not supported"
+)
 _POLL: Final = 0.02
 """Seconds between two tries for the lock."""
 
@@ -57,6 +69,7 @@ reserved_tables: frozenset[str] = frozenset({"orm_position"})
 all_ddl_is_transactional = True
 new_columns_need_constants = True
 operations_read_tables = True
+scratch_can_lack = False
 has_linter = False
 
 faults = dangling
@@ -65,6 +78,15 @@ faults = dangling
 def prepare_alembic() -> None:
     """Have Alembic rebuild tables without losses."""
     import orm.backends.sqlite.rebuild  # noqa: F401 - Alembic finds by itself what it defines
+
+
+def watch_transaction(connection: Connection) -> Callable[[], bool]:
+    """By a setting that lasts for a transaction, and has no effect where foreign keys are off.
+
+    SQLite switches it off at each COMMIT and ROLLBACK ("PRAGMA defer_foreign_keys").
+    """
+    _set(connection, "PRAGMA defer_foreign_keys = ON")
+    return lambda: _says(connection, "PRAGMA defer_foreign_keys")
 
 
 def verify(connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:
@@ -88,6 +110,11 @@ def explain(connection: Connection, error: DBAPIError) -> Sequence[str]:
     return ()
 
 
+def is_not_understood(error: DBAPIError) -> bool:
+    """By its message, since SQLite has one code for all that is wrong with a statement."""
+    return _NOT_UNDERSTOOD.search(str(error.orig)) is not None
+
+
 def restore_point(connection: Connection, name: str, without: frozenset[str]) -> str | None:
     """A copy of the file, and how to go back to it."""
     file = file_of(connection)
@@ -101,9 +128,9 @@ def restore_point(connection: Connection, name: str, without: frozenset[str]) ->
 
 
 @contextmanager
-def scratch(url: URL) -> Iterator[Connection]:
+def scratch(url: URL, *, beside: bool = False) -> Iterator[Connection]:
     """A database in memory."""
-    engine = create_engine("sqlite://", poolclass=StaticPool, isolation_level="AUTOCOMMIT")
+    engine = create_engine("sqlite://", poolclass=StaticPool)
     try:
         with engine.connect() as connection:
             yield connection
@@ -129,6 +156,27 @@ def beyond_models(connection: Connection) -> tuple[Sequence[str], Sequence[str]]
 def is_generated_name(name: str) -> bool:
     """False: a constraint without a name has none."""
     return False
+
+
+def adapted(
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """Those of Alembic, which are carried out by rebuilds of this package's own."""
+    return operations
+
+
+def operations_for(
+    left: Mapping[Thing, tuple[str | None, str | None]],
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """Rebuilds to the models' own tables (`orm.backends.Migrations.operations_for`)."""
+    from orm.backends.sqlite.rewriting import with_rebuilds
+
+    return with_rebuilds(left, operations, models)
 
 
 def lint(sql: str) -> Sequence[str] | None:
@@ -157,7 +205,8 @@ def migrating(connection: Connection, patience: float) -> Iterator[None]:
             )
         yield  # SQLite has one writer at a time, and that is this transaction's owner
         return
-    with _lock(file_of(connection), patience), _fit(connection):
+    in_memory = not connection.engine.url.database  # then there is no other process
+    with nullcontext() if in_memory else _lock(file_of(connection), patience), _fit(connection):
         yield
 
 
@@ -166,10 +215,10 @@ def _driver(connection: Connection) -> Any:
     return connection.connection.dbapi_connection
 
 
-def _foreign_keys(connection: Connection) -> bool:
+def _says(connection: Connection, pragma: str) -> bool:
     cursor = _driver(connection).cursor()
     try:
-        cursor.execute("PRAGMA foreign_keys")
+        cursor.execute(pragma)
         return bool(cursor.fetchone()[0])
     finally:
         cursor.close()
@@ -186,14 +235,14 @@ def _set(connection: Connection, pragma: str) -> None:
 def _is_fit(connection: Connection) -> bool:
     """Whether a transaction that SQLAlchemy has begun is one for SQLite too, without cascades."""
     driver: Any = connection.connection.driver_connection
-    return driver.in_transaction and not _foreign_keys(connection)
+    return driver.in_transaction and not _says(connection, "PRAGMA foreign_keys")
 
 
 @contextmanager
 def _fit(connection: Connection) -> Iterator[None]:
     """Foreign keys off, and transactions that hold DDL, until the end of the block."""
     driver = _driver(connection)
-    enforced, level = _foreign_keys(connection), driver.isolation_level
+    enforced, level = _says(connection, "PRAGMA foreign_keys"), driver.isolation_level
     if enforced:
         # Outside of a transaction: inside it does nothing (SQLite "PRAGMA foreign_keys").
         _set(connection, "PRAGMA foreign_keys = OFF")

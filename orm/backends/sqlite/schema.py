@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Clause", "clauses", "quoted", "unquoted"]
+from sqlalchemy import Connection
+
+__all__ = ["Clause", "clauses", "definition_of", "quoted", "unquoted"]
 
 _TOKEN: Final = re.compile(
     r"""--[^\n]*|/\*.*?\*/                                # comments
@@ -58,6 +60,14 @@ def unquoted(token: str) -> str:
     if token[:1] in "\"`'":
         return token[1:-1].replace(token[0] * 2, token[0])
     return token[1:-1] if token[:1] == "[" else token
+
+
+def definition_of(connection: Connection, table: str) -> list[Clause]:
+    """The clauses of a table that is there; upper and lower case of its name are the same."""
+    sql = connection.exec_driver_sql(
+        "SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)", (table,)
+    ).scalar_one()
+    return clauses(sql)
 
 
 def clauses(sql: str) -> list[Clause]:

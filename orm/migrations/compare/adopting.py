@@ -25,7 +25,7 @@ from orm.migrations.files.lock import locked
 from orm.migrations.files.numbers import next_number
 from orm.migrations.files.revisions import read
 from orm.migrations.ledger import table as ledger
-from orm.migrations.target import target_url
+from orm.migrations.target import engine_urls, target_url
 
 __all__ = ["Archive", "adopt", "archive_of", "squash"]
 
@@ -118,9 +118,10 @@ def adopt(application: Application, archive: Archive, name: str, target: str | N
     replaces = archive.heads if others else one
     number = next_number(archive.ids)
     url = target_url(target or "local", application.pyproject)
+    engines = list({url.get_backend_name(): url} | engine_urls(application.pyproject))
     if target is None:
         with migrations_for(url).scratch(url) as connection:
-            _replay(made := Replay(application, connection), archive)
+            _replay(made := Replay(application, connection, url, engines=engines), archive)
             return write_checkpoint(made, History(replaces, number), name, slug)
 
     found: list[Checkpoint] = []
@@ -132,7 +133,7 @@ def adopt(application: Application, archive: Archive, name: str, target: str | N
                 f"the database is at {', '.join(sorted(heads)) or 'no revision'}, and the head of "
                 f"the old revisions is {', '.join(archive.heads)}: bring it there first"
             )
-        made = Replay(application, connection)
+        made = Replay(application, connection, url, engines=engines)
         made.load()
         history = History(replaces, number, rows=False)
         found.append(write_checkpoint(made, history, name, slug))

@@ -2,7 +2,13 @@
 
 from orm.backends import backend_for, migrations_for
 from orm.migrations.application import Application
-from orm.migrations.compare.differences import Difference, drift, of_models, without_index
+from orm.migrations.compare.differences import (
+    Difference,
+    drift,
+    of_models,
+    on_engines,
+    without_index,
+)
 from orm.migrations.compare.models import made_by_models, sides
 from orm.migrations.compare.replay import replay
 from orm.migrations.compare.sql import statements_of
@@ -11,7 +17,7 @@ from orm.migrations.files.line import Finding, findings_in_files
 from orm.migrations.files.revisions import read
 from orm.migrations.ledger import table as ledger
 from orm.migrations.ledger.state import look
-from orm.migrations.target import target_url, wants_indexes
+from orm.migrations.target import engine_urls, target_url, wants_indexes
 
 __all__ = ["check_database", "check_files", "lint_pending"]
 
@@ -29,12 +35,16 @@ def check_files(application: Application) -> list[Finding | Difference]:
     files = read(application.versions)
     if broken := findings_in_files(files):
         return list(broken)  # they cannot be replayed
-    with replay(application, files[-1].id if files else None) as made:
-        both = sides(made, made_by_models(made))
-        found = of_models(both)
-        if wants_indexes(application.pyproject):
-            found += without_index(made.connection, made.metadata)
-        return [*found]
+    urls = engine_urls(application.pyproject)
+    indexed = wants_indexes(application.pyproject)
+    found: dict[Difference, list[str]] = {}
+    for engine, url in urls.items():
+        with replay(application, files[-1].id if files else None, url=url) as made:
+            both = sides(made, made_by_models(made))
+            bare = without_index(made.connection, made.metadata) if indexed else []
+            for one in (*of_models(both), *bare):
+                found.setdefault(one, []).append(engine)
+    return [on_engines(one, engines, len(urls)) for one, engines in found.items()]
 
 
 def check_database(application: Application, target: str) -> list[Finding | Difference]:
@@ -58,7 +68,7 @@ def check_database(application: Application, target: str) -> list[Finding | Diff
     if migrations.is_absent(url):
         return []
     found = on_a_connection(backend_for(url).reader_engine(url), migrations.definitions, url=url)
-    with replay(application, state.at, url=url) as made:
+    with replay(application, state.at, url=url, beside=True) as made:
         wanted = migrations.definitions(made.connection)
     ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
     return list(drift(wanted, found, ours))

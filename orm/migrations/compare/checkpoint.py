@@ -17,7 +17,7 @@ from orm.migrations.compare.refusing import refuse_in
 from orm.migrations.compare.replay import Replay
 from orm.migrations.compare.schema import tables_of
 from orm.migrations.compare.standing import made_alone
-from orm.migrations.compare.writing import follow
+from orm.migrations.compare.writing import Draft, follow
 from orm.migrations.files.numbers import Renumbered, rewritten
 from orm.migrations.files.revisions import read_file
 from orm.migrations.ledger import table as ledger
@@ -86,7 +86,7 @@ def write_checkpoint(made: Replay, history: History, message: str, slug: str) ->
     Raises:
         MigrationError: there are no tables; or the models cannot be compared with them.
     """
-    url = made.connection.engine.url
+    url = made.url
     migrations = migrations_for(url)
     ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
     wanted = migrations.definitions(made.connection)
@@ -97,14 +97,14 @@ def write_checkpoint(made: Replay, history: History, message: str, slug: str) ->
         migrations.prepare_scratch(
             empty, {t.schema for t in tables.tables.values() if t.schema}, wanted
         )
-        beginning = Replay(made.application, empty, instead=tables)
+        beginning = Replay(made.application, empty, url, instead=tables, engines=made.engines)
         beginning.upgrade(None)
-        written = follow(beginning, message, slug, lambda *_: ())
+        written = follow([Draft.begun(beginning, message, slug)], lambda *_: ())
     if written is None:
         raise MigrationError("there are no tables: there is no history to stand for")
     path = _numbered(written.path, history)
     _add(path, made.connection.dialect.name, first, last)
-    alone = made_alone(read_file(path), url, made.options)
+    alone = made_alone(read_file(path), url, made.options, beside=not history.rows)
     left = drift(alone, wanted, ours, by=path.stem.partition("_")[0])
     if history.rows:
         left += _with_rows(made.connection, tables)

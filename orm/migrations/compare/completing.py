@@ -1,12 +1,8 @@
 """Operations for what Alembic's autogenerate does not find: CHECKs, indexes, labels of enums."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
-from alembic.autogenerate import renderers
-from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
     AlterColumnOp,
     CreateCheckConstraintOp,
@@ -17,34 +13,15 @@ from alembic.operations.ops import (
     MigrateOperation,
     ModifyTableOps,
 )
-from sqlalchemy import CheckConstraint, Column, Enum, Index, MetaData, Table
+from sqlalchemy import Index, MetaData, Table
 from sqlalchemy.schema import conv
 
 from orm.backends import Thing
+from orm.backends.operations import checks_of, creation_of
 from orm.migrations.compare.effects import flat
 from orm.migrations.compare.models import Sides
 
 __all__ = ["complete"]
-
-_LABEL: Final = re.compile(r"'((?:[^']|'')*)'")
-
-
-class _OfEnum(MigrateOperation):
-    """SQL about an enum of PostgreSQL; other engines have none."""
-
-    def __init__(self, sql: str, *, commits: bool) -> None:
-        self.sql = sql
-        self.commits = commits
-
-
-@renderers.dispatch_for(_OfEnum)
-def _render(_: AutogenContext, operation: _OfEnum) -> list[str]:
-    condition = 'if op.get_context().dialect.name == "postgresql":'
-    execute = f"op.execute({operation.sql!r})"
-    if not operation.commits:
-        return [condition, execute, ""]
-    block = "with op.get_context().autocommit_block():  # it can be used after a commit only"
-    return [condition, block, execute, "", ""]
 
 
 @dataclass
@@ -70,10 +47,10 @@ def complete(
     """
     found = _Found()
     operations = list(_needed(operations, both))
-    for operation in operations:
+    for at, operation in enumerate(operations):
         if isinstance(operation, CreateTableOp):
-            _add_checks_of_columns(operation, models)
-    _enums(operations, both, found)
+            within = f"{operation.schema}." if operation.schema else ""
+            operations[at] = creation_of(models.tables[within + operation.table_name])
     tables = {
         table.fullname if table.fullname in both.tables else table.name.lower(): table
         for table in models.tables.values()
@@ -99,6 +76,8 @@ def _needed(operations: Iterable[MigrateOperation], both: Sides) -> Iterator[Mig
             operation.ops = list(_needed(operation.ops, both))
             if operation.ops:
                 yield operation
+        elif isinstance(operation, DropConstraintOp) and operation.constraint_name is None:
+            pass  # there is no statement that drops it
         elif (thing := _changed(operation)) is None or not _is_same(thing, both):
             yield operation
 
@@ -137,7 +116,7 @@ def _differing(both: Sides, kind: str, table: str) -> list[Thing]:
 
 
 def _checks(table: Table, things: Sequence[Thing], both: Sides, found: _Found) -> None:
-    ours = {str(check.name).lower(): check for check in _checks_of(table) if check.name}
+    ours = {str(check.name).lower(): check for check in checks_of(table) if check.name}
     drop: list[MigrateOperation] = []
     create: list[MigrateOperation] = []
     for thing in things:
@@ -156,36 +135,6 @@ def _checks(table: Table, things: Sequence[Thing], both: Sides, found: _Found) -
         found.after.append(ModifyTableOps(table.name, create, schema=table.schema))
 
 
-def _checks_of(table: Table) -> list[CheckConstraint]:
-    """Those of the table and of its columns, but for those that a type makes."""
-    return [
-        *_own_checks(table.constraints),
-        *(check for column in table.columns for check in _own_checks(column.constraints)),
-    ]
-
-
-def _own_checks(constraints: Iterable[object]) -> Iterator[CheckConstraint]:
-    for constraint in constraints:
-        # By the name of the attribute by which Alembic knows it too; there is no public one.
-        if isinstance(constraint, CheckConstraint) and not getattr(
-            constraint, "_type_bound", False
-        ):
-            yield constraint
-
-
-def _add_checks_of_columns(operation: CreateTableOp, models: MetaData) -> None:
-    """Write the CHECKs that stand in columns, which Alembic leaves out, after the columns."""
-    within = f"{operation.schema}." if operation.schema else ""
-    operation.columns = [
-        *operation.columns,
-        *(
-            CheckConstraint(check.sqltext, name=check.name)
-            for column in models.tables[within + operation.table_name].columns
-            for check in _own_checks(column.constraints)
-        ),
-    ]
-
-
 # Indexes -----------------------------------------------------------------------------------
 
 
@@ -198,34 +147,3 @@ def _indexes(table: Table, things: Sequence[Thing], both: Sides, found: _Found) 
             found.before.append(DropIndexOp(name, table.name, schema=table.schema))
         if index is not None and thing in both.models:
             found.after.append(CreateIndexOp.from_index(index))
-
-
-# Enums -------------------------------------------------------------------------------------
-
-
-def _enums(operations: Sequence[MigrateOperation], both: Sides, found: _Found) -> None:
-    """Make the types of new columns, which Alembic makes for new tables only, and add labels."""
-    of_tables = {
-        column.type.name
-        for operation in operations
-        if isinstance(operation, CreateTableOp)
-        for column in operation.columns
-        if isinstance(column, Column) and isinstance(column.type, Enum)
-    }
-    for thing in sorted(thing for thing in both.models if thing.kind == "type"):
-        name = ".".join(f'"{part}"' for part in thing.name.split("."))
-        new = _LABEL.findall(both.models[thing])
-        if thing not in both.revisions:
-            if thing.name.rpartition(".")[2] not in of_tables:
-                labels = ", ".join(f"'{label}'" for label in new)
-                sql = f"CREATE TYPE {name} AS ENUM ({labels})"
-                found.before.append(_OfEnum(sql, commits=False))
-            continue
-        old = _LABEL.findall(both.revisions[thing])
-        if [label for label in new if label in old] != old:
-            continue  # PostgreSQL can neither drop a label nor move it
-        for at, label in enumerate(new):
-            if label not in old:
-                where = f"AFTER '{new[at - 1]}'" if at else f"BEFORE '{old[0]}'"
-                sql = f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS '{label}' {where}"
-                found.before.append(_OfEnum(sql, commits=True))

@@ -1,22 +1,23 @@
 """How Alembic is configured here: what it compares, how it numbers revisions, what they remark."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from textwrap import fill
 from typing import Any, Final
 
 from alembic.autogenerate import RevisionContext
-from alembic.operations.ops import MigrationScript
+from alembic.operations.ops import CreateTableOp, MigrateOperation, MigrationScript
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import MetaData
 
 from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, flat, schema_of
 from orm.migrations.compare.ordering import ordered
+from orm.migrations.compare.rendering import Rendering
 from orm.migrations.files.numbers import next_number
 from orm.migrations.internals import command_name
 from orm.migrations.ledger import table as ledger
 
-__all__ = ["options_of", "remark"]
+__all__ = ["by_its_own_names", "options_of", "remark"]
 
 _REFUSED: Final = {
     "rev_id": "--rev-id",
@@ -38,25 +39,42 @@ _REMARKED: Final[frozenset[Kind]] = frozenset(
 """Whether another kind of effect matters depends on the number of rows, which a review counts."""
 
 
-def options_of(metadata: MetaData, reserved: frozenset[str]) -> dict[str, Any]:
+def options_of(
+    metadata: MetaData,
+    reserved: frozenset[str],
+    engines: Iterable[str] = (),
+    types: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
     """What a context of Alembic is configured with, besides its connection.
 
     Args:
         metadata: the models.
         reserved: the names of tables that are not the application's
             (`orm.backends.Migrations.reserved_tables`).
+        engines: those that new revisions have to suit.
+        types: the names of types that new revisions must not make again.
     """
     return {
         "target_metadata": metadata,
         "include_name": _leave_out(reserved | {ledger.TABLE.name}),
         "compare_server_default": True,
         "process_revision_directives": _number,
+        "render_item": Rendering(metadata, list(engines), types),
         # One revision file serves every backend, so its operations are always written in the form
         # that SQLite needs; elsewhere it comes to the same ALTER statements.
         "render_as_batch": True,
         "transactional_ddl": True,
         "transaction_per_migration": True,
     }
+
+
+def by_its_own_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options for running revisions: what has no name in a revision has none in the database.
+
+    Alembic would name it by the convention that the models have today, and not by the one that they
+    had when the revision was written.
+    """
+    return {**options, "target_metadata": MetaData()}
 
 
 def _leave_out(names: frozenset[str]) -> Callable[[str | None, str, Mapping[str, object]], bool]:
@@ -80,9 +98,6 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
     """
     if command_name(migration) == "check":  # compares only, and wants its directives back
         return
-    for script in scripts:
-        for upgrade in script.upgrade_ops_list:
-            upgrade.ops = ordered(upgrade.ops)
     request: RevisionContext = migration.opts["revision_context"]
     arguments = request.command_args
     refused = [option for name, option in _REFUSED.items() if arguments[name]]
@@ -93,13 +108,22 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
             f"revisions are numbered and follow each other in one line: leave out "
             f"{', '.join(refused)}"
         )
+    for script in scripts:
+        for upgrade in script.upgrade_ops_list:
+            if arguments["autogenerate"]:
+                upgrade.ops = ordered(upgrade.ops, migration.opts["target_metadata"])
+            for operation in upgrade.ops:
+                if isinstance(operation, CreateTableOp):
+                    operation.info = {}  # for the application, which may put anything into it
     if arguments["autogenerate"] and all(_is_empty(script) for script in scripts):
         scripts.clear()
         request.config.print_stdout("The database matches the models: no revision was written.")
     if "remarks" not in request.template_args and migration.connection is not None:
         before = schema_of(migration.connection) if scripts else {}
         for script in scripts:
-            request.config.print_stdout(_in_words(remark(request, script, before)))
+            assert script.upgrade_ops is not None
+            found = remark(request, script.upgrade_ops.ops, before)
+            request.config.print_stdout(_in_words(found))
     first = next_number(str(one.revision) for one in request.script_directory.walk_revisions())
     for offset, script in enumerate(scripts):
         script.rev_id = f"{first + offset:04d}"
@@ -112,21 +136,22 @@ def _is_empty(script: MigrationScript) -> bool:
 # Remarks -----------------------------------------------------------------------------------
 
 
-def remark(request: RevisionContext, script: MigrationScript, before: Schema) -> list[Effect]:
+def remark(
+    request: RevisionContext, operations: Sequence[MigrateOperation], before: Schema
+) -> list[Effect]:
     """Have a new revision name its effects on rows in its docstring.
 
     Args:
         request: what the revision file is made from.
-        script: what the revision will do.
+        operations: what the revision will do.
         before: the tables that it meets.
 
     Returns:
         The effects.
     """
-    assert script.upgrade_ops is not None
     found = [
         effect
-        for effect in Tables(before).affected_by(flat(script.upgrade_ops.ops))
+        for effect in Tables(before).affected_by(flat(operations))
         if effect.kind in _REMARKED
     ]
     template: dict[str, object] = request.template_args  # type: ignore[assignment]

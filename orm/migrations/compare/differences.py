@@ -1,7 +1,7 @@
 """Where models, revisions and a database differ."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from sqlalchemy import Connection, Inspector, MetaData, inspect
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Inspector, MetaData, inspect
 from orm.backends import Thing
 from orm.migrations.compare.models import Sides
 
-__all__ = ["Difference", "drift", "of_models", "without_index"]
+__all__ = ["Difference", "drift", "of_models", "on_engines", "without_index"]
 
 _CREATE: Final = 'write a revision: orm migrations create "follow the models"'
 _KEEP: Final = f"add it to the models; or, to drop it, {_CREATE}"
@@ -37,6 +37,13 @@ class Difference:
         return self.message.removesuffix(f": {_KEEP}").removesuffix(f": {_CREATE}")
 
 
+def on_engines(one: Difference, engines: Sequence[str], of: int) -> Difference:
+    """The same difference, which names the engines that have it, if not all of them do."""
+    if len(engines) == of:
+        return one
+    return replace(one, message=f"on {' and '.join(engines)}, {one.message}")
+
+
 # Models and revisions ----------------------------------------------------------------------
 
 
@@ -46,10 +53,11 @@ def of_models(both: Sides) -> list[Difference]:
     Args:
         both: what each of them makes.
     """
+    left = both.left
     return list(
         _compare(
-            both.revisions,
-            both.models,
+            {thing: one for thing, (one, _) in left.items() if one is not None},
+            {thing: other for thing, (_, other) in left.items() if other is not None},
             only_left=_only_in_revisions,
             only_right=_only_in_models,
             differs=_differs,

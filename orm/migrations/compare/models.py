@@ -1,5 +1,6 @@
 """What the models make in an empty database, beside what the revisions make there."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from orm.migrations.ledger import table as ledger
 __all__ = ["Sides", "made_by_models", "sides"]
 
 _OF_TABLES: Final = frozenset({"column", "constraint", "index"})
+_BESIDE_TABLES: Final = frozenset({"type", "domain", "sequence"})
 _KEYS: Final = ("primary key", "foreign key")
 
 
@@ -35,6 +37,19 @@ class Sides:
     def tables(self) -> set[str]:
         """The tables that both have."""
         return _tables(self.revisions) & _tables(self.models)
+
+    @property
+    def left(self) -> dict[Thing, tuple[str | None, str | None]]:
+        """What differs: how the revisions, and how the models define it; None where it is not."""
+        things = sorted(self.revisions.keys() | self.models.keys())
+        both = {thing: (self.revisions.get(thing), self.models.get(thing)) for thing in things}
+        return {
+            thing: two
+            for thing, two in both.items()
+            if two[0] != two[1]
+            # Whether a column has a sequence of its own, the column tells.
+            and not (thing.kind == "sequence" and thing.table != thing.name and None in two)
+        }
 
     def of(self, thing: Thing) -> tuple[str | None, str | None]:
         """How the revisions, and the models, define a thing that is named as models name it."""
@@ -75,8 +90,9 @@ def made_by_models(replay: Replay) -> Mapping[Thing, str]:
             raise MigrationError(
                 "the models cannot be compared with the revisions, since they do not make their "
                 f"tables in an empty {connection.dialect.name} database: {cause}. Correct the "
-                "models; if they are for another engine, let [tool.orm] local in pyproject.toml "
-                "name a database of that engine"
+                "models. A type that one engine has and another lacks is a variant of one that "
+                'all have, as in String().with_variant(INET(), "postgresql"); if the models are '
+                "for another engine, let [tool.orm] local in pyproject.toml name a database of it"
             ) from error
         return migrations.definitions(connection)
 
@@ -84,8 +100,8 @@ def made_by_models(replay: Replay) -> Mapping[Thing, str]:
 def sides(replay: Replay, models: Mapping[Thing, str]) -> Sides:
     """What is to be compared.
 
-    Views, triggers, functions and the like are the revisions' own affair, and so are types and
-    sequences that no model makes.
+    Views, triggers, functions and the like are the revisions' own affair, and so are sequences that
+    no model makes, and types, but for enums of columns alone.
 
     Args:
         replay: the revisions, replayed.
@@ -94,16 +110,7 @@ def sides(replay: Replay, models: Mapping[Thing, str]) -> Sides:
     migrations = migrations_for(replay.connection.engine.url)
     revisions = _of_models(migrations.definitions(replay.connection), models, migrations)
     models = _of_models(models, models, migrations)
-    models = _with_names_of(revisions, models, migrations)
-    owned = {
-        thing
-        for thing in revisions.keys() ^ models.keys()
-        if thing.kind == "sequence" and thing.table != thing.name  # its column tells it
-    }
-    return Sides(
-        {thing: text for thing, text in revisions.items() if thing not in owned},
-        {thing: text for thing, text in models.items() if thing not in owned},
-    )
+    return Sides(revisions, _with_names_of(revisions, models, migrations))
 
 
 def _default(definition: str | None) -> str:
@@ -124,8 +131,18 @@ def _of_models(
         for thing, text in definitions.items()
         if (thing.kind in _OF_TABLES | {"table"} and thing.table in tables)
         or (thing.kind == "sequence" and thing.table in tables)
-        or (thing.kind in ("type", "sequence") and thing in models)
+        or (thing.kind in _BESIDE_TABLES and thing in models)
+        or (thing.kind == "type" and _is_left_over(thing, definitions))
     }
+
+
+def _is_left_over(enum: Thing, definitions: Mapping[Thing, str]) -> bool:
+    """Whether nothing but columns is of an enum type that no model makes, or nothing at all."""
+    name = re.compile(rf"(?<!\w){re.escape(enum.name.rpartition('.')[2])}(?!\w)")
+    return definitions[enum].startswith("enum ") and not any(
+        thing.kind not in _OF_TABLES and thing != enum and name.search(text)
+        for thing, text in definitions.items()
+    )
 
 
 def _with_names_of(

@@ -1,34 +1,145 @@
 """The order of a revision's operations: the same from the same models, and one that can run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from alembic.operations.ops import DropTableOp, MigrateOperation, ModifyTableOps
-from sqlalchemy import ForeignKeyConstraint
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import (
+    CreateForeignKeyOp,
+    CreateTableOp,
+    DropConstraintOp,
+    DropTableOp,
+    MigrateOperation,
+    ModifyTableOps,
+)
+from sqlalchemy import ForeignKeyConstraint, MetaData, Table
+from sqlalchemy.schema import sort_tables_and_constraints
+
+from orm.backends.operations import rendered
 
 __all__ = ["ordered"]
 
 
-def ordered(operations: Sequence[MigrateOperation]) -> list[MigrateOperation]:
-    """Drop tables last, when no column refers to them any more, and children before parents.
+class _WhereItCanAlter(MigrateOperation):
+    """What is done to foreign keys where tables can be altered; elsewhere a table has its own."""
+
+    def __init__(self, operations: Sequence[MigrateOperation]) -> None:
+        self.operations = operations
+
+
+@renderers.dispatch_for(_WhereItCanAlter)
+def _render(context: AutogenContext, operation: _WhereItCanAlter) -> list[str]:
+    inner = [line for one in operation.operations for line in rendered(context, one)]
+    return ["if op.get_context().dialect.supports_alter:", *inner, ""]
+
+
+def ordered(operations: Sequence[MigrateOperation], models: MetaData) -> list[MigrateOperation]:
+    """Make tables first, parents before children; drop them last, children before parents.
+
+    A foreign key that closes a circle is made when all tables are there, and dropped before them.
 
     Args:
         operations: what autogenerate found; it has the dropped tables in no order.
+        models: the models.
     """
-    drops = {_key(drop): drop for drop in operations if isinstance(drop, DropTableOp)}
-    of_dropped = [
+    made = list(_made([o for o in operations if isinstance(o, CreateTableOp)], models))
+    dropped = list(_dropped(operations))
+    drops = {_key(one) for one in operations if isinstance(one, DropTableOp)}
+    rest = [
         operation
         for operation in operations
-        if isinstance(operation, DropTableOp | ModifyTableOps) and _key(operation) in drops
+        if not isinstance(operation, CreateTableOp)
+        and not (isinstance(operation, DropTableOp | ModifyTableOps) and _key(operation) in drops)
     ]
+    return [*made, *rest, *dropped]
+
+
+# Made --------------------------------------------------------------------------------------
+
+
+def _made(creations: Sequence[CreateTableOp], models: MetaData) -> Iterator[MigrateOperation]:
+    by_key = {creation.to_table().key: creation for creation in creations}
+    tables = [models.tables[key] for key in sorted(by_key)]
+    later: list[ForeignKeyConstraint] = []
+    in_order: list[tuple[Table | None, Sequence[ForeignKeyConstraint]]]
+    in_order = sort_tables_and_constraints(tables)  # type: ignore[no-untyped-call]
+    for table, keys in in_order:
+        if table is None:
+            later = sorted(keys, key=_order)
+    for table, _ in in_order:
+        if table is not None:
+            creation = by_key[table.key]
+            creation.columns = [
+                _added_later(part)
+                if isinstance(part, ForeignKeyConstraint) and part in later
+                else part
+                for part in creation.columns
+            ]
+            yield creation
+    if later:
+        yield _WhereItCanAlter([_creation(key) for key in later])
+
+
+def _order(key: ForeignKeyConstraint) -> tuple[str, Sequence[str]]:
+    return key.table.key, key.column_keys
+
+
+def _added_later(key: ForeignKeyConstraint) -> ForeignKeyConstraint:
+    """The same reference, which only an engine that cannot alter tables makes with the table."""
+    return ForeignKeyConstraint(
+        [element.parent.name for element in key.elements],
+        [element.target_fullname for element in key.elements],
+        name=key.name,
+        onupdate=key.onupdate,
+        ondelete=key.ondelete,
+        deferrable=key.deferrable,
+        initially=key.initially,
+        match=key.match,
+        use_alter=True,
+        **key.dialect_kwargs,
+    )
+
+
+def _creation(key: ForeignKeyConstraint) -> CreateForeignKeyOp:
+    creation = CreateForeignKeyOp.from_constraint(key)
+    creation.kw.pop("use_alter", None)
+    return creation
+
+
+# Dropped -----------------------------------------------------------------------------------
+
+
+def _dropped(operations: Sequence[MigrateOperation]) -> Iterator[MigrateOperation]:
+    drops = {_key(drop): drop for drop in operations if isinstance(drop, DropTableOp)}
     parents = {key: _parents(drop) - {key} for key, drop in drops.items()}
     keys: list[tuple[str, str]] = []
     left = sorted(drops)
     while left:
         free = [key for key in left if not any(key in parents[other] for other in left)]
-        keys += free or left  # a circle has no order
+        if not free:
+            yield from _opened([drops[key] for key in left])
+            free = left
+        keys += free
         left = [key for key in left if key not in keys]
-    rest = [operation for operation in operations if operation not in of_dropped]
-    return [*rest, *(one for key in keys for one in of_dropped if _key(one) == key)]
+    for key in keys:
+        yield from (
+            one
+            for one in operations
+            if isinstance(one, DropTableOp | ModifyTableOps) and _key(one) == key
+        )
+
+
+def _opened(circle: Sequence[DropTableOp]) -> Iterator[MigrateOperation]:
+    """Drop what holds together tables that refer to each other."""
+    within = {_key(drop) for drop in circle}
+    drops = [
+        DropConstraintOp.from_constraint(key)
+        for drop in circle
+        for key in sorted(drop.to_table().foreign_key_constraints, key=_order)
+        if key.name is not None and _parent(key) in within - {_key(drop)}
+    ]
+    if drops:
+        yield _WhereItCanAlter(drops)
 
 
 def _key(operation: DropTableOp | ModifyTableOps) -> tuple[str, str]:
@@ -36,10 +147,9 @@ def _key(operation: DropTableOp | ModifyTableOps) -> tuple[str, str]:
 
 
 def _parents(drop: DropTableOp) -> set[tuple[str, str]]:
-    return {
-        (schema, name)
-        for constraint in drop.to_table().constraints
-        if isinstance(constraint, ForeignKeyConstraint)
-        for *path, name, _ in [constraint.elements[0].target_fullname.split(".")]
-        for schema in [".".join(path)]
-    }
+    return {_parent(key) for key in drop.to_table().foreign_key_constraints}
+
+
+def _parent(key: ForeignKeyConstraint) -> tuple[str, str]:
+    *path, name, _ = key.elements[0].target_fullname.split(".")
+    return ".".join(path), name

@@ -1,51 +1,64 @@
 """The revisions, replayed in an empty database: what the models are compared to.
 
-The scratch database is one of the local target's engine: for SQLite in memory, so that a new
-revision needs no server; for an engine that has servers, beside the local database, which need not
-be up to date.
+The scratch database is one of the local target's engine: for SQLite in memory, for PostgreSQL on a
+server of this process's own where that can be had, so that a new revision needs no server; else
+beside the local database, which need not be up to date.
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from alembic import command, context
 from alembic.autogenerate import produce_migrations
 from alembic.config import Config
-from alembic.operations import MigrateOperation
-from alembic.runtime.migration import MigrationContext, MigrationInfo
+from alembic.operations import MigrateOperation, Operations
+from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
 from alembic.script import Script
 from sqlalchemy import URL, Column, Connection, MetaData
+from sqlalchemy.exc import CompileError, DBAPIError, SQLAlchemyError
 
-from orm.backends import migrations_for
+from orm.backends import Migrations, migrations_for
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
-from orm.migrations.compare.configuration import options_of
+from orm.migrations.compare.configuration import by_its_own_names, options_of
 from orm.migrations.compare.effects import Schema, schema_of
+from orm.migrations.compare.rendering import ddl_text
+from orm.migrations.connecting import PATIENCE
 from orm.migrations.context import RunContext, alembic_alone
-from orm.migrations.explain import cause_of, where
+from orm.migrations.explain import cause_of, loading, where
 from orm.migrations.files import scripts
 from orm.migrations.files.checkpoints import before_a_checkpoint
 from orm.migrations.files.revisions import read
-from orm.migrations.internals import Recorded, compare_defaults, keep_whole, recording
+from orm.migrations.internals import (
+    Recorded,
+    command_name,
+    compare_defaults,
+    keep_whole,
+    recording,
+    write_expressions,
+)
 from orm.migrations.revision import Revision
-from orm.migrations.target import target_url
+from orm.migrations.target import engine_urls, target_url
+from orm.migrations.transaction import one_transaction
 
-__all__ = ["Replay", "Step", "replay", "scratch_url"]
+__all__ = ["Replay", "Step", "replay"]
 
 _LEFT_OUT: Final = (
+    "Cannot correctly sort tables",
     "autogenerate skipping metadata-specified expression-based index",
     "Computed default on .* cannot be modified",
     "Skipped unsupported reflection of expression-based index",
 )
 
 _ONE_ENGINE: Final = (
-    '. Put what is for one engine only under if op.get_context().dialect.name == "…"; if '
-    "everything is for one engine, let [tool.orm] local in pyproject.toml name a database of that "
-    "engine"
+    '. If it is for another engine, put it under if op.get_context().dialect.name == "…"; if '
+    "all revisions are, let [tool.orm] local in pyproject.toml name a database of that engine"
 )
 
 
@@ -71,6 +84,7 @@ class Replay:
     Attributes:
         application: whose revisions and models.
         connection: to the scratch database.
+        url: of the database beside which it is.
         metadata: the models.
         options: what ``env.py`` configures Alembic with.
         line: the revisions, if they are others than those in the folder of revisions.
@@ -78,12 +92,15 @@ class Replay:
         folders: where Alembic finds the revisions, if not in the folder of revisions.
         watched: whether `steps` are recorded; it takes longer.
         steps: what each revision did that was replayed while watched.
+        engines: those that new revisions have to suit.
+        types: the names of types that the revisions have made, and a new one must not make again.
         defaults_differ: whether the default of a column of the models differs; None to have
             Alembic ask the engine, which fails where a type has no ``=``.
     """
 
     application: Application
     connection: Connection
+    url: URL
     metadata: MetaData = field(default_factory=MetaData)
     options: dict[str, Any] = field(default_factory=dict)
     line: Sequence[Revision] = ()
@@ -91,6 +108,8 @@ class Replay:
     folders: Sequence[Path] = ()
     watched: bool = False
     steps: list[Step] = field(default_factory=list)
+    engines: Sequence[str] = ()
+    types: frozenset[str] = frozenset()
     defaults_differ: Callable[[Column[Any]], bool] | None = None
 
     def upgrade(self, revision: str | None) -> None:
@@ -101,7 +120,7 @@ class Replay:
                 models cannot be loaded.
         """
         config = self._config()
-        with self._explained():
+        with self._alone():
             if revision is None:
                 command.current(config)  # for the environment alone
             else:
@@ -114,7 +133,7 @@ class Replay:
             MigrationError: they cannot be loaded.
         """
         config = RunContext(instead=self._take).config(self.application)
-        with self._explained():
+        with self._alone():
             command.current(config)  # for the environment alone
 
     def write_revision(
@@ -136,7 +155,7 @@ class Replay:
         """
         config = self._config()
         config.set_main_option("file_template", f"%%(rev)s_{slug}")
-        with self._explained(), _quiet():
+        with self._alone(), _quiet():
             written = command.revision(
                 config, message, autogenerate=autogenerate, process_revision_directives=complete
             )
@@ -162,9 +181,48 @@ class Replay:
     def _run(self, metadata: MetaData) -> None:
         """Run the Alembic command that called ``env.py`` on the scratch database."""
         self._take(metadata if self.instead is None else self.instead)
-        if self.line:
-            scripts.use(self.line, context.script)
+        migrations = migrations_for(self.connection.engine.url)
+        # Reading has begun a transaction, which Alembic would take for the caller's.
+        self.connection.commit()
+        context.configure(connection=self.connection, **self.options)
+        if command_name(context.get_context()) == "upgrade":
+            with migrations.migrating(self.connection, PATIENCE):
+                self._upgrade(context.get_context().opts["fn"], migrations)
+            return
+        migration = context.get_context()
+        compare_defaults(migration, self.defaults_differ)
+        write_expressions(migration, partial(ddl_text, self.connection.dialect.name))
+        with context.begin_transaction(), Operations.context(migration):
+            migration.run_migrations()
+
+    def _upgrade(self, fn: Callable[..., Any], migrations: Migrations) -> None:
+        """Replay revisions, each as it is applied.
+
+        Args:
+            fn: finds Alembic's steps.
+            migrations: of the engine.
+        """
+        files = {file.id: file for file in self._files()}
+        if not self.folders:
+            scripts.use(list(files.values()), context.script)
         records: list[Recorded] = []
+
+        def steps(heads: Any, migration: MigrationContext) -> Iterator[RevisionStep]:
+            with loading(files.values()):
+                found = fn(heads, migration)
+            for step in found:
+                file, run = files[step.revision.revision], step.migration_fn
+
+                def guarded(file: Revision = file, run: Callable[..., None] = run) -> None:
+                    with (
+                        self._explained(file, migrations),
+                        one_transaction(migration, self.connection, migrations),
+                    ):
+                        run()
+                        migrations.verify(self.connection, Counter(), [])
+
+                step.migration_fn = guarded
+                yield step
 
         def applied(
             ctx: MigrationContext, step: MigrationInfo, heads: object, run_args: object
@@ -174,54 +232,58 @@ class Replay:
                 self.steps.append(Step(str(step.up_revision_id), tuple(records), after))
             records.clear()
 
-        # Reading has begun a transaction, which Alembic would take for the caller's.
-        self.connection.commit()
-        context.configure(connection=self.connection, on_version_apply=applied, **self.options)
-        migration = context.get_context()
-        keep_whole(migration, migrations_for(self.connection.engine.url))
-        compare_defaults(migration, self.defaults_differ)
-        with context.begin_transaction(), recording(migration, records):
-            migration.run_migrations()
+        # Stock Alembic names by the convention of the models.
+        own = self.options if self.folders else by_its_own_names(self.options)
+        options = own | {"fn": steps, "on_version_apply": applied}
+        context.configure(connection=self.connection, **options)
+        keep_whole(context.get_context(), migrations)
+        with context.begin_transaction(), recording(context.get_context(), records):
+            context.get_context().run_migrations()
 
     def _take(self, metadata: MetaData) -> None:
         migrations = migrations_for(self.connection.engine.url)
         migrations.prepare_alembic()
         self.metadata = metadata
-        self.options = options_of(metadata, migrations.reserved_tables)
+        self.options = options_of(metadata, migrations.reserved_tables, self.engines, self.types)
+
+    def _files(self) -> list[Revision]:
+        if not self.folders:
+            return list(self.line or read(self.application.versions))
+        return [
+            Revision(script.revision, None, Path(script.path).stem, Path(script.path), "", "", "")
+            for script in context.script.walk_revisions("base", "heads")
+        ]
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, file: Revision, migrations: Migrations) -> Iterator[None]:
         """Errors in a revision as one that names its file and line."""
+        try:
+            yield
+        except Exception as error:
+            raise MigrationError(
+                f"{file.path} cannot be replayed in an empty {self.connection.dialect.name} "
+                f"database{where(file.path, error)}: {cause_of(error)}"
+                f"{_ONE_ENGINE if _is_foreign(error, migrations) else ''}"
+            ) from error
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other thread runs Alembic; what the database refuses is an error of this library."""
         try:
             with alembic_alone(self.application):
                 yield
-        except Exception as error:
-            for file in () if self.folders else read(self.application.versions):
-                if (line := where(file.path, error)) and file.name not in str(error):
-                    # What this library refuses, and a revision itself, is refused on each engine.
-                    ours = isinstance(error, OrmError) or type(error) is RuntimeError
-                    raise MigrationError(
-                        f"{file.path} cannot be replayed in an empty "
-                        f"{self.connection.dialect.name} database{line}: {cause_of(error)}"
-                        f"{'' if ours else _ONE_ENGINE}"
-                    ) from error
-            raise
+        except SQLAlchemyError as error:
+            raise MigrationError(
+                "the revisions cannot be replayed in an empty "
+                f"{self.connection.dialect.name} database: {cause_of(error)}"
+            ) from error
 
 
-def scratch_url(application: Application, url: URL) -> URL:
-    """Where a scratch database of a database's engine is made: on the local server, if it can be.
-
-    The other one may be busy.
-
-    Args:
-        application: whose local target.
-        url: of the database.
-
-    Raises:
-        ConfigurationError: the local target names no database.
-    """
-    local = target_url("local", application.pyproject)
-    return local if local.get_backend_name() == url.get_backend_name() else url
+def _is_foreign(error: Exception, migrations: Migrations) -> bool:
+    """Whether the engine does not have what was asked of it, and another one may."""
+    if isinstance(error, DBAPIError):
+        return migrations.is_not_understood(error)
+    return isinstance(error, CompileError | NotImplementedError)
 
 
 @contextmanager
@@ -235,7 +297,11 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def replay(
-    application: Application, revision: str | None = "head", *, url: URL | None = None
+    application: Application,
+    revision: str | None = "head",
+    *,
+    url: URL | None = None,
+    beside: bool = False,
 ) -> Iterator[Replay]:
     """A scratch database, upgraded to a revision.
 
@@ -244,6 +310,7 @@ def replay(
         revision: the last one to replay; None for none of them.
         url: of a database whose engine the scratch database has, the local one if None; that
             database is not changed.
+        beside: whether the two are to be compared, and have to be on one server.
 
     Raises:
         ConfigurationError: the engine cannot have a scratch database here; says what is missing.
@@ -252,7 +319,29 @@ def replay(
     """
     if url is None:
         url = target_url("local", application.pyproject)
-    with migrations_for(url).scratch(url) as connection:
-        made = Replay(application, connection, line=before_a_checkpoint(application, revision))
-        made.upgrade(revision)
+    with ExitStack() as stack:
+        try:
+            made = _replayed(application, revision, url, stack, beside=beside)
+        except MigrationError:
+            if beside or not migrations_for(url).scratch_can_lack:
+                raise
+            try:  # with the roles and extensions that the project's own server has
+                made = _replayed(application, revision, url, stack, beside=True)
+            except (OrmError, DBAPIError, OSError):
+                made = None
+            if made is None:
+                raise
         yield made
+
+
+def _replayed(
+    application: Application, revision: str | None, url: URL, stack: ExitStack, *, beside: bool
+) -> Replay:
+    with ExitStack() as own:
+        connection = own.enter_context(migrations_for(url).scratch(url, beside=beside))
+        engines = {url.get_backend_name(): url} | engine_urls(application.pyproject)
+        line = before_a_checkpoint(application, revision)
+        made = Replay(application, connection, url, engines=list(engines), line=line)
+        made.upgrade(revision)
+        stack.enter_context(own.pop_all())
+        return made

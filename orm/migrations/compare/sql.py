@@ -17,7 +17,7 @@ from sqlalchemy.schema import CreateTable
 from orm.backends import migrations_for
 from orm.exceptions import ConfigurationError, MigrationError
 from orm.migrations.application import Application
-from orm.migrations.compare.configuration import options_of
+from orm.migrations.compare.configuration import by_its_own_names, options_of
 from orm.migrations.compare.replay import replay
 from orm.migrations.context import RunContext, alembic_alone
 from orm.migrations.explain import cause_of, loading, where
@@ -59,7 +59,7 @@ def _rendered(application: Application, files: Sequence[Revision], dialect: str)
 
     def render(metadata: MetaData) -> None:
         out = io.StringIO()
-        options = options_of(metadata, frozenset())
+        options = by_its_own_names(options_of(metadata, frozenset()))
         try:
             _configure(context.configure, options, out, dialect_name=dialect)
         except NoSuchModuleError as error:

@@ -9,6 +9,7 @@ from sqlalchemy import URL, Connection
 
 from orm.backends import Thing, migrations_for
 from orm.exceptions import MigrationError
+from orm.migrations.compare.configuration import by_its_own_names
 from orm.migrations.compare.differences import drift
 from orm.migrations.explain import cause_of, where
 from orm.migrations.files.line import command_line
@@ -21,15 +22,18 @@ from orm.migrations.revision import Revision
 __all__ = ["made_alone", "refuse_unless_equal"]
 
 
-def made_alone(checkpoint: Revision, url: URL, options: Mapping[str, Any]) -> Mapping[Thing, str]:
+def made_alone(
+    checkpoint: Revision, url: URL, options: Mapping[str, Any], *, beside: bool = True
+) -> Mapping[Thing, str]:
     """`orm.backends.Migrations.definitions` of an empty database in which a checkpoint ran.
 
     Alembic's environment is not run: this is for use within it.
 
     Args:
         checkpoint: a revision that needs no other one.
-        url: of a database whose engine the scratch database has.
+        url: of the database that is to be compared with it.
         options: for Alembic's context.
+        beside: whether that database is on a server, as `orm.backends.Migrations.scratch` has it.
 
     Raises:
         MigrationError: it fails there, or the account may make no scratch database.
@@ -38,8 +42,8 @@ def made_alone(checkpoint: Revision, url: URL, options: Mapping[str, Any]) -> Ma
     file = read_file(checkpoint.path)  # what it does where it is not only recorded
     migrations = migrations_for(url)
     migrations.prepare_alembic()
-    with migrations.scratch(url) as connection:
-        migration = MigrationContext.configure(connection, opts=dict(options))
+    with migrations.scratch(url, beside=beside) as connection:
+        migration = MigrationContext.configure(connection, opts=by_its_own_names(options))
         keep_whole(migration, migrations)
         try:
             with Operations.context(migration), migration.begin_transaction():

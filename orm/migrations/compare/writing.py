@@ -3,22 +3,25 @@
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from alembic.operations.ops import MigrateOperation, MigrationScript
 from sqlalchemy import Dialect
 
-from orm.backends import Thing
+from orm.backends import Thing, migrations_for
 from orm.exceptions import ConfigurationError, MigrationError
 from orm.migrations.application import Application
-from orm.migrations.compare import renames
+from orm.migrations.compare import renames as renaming
 from orm.migrations.compare.completing import complete
 from orm.migrations.compare.configuration import remark
-from orm.migrations.compare.differences import Difference, of_models
-from orm.migrations.compare.effects import Effect, schema_of
-from orm.migrations.compare.models import made_by_models, sides
+from orm.migrations.compare.differences import Difference, of_models, on_engines
+from orm.migrations.compare.effects import Effect, Schema, schema_of
+from orm.migrations.compare.merging import merged
+from orm.migrations.compare.models import Sides, made_by_models, sides
+from orm.migrations.compare.ordering import ordered
 from orm.migrations.compare.refusing import refuse_in
 from orm.migrations.compare.renames import Rename
 from orm.migrations.compare.replay import Replay, replay
@@ -26,8 +29,9 @@ from orm.migrations.compare.timezones import spell_out_zones
 from orm.migrations.files import line
 from orm.migrations.files.lock import locked
 from orm.migrations.files.revisions import read
+from orm.migrations.target import engine_urls
 
-__all__ = ["Choose", "Created", "create", "follow", "slug_of"]
+__all__ = ["Choose", "Created", "Draft", "create", "follow", "slug_of"]
 
 _LONGEST: Final = 40
 """Characters of a slug, as Alembic has it."""
@@ -84,12 +88,19 @@ def create(application: Application, name: str, *, choose: Choose | None) -> Cre
     with locked(application.versions):
         files = read(application.versions)
         line.refuse(line.findings_in_files(files))
-        with replay(application, files[-1].id if files else None) as made:
+        last = files[-1].id if files else None
+        with ExitStack() as stack:
+            urls = engine_urls(application.pyproject)
             if choose is None:
+                made = stack.enter_context(replay(application, last))
                 written = made.write_revision(message, slug, _nothing, autogenerate=False)
                 assert written is not None
                 return Created(written.revision, Path(written.path), [])
-            created = follow(made, message, slug, choose)
+            each = [
+                Draft.begun(stack.enter_context(replay(application, last, url=url)), message, slug)
+                for url in urls.values()
+            ]
+            created = follow(each, choose)
             if created is not None and created.left:
                 refuse_in(created.path, created.left)
             return created
@@ -99,13 +110,11 @@ def _nothing(*_: object) -> None:
     """Have Alembic write what it found."""
 
 
-def follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | None:
+def follow(drafts: Sequence["Draft"], choose: Choose) -> Created | None:
     """Write the revision that follows the models.
 
     Args:
-        made: all revisions, replayed.
-        message: the first line of its docstring.
-        slug: of its file's name.
+        drafts: of each engine, that of the local one first.
         choose: finds the renames.
 
     Returns:
@@ -114,60 +123,169 @@ def follow(made: Replay, message: str, slug: str, choose: Choose) -> Created | N
     Raises:
         MigrationError: it was written, and does not run.
     """
-    wanted = made_by_models(made)
-    both = sides(made, wanted)
-    left = of_models(both)
-    made.defaults_differ = both.defaults_differ
-    first = choose(made.compare() if left else [], made.connection.dialect)
-    if not left:
+    asked = next((draft for draft in drafts if draft.both.left), drafts[0])
+    first = choose(asked.found, asked.made.connection.dialect)
+    if not any(draft.both.left for draft in drafts):
         return None
-    before = schema_of(made.connection)
-    renames.apply(first, made.connection)
-    both = sides(made, wanted)
-    made.defaults_differ = both.defaults_differ
-    found: list[Effect] = []
-
-    def finish(migration: Any, _: object, scripts: list[MigrationScript]) -> None:
-        [script] = scripts
-        assert script.upgrade_ops is not None
-        operations = spell_out_zones(complete(script.upgrade_ops.ops, both, made.metadata))
-        script.upgrade_ops.ops = [*(rename.operation for rename in first), *operations]
-        found.extend(remark(migration.opts["revision_context"], script, before))
-
-    written = made.write_revision(message, slug, finish, autogenerate=True)
-    if written is None:
-        written = made.write_revision(message, slug, _nothing, autogenerate=False)
-        assert written is not None
-    else:
-        left = _left(made, written.revision, wanted, anew=bool(first))
-    return Created(written.revision, Path(written.path), found, left)
+    texts: dict[str, str] = {}
+    left: list[Difference] = []
+    for draft in drafts:
+        draft.rename(first)
+        after = draft.completed()
+        texts[draft.engine] = draft.path.read_text("utf-8")
+        left += of_models(after)
+        if len(drafts) > 1:
+            draft.path.unlink()
+    main = drafts[0]
+    if len(drafts) > 1:
+        main.path.write_text(merged(texts), "utf-8")
+        left = _left(drafts)
+    return Created(main.revision, main.path, main.effects, left)
 
 
-def _left(
-    made: Replay, revision: str, wanted: Mapping[Thing, str], *, anew: bool
-) -> list[Difference]:
-    """What the models have and a new revision does not make.
+def _left(drafts: Sequence["Draft"]) -> list[Difference]:
+    """What a revision that was merged does not make, on each engine."""
+    left: dict[Difference, list[str]] = {}
+    for draft in drafts:
+        after = draft.proved(anew=True)
+        if isinstance(after, MigrationError):
+            raise draft.refused(after)
+        for difference in of_models(after):
+            left.setdefault(difference, []).append(draft.engine)
+    return [on_engines(one, engines, len(drafts)) for one, engines in left.items()]
 
-    Args:
+
+@dataclass
+class Draft:
+    """A revision that is written anew until it makes on one engine what the models say.
+
+    Attributes:
         made: the revisions before it, replayed.
-        revision: its number.
+        message: the first line of its docstring.
+        slug: of its file's name.
         wanted: what the models make.
-        anew: whether something was done to the replay already that it does too.
-
-    Raises:
-        MigrationError: it fails.
+        both: what is there, and what the models make.
+        before: the tables that it meets.
+        found: what Alembic has found for it to do.
+        renames: what it does first.
+        effects: what it does to rows.
+        path: its file.
+        revision: its number.
     """
-    try:
-        if anew:
-            with replay(made.application, revision) as again:
-                return of_models(sides(again, wanted))
-        made.upgrade(revision)
-    except MigrationError as error:
-        raise MigrationError(
-            f"{revision} was written, and does not run: correct the file, or delete it and create "
-            f"it anew. {error}"
-        ) from error
-    return of_models(sides(made, wanted))
+
+    made: Replay
+    message: str
+    slug: str
+    wanted: Mapping[Thing, str]
+    both: Sides
+    before: Schema
+    found: Sequence[MigrateOperation] = ()
+    renames: Sequence[Rename] = ()
+    effects: list[Effect] = field(default_factory=list)
+    path: Path = Path()
+    revision: str = ""
+
+    @classmethod
+    def begun(cls, made: Replay, message: str, slug: str) -> Self:
+        """A draft of which nothing is written yet."""
+        wanted = made_by_models(made)
+        both = sides(made, wanted)
+        made.types = frozenset(thing.name for thing in both.revisions if thing.kind == "type")
+        made.defaults_differ = both.defaults_differ
+        found = made.compare() if both.left else []
+        return cls(made, message, slug, wanted, both, schema_of(made.connection), found)
+
+    @property
+    def engine(self) -> str:
+        """SQLAlchemy's name of its engine."""
+        return self.made.connection.dialect.name
+
+    def rename(self, renames: Sequence[Rename]) -> None:
+        """Do the renames first."""
+        if not renames:
+            return
+        self.renames = renames
+        renaming.apply(renames, self.made.connection)
+        self.both = sides(self.made, self.wanted)
+        self.made.defaults_differ = self.both.defaults_differ
+        self.found = self.made.compare()
+
+    def completed(self) -> Sides:
+        """Write what Alembic has found; in its place what the backend knows, if that does not do.
+
+        Returns:
+            What the revision that stays has made, beside what the models make.
+
+        Raises:
+            MigrationError: it does not run; its file stays.
+        """
+        migrations = migrations_for(self.made.connection.engine.url)
+        definitions, models = (self.both.revisions, self.both.models), self.made.metadata
+        found = ordered(complete(self.found, self.both, models), models)
+        self.found = spell_out_zones(found)
+        first: Sides | MigrationError = self.both
+        operations = migrations.adapted(self.found, definitions, models)
+        if operations is not None:
+            self.write(operations)
+            first = self.proved(anew=bool(self.renames))
+            if isinstance(first, Sides) and not first.left:
+                return first
+        left = self.both.left if isinstance(first, MigrationError) else first.left
+        better = migrations.operations_for(left, operations or (), definitions, models)
+        if better is not None:
+            self.write(better)
+            second = self.proved(anew=True)
+            if isinstance(second, Sides):
+                return second
+            if isinstance(first, MigrationError):
+                raise self.refused(second) from second
+        if better is not None or operations is None:
+            self.write(operations or ())
+        if isinstance(first, MigrationError):
+            raise self.refused(first) from first
+        return first
+
+    def refused(self, error: MigrationError) -> MigrationError:
+        """The error to raise where it does not run."""
+        return MigrationError(
+            f"{self.revision} was written, and does not run: correct the file, or delete it and "
+            f"create it anew. {error}"
+        )
+
+    def write(self, operations: Sequence[MigrateOperation]) -> None:
+        """Write the file, in place of what was written before."""
+        if self.revision:
+            self.path.unlink()
+        renames = [rename.operation for rename in self.renames]
+
+        def finish(migration: Any, _: object, scripts: list[MigrationScript]) -> None:
+            [script] = scripts
+            assert script.upgrade_ops is not None
+            assert script.downgrade_ops is not None
+            script.upgrade_ops.ops = [*renames, *operations]
+            script.downgrade_ops.ops = []  # there is no way back, and nothing to warn of in it
+            done = [*renames, *self.found]
+            self.effects = remark(migration.opts["revision_context"], done, self.before)
+
+        written = self.made.write_revision(self.message, self.slug, finish, autogenerate=False)
+        assert written is not None
+        self.revision, self.path = written.revision, Path(written.path)
+
+    def proved(self, *, anew: bool) -> Sides | MigrationError:
+        """What it makes, beside what the models make; or how it fails.
+
+        Args:
+            anew: whether something was done to the replay already.
+        """
+        try:
+            if anew:
+                url = self.made.url
+                with replay(self.made.application, self.revision, url=url) as again:
+                    return sides(again, self.wanted)
+            self.made.upgrade(self.revision)
+        except MigrationError as error:
+            return error
+        return sides(self.made, self.wanted)
 
 
 def _message(name: str) -> str:

@@ -7,7 +7,7 @@ from sqlalchemy import URL, Connection, inspect
 from orm.backends import backend_for, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
-from orm.migrations.compare.replay import replay, scratch_url
+from orm.migrations.compare.replay import replay
 from orm.migrations.compare.standing import refuse_unless_equal
 from orm.migrations.files.line import command_line, refuse
 from orm.migrations.ledger import table as ledger
@@ -56,7 +56,7 @@ def baseline(
                 f"the database has no tables to adopt: apply the revisions, with {_APPLY}"
             )
         if not anyway:
-            with replay(application, revision, url=scratch_url(application, url)) as made:
+            with replay(application, revision, url=url, beside=True) as made:
                 definitions = migrations.definitions(made.connection)
             refuse_unless_equal(definitions, connection, state.file(revision))
         connection.rollback()

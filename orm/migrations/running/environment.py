@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from orm.backends import backend_for, migrations_for
 from orm.exceptions import ConfigurationError, OrmError
 from orm.migrations.application import Application
-from orm.migrations.compare.configuration import options_of
+from orm.migrations.compare.configuration import by_its_own_names, options_of
+from orm.migrations.compare.rendering import ddl_text
 from orm.migrations.compare.sql import print_script
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.context import RunContext
@@ -22,11 +23,11 @@ from orm.migrations.files import scripts
 from orm.migrations.files.checkpoints import before_a_checkpoint
 from orm.migrations.files.line import findings_in_files, refuse
 from orm.migrations.files.revisions import read
-from orm.migrations.internals import command_name
+from orm.migrations.internals import command_name, write_expressions
 from orm.migrations.revision import Revision
 from orm.migrations.running.direction import is_read_only, refuse_backward
 from orm.migrations.running.upgrade import Upgrade
-from orm.migrations.target import target_url
+from orm.migrations.target import engine_urls, target_url
 
 __all__ = ["run"]
 
@@ -77,12 +78,15 @@ def _run(metadata: MetaData) -> None:
     # `alembic.context` is a global name for the command that began last.
     environment = context.get_context().environment_context
     assert environment is not None
-    pyproject = Path(context.config.toml_file_name or "pyproject.toml")
-    application = Application(pyproject, Path(environment.script.versions))
+    application = Application(_pyproject(), Path(environment.script.versions))
     files = None
+    if command_name(environment.get_context()) == "revision":
+        engines = {url.get_backend_name(): url} | engine_urls(_pyproject())
+        options = options_of(metadata, migrations.reserved_tables, engines)
     if command_name(environment.get_context()) == "upgrade":
         files = _files(application, environment)
         scripts.use(files, environment.script)
+        options = by_its_own_names(options)
         if environment.is_offline_mode() or migrations.is_absent(url):  # there is no ledger
             refuse(findings_in_files(files))
     if environment.is_offline_mode():
@@ -126,7 +130,11 @@ def _url(given: object, asked: RunContext) -> URL:
             f"-x {next(iter(arguments))} means nothing here: write -x target=local or "
             "-x target=remote"
         )
-    return target_url(target, Path(context.config.toml_file_name or "pyproject.toml"))
+    return target_url(target, _pyproject())
+
+
+def _pyproject() -> Path:
+    return Path(context.config.toml_file_name or "pyproject.toml")
 
 
 def _migrate(
@@ -140,6 +148,7 @@ def _migrate(
 ) -> None:
     if is_read_only(environment.get_context()):
         environment.configure(connection=connection, dont_mutate=True, **options)
+        write_expressions(environment.get_context(), partial(ddl_text, connection.dialect.name))
         with environment.begin_transaction():
             environment.run_migrations()
         return

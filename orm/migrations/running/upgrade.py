@@ -18,7 +18,6 @@ from orm.backends import Backend, Migrations, Thing
 from orm.bookmark import Bookmark
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
-from orm.migrations.compare.replay import scratch_url
 from orm.migrations.compare.standing import made_alone, refuse_unless_equal
 from orm.migrations.context import RunContext
 from orm.migrations.explain import failed, loading
@@ -29,6 +28,7 @@ from orm.migrations.ledger import table as ledger
 from orm.migrations.ledger.state import State
 from orm.migrations.revision import Revision
 from orm.migrations.running.new_columns import refuse_revisions_without_values
+from orm.migrations.transaction import one_transaction
 
 __all__ = ["Upgrade"]
 
@@ -153,7 +153,7 @@ class Upgrade:
             self._refuse_tables(first)
         for file in pending:
             if file.only_recorded:
-                url = scratch_url(self._application, self._connection.engine.url)
+                url = self._connection.engine.url
                 self._wanted[file.id] = made_alone(file, url, options)
         if first.only_recorded:
             self._compare(first)  # before a restore point is made
@@ -202,7 +202,8 @@ class Upgrade:
         with context.begin_transaction():
             position = self._committed or self._backend.position(self._connection)
             began = perf_counter()
-            step.migration_fn()
+            with one_transaction(context, self._connection, self._migrations):
+                step.migration_fn()
             row = ledger.row(
                 file,
                 seconds=perf_counter() - began,

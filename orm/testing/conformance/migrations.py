@@ -95,6 +95,7 @@ class MigrationRules(Rules):
             assert Thing("table", ROWS.name, ROWS.name) in defined
             assert ROWS.name not in migrations.reserved_tables
             assert not migrations.is_generated_name("chosen")
+            assert not migrations.operations_for({}, [], METADATA), "nothing differs"
             assert _of_ours(await asyncio.to_thread(replay, db)) == _of_ours(defined)
 
         self._run(database, check)

@@ -1,22 +1,17 @@
 """A primary and its standbys."""
 
-import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
-from orm.testing.postgresql import programs
+from orm.backends.postgresql import programs
+from orm.backends.postgresql.own_server import give, new_folder
 from orm.testing.postgresql.server import Server
 
 __all__ = ["Cluster"]
-
-_PREFIX: Final = "orm-pg-"
-_MEMORY: Final = Path("/dev/shm")
-_ROOM: Final = 512 * 2**20  # bytes
 
 
 class Cluster:
@@ -44,7 +39,7 @@ class Cluster:
         return [server for server in self.servers if server is not self.primary]
 
     def __enter__(self) -> Self:
-        self._root = _new_folder()
+        self._root = new_folder()
         try:
             self._programs = programs.find(self._root)
             self.primary = self._server()
@@ -80,7 +75,7 @@ class Cluster:
         number = len(self.servers) + 1
         folder = self._root / str(number)
         folder.mkdir(mode=0o700)
-        _give(folder)
+        give(folder)
         server = Server(f"server{number}", folder, self._programs)
         self.servers.append(server)
         return server
@@ -139,32 +134,3 @@ class Cluster:
     def drop_database(self, name: str) -> None:
         """Drop a database, if it is there; who is connected to it loses the connection."""
         self.primary.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", database="postgres")
-
-
-def _new_folder() -> Path:
-    base = Path(tempfile.gettempdir())
-    if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
-        base = _MEMORY
-    for old in base.glob(f"{_PREFIX}*"):
-        owner = old.name.removeprefix(_PREFIX).split("-")[0]
-        if owner.isdigit() and not _is_alive(int(owner)):
-            shutil.rmtree(old, ignore_errors=True)  # another process may be removing it
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))
-    _give(folder)
-    return folder
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _give(folder: Path) -> None:
-    owner = programs.ownership()
-    if owner:
-        os.chown(folder, owner["user"], owner["group"])

@@ -2,20 +2,13 @@
 
 import os
 import signal
-import socket
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
-from orm.testing.postgresql import programs
+from orm.backends.postgresql import programs
+from orm.backends.postgresql.own_server import OwnServer
 
 __all__ = ["Node"]
-
-_PATIENCE: Final = 30.0
-"""Seconds after which what ought to happen soon has failed."""
-_POLL: Final = 0.01
 
 _SETTINGS: Final = """
 listen_addresses = '127.0.0.1'
@@ -31,7 +24,7 @@ max_prepared_transactions = 10
 """
 
 
-class Node:
+class Node(OwnServer):
     """A server in a folder of its own, on a port of the loopback interface.
 
     Args:
@@ -41,24 +34,9 @@ class Node:
     """
 
     def __init__(self, name: str, folder: Path, programs: Path) -> None:
-        self.name = name
-        self.folder = folder
-        self.port: int = _free_port()
+        super().__init__(name, folder, programs, _SETTINGS)
         self.database = "postgres"
         """Which one `url` and `sql` mean when they are not told."""
-        self._programs = programs
-        self._process: subprocess.Popen[bytes] | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
-
-    @property
-    def data(self) -> Path:
-        """PostgreSQL's own folder."""
-        return self.folder / "data"
-
-    @property
-    def log(self) -> Path:
-        """What the server says."""
-        return self.folder / "log"
 
     def url(
         self,
@@ -91,43 +69,6 @@ class Node:
 
     # Coming and going --------------------------------------------------------------------------
 
-    def create(self) -> None:
-        """Make the files of a new primary."""
-        programs.run(
-            self._programs / "initdb",
-            *("-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"),
-            *("--no-sync", "--no-instructions"),
-        )
-        self.configure(_SETTINGS)
-
-    def configure(self, settings: str) -> None:
-        """Add lines to ``postgresql.conf``; the last line that names a setting counts."""
-        with (self.data / "postgresql.conf").open("a") as file:
-            file.write(f"{settings}\n")
-
-    def start(self) -> None:
-        """Start it; return when it takes connections.
-
-        Raises:
-            RuntimeError: it ended at once; with what it said last.
-        """
-        self.configure(f"port = {self.port}\nunix_socket_directories = '{self.folder}'")
-        pid = self.data / "postmaster.pid"
-        pid.unlink(missing_ok=True)  # a killed one leaves it behind
-        self._process = process = programs.spawn(
-            self._programs / "postgres", "-D", self.data, log=self.log
-        )
-        self._keeper = programs.keep(process.pid)
-
-        def ready() -> bool:
-            if process.poll() is not None:
-                raise RuntimeError(f"{self.name} did not start: {self._last_words()}")
-            # The eighth line is its state (PostgreSQL's src/include/utils/pidfile.h).
-            lines = pid.read_text().splitlines() if pid.exists() else []
-            return len(lines) >= 8 and lines[7].strip() == "ready"
-
-        self.wait(ready, "takes no connections")
-
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Shut it down, frozen or not.
 
@@ -136,7 +77,7 @@ class Node:
                 that to the next start.
         """
         self.thaw()
-        self._end(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
+        super().stop(mode)
 
     def kill(self) -> None:
         """End all of its processes as a power cut would; return when none is left."""
@@ -151,20 +92,6 @@ class Node:
         """Shut it down and start it again."""
         self.stop()
         self.start()
-
-    def _end(self, by: signal.Signals) -> None:
-        process, self._process = self._process, None
-        keeper, self._keeper = self._keeper, None
-        if process is not None:
-            process.send_signal(by)
-            process.wait(_PATIENCE)
-        if keeper is not None:
-            programs.release(keeper)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether its process is there, be it frozen."""
-        return self._process is not None and self._process.poll() is None
 
     # Standing still ----------------------------------------------------------------------------
 
@@ -205,18 +132,6 @@ class Node:
         """Where the programs of PostgreSQL find it."""
         return f"host=127.0.0.1 port={self.port} user=postgres"
 
-    def wait(self, condition: Callable[[], bool], failure: str) -> None:
-        """Return when a condition holds.
-
-        Raises:
-            RuntimeError: the condition does not hold after half a minute.
-        """
-        deadline = time.monotonic() + _PATIENCE
-        while not condition():
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} {failure}: {self._last_words()}")
-            time.sleep(_POLL)
-
     def setting(self, name: str) -> str:
         """What a setting is, in its own unit."""
         return self.sql(f"SELECT setting FROM pg_settings WHERE name = '{name}'")[0]
@@ -232,17 +147,6 @@ class Node:
         self.sql("SELECT pg_reload_conf()")
         # What forks a new connection has told all others by the time that it shows the value.
         self.wait(lambda: self.setting(name) == value, f"does not take {name}")
-
-    def _last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return "\n".join(lines[-10:])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from orm.testing.postgresql import programs
+from orm.backends.postgresql import programs
 from orm.testing.postgresql.node import Node
 
 __all__ = ["Server"]

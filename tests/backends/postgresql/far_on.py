@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from orm.testing.postgresql import Cluster, programs
+from orm.backends.postgresql import programs
+from orm.testing.postgresql import Cluster
 
 __all__ = ["FORKS", "NEXT", "TIMELINE", "far_on"]
 

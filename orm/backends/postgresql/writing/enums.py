@@ -1,0 +1,105 @@
+"""Enum types: made, given more labels, replaced, dropped."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from orm.backends.migrations import Thing
+from orm.backends.postgresql.writing.columns import Column
+from orm.backends.postgresql.writing.names import literal, qualified, quote
+
+__all__ = ["Enums", "uses"]
+
+_LABEL: Final = re.compile(r"(E?)'((?:[^']|'')*)'")
+
+
+@dataclass(frozen=True)
+class Enums:
+    """The enum types of two sides.
+
+    Args:
+        old: what there is (`Migrations.definitions`).
+        new: what there is to be.
+    """
+
+    old: Mapping[Thing, str]
+    new: Mapping[Thing, str]
+
+    @property
+    def made(self) -> list[Thing]:
+        """The types that only the new side has."""
+        return sorted(_of(self.new) - _of(self.old))
+
+    @property
+    def dropped(self) -> list[Thing]:
+        """Those that only the old side has."""
+        return sorted(_of(self.old) - _of(self.new))
+
+    @property
+    def replaced(self) -> list[Thing]:
+        """Those that lose a label, or have one elsewhere: PostgreSQL can do neither."""
+        return [thing for thing in self._differing if not self._only_grows(thing)]
+
+    @property
+    def _differing(self) -> list[Thing]:
+        both = sorted(_of(self.old) & _of(self.new))
+        return [thing for thing in both if self.old[thing] != self.new[thing]]
+
+    def _only_grows(self, thing: Thing) -> bool:
+        old, new = _labels(self.old[thing]), _labels(self.new[thing])
+        return [label for label in new if label in old] == old and bool(old)
+
+    def create(self, thing: Thing) -> str:
+        """A statement that makes a type."""
+        labels = ", ".join(literal(label) for label in _labels(self.new[thing]))
+        return f"CREATE TYPE {qualified(thing.name)} AS ENUM ({labels})"
+
+    def grow(self) -> Iterator[str]:
+        """Statements that add labels; each can be used after it is committed."""
+        for thing in self._differing:
+            if not self._only_grows(thing):
+                continue
+            old, new = _labels(self.old[thing]), _labels(self.new[thing])
+            for at, label in enumerate(new):
+                if label not in old:
+                    where = f"AFTER {literal(new[at - 1])}" if at else f"BEFORE {literal(old[0])}"
+                    yield (
+                        f"ALTER TYPE {qualified(thing.name)} ADD VALUE IF NOT EXISTS "
+                        f"{literal(label)} {where}"
+                    )
+
+    def set_aside(self, thing: Thing) -> Iterator[str]:
+        """Statements that give a type's name to a new one."""
+        yield f"ALTER TYPE {qualified(thing.name)} RENAME TO {quote(_aside(thing.name))}"
+        yield self.create(thing)
+
+    def drop_set_aside(self, thing: Thing) -> str:
+        """A statement that drops the type that was set aside."""
+        schema, dot, _ = thing.name.rpartition(".")
+        return f"DROP TYPE {qualified(schema + dot + _aside(thing.name))}"
+
+
+def uses(column: Column, types: Collection[Thing]) -> bool:
+    """Whether a column is of one of some types, or of an array of it."""
+    name = column.base.removesuffix("[]").replace('"', "")
+    return any(name == thing.name for thing in types)
+
+
+def _of(definitions: Mapping[Thing, str]) -> set[Thing]:
+    return {
+        thing
+        for thing, text in definitions.items()
+        if thing.kind == "type" and text.startswith("enum ")
+    }
+
+
+def _aside(name: str) -> str:
+    return f"{name.rpartition('.')[2]}_before"[-63:]
+
+
+def _labels(definition: str) -> list[str]:
+    return [
+        (label.replace("\\\\", "\\") if escapes else label).replace("''", "'")
+        for escapes, label in _LABEL.findall(definition)
+    ]

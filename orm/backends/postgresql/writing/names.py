@@ -1,0 +1,30 @@
+"""Names in SQL: how they are written, and whether a definition mentions them."""
+
+import re
+from typing import Final
+
+from sqlalchemy.dialects.postgresql import dialect
+
+__all__ = ["literal", "mentions", "qualified", "quote"]
+
+quote: Final = dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
+"""A name as SQL has it, in quotes if it needs them."""
+
+
+def qualified(name: str) -> str:
+    """The name of a table, type or sequence, perhaps after its schema's, as SQL has it."""
+    return ".".join(quote(part) for part in name.split("."))
+
+
+def literal(text: str) -> str:
+    """A string as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def mentions(definition: str, *names: str) -> bool:
+    """Whether any of some names may occur in a definition.
+
+    It may say yes in vain, of a word in a string for instance: then something is made anew that
+    could have stayed.
+    """
+    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", definition) for name in names)

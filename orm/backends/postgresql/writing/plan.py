@@ -1,0 +1,397 @@
+"""What makes one schema out of another: statements in an order that PostgreSQL accepts.
+
+Constraints and indexes are made by their definitions, which are SQL. What depends on something
+that is made anew is dropped before it, and made after it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+from alembic.operations.ops import (
+    AddColumnOp,
+    CreateTableOp,
+    DropColumnOp,
+    DropTableOp,
+    MigrateOperation,
+    ModifyTableOps,
+)
+from sqlalchemy import Column as ModelColumn
+from sqlalchemy import Enum, MetaData, PrimaryKeyConstraint, Table
+
+from orm.backends.migrations import Thing
+from orm.backends.postgresql.writing import sequences
+from orm.backends.postgresql.writing.alter import Alter, aside
+from orm.backends.postgresql.writing.columns import SERIAL, Column, columns_of
+from orm.backends.postgresql.writing.enums import Enums, uses
+from orm.backends.postgresql.writing.names import mentions, qualified, quote
+from orm.backends.postgresql.writing.statements import Statements, joined, refuse_if
+
+__all__ = ["Plan"]
+
+_REFERENCES: Final = re.compile(r"FOREIGN KEY .*? REFERENCES (.+?)\(")
+_COMMENT: Final = re.compile(r" ?comment (E?'(?:[^']|'')*')$", re.DOTALL)
+_OPTIONS: Final = re.compile(r"(unlogged)? ?((?:\w+=[^ ,]+(?:, )?)*)")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The way from one schema to another.
+
+    Args:
+        old: what there is (`Migrations.definitions`).
+        new: what there is to be.
+        models: whose tables the new ones are.
+    """
+
+    old: Mapping[Thing, str]
+    new: Mapping[Thing, str]
+    models: MetaData
+
+    def operations(self) -> list[MigrateOperation]:
+        """All that has to be done, as far as it can be written."""
+        dropped = sorted(_tables(self.old) - _tables(self.new))
+        return joined(
+            [
+                *self.before(),
+                Statements([s for t in self._enums.replaced for s in self._enums.set_aside(t)]),
+                Statements([self._drop(thing) for thing in self._dropped]),
+                *(_created(table) for table in self._made),
+                *self._columns(),
+                *(DropTableOp(_name(table), schema=_schema(table)) for table in dropped),
+                Statements([self._create(thing) for thing in self._created]),
+                Statements(list(self._comments())),
+                Statements([self._enums.drop_set_aside(t) for t in self._enums.replaced]),
+                *self.after(),
+            ]
+        )
+
+    def before(self) -> list[MigrateOperation]:
+        """What Alembic's operations need and do not make: schemas, types, sequences."""
+        of_made = {
+            column.type.name
+            for table in self._made
+            for column in table.columns
+            if isinstance(column.type, Enum)
+        }
+        schemas = {_schema(t) for t in _tables(self.new)} - {_schema(t) for t in _tables(self.old)}
+        return joined(
+            [
+                Statements(list(self._enums.grow()), commits=True),
+                Statements(
+                    [
+                        f"CREATE SCHEMA IF NOT EXISTS {quote(s)}"
+                        for s in sorted(filter(None, schemas))
+                    ]
+                ),
+                Statements(
+                    # A new table makes its own.
+                    [
+                        self._enums.create(t)
+                        for t in self._enums.made
+                        if _name(t.name) not in of_made
+                    ]
+                ),
+                Statements(list(self._sequences())),
+            ]
+        )
+
+    def after(self) -> list[MigrateOperation]:
+        """What Alembic's operations leave: the types of columns that are gone."""
+        gone = [f"DROP TYPE {qualified(thing.name)}" for thing in self._enums.dropped]
+        return joined([Statements(gone)])
+
+    # What is there -----------------------------------------------------------------------------
+
+    @cached_property
+    def _enums(self) -> Enums:
+        return Enums(self.old, self.new)
+
+    @cached_property
+    def _old(self) -> dict[str, dict[str, Column]]:
+        return columns_of(self.old)
+
+    @cached_property
+    def _new(self) -> dict[str, dict[str, Column]]:
+        return columns_of(self.new)
+
+    @cached_property
+    def _kept(self) -> list[str]:
+        return sorted(_tables(self.old) & _tables(self.new))
+
+    @cached_property
+    def _made(self) -> list[Table]:
+        return [self._model(name) for name in sorted(_tables(self.new) - _tables(self.old))]
+
+    def _model(self, name: str) -> Table:
+        by_name = {table.name: table for table in self.models.tables.values()}
+        return self.models.tables[name] if name in self.models.tables else by_name[name]
+
+    # Sequences ---------------------------------------------------------------------------------
+
+    def _sequences(self) -> Iterator[str]:
+        for thing, text in sorted(self.new.items()):
+            if thing.kind == "sequence" and thing.name == thing.table:
+                if thing not in self.old:
+                    yield sequences.create(thing, text)
+                elif self.old[thing] != text:
+                    yield sequences.alter(thing, self.old[thing], text)
+
+    # Constraints and indexes -------------------------------------------------------------------
+
+    @cached_property
+    def _dropped(self) -> list[Thing]:
+        """Those that go, or have to go for a while."""
+        of_kept = [t for t in self.old if t.kind in ("constraint", "index")]
+        found = {
+            thing
+            for thing in of_kept
+            if (thing.table in self._new or _reference(self.old[thing]) not in (None, thing.table))
+            and (self._differs(thing) or self._touches(thing))
+        }
+        keys = {thing.table for thing in found if self.old[thing].startswith(_KEYS)}
+        found |= {thing for thing in of_kept if _reference(self.old[thing]) in keys}
+        return sorted(found, key=lambda thing: (-_rank(self.old[thing]), thing))
+
+    def _differs(self, thing: Thing) -> bool:
+        return _without_comment(self.old[thing]) != _without_comment(self.new.get(thing, ""))
+
+    def _touches(self, thing: Thing) -> bool:
+        """Whether it is on a column that is made anew, or changes its type."""
+        text = self.old[thing]
+        other = _reference(text)
+        return any(
+            mentions(text, *self._physical[table])
+            for table in (thing.table, other)
+            if self._physical.get(table)
+        )
+
+    @cached_property
+    def _created(self) -> list[Thing]:
+        gone = set(self._dropped)
+        found = [
+            thing
+            for thing, text in self.new.items()
+            if thing.kind in ("constraint", "index")
+            and (thing not in self.old or thing in gone)
+            # The key of a new table is made with it.
+            and not (thing.table not in self._old and text.startswith("PRIMARY KEY"))
+        ]
+        return sorted(found, key=lambda thing: (_rank(self.new[thing]), thing))
+
+    def _drop(self, thing: Thing) -> str:
+        if thing.kind == "index":
+            return f"DROP INDEX {qualified(_beside(thing))}"
+        return f"ALTER TABLE {qualified(thing.table)} DROP CONSTRAINT {quote(thing.name)}"
+
+    def _create(self, thing: Thing) -> str:
+        text = _without_comment(self.new[thing])
+        if thing.kind == "index":
+            return text
+        return f"ALTER TABLE {qualified(thing.table)} ADD CONSTRAINT {quote(thing.name)} {text}"
+
+    # Columns -----------------------------------------------------------------------------------
+
+    @cached_property
+    def _rebuilt(self) -> dict[str, set[str]]:
+        """The generated columns of each table that are dropped and added: their expression cannot
+        be changed before PostgreSQL 17, nor what they are made of in any version."""
+        found = {}
+        for table in self._kept:
+            old, new = self._old[table], self._new[table]
+            moving = self._moving(table)
+            found[table] = {
+                name
+                for name, column in new.items()
+                if name in old
+                and column.generated is not None
+                and (
+                    _without_remark(old[name]) != _without_remark(column)
+                    or mentions(column.generated, *moving)
+                )
+            }
+        return found
+
+    def _moving(self, table: str) -> set[str]:
+        """The columns that go, or get another type."""
+        old, new = self._old[table], self._new[table]
+        return {
+            name
+            for name, column in old.items()
+            if name not in new
+            or column.full_type != new[name].full_type
+            or uses(column, self._enums.replaced)
+        }
+
+    @cached_property
+    def _physical(self) -> dict[str, set[str]]:
+        return {table: self._moving(table) | self._rebuilt[table] for table in self._kept}
+
+    def _columns(self) -> Iterator[MigrateOperation]:
+        for table in self._kept:
+            yield from self._columns_of(table)
+
+    def _columns_of(self, table: str) -> Iterator[MigrateOperation]:
+        old, new, rebuilt = self._old[table], self._new[table], sorted(self._rebuilt[table])
+        within = qualified(table)
+        set_aside = [name for name in rebuilt if old[name].generated is None]
+        yield Statements(
+            [f"ALTER TABLE {within} DROP COLUMN {quote(n)}" for n in rebuilt if n not in set_aside]
+            + [
+                f"ALTER TABLE {within} RENAME COLUMN {quote(name)} TO {quote(aside(name))}"
+                for name in set_aside
+            ]
+        )
+        generated_first = sorted(old.keys() - new.keys(), key=lambda n: (not old[n].generated, n))
+        drops: list[MigrateOperation] = [
+            DropColumnOp(_name(table), name, schema=_schema(table)) for name in generated_first
+        ]
+        if drops:
+            yield ModifyTableOps(_name(table), drops, schema=_schema(table))
+        yield Statements(
+            [
+                statement
+                for name in sorted(old.keys() & new.keys())
+                if new[name].generated is None
+                for statement in self._alter(table, name)
+            ]
+        )
+        yield from self._add(table, [name for name in new if name not in old])
+        yield Statements(
+            [f"ALTER TABLE {within} ADD COLUMN {quote(n)} {new[n].added()}" for n in rebuilt]
+        )
+        for name in set_aside:
+            now, before = quote(name), quote(aside(name))
+            same = "" if old[name].type == new[name].type else "::text"
+            refusal = refuse_if(
+                table,
+                f"{before}{same} <> {now}{same}",
+                f"{table}.{name} has values that differ from those that it would generate: update "
+                "them first, or delete this statement",
+            )
+            yield Statements([refusal, f"ALTER TABLE {within} DROP COLUMN {before}"])
+
+    def _alter(self, table: str, name: str) -> Iterator[str]:
+        old, new = self._old[table][name], self._new[table][name]
+        sequence = Thing("sequence", table, name)
+        yield from Alter(
+            table,
+            old,
+            new,
+            uses(old, self._enums.replaced) and old.type == new.type,
+            self.old.get(sequence),
+            self.new.get(sequence),
+        ).statements()
+
+    def _add(self, table: str, names: list[str]) -> Iterator[MigrateOperation]:
+        columns = [self._new[table][name] for name in names]
+        for column in sorted(columns, key=lambda column: column.generated is not None):
+            own = self.new.get(Thing("sequence", table, column.name))
+            if column.generated is None and column.default != SERIAL and column.identity is None:
+                model = self._model(table).columns.get(column.name)
+                if model is not None:
+                    add = AddColumnOp(_name(table), model, schema=_schema(table))
+                    yield ModifyTableOps(_name(table), [add], schema=_schema(table))
+                    continue
+            statement = f"ALTER TABLE {qualified(table)} ADD COLUMN {quote(column.name)} "
+            statement += column.added()
+            if column.identity is not None:
+                options = f" ({sequences.options(own)})" if own else ""
+                statement += f" GENERATED {column.identity} AS IDENTITY{options}"
+            yield Statements([statement])
+
+    # The rest ----------------------------------------------------------------------------------
+
+    def _comments(self) -> Iterator[str]:
+        for thing, text in sorted(self.new.items()):
+            old = self.old.get(thing)
+            match thing.kind:
+                case "table" if old is not None and old != text:
+                    yield from _table(thing.name, old, text)
+                case "column":
+                    column = self._new[thing.table][thing.name]
+                    before = self._old.get(thing.table, {}).get(thing.name)
+                    anew = thing.name in self._rebuilt.get(thing.table, ())
+                    was = None if before is None or anew else before.comment
+                    if was != column.comment and thing.table in self._old:
+                        name = f"{qualified(thing.table)}.{quote(thing.name)}"
+                        yield f"COMMENT ON COLUMN {name} IS {column.comment or 'NULL'}"
+                case "constraint":
+                    comment = _comment(text)
+                    kept = old is not None and thing not in self._dropped
+                    if comment != (_comment(old or "") if kept else None):
+                        name = f"{quote(thing.name)} ON {qualified(thing.table)}"
+                        yield f"COMMENT ON CONSTRAINT {name} IS {comment or 'NULL'}"
+                case _:
+                    pass
+
+
+_KEYS: Final = ("PRIMARY KEY", "UNIQUE", "CREATE UNIQUE")
+
+
+def _tables(definitions: Mapping[Thing, str]) -> set[str]:
+    return {thing.table for thing in definitions if thing.kind == "table"}
+
+
+def _name(table: str) -> str:
+    return table.rpartition(".")[2]
+
+
+def _schema(table: str) -> str | None:
+    return table.rpartition(".")[0] or None
+
+
+def _beside(thing: Thing) -> str:
+    """The name of an index, which is in the schema of its table."""
+    schema, dot, _ = thing.table.rpartition(".")
+    return schema + dot + thing.name
+
+
+def _reference(definition: str) -> str | None:
+    found = _REFERENCES.match(definition)
+    return found[1].replace('"', "") if found else None
+
+
+def _rank(definition: str) -> int:
+    """Keys before foreign keys, which need them."""
+    return 2 if definition.startswith("FOREIGN") else 0 if definition.startswith(_KEYS) else 1
+
+
+def _comment(definition: str) -> str | None:
+    found = _COMMENT.search(definition)
+    return found[1] if found else None
+
+
+def _without_comment(definition: str) -> str:
+    return _COMMENT.sub("", definition)
+
+
+def _without_remark(column: Column) -> Column:
+    return replace(column, comment=None)
+
+
+def _created(table: Table) -> CreateTableOp:
+    """A new table without its constraints, but for its key."""
+    operation = CreateTableOp.from_table(table)
+    operation.columns = [
+        item for item in operation.columns if isinstance(item, ModelColumn | PrimaryKeyConstraint)
+    ]
+    return operation
+
+
+def _table(name: str, old: str, new: str) -> Iterator[str]:
+    """What changes the options and the comment of a table."""
+    if _comment(old) != _comment(new):
+        yield f"COMMENT ON TABLE {qualified(name)} IS {_comment(new) or 'NULL'}"
+    was, now = (_OPTIONS.fullmatch(_without_comment(text)) for text in (old, new))
+    if was is None or now is None:
+        return  # a partition, say
+    if was[1] != now[1]:
+        yield f"ALTER TABLE {qualified(name)} SET {'UNLOGGED' if now[1] else 'LOGGED'}"
+    before, after = (dict(o.split("=") for o in m[2].split(", ") if o) for m in (was, now))
+    if gone := ", ".join(sorted(before.keys() - after.keys())):
+        yield f"ALTER TABLE {qualified(name)} RESET ({gone})"
+    if changed := ", ".join(f"{k}={v}" for k, v in after.items() if before.get(k) != v):
+        yield f"ALTER TABLE {qualified(name)} SET ({changed})"

@@ -1,0 +1,76 @@
+"""Statements of PostgreSQL's own in a revision, which runs on other engines too."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import MigrateOperation
+
+from orm.backends.postgresql.writing.names import literal, qualified
+
+__all__ = ["Statements", "joined", "refuse_if"]
+
+
+class Statements(MigrateOperation):
+    """SQL that only PostgreSQL executes.
+
+    Args:
+        statements: SQL.
+        commits: whether each of them is committed at once, since it cannot be used before.
+    """
+
+    def __init__(self, statements: Sequence[str], *, commits: bool = False) -> None:
+        self.statements = tuple(statements)
+        self.commits = commits
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """For Alembic's log."""
+        return ("execute", *self.statements)
+
+
+@renderers.dispatch_for(Statements)
+def _render(_: AutogenContext, operation: Statements) -> list[str]:
+    lines = [
+        'if op.get_context().dialect.name == "postgresql":',
+        *(["with op.get_context().autocommit_block():"] if operation.commits else []),
+        *(f"op.execute({_escaped(statement)!r})" for statement in operation.statements),
+    ]
+    return [*lines, *[""] * (1 + operation.commits)]
+
+
+def _escaped(statement: str) -> str:
+    r"""A statement in which SQLAlchemy's ``text`` finds no parameter (``:name``, as in JSON)."""
+    return re.sub(r"(?<![:\w\\]):(?=\w+(?!:))", r"\\:", statement)
+
+
+def joined(operations: Iterable[MigrateOperation]) -> list[MigrateOperation]:
+    """The operations, with statements that follow each other as one."""
+    found: list[MigrateOperation] = []
+    for operation in operations:
+        last = found[-1] if found else None
+        if (
+            isinstance(operation, Statements)
+            and isinstance(last, Statements)
+            and operation.commits == last.commits
+        ):
+            both = last.statements + operation.statements
+            found[-1] = Statements(both, commits=operation.commits)
+        elif not isinstance(operation, Statements) or operation.statements:
+            found.append(operation)
+    return found
+
+
+def refuse_if(table: str, condition: str, message: str) -> str:
+    """A statement that fails if a row meets a condition.
+
+    Args:
+        table: its name.
+        condition: SQL.
+        message: what the error says.
+    """
+    return (
+        f"DO $guard$ BEGIN IF EXISTS (SELECT FROM {qualified(table)} WHERE {condition}) THEN "
+        f"RAISE EXCEPTION USING MESSAGE = {literal(message)}; END IF; END $guard$"
+    )

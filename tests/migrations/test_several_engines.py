@@ -1,0 +1,132 @@
+"""A project whose revisions have to suit SQLite and PostgreSQL."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.migrations.support import Project
+from tests.migrations.test_judge import ID, created
+
+pytestmark = pytest.mark.slow  # each replays and applies revisions
+
+ENGINES = '[tool.orm]\nengines = ["sqlite", "postgresql"]\n'
+FIRST = f"""
+from sqlalchemy.dialects import postgresql
+Table("users", metadata, {ID}, Column("age", Integer, nullable=False),
+    Column("mood", Enum("good", "bad", name="mood", create_constraint=True)),
+    Column("more", JSON().with_variant(postgresql.JSONB(), "postgresql")),
+    Column("at", DateTime(timezone=True), server_default=func.now(), nullable=False),
+    Column("yes", Boolean(create_constraint=True, name="yes"), server_default=true()),
+    CheckConstraint("age > 0", "age"))
+Table("a", metadata, {ID}, Column("b_id", ForeignKey("b.id"), index=True))
+Table("b", metadata, {ID}, Column("a_id", ForeignKey("a.id"), index=True))
+"""
+SECOND = (
+    FIRST.replace('"good", "bad"', '"good", "so so", "bad"')
+    .replace('"age > 0"', '"age > 1"')
+    .replace('Column("yes"', 'Column("state", Enum("on", "off", name="state")), Column("yes"')
+    .replace(
+        'Column("more"', 'Column("day", Date, server_default=func.current_date()), Column("more"'
+    )
+)
+RENAMED = SECOND.replace('"age"', '"years"').replace('"age > 1"', '"years > 1"')
+
+
+@pytest.fixture
+def both(project: Project, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Its local database is SQLite's, the remote one PostgreSQL's."""
+    with (project.folder / "pyproject.toml").open("a") as settings:
+        settings.write(ENGINES)
+    monkeypatch.setenv("ORM_REMOTE_URL", postgresql_url)
+    return project
+
+
+def applied(project: Project) -> None:
+    for target in ("--local", "--remote"):
+        result = project.orm("apply", target, "--yes")
+        assert result.exit_code == 0, result.output
+        result = project.orm("check", target, "--json")
+        assert json.loads(result.stdout) == [], result.stderr
+
+
+def test_a_revision_suits_both(both: Project) -> None:
+    both.models(FIRST)
+    code, made, said = created(both, "start")
+    assert code == 0, said
+    text = Path(made["path"]).read_text()
+    assert "sa.func.now()" in text
+    assert "sa.true()" in text
+    assert text.count("op.create_table('users'") == 1
+    applied(both)
+
+    both.models(SECOND)
+    code, made, said = created(both, "more")
+    assert code == 0, said
+    assert made["left"] == []
+    text = Path(made["path"]).read_text()
+    assert 'if op.get_context().dialect.name == "postgresql":' in text
+    assert 'if op.get_context().dialect.name == "sqlite":' in text
+    applied(both)
+    assert created(both, "again")[1] is None
+
+    both.models(RENAMED)
+    code, made, said = created(both, "rename", "--rename", "users.age:years")
+    assert code == 0, said
+    applied(both)
+
+
+def test_what_is_for_one_engine_only_is_named(both: Project) -> None:
+    both.models("")
+    both.revision(1, "op.execute('CREATE EXTENSION IF NOT EXISTS plpgsql')")
+    said = both.orm("check").stderr
+    assert "0001_by_hand.py cannot be replayed in an empty sqlite database in line 9" in said
+    assert 'put it under if op.get_context().dialect.name == "…"' in said
+    both.revision(
+        1,
+        "if op.get_context().dialect.name == 'postgresql':",
+        "    op.execute('CREATE EXTENSION IF NOT EXISTS plpgsql')",
+    )
+    assert both.orm("check").exit_code == 0
+    both.revision(1, "op.execute('PRAGMA user_version = 3')")
+    said = both.orm("check").stderr
+    assert "0001_by_hand.py cannot be replayed in an empty postgresql database in line 9" in said
+
+
+def test_a_difference_on_one_engine_names_it(both: Project) -> None:
+    both.models(FIRST)
+    assert created(both, "start")[0] == 0
+    both.models(FIRST.replace('"good", "bad"', '"bad", "good"'))
+    messages = [p["message"] for p in json.loads(both.orm("check", "--json").stdout)]
+    assert any(message.startswith("on postgresql, type mood") for message in messages)
+    assert any(message.startswith("on sqlite, constraint") for message in messages)
+
+
+def test_models_for_one_engine_only(both: Project) -> None:
+    both.models(f'from sqlalchemy.dialects.postgresql import *\nTable("t", metadata, {ID},'
+                ' Column("at", INET))')  # fmt: skip
+    code, _, said = created(both, "start")
+    assert code == 1
+    assert "empty sqlite database" in said
+    assert "with_variant" in said
+    assert both.revisions == []
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ('"sqlite"', "is not a list"),
+        ("[]", "is not a list"),
+        ("[3]", "is not a list"),
+        ('["postgresql"]', "does not name sqlite"),
+        ('["sqlite", "nosuch"]', "names 'nosuch'"),
+    ],
+)
+def test_bad_values(project: Project, value: str, why: str) -> None:
+    with (project.folder / "pyproject.toml").open("a") as settings:
+        settings.write(f"[tool.orm]\nengines = {value}\n")
+    for command in (["check"], ["create", "x"]):
+        result = project.orm(*command)
+        assert isinstance(result.exception, SystemExit), result.exception
+        assert why in result.stderr
+        assert "[tool.orm] engines" in result.stderr
