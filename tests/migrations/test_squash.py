@@ -106,10 +106,10 @@ def test_a_database_that_was_changed_by_hand_is_not_believed(ready: Project) -> 
     refused = said(ready, "apply", "--local", code=1)
     assert "0004 makes table t1, and the database does not have it" in refused
     assert ready.ledger == ["0001", "0002", "0003"]  # the earlier ones stay
-    ready.query("CREATE TABLE t1 (id SERIAL, CONSTRAINT pk_t1 PRIMARY KEY (id))")
+    ready.query("CREATE TABLE t1 (id SERIAL PRIMARY KEY)")
     if ready.database.exists():
         ready.query("DROP TABLE t1")
-        ready.query("CREATE TABLE t1 (id INTEGER NOT NULL, CONSTRAINT pk_t1 PRIMARY KEY (id))")
+        ready.query("CREATE TABLE t1 (id INTEGER NOT NULL, PRIMARY KEY (id))")
     said(ready, "apply", "--local")
     assert ready.applied == ["0004"]
 

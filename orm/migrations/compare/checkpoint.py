@@ -90,8 +90,8 @@ def write_checkpoint(made: Replay, history: History, message: str, slug: str) ->
     migrations = migrations_for(url)
     ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
     wanted = migrations.definitions(made.connection)
-    both = sides(made, made_by_models(made))
-    tables = tables_of(made.connection, made.metadata, both, ours)
+    by_models = made_by_models(made)
+    tables = tables_of(made.connection, made.metadata, wanted, by_models, ours)
     first, last = migrations.beyond_models(made.connection)
     with migrations.scratch(url) as empty:
         migrations.prepare_scratch(
@@ -110,7 +110,13 @@ def write_checkpoint(made: Replay, history: History, message: str, slug: str) ->
         left += _with_rows(made.connection, tables)
     if left:
         refuse_in(path, left)
-    return Checkpoint(path.stem.partition("_")[0], path, len(tables.tables), left, of_models(both))
+    return Checkpoint(
+        path.stem.partition("_")[0],
+        path,
+        len(tables.tables),
+        left,
+        of_models(sides(made, by_models)),
+    )
 
 
 def _numbered(path: Path, history: History) -> Path:

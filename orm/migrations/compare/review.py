@@ -11,10 +11,11 @@ from orm.backends import Migrations, backend_for, migrations_for
 from orm.exceptions import OrmError
 from orm.migrations.application import Application
 from orm.migrations.compare.effects import Effect, Schema, Tables, schema_of
-from orm.migrations.compare.replay import replay, scratch_url
+from orm.migrations.compare.replay import replay
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.explain import cause_of
 from orm.migrations.revision import Revision
+from orm.migrations.target import target_url
 
 __all__ = ["Reviewed", "review"]
 
@@ -101,8 +102,11 @@ def _effects(
     application: Application, url: URL, at: str, pending: Sequence[Revision]
 ) -> Iterator[tuple[Revision, Effect]]:
     files = {file.id: file for file in pending}
-    # On the engine of the database, since a revision may do something else on another one.
-    with replay(application, at, url=scratch_url(application, url)) as made:
+    # On the engine of the database, since a revision may do something else on another one; on the
+    # local server if it is of that engine, since the other one may be busy.
+    local = target_url("local", application.pyproject)
+    same = local.get_backend_name() == url.get_backend_name()
+    with replay(application, at, url=local if same else url) as made:
         made.watched = True
         tables = Tables(schema_of(made.connection))
         made.upgrade(pending[-1].id)

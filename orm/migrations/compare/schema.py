@@ -1,17 +1,20 @@
 """The tables of a database as models: what a checkpoint is written from."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Set
 
 from sqlalchemy import Computed, Connection, Identity, MetaData, Table, inspect
 
 from orm.backends import Thing
-from orm.migrations.compare.models import Sides
 
 __all__ = ["tables_of"]
 
 
 def tables_of(
-    connection: Connection, models: MetaData, both: Sides, ours: Collection[str]
+    connection: Connection,
+    models: MetaData,
+    there: Mapping[Thing, str],
+    by_models: Mapping[Thing, str],
+    ours: Collection[str],
 ) -> MetaData:
     """The tables of a database, as the models define them wherever the engine sees no difference.
 
@@ -20,19 +23,21 @@ def tables_of(
     Args:
         connection: to the database.
         models: the models.
-        both: what the database (``revisions``) and the models define.
+        there: `orm.backends.Migrations.definitions` of the database.
+        by_models: those of a database in which the models made all.
         ours: names of tables to leave out.
     """
-    there = _reflected(connection, ours)
+    same = {thing for thing, text in by_models.items() if there.get(thing) == text}
+    other = {thing.table for thing in there.keys() | by_models.keys() if thing not in same}
     found = MetaData()
-    for name, table in there.tables.items():
+    for name, table in _reflected(connection, ours).tables.items():
         twin = models.tables.get(name)
-        if twin is not None and _is_same(twin, both):
+        if twin is not None and other.isdisjoint({name, name.lower()}):
             twin.to_metadata(found)
         else:
             copy = table.to_metadata(found)
             if twin is not None:
-                _take_columns(copy, twin, both)
+                _take_columns(copy, twin, same)
     return found
 
 
@@ -46,20 +51,13 @@ def _reflected(connection: Connection, ours: Collection[str]) -> MetaData:
     return found
 
 
-def _is_same(table: Table, both: Sides) -> bool:
-    """Whether nothing of a table differs."""
-    names = {table.fullname, table.fullname.lower()}
-    things = {thing for thing in both.revisions.keys() | both.models.keys() if thing.table in names}
-    return all(both.revisions.get(thing) == both.models.get(thing) for thing in things)
-
-
-def _take_columns(copy: Table, twin: Table, both: Sides) -> None:
+def _take_columns(copy: Table, twin: Table, same: Set[Thing]) -> None:
     """The types and defaults of columns in which there is no difference."""
     for column in copy.columns:
-        if column.name not in twin.columns:
-            continue
-        old, new = both.of(Thing("column", twin.fullname, column.name))
-        if old is None or old != new:
+        thing = Thing("column", twin.fullname, column.name)
+        # Where upper and lower case are the same, definitions have the lower one.
+        lower = Thing("column", twin.fullname.lower(), column.name.lower())
+        if column.name not in twin.columns or same.isdisjoint({thing, lower}):
             continue
         of_model = twin.columns[column.name]
         column.type = of_model.type
