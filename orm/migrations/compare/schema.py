@@ -2,7 +2,17 @@
 
 from collections.abc import Collection, Mapping, Set
 
-from sqlalchemy import Computed, Connection, Identity, MetaData, Table, inspect
+from sqlalchemy import (
+    CheckConstraint,
+    Computed,
+    Connection,
+    Constraint,
+    Dialect,
+    Identity,
+    MetaData,
+    Table,
+    inspect,
+)
 
 from orm.backends import Thing
 
@@ -29,11 +39,11 @@ def tables_of(
     """
     same = {thing for thing, text in by_models.items() if there.get(thing) == text}
     other = {thing.table for thing in there.keys() | by_models.keys() if thing not in same}
-    found = MetaData()
+    found = MetaData(naming_convention={"ix": models.naming_convention["ix"]})
     for name, table in _reflected(connection, ours).tables.items():
         twin = models.tables.get(name)
         if twin is not None and other.isdisjoint({name, name.lower()}):
-            twin.to_metadata(found)
+            _name_constraints(twin.to_metadata(found), twin, connection.dialect)
         else:
             copy = table.to_metadata(found)
             if twin is not None:
@@ -49,6 +59,25 @@ def _reflected(connection: Connection, ours: Collection[str]) -> MetaData:
         elif schema != "information_schema":
             found.reflect(connection, schema=schema)
     return found
+
+
+def _name_constraints(copy: Table, twin: Table, dialect: Dialect) -> None:
+    """Give the constraints of a copy the names that the convention of the models gives them."""
+    names: dict[object, str | None] = {}
+    for constraint in twin.constraints:
+        name = dialect.identifier_preparer.format_constraint(constraint)
+        if name and name.startswith('"'):
+            name = name[1:-1].replace('""', '"')
+        names[_what(constraint)] = name
+    for constraint in copy.constraints:
+        constraint.name = names[_what(constraint)]
+
+
+def _what(constraint: Constraint) -> tuple[object, ...]:
+    if isinstance(constraint, CheckConstraint):
+        return CheckConstraint, str(constraint.sqltext)
+    columns = getattr(constraint, "columns", None)
+    return type(constraint), *(columns.keys() if columns is not None else ())
 
 
 def _take_columns(copy: Table, twin: Table, same: Set[Thing]) -> None:
