@@ -55,7 +55,7 @@ _TOML = "pyproject.toml"
 _INI = """\
 [alembic]
 script_location = %(here)s/alembic
-prepend_sys_path = .
+prepend_sys_path = %(here)s
 """
 _BASE = """\
 from sqlalchemy.orm import DeclarativeBase

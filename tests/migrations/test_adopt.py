@@ -192,6 +192,16 @@ def test_rows_of_the_history_are_named(shop: StockProject) -> None:
     assert "write by hand what it names" in said
 
 
+def test_models_that_do_not_make_their_tables_stop_nothing(shop: StockProject) -> None:
+    models = shop.folder / "shop" / "accounts.py"
+    twice = 'Index("ix_twice", User.email)\nIndex("ix_twice", User.age)\n'
+    models.write_text(models.read_text().replace("import C", "import Index, C") + twice)
+    shop.stock("upgrade", "head")
+    assert "ix_twice already exists" in shop.orm("adopt")
+    shop.orm("apply", "--local")
+    assert shop.recorded == (["0001"], ["0001"])
+
+
 # What is found -----------------------------------------------------------------------------
 
 

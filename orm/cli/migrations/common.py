@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["Target", "ask", "explained", "say_checkpoint", "shown"]
 
 Target = Literal["local", "remote"]
+
+_NAMED: Final = 3
+"""Differences that are named; check names all."""
 
 
 @contextmanager
@@ -62,6 +65,8 @@ def say_checkpoint(made: "Checkpoint") -> None:
         click.exceptions.Exit: it lacks something; exit code 1.
     """
     if made.models:
+        for one in made.models[:_NAMED]:
+            click.echo(one.fact, err=True)
         click.echo(
             f"The models differ from it in {len(made.models)} thing(s). The next revision makes "
             'them the same: orm migrations create "follow the models"',

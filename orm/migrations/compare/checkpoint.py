@@ -2,14 +2,14 @@
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, MetaData, func, select
 
-from orm.backends import migrations_for
+from orm.backends import Thing, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.compare.differences import Difference, drift, of_models
 from orm.migrations.compare.models import made_by_models, sides
@@ -90,21 +90,21 @@ def write_checkpoint(made: Replay, history: History, message: str, slug: str) ->
     migrations = migrations_for(url)
     ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
     wanted = migrations.definitions(made.connection)
-    by_models = made_by_models(made)
+    by_models, refused = _by_models(made)
     tables = tables_of(made.connection, made.metadata, wanted, by_models, ours)
-    first, last = migrations.beyond_models(made.connection)
-    with migrations.scratch(url) as empty:
-        migrations.prepare_scratch(
-            empty, {t.schema for t in tables.tables.values() if t.schema}, wanted
-        )
-        beginning = Replay(made.application, empty, url, instead=tables, engines=made.engines)
-        beginning.upgrade(None)
-        written = follow([Draft.begun(beginning, message, slug)], lambda *_: ())
-    if written is None:
-        raise MigrationError("there are no tables: there is no history to stand for")
-    path = _numbered(written.path, history)
-    _add(path, made.connection.dialect.name, first, last)
+    first, last = map(list, migrations.beyond_models(made.connection))
+    path = _written(made, tables, history, message, slug, (first, last))
     alone = made_alone(read_file(path), url, made.options, beside=not history.rows)
+    if odd := [thing for thing in _indexes(wanted) if alone.get(thing) != wanted[thing]]:
+        # SQLAlchemy reads an index without its order, for example; the engine says all of it.
+        for table in tables.tables.values():
+            for index in [one for one in table.indexes if str(one.name).lower() in _names(odd)]:
+                table.indexes.discard(index)
+        path.unlink()
+        path = _written(
+            made, tables, history, message, slug, (first, last + [wanted[thing] for thing in odd])
+        )
+        alone = made_alone(read_file(path), url, made.options, beside=not history.rows)
     left = drift(alone, wanted, ours, by=path.stem.partition("_")[0])
     if history.rows:
         left += _with_rows(made.connection, tables)
@@ -115,8 +115,48 @@ def write_checkpoint(made: Replay, history: History, message: str, slug: str) ->
         path,
         len(tables.tables),
         left,
-        of_models(sides(made, by_models)),
+        refused or of_models(sides(made, by_models)),
     )
+
+
+def _written(
+    made: Replay,
+    tables: MetaData,
+    history: History,
+    message: str,
+    slug: str,
+    beyond: tuple[Sequence[str], Sequence[str]],
+) -> Path:
+    """Write the file that makes tables, and what goes beyond models before and after them."""
+    url = made.url
+    migrations = migrations_for(url)
+    schemas = {table.schema for table in tables.tables.values() if table.schema}
+    with migrations.scratch(url) as empty:
+        migrations.prepare_scratch(empty, schemas, migrations.definitions(made.connection))
+        beginning = Replay(made.application, empty, url, instead=tables, engines=made.engines)
+        beginning.upgrade(None)
+        written = follow([Draft.begun(beginning, message, slug)], lambda *_: ())
+    if written is None:
+        raise MigrationError("there are no tables: there is no history to stand for")
+    path = _numbered(written.path, history)
+    _add(path, made.connection.dialect.name, *beyond)
+    return path
+
+
+def _indexes(definitions: Mapping[Thing, str]) -> list[Thing]:
+    return [thing for thing in definitions if thing.kind == "index"]
+
+
+def _names(things: Sequence[Thing]) -> set[str]:
+    return {thing.name.lower() for thing in things}
+
+
+def _by_models(made: Replay) -> tuple[Mapping[Thing, str], list[Difference]]:
+    """What the models make; nothing, and why, if they do not make their tables."""
+    try:
+        return made_by_models(made), []
+    except MigrationError as error:  # what the history has made is known without them
+        return {}, [Difference("model", "models", str(error))]
 
 
 def _numbered(path: Path, history: History) -> Path:
@@ -161,7 +201,7 @@ def _executed(dialect: str, statements: Sequence[str]) -> list[str]:
 def _with_rows(connection: Connection, tables: MetaData) -> list[Difference]:
     """The tables into which the history itself puts rows."""
     found: list[Difference] = []
-    for table in tables.sorted_tables:
+    for table in tables.tables.values():
         rows = connection.scalar(select(func.count()).select_from(table)) or 0
         if rows:
             found.append(

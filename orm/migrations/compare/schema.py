@@ -65,7 +65,9 @@ def _name_constraints(copy: Table, twin: Table, dialect: Dialect) -> None:
     """Give the constraints of a copy the names that the convention of the models gives them."""
     names: dict[object, str | None] = {}
     for constraint in twin.constraints:
-        name = dialect.identifier_preparer.format_constraint(constraint)
+        name = None
+        if constraint.name is not None:  # a name that the convention is to give counts as one
+            name = dialect.identifier_preparer.format_constraint(constraint)
         if name and name.startswith('"'):
             name = name[1:-1].replace('""', '"')
         names[_what(constraint)] = name
