@@ -19,11 +19,12 @@ from sqlalchemy.exc import DBAPIError
 
 from orm._greenlet import await_, in_greenlet
 from orm.backends.migrations import Thing, Write
+from orm.backends.sqlite.anew import replace_file
 from orm.backends.sqlite.dangling import dangling, summary
 from orm.backends.sqlite.definitions import definitions
 from orm.backends.sqlite.engines import is_absent
 from orm.backends.sqlite.engines import migration_engine as engine
-from orm.backends.sqlite.files import file_of
+from orm.backends.sqlite.files import file_at, file_of
 from orm.backends.sqlite.snapshot import snapshot
 from orm.backends.sqlite.writing import write
 from orm.exceptions import ConfigurationError, MigrationError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "adapted",
     "all_ddl_is_transactional",
+    "begin_anew",
     "beyond_models",
     "definitions",
     "engine",
@@ -125,6 +127,13 @@ def restore_point(connection: Connection, name: str, without: frozenset[str]) ->
         f"{copy} (to go back: stop what uses {file.name}, delete {file.name}-wal and "
         f"{file.name}-shm, and move this file to {file.name})"
     )
+
+
+def begin_anew(url: URL, suits: Callable[[URL], bool]) -> str | None:
+    """The latest restore point that suits takes its place, or nothing does."""
+    file = file_at(url)
+    with _lock(file, patience=0):
+        return replace_file(file, url, suits)
 
 
 @contextmanager

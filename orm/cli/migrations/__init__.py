@@ -16,6 +16,7 @@ __all__ = ["migrations"]
         "check": "orm.cli.migrations.check:check",
         "show": "orm.cli.migrations.show:show",
         "renumber": "orm.cli.migrations.renumber:renumber",
+        "reset": "orm.cli.migrations.reset:reset",
         "adopt": "orm.cli.migrations.adopt:adopt",
         "squash": "orm.cli.migrations.squash:squash",
         "baseline": "orm.cli.migrations.baseline:baseline",

@@ -45,12 +45,12 @@ def list_(target: Target, as_json: bool) -> None:
 
 def _rows(state: "State") -> list[dict[str, Any]]:
     """All revisions in order: the applied ones from the ledger, then the pending ones."""
-    messages = {file.id: file.message for file in state.files}
+    messages = {file.name: file.message for file in state.files}
     applied = [
         {
             "revision": row.revision,
             "name": row.name,
-            "message": messages.get(row.revision),
+            "message": messages.get(row.name),
             "state": "applied",
             "applied_at": row.applied_at.isoformat(),
             "seconds": row.seconds,

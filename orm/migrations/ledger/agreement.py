@@ -38,11 +38,25 @@ def findings(
 
 def pending(files: Sequence[Revision], applied: Iterable[Applied]) -> list[Revision]:
     """The files that are not applied yet, in their order."""
-    done = {row.revision for row in applied}
+    done = {file.name for file in _by_row(files, applied).values()}
     # By number, if they are numbers.
     return sorted(
-        (file for file in files if file.id not in done), key=lambda file: (len(file.id), file.id)
+        (file for file in files if file.name not in done), key=lambda file: (len(file.id), file.id)
     )
+
+
+def _by_row(files: Sequence[Revision], applied: Iterable[Applied]) -> dict[str, Revision]:
+    """The file of each applied revision; of several with its number, the one that was applied."""
+    of_number: dict[str, list[Revision]] = {}
+    for file in files:
+        of_number.setdefault(file.id, []).append(file)
+    return {
+        row.revision: min(
+            same, key=lambda file: (file.checksum != row.checksum, file.name != row.name)
+        )
+        for row in applied
+        if (same := of_number.get(row.revision))
+    }
 
 
 def is_replaced(row: Applied, files: Sequence[Revision]) -> bool:
@@ -57,19 +71,14 @@ def is_replaced(row: Applied, files: Sequence[Revision]) -> bool:
 
 
 def _against_the_ledger(files: Sequence[Revision], applied: Sequence[Applied]) -> Iterator[Finding]:
-    by_id = {file.id: file for file in files}
+    by_row = _by_row(files, applied)
     for row in applied:
-        file = by_id.get(row.revision)
+        file = by_row.get(row.revision)
         when = f"on {row.applied_at:%Y-%m-%d}"
         if file is None and is_replaced(row, files):
             continue
         if file is None:
-            yield Finding(
-                "deleted",
-                row.revision,
-                f"{row.name}.py was applied {when}, and the file is gone: get it back from version "
-                "control",
-            )
+            yield _gone(row, when, files)
             continue
         if file.name != row.name:
             yield Finding(
@@ -107,6 +116,22 @@ def _against_the_ledger(files: Sequence[Revision], applied: Sequence[Applied]) -
                 f"{file.name}.py comes too late, {last.name}.py is applied already: give it the "
                 f"next free number, with {RENUMBER}",
             )
+
+
+def _gone(row: Applied, when: str, files: Sequence[Revision]) -> Finding:
+    numbers = [int(file.id) for file in files if is_number(file.id)]
+    if is_number(row.revision) and int(row.revision) > max(numbers, default=0):
+        message = (
+            f"{row.name}.py was applied {when}, and is not here: the database is ahead of this "
+            "checkout. Go to the branch that has the file; or begin the local database anew, with "
+            "orm migrations reset --local"
+        )
+    else:
+        message = (
+            f"{row.name}.py was applied {when}, and the file is gone: get it back from version "
+            "control"
+        )
+    return Finding("deleted", row.revision, message)
 
 
 def _against_alembic(
