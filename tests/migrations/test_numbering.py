@@ -104,5 +104,5 @@ def test_of_two_files_with_a_number_the_applied_one_is_known(project: Project) -
         ["0002_by_hand", "applied"],
         ["0002_a_branch", "pending"],
     ]
-    assert "are both number 0002" in lines[3]
+    assert "are both number 2" in lines[3]
     assert len(lines) == 4  # nothing was edited or renamed

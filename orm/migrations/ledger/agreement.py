@@ -4,6 +4,7 @@ Everything here is a pure function of what was read.
 """
 
 from collections.abc import Iterable, Iterator, Sequence, Set
+from functools import partial
 
 from orm.migrations.files.line import (
     RENUMBER,
@@ -51,12 +52,14 @@ def _by_row(files: Sequence[Revision], applied: Iterable[Applied]) -> dict[str, 
     for file in files:
         of_number.setdefault(file.id, []).append(file)
     return {
-        row.revision: min(
-            same, key=lambda file: (file.checksum != row.checksum, file.name != row.name)
-        )
+        row.revision: min(same, key=partial(_unlikeness, row))
         for row in applied
         if (same := of_number.get(row.revision))
     }
+
+
+def _unlikeness(row: Applied, file: Revision) -> tuple[bool, bool]:
+    return file.checksum != row.checksum, file.name != row.name
 
 
 def is_replaced(row: Applied, files: Sequence[Revision]) -> bool:
