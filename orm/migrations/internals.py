@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 from alembic.operations import BatchOperations, MigrateOperation, Operations
-from alembic.operations.ops import CreateTableOp
+from alembic.operations.ops import CreateTableOp, ExecuteSQLOp
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column
 
@@ -19,7 +20,7 @@ __all__ = [
     "compare_defaults",
     "forget_types",
     "keep_whole",
-    "recording",
+    "reading",
     "write_expressions",
 ]
 
@@ -112,30 +113,53 @@ class Recorded:
 
 
 @contextmanager
-def recording(migration: MigrationContext, records: list[Recorded]) -> Iterator[None]:
-    """Give revisions their ``op``, and add to `records` all operations that they call.
+def reading(migration: MigrationContext, records: list[Recorded]) -> Iterator[None]:
+    """Give revisions an ``op`` that adds to `records` all operations that they call, and no more.
 
     Alembic lets a program register new operations, and not observe those that there are; a
     subclass of `Operations` would not be what ``from alembic import op`` gives to a revision.
+
+    Args:
+        migration: a context without a database.
+        records: where they are added.
     """
+    migration.autocommit_block = nullcontext  # type: ignore[method-assign, assignment]
+    nothing: Any = _NoDatabase(records)
+    migration.connection = migration.impl.connection = nothing
     with Operations.context(migration) as operations:
-        invoke, batch_alter_table = operations.invoke, operations.batch_alter_table
 
         def record(operation: MigrateOperation) -> Any:
             records.append(Recorded(operation, batch=False))
-            return invoke(operation)
+            return operation.to_table() if isinstance(operation, CreateTableOp) else None
 
         @contextmanager
-        def record_batch(*args: Any, **options: Any) -> Iterator[BatchOperations]:
-            if (table := options.get("copy_from")) is not None:
-                records.append(Recorded(CreateTableOp.from_table(table), batch=True))
-            with batch_alter_table(*args, **options) as batch:
-                yield _Batch(batch.migration_context, batch.impl, records)
+        def record_batch(table: str, schema: str | None = None, **options: Any) -> Iterator[_Batch]:
+            if (new := options.get("copy_from")) is not None:
+                records.append(Recorded(CreateTableOp.from_table(new), batch=True))
+            # What a batch asks of its implementation to describe an operation.
+            names = SimpleNamespace(table_name=table, schema=schema)
+            yield _Batch(migration, names, records)
 
-        # What a revision calls looks these up on the instance.
         operations.invoke = record  # type: ignore[method-assign]
-        operations.batch_alter_table = record_batch  # type: ignore[method-assign]
+        operations.batch_alter_table = record_batch  # type: ignore[method-assign, assignment]
         yield
+
+
+class _NoDatabase:
+    """In place of a connection, and of the result of a statement: it takes notes."""
+
+    def __init__(self, records: list[Recorded]) -> None:
+        self._records = records
+
+    def execute(self, statement: Any, *_: object) -> "_NoDatabase":
+        """Note a statement."""
+        self._records.append(Recorded(ExecuteSQLOp(statement), batch=False))
+        return self
+
+    exec_driver_sql = execute
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise LookupError("it asks the database (op.get_bind()), and goes by the answers")
 
 
 class _Batch(BatchOperations):
@@ -145,4 +169,3 @@ class _Batch(BatchOperations):
 
     def invoke(self, operation: MigrateOperation) -> Any:
         self._records.append(Recorded(operation, batch=True))
-        return super().invoke(operation)

@@ -254,6 +254,16 @@ def test_values_that_the_new_type_cannot_hold_are_refused(
     project.upgrade("orm")
 
 
+def test_a_column_that_was_added_by_hand_is_not_lost(project: Project) -> None:
+    become(project, table(), table("sqlite_strict=True"))
+    project.query("ALTER TABLE t ADD COLUMN by_hand TEXT DEFAULT 'kept'")
+    project.query("INSERT INTO t (id) VALUES (1)")
+    said = project.refusal("orm")
+    assert "the rebuild of t would lose" in said
+    assert "column by_hand" in said
+    assert project.query("SELECT by_hand FROM t") == [("kept",)]
+
+
 # By hand -----------------------------------------------------------------------------------
 
 
@@ -294,9 +304,12 @@ def test_a_review_tells_what_a_rebuild_does_to_columns(
     project.clear()
     project.upgrade("orm")
     project.query("INSERT INTO t VALUES (1, 'x', 2), (2, NULL, NULL)")
-    shape = f"sa.Table('t', sa.MetaData(), {columns.format('Date', repr('new'))})"
+    gone = 'sa.Column("gone", sa.Integer)'
+    shape = f"sa.Table('t', sa.MetaData(), {columns.format('Date', repr('new'))}, {gone})"
     project.revision(
-        2, f"with op.batch_alter_table('t', recreate='always', copy_from={shape}): pass"
+        2,
+        f"with op.batch_alter_table('t', recreate='always', copy_from={shape}) as batch:",
+        "    batch.drop_column('gone')",
     )
     review = json.loads(project.orm("apply", "--remote", "--dry-run", "--json").stdout)["review"]
     assert [(one["kind"], one["column"], one["rows"]) for one in review] == [

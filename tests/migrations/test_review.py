@@ -202,12 +202,96 @@ def test_a_closed_terminal_is_no(remote: Project, line: str) -> None:
 
 
 @ENGINES
-def test_what_cannot_be_reviewed_may_lose_anything(remote: Project) -> None:
-    remote.revision(2, "op.get_bind().execute(sa.text('SELECT 1 FROM users')).first()[0]")
-    assert remote.orm("apply", "--remote", "--yes").exit_code == 1
-    result = remote.orm("apply", "--remote", "--yes", "--allow-data-loss")
-    assert "0002_by_hand cannot be reviewed" in result.stderr
+@pytest.mark.parametrize(
+    "line",
+    [
+        "op.get_bind().execute(sa.text('SELECT 1 FROM users')).first()[0]",
+        "sa.inspect(op.get_bind()).get_table_names()",
+        "op.get_context().connection.execute(sa.text('SELECT 1')).scalar()",
+    ],
+)
+def test_what_cannot_be_told_is_said_and_is_no_loss(remote: Project, line: str) -> None:
+    remote.revision(2, line)
+    result = remote.orm("apply", "--remote", "--yes")
+    assert result.exit_code == 0, result.stderr
+    assert "0002_by_hand does more than its file tells: " in result.stderr
+    assert "in line 9" in result.stderr
     assert remote.applied == ["0002"]
+
+
+@ENGINES
+def test_what_is_known_before_it_cannot_be_told(remote: Project) -> None:
+    remote.revision(2, LOSING, "sa.inspect(op.get_bind())")
+    assert [kind for kind, *_ in reviewed(remote)] == ["drop_column", "unknown"]
+
+
+@ENGINES
+@pytest.mark.parametrize(
+    ("old", "new", "loses"),
+    [
+        ("sa.String(9)", "sa.String(20)", False),
+        ("sa.String(9)", "sa.String(8)", True),
+        ("sa.String(9)", "sa.Text()", False),
+        ("sa.Text()", "sa.String(9)", True),
+        ("sa.Text()", "sa.String()", False),
+        ("sa.Integer()", "sa.BigInteger()", False),
+        ("sa.SmallInteger()", "sa.Integer()", False),
+        ("sa.BigInteger()", "sa.Integer()", True),
+        ("sa.Integer()", "sa.String(9)", True),
+        ("sa.Numeric(5, 2)", "sa.Numeric(7, 3)", False),
+        ("sa.Numeric(5, 2)", "sa.Numeric(6, 4)", True),
+        ("sa.Numeric(5, 2)", "sa.Numeric()", False),
+    ],
+)
+def test_a_type_that_every_value_fits_loses_nothing(
+    remote: Project, old: str, new: str, *, loses: bool
+) -> None:
+    remote.revision(2, f"op.create_table('t', sa.Column('x', {old}))")
+    assert remote.orm("apply", "--remote", "--yes").exit_code == 0
+    remote.query("INSERT INTO t VALUES (1)" if "Integer" in old else "INSERT INTO t VALUES ('1')")
+    remote.revision(3, f"with op.batch_alter_table('t') as b: b.alter_column('x', type_={new})")
+    assert reviewed(remote) == ([("type", "t", "x", 1, True)] if loses else [])
+
+
+SQL = {
+    "DROP TABLE IF EXISTS users": ("drop_table", "users", None),
+    'ALTER TABLE "users" DROP COLUMN email': ("drop_column", "users", "email"),
+    "-- note\n alter table users drop email": ("drop_column", "users", "email"),
+    "ALTER TABLE users RENAME TO people": ("rename", "users", None),
+    "ALTER TABLE users RENAME COLUMN email TO mail": ("rename", "users", "email"),
+    "SELECT 1; DELETE FROM users WHERE age = 1": ("delete", "users", None),
+}
+
+
+@ENGINES
+@pytest.mark.parametrize("sql", SQL)
+def test_plain_sql_is_read(remote: Project, sql: str) -> None:
+    remote.revision(2, f"op.execute({sql!r})")
+    assert [found[:3] for found in reviewed(remote)] == [SQL[sql]]
+    remote.revision(2, f"op.get_bind().exec_driver_sql({sql!r})")
+    assert [found[:3] for found in reviewed(remote)] == [SQL[sql]]
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+def test_an_account_that_may_only_own_its_tables_deploys(remote: Project) -> None:
+    name = make_url(remote.url).database
+    remote.query("CREATE ROLE deploys LOGIN")
+    remote.query(f'GRANT CREATE ON DATABASE "{name}" TO deploys')
+    for table in ("users", "orm_revisions", "alembic_version"):
+        remote.query(f"ALTER TABLE {table} OWNER TO deploys")
+    remote.query("GRANT CREATE ON SCHEMA public TO deploys")
+    url = make_url(remote.url).set(username="deploys").render_as_string(False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ORM_REMOTE_URL", url)
+        patch.setenv("PATH", "")
+        remote.revision(2, "op.add_column('users', sa.Column('n', sa.Integer))")
+        result = remote.orm("apply", "--remote", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "loss" not in result.output
+    assert remote.applied == ["0002"]
+    for line in ("REASSIGN OWNED BY deploys TO CURRENT_USER", "DROP OWNED BY deploys"):
+        remote.query(line)
+    remote.query("DROP ROLE deploys")
 
 
 @ENGINES

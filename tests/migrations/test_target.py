@@ -1,11 +1,14 @@
+import json
 import secrets
 from pathlib import Path
 
 import psycopg
 import pytest
 from alembic.util import CommandError
+from click.testing import CliRunner
 from sqlalchemy import make_url
 
+from orm.cli import main
 from orm.exceptions import ConfigurationError
 from orm.migrations import target_url
 from orm.testing.postgresql import Cluster

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
+from alembic.util import CommandError
 from sqlalchemy import Column, Connection, Table, func, inspect, select
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import DBAPIError
@@ -81,8 +82,11 @@ class KeepingSQLiteImpl(SQLiteImpl):
 
     def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
         super().prep_table_for_batch(batch_impl, table)
-        if not self.as_sql:
-            self._rebuild = _prepare(self._connection, batch_impl, table)
+        if self.as_sql:
+            raise CommandError(
+                f"the rebuild of {table.name} needs the database: it keeps triggers and the like"
+            )
+        self._rebuild = _prepare(self._connection, batch_impl, table)
 
     def rename_table(self, old_table_name: str, *arguments: Any, **options: Any) -> None:
         rebuild = self._rebuild
@@ -123,6 +127,7 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
     assert new is not None
     _refuse_leftover(connection, name, batch.temp_table_name)
     there = {column["name"].casefold(): column for column in inspect(connection).get_columns(name)}
+    _refuse_unknown(name, there.keys() - {column.name.casefold() for column in table.c})
     renamed = _put_off_renames(batch, table)
     # `copy_from` says all of the new table, and the old one may lack some of its columns.
     clauses = carry_over(connection, batch, table) if batch.reflected else []
@@ -262,6 +267,15 @@ def _refuse_null(connection: Connection, where: str, value: Column[Any]) -> None
         raise MigrationError(
             f"{where} cannot become NOT NULL: {count} row(s) have NULL there. Update or delete "
             "these rows in the same revision, before the column changes"
+        )
+
+
+def _refuse_unknown(table: str, columns: Set[str]) -> None:
+    if columns:
+        raise MigrationError(
+            f"the rebuild of {table} would lose what its revision does not know of: column "
+            f"{', '.join(sorted(columns))}. If it was added by hand, add it to the table "
+            "of copy_from to keep it, or drop it before the batch: op.drop_column('…', '…')"
         )
 
 

@@ -6,18 +6,20 @@ the models have it, into which the rows are copied (`orm.backends.sqlite.rebuild
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
     CreateIndexOp,
     CreateTableOp,
+    DropColumnOp,
     DropIndexOp,
     DropTableOp,
     MigrateOperation,
     ModifyTableOps,
 )
-from sqlalchemy import MetaData, Table
+from sqlalchemy import Column, MetaData, Table
 from sqlalchemy.schema import conv
 
 from orm.backends.migrations import Thing
@@ -29,21 +31,31 @@ _Left = Mapping[Thing, tuple[str | None, str | None]]
 
 
 class _Rebuild(MigrateOperation):
-    """Make a table what a table of the models is."""
+    """Make a table what a table of the models is.
 
-    def __init__(self, table: Table) -> None:
+    Args:
+        table: that of the models.
+        dropped: the columns that it does not have any more.
+    """
+
+    def __init__(self, table: Table, dropped: Sequence[Column[Any]]) -> None:
         self.table = table
+        self.dropped = dropped
 
 
 @renderers.dispatch_for(_Rebuild)
 def _render(context: AutogenContext, operation: _Rebuild) -> list[str]:
-    [creation] = rendered(context, creation_of(operation.table))
-    _, _, arguments = creation.partition("create_table(")
+    creation = creation_of(operation.table)
+    creation.columns = [*creation.columns, *operation.dropped]
+    [text] = rendered(context, creation)
+    _, _, arguments = text.partition("create_table(")
     name, _, arguments = arguments.partition(",\n")
+    drops = [f"batch_op.drop_column({str(column.name)!r})" for column in operation.dropped]
+    batch = f"op.batch_alter_table({name}, recreate='always', copy_from=table)"
     return [
         f"table = sa.Table({name}, sa.MetaData(),\n{arguments}",
-        f"with op.batch_alter_table({name}, recreate='always', copy_from=table):",
-        "pass",
+        f"with {batch} as batch_op:" if drops else f"with {batch}:",
+        *(drops or ["pass"]),
         "",
     ]
 
@@ -98,7 +110,8 @@ def _rebuild(
                 creates.setdefault(thing.name, index)
     yield from drops.values()
     if any(thing.table == name and thing.kind != "index" for thing in left):
-        yield _Rebuild(table)
+        columns = [one.to_column() for one in flat if isinstance(one, DropColumnOp)]
+        yield _Rebuild(table, [Column(column.name, column.type) for column in columns])
     yield from creates.values()
 
 

@@ -85,7 +85,7 @@ def apply(
         if pending:
             from orm.migrations.running.applying import apply_now  # imports Alembic
 
-            # A review runs the revisions once more: only for the question before a remote apply.
+            # A review counts rows: only for the question before a remote apply.
             reviewed = _reviewed(application, url, at, to_run) if target == "remote" else []
             consent(target, url, pending, reviewed, yes=yes, allow_data_loss=allow_data_loss)
             try:

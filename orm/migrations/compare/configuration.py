@@ -110,7 +110,7 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
         )
     for script in scripts:
         for upgrade in script.upgrade_ops_list:
-            if arguments["autogenerate"]:
+            if arguments["autogenerate"]:  # else `create` has ordered them
                 upgrade.ops = ordered(upgrade.ops, migration.opts["target_metadata"])
             for operation in upgrade.ops:
                 if isinstance(operation, CreateTableOp):

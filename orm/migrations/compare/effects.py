@@ -1,6 +1,7 @@
 """What operations do to existing rows, and to a program that runs beside the migration."""
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -22,6 +23,7 @@ from alembic.operations.ops import (
 from sqlalchemy import Column as SQLColumn
 from sqlalchemy import Connection, Delete, TextClause, inspect
 
+from orm.migrations.compare.plain_sql import Deletes, fits, in_sql
 from orm.migrations.internals import Recorded
 
 __all__ = ["Column", "Effect", "Kind", "Schema", "Tables", "flat", "schema_of"]
@@ -30,6 +32,7 @@ Kind = Literal[
     "drop_table",
     "drop_column",
     "type",
+    "rewrite",
     "not_null",
     "required_column",
     "changing_default",
@@ -40,14 +43,8 @@ Kind = Literal[
     "unknown",
 ]
 
-LOSING: Final[frozenset[Kind]] = frozenset(
-    {"drop_table", "drop_column", "type", "delete", "unknown"}
-)
-"""Rows or values are lost for good, or it is not known whether they are."""
-
-_EMPTIES: Final = re.compile(
-    r"\s*(DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+[\"`]?(\w+)", re.IGNORECASE
-)
+LOSING: Final[frozenset[Kind]] = frozenset({"drop_table", "drop_column", "type", "delete"})
+"""Rows or values are lost for good."""
 _CONSTANT: Final = re.compile(r"[-+]?[\d.]+|'(?:[^']|'')*'|NULL|TRUE|FALSE", re.IGNORECASE)
 
 
@@ -65,11 +62,14 @@ Schema = dict[str, dict[str, Column]]
 
 def schema_of(connection: Connection) -> Schema:
     """The tables of the connection's default schema."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Did not recognize type")  # of an extension, for example
+        found = inspect(connection).get_multi_columns()
     return {
         table: {
             column["name"]: Column(str(column["type"]), column["nullable"]) for column in columns
         }
-        for (_, table), columns in inspect(connection).get_multi_columns().items()
+        for (_, table), columns in found.items()
     }
 
 
@@ -124,18 +124,9 @@ class Tables:
             (table, column): column for table, columns in self.before.items() for column in columns
         }
 
-    def affected_by(self, records: Iterable[Recorded], after: Schema | None = None) -> list[Effect]:
-        """What operations would do to the tables; the next call begins after these operations.
-
-        Args:
-            records: the operations.
-            after: the tables that they leave, if that is known: then a table or column that is
-                gone by plain SQL is found as well.
-        """
-        found = [effect for record in records for effect in _of(record, self)]
-        if after is not None:
-            found.extend(_vanished(self, after))
-        return found
+    def affected_by(self, records: Iterable[Recorded]) -> list[Effect]:
+        """What operations would do to the tables; the next call begins after these operations."""
+        return [effect for record in records for effect in _of(record, self)]
 
     def column(self, operation: AlterColumnOp | DropColumnOp) -> tuple[str, str, Column] | None:
         """The column of an operation, as it was before; None if it is a new one."""
@@ -263,7 +254,15 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
             f"makes {where} NOT NULL: it fails if a row has NULL there, and so does a program "
             "that still writes NULL",
         )
-    if operation.modify_type is not None:
+    if operation.modify_type is not None and fits(before.type, str(operation.modify_type)):
+        yield Effect(
+            "rewrite",
+            table,
+            column,
+            f"changes {where} from {before.type} to {operation.modify_type}, which every value "
+            "fits: the table may be locked while it is rewritten",
+        )
+    elif operation.modify_type is not None:
         yield Effect(
             "type",
             table,
@@ -298,32 +297,17 @@ def _statement(operation: ExecuteSQLOp, tables: Tables) -> Iterator[Effect]:
     statement = operation.sqltext
     if isinstance(statement, Delete):
         name = str(getattr(statement.table, "name", ""))
-    else:
-        text = statement.text if isinstance(statement, TextClause) else statement
-        found = _EMPTIES.match(text) if isinstance(text, str) else None
-        name = found[2] if found else ""
-    if (table := tables.tables.get(name)) is not None:
-        yield Effect("delete", table, None, f"deletes rows of {table}")
-
-
-def _vanished(tables: Tables, after: Schema) -> Iterator[Effect]:
-    """The tables and columns that are gone, although no operation dropped them."""
-    for now, table in list(tables.tables.items()):
-        if now not in after:
-            del tables.tables[now]
-            yield Effect(
-                "drop_table", table, None, f"drops {table} with all its rows, by plain SQL"
-            )
-            continue
-        for (owner, column_now), column in list(tables.columns.items()):
-            if owner == table and column_now not in after[now]:
-                del tables.columns[owner, column_now]
-                yield Effect(
-                    "drop_column",
-                    table,
-                    column,
-                    f"drops {table}.{column} and all its values, by plain SQL",
-                )
+        if (table := tables.tables.get(name)) is not None:
+            yield Effect("delete", table, None, f"deletes rows of {table}")
+        return
+    text = statement.text if isinstance(statement, TextClause) else statement
+    if isinstance(text, str):
+        for said in in_sql(text):
+            if isinstance(said, Deletes):
+                if (table := tables.tables.get(said.table)) is not None:
+                    yield Effect("delete", table, None, f"deletes rows of {table}")
+            else:
+                yield from _of(Recorded(said, batch=False), tables)
 
 
 def _is_required(operation: AddColumnOp) -> bool:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     false,
+    schema,
     true,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -56,6 +57,8 @@ class Rendering:
         match kind, item:
             case "column", Column():
                 self._column = item  # its type is asked for next
+                if isinstance(item.default, schema.Sequence) and not item.default.optional:
+                    item.autoincrement = False  # it counts by that, and has no sequence of its own
             case "type", TypeEngine():
                 code = code_of(item, self._check_of(item), self._types)
                 context.imports.update(code.imports)

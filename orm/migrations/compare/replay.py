@@ -18,7 +18,7 @@ from alembic import command, context
 from alembic.autogenerate import produce_migrations
 from alembic.config import Config
 from alembic.operations import MigrateOperation, Operations
-from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
+from alembic.runtime.migration import MigrationContext, RevisionStep
 from alembic.script import Script
 from sqlalchemy import URL, Column, Connection, MetaData
 from sqlalchemy.exc import CompileError, DBAPIError, SQLAlchemyError
@@ -27,7 +27,6 @@ from orm.backends import Migrations, migrations_for
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
 from orm.migrations.compare.configuration import by_its_own_names, options_of
-from orm.migrations.compare.effects import Schema, schema_of
 from orm.migrations.compare.rendering import ddl_text
 from orm.migrations.connecting import PATIENCE
 from orm.migrations.context import RunContext, alembic_alone
@@ -36,20 +35,19 @@ from orm.migrations.files import scripts
 from orm.migrations.files.checkpoints import before_a_checkpoint
 from orm.migrations.files.revisions import read
 from orm.migrations.internals import (
-    Recorded,
     command_name,
     compare_defaults,
     keep_whole,
-    recording,
     write_expressions,
 )
 from orm.migrations.revision import Revision
 from orm.migrations.target import engine_urls, target_url
 from orm.migrations.transaction import one_transaction
 
-__all__ = ["Replay", "Step", "replay"]
+__all__ = ["Replay", "replay"]
 
 _LEFT_OUT: Final = (
+    "Did not recognize type",
     "Cannot correctly sort tables",
     "autogenerate skipping metadata-specified expression-based index",
     "Computed default on .* cannot be modified",
@@ -60,21 +58,6 @@ _ONE_ENGINE: Final = (
     '. If it is for another engine, put it under if op.get_context().dialect.name == "…"; if '
     "all revisions are, let [tool.orm] local in pyproject.toml name a database of that engine"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one revision did.
-
-    Attributes:
-        revision: its id.
-        records: its operations, in their order.
-        after: the tables that it left.
-    """
-
-    revision: str
-    records: tuple[Recorded, ...]
-    after: Schema
 
 
 @dataclass
@@ -90,8 +73,6 @@ class Replay:
         line: the revisions, if they are others than those in the folder of revisions.
         instead: what takes the place of the models.
         folders: where Alembic finds the revisions, if not in the folder of revisions.
-        watched: whether `steps` are recorded; it takes longer.
-        steps: what each revision did that was replayed while watched.
         engines: those that new revisions have to suit.
         types: the names of types that the revisions have made, and a new one must not make again.
         defaults_differ: whether the default of a column of the models differs; None to have
@@ -106,8 +87,6 @@ class Replay:
     line: Sequence[Revision] = ()
     instead: MetaData | None = None
     folders: Sequence[Path] = ()
-    watched: bool = False
-    steps: list[Step] = field(default_factory=list)
     engines: Sequence[str] = ()
     types: frozenset[str] = frozenset()
     defaults_differ: Callable[[Column[Any]], bool] | None = None
@@ -205,7 +184,6 @@ class Replay:
         files = {file.id: file for file in self._files()}
         if not self.folders:
             scripts.use(list(files.values()), context.script)
-        records: list[Recorded] = []
 
         def steps(heads: Any, migration: MigrationContext) -> Iterator[RevisionStep]:
             with loading(files.values()):
@@ -224,20 +202,12 @@ class Replay:
                 step.migration_fn = guarded
                 yield step
 
-        def applied(
-            ctx: MigrationContext, step: MigrationInfo, heads: object, run_args: object
-        ) -> None:
-            if self.watched:
-                after = schema_of(self.connection)
-                self.steps.append(Step(str(step.up_revision_id), tuple(records), after))
-            records.clear()
-
         # Stock Alembic names by the convention of the models.
         own = self.options if self.folders else by_its_own_names(self.options)
-        options = own | {"fn": steps, "on_version_apply": applied}
+        options = own | {"fn": steps}
         context.configure(connection=self.connection, **options)
         keep_whole(context.get_context(), migrations)
-        with context.begin_transaction(), recording(context.get_context(), records):
+        with context.begin_transaction(), Operations.context(context.get_context()):
             context.get_context().run_migrations()
 
     def _take(self, metadata: MetaData) -> None:
@@ -322,15 +292,13 @@ def replay(
     with ExitStack() as stack:
         try:
             made = _replayed(application, revision, url, stack, beside=beside)
-        except MigrationError:
+        except MigrationError as error:
             if beside or not migrations_for(url).scratch_can_lack:
                 raise
             try:  # with the roles and extensions that the project's own server has
                 made = _replayed(application, revision, url, stack, beside=True)
             except (OrmError, DBAPIError, OSError):
-                made = None
-            if made is None:
-                raise
+                raise error from error.__cause__
         yield made
 
 

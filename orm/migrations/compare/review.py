@@ -5,17 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import URL, ColumnElement, Connection, column, func, select, table
-from sqlalchemy.exc import DBAPIError
 
 from orm.backends import Migrations, backend_for, migrations_for
-from orm.exceptions import OrmError
 from orm.migrations.application import Application
 from orm.migrations.compare.effects import Effect, Schema, Tables, schema_of
-from orm.migrations.compare.replay import replay
+from orm.migrations.compare.reading import Read, operations_of
 from orm.migrations.connecting import on_a_connection
-from orm.migrations.explain import cause_of
 from orm.migrations.revision import Revision
-from orm.migrations.target import target_url
 
 __all__ = ["Reviewed", "review"]
 
@@ -40,7 +36,7 @@ class Reviewed:
     @property
     def loses_data(self) -> bool:
         """Whether rows or values of the database are lost."""
-        return self.effect.kind == "unknown" or (self.effect.loses_data and bool(self.rows))
+        return self.effect.loses_data and bool(self.rows)
 
     @property
     def message(self) -> str:
@@ -66,8 +62,8 @@ def review(
 ) -> list[Reviewed]:
     """What a user should know before pending revisions are applied. Nothing is written.
 
-    The revisions run in a scratch database, since only Python knows what Python does. What they
-    do through ``op.get_bind()`` is not seen, except for tables and columns that are gone then.
+    The operations of the revisions are read, and the database's own catalog. What they do through
+    ``op.get_bind()`` is not seen: then it is said that there is more.
 
     Args:
         application: whose revisions.
@@ -76,43 +72,29 @@ def review(
         pending: those to be applied, in their order.
 
     Raises:
-        MigrationError: the database cannot be read.
+        MigrationError: the database cannot be read, or a revision cannot be loaded.
     """
     migrations = migrations_for(url)
     if not pending or at is None or migrations.is_absent(url):
         return []  # there are no rows yet
-    try:
-        found = list(_effects(application, url, at, pending))
-    except (OrmError, DBAPIError, OSError) as error:
-        # Any effect is possible.
-        unknown = Effect("unknown", "", None, f"cannot be reviewed: {cause_of(error)}")
-        return [Reviewed(pending[-1], unknown, None)]
-    if not found:
-        return []
+    read = operations_of(application, pending, url)
 
-    def count(connection: Connection) -> list[Reviewed]:
+    def look(connection: Connection) -> list[Reviewed]:
         there = schema_of(connection)
-        return [Reviewed(r, effect, _rows(connection, there, effect)) for r, effect in found]
+        tables = Tables(there)
+        return [
+            Reviewed(one.revision, effect, _rows(connection, there, effect))
+            for one in read
+            for effect in (*tables.affected_by(one.records), *_unknown(one))
+        ]
 
-    reviewed = on_a_connection(backend_for(url).reader_engine(url), count, url=url)
+    reviewed = on_a_connection(backend_for(url).reader_engine(url), look, url=url)
     return [one for one in reviewed if _matters(one, migrations)]
 
 
-def _effects(
-    application: Application, url: URL, at: str, pending: Sequence[Revision]
-) -> Iterator[tuple[Revision, Effect]]:
-    files = {file.id: file for file in pending}
-    # On the engine of the database, since a revision may do something else on another one; on the
-    # local server if it is of that engine, since the other one may be busy.
-    local = target_url("local", application.pyproject)
-    same = local.get_backend_name() == url.get_backend_name()
-    with replay(application, at, url=local if same else url) as made:
-        made.watched = True
-        tables = Tables(schema_of(made.connection))
-        made.upgrade(pending[-1].id)
-    for step in made.steps:
-        for effect in tables.affected_by(step.records, step.after):
-            yield files[step.revision], effect
+def _unknown(one: Read) -> Iterator[Effect]:
+    if one.unknown is not None:
+        yield Effect("unknown", "", None, f"does more than its file tells: {one.unknown}")
 
 
 def _rows(connection: Connection, there: Schema, effect: Effect) -> int | None:
@@ -134,7 +116,7 @@ def _rows(connection: Connection, there: Schema, effect: Effect) -> int | None:
 
 def _matters(one: Reviewed, migrations: Migrations) -> bool:
     match one.effect.kind:
-        case "index":
+        case "index" | "rewrite":
             return (one.rows or 0) >= _MANY
         case "changing_default":
             return one.rows != 0 and migrations.new_columns_need_constants

@@ -21,7 +21,7 @@ from orm.migrations.compare.configuration import by_its_own_names, options_of
 from orm.migrations.compare.replay import replay
 from orm.migrations.context import RunContext, alembic_alone
 from orm.migrations.explain import cause_of, loading, where
-from orm.migrations.files.scripts import upgrade_of
+from orm.migrations.files.scripts import module_of
 from orm.migrations.internals import keep_whole
 from orm.migrations.ledger import table as ledger
 from orm.migrations.revision import Revision
@@ -69,7 +69,7 @@ def _rendered(application: Application, files: Sequence[Revision], dialect: str)
         with Operations.context(context.get_context()):
             for file in files:
                 with loading([file]):
-                    upgrade = upgrade_of(file)
+                    upgrade = module_of(file).upgrade
                 with _without_a_database(file):
                     upgrade()
                 found.append(out.getvalue())

@@ -14,7 +14,7 @@ from orm.migrations.compare.differences import drift
 from orm.migrations.explain import cause_of, where
 from orm.migrations.files.line import command_line
 from orm.migrations.files.revisions import read_file
-from orm.migrations.files.scripts import upgrade_of
+from orm.migrations.files.scripts import module_of
 from orm.migrations.internals import keep_whole
 from orm.migrations.ledger import table as ledger
 from orm.migrations.revision import Revision
@@ -47,7 +47,7 @@ def made_alone(
         keep_whole(migration, migrations)
         try:
             with Operations.context(migration), migration.begin_transaction():
-                upgrade_of(file)()
+                module_of(file).upgrade()
         except Exception as error:
             raise MigrationError(
                 f"{file.path} cannot be run in an empty {connection.dialect.name} database"

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 from alembic.operations.ops import MigrateOperation, MigrationScript
 from sqlalchemy import Dialect
+from sqlalchemy.exc import DBAPIError
 
 from orm.backends import Thing, migrations_for
 from orm.exceptions import ConfigurationError, MigrationError
@@ -26,6 +27,7 @@ from orm.migrations.compare.refusing import refuse_in
 from orm.migrations.compare.renames import Rename
 from orm.migrations.compare.replay import Replay, replay
 from orm.migrations.compare.timezones import spell_out_zones
+from orm.migrations.explain import cause_of
 from orm.migrations.files import line
 from orm.migrations.files.lock import locked
 from orm.migrations.files.revisions import read
@@ -131,9 +133,8 @@ def follow(drafts: Sequence["Draft"], choose: Choose) -> Created | None:
     left: list[Difference] = []
     for draft in drafts:
         draft.rename(first)
-        after = draft.completed()
+        left += draft.completed()
         texts[draft.engine] = draft.path.read_text("utf-8")
-        left += of_models(after)
         if len(drafts) > 1:
             draft.path.unlink()
     main = drafts[0]
@@ -147,10 +148,7 @@ def _left(drafts: Sequence["Draft"]) -> list[Difference]:
     """What a revision that was merged does not make, on each engine."""
     left: dict[Difference, list[str]] = {}
     for draft in drafts:
-        after = draft.proved(anew=True)
-        if isinstance(after, MigrationError):
-            raise draft.refused(after)
-        for difference in of_models(after):
+        for difference in draft.left_after(draft.proved(anew=True)):
             left.setdefault(difference, []).append(draft.engine)
     return [on_engines(one, engines, len(drafts)) for one, engines in left.items()]
 
@@ -210,11 +208,11 @@ class Draft:
         self.made.defaults_differ = self.both.defaults_differ
         self.found = self.made.compare()
 
-    def completed(self) -> Sides:
+    def completed(self) -> list[Difference]:
         """Write what Alembic has found; in its place what the backend knows, if that does not do.
 
         Returns:
-            What the revision that stays has made, beside what the models make.
+            What the revision that stays does not make.
 
         Raises:
             MigrationError: it does not run; its file stays.
@@ -229,28 +227,38 @@ class Draft:
             self.write(operations)
             first = self.proved(anew=bool(self.renames))
             if isinstance(first, Sides) and not first.left:
-                return first
+                return []
         left = self.both.left if isinstance(first, MigrationError) else first.left
         better = migrations.operations_for(left, operations or (), definitions, models)
         if better is not None:
             self.write(better)
             second = self.proved(anew=True)
-            if isinstance(second, Sides):
-                return second
-            if isinstance(first, MigrationError):
-                raise self.refused(second) from second
+            if operations is None or isinstance(second, Sides) or isinstance(first, MigrationError):
+                return self.left_after(second)
         if better is not None or operations is None:
             self.write(operations or ())
-        if isinstance(first, MigrationError):
-            raise self.refused(first) from first
-        return first
+        return self.left_after(first)
 
-    def refused(self, error: MigrationError) -> MigrationError:
-        """The error to raise where it does not run."""
-        return MigrationError(
+    def left_after(self, after: Sides | MigrationError) -> list[Difference]:
+        """What the revision does not make.
+
+        Args:
+            after: what it has made (`proved`); or how it fails.
+
+        Raises:
+            MigrationError: it fails, and not by what it asks of the database; its file stays.
+        """
+        if isinstance(after, Sides):
+            return of_models(after)
+        if isinstance(after.__cause__, DBAPIError):
+            # No statement is known to make it: what was tried may help who writes it by hand.
+            cause = " ".join(cause_of(after.__cause__).split())
+            fails = Difference("model", "what fails", f"what follows fails: {cause}")
+            return [*of_models(self.both), fails]
+        raise MigrationError(
             f"{self.revision} was written, and does not run: correct the file, or delete it and "
-            f"create it anew. {error}"
-        )
+            f"create it anew. {after}"
+        ) from after
 
     def write(self, operations: Sequence[MigrateOperation]) -> None:
         """Write the file, in place of what was written before."""
@@ -262,7 +270,10 @@ class Draft:
             [script] = scripts
             assert script.upgrade_ops is not None
             assert script.downgrade_ops is not None
-            script.upgrade_ops.ops = [*renames, *operations]
+            # What commits comes first: nothing else of the revision may stay if it fails then.
+            at_once = [one for one in operations if getattr(one, "commits", False)]
+            others = [one for one in operations if one not in at_once]
+            script.upgrade_ops.ops = [*at_once, *renames, *others]
             script.downgrade_ops.ops = []  # there is no way back, and nothing to warn of in it
             done = [*renames, *self.found]
             self.effects = remark(migration.opts["revision_context"], done, self.before)

@@ -5,7 +5,7 @@ revision.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Any, Final
@@ -16,7 +16,7 @@ from alembic.script.revision import RevisionMap
 from orm.exceptions import ConfigurationError
 from orm.migrations.revision import Revision
 
-__all__ = ["upgrade_of", "use"]
+__all__ = ["module_of", "use"]
 
 _ELSEWHERE: Final = "def upgrade() -> None:\n    raise NotImplementedError\n"
 
@@ -46,10 +46,9 @@ def use(files: Sequence[Revision], directory: ScriptDirectory) -> None:
     )
 
 
-def upgrade_of(file: Revision) -> Callable[[], None]:
-    """The function of a revision, which needs an ``alembic.op`` that is configured."""
-    upgrade: Callable[[], None] = _Lazy(file, file.down).upgrade
-    return upgrade
+def module_of(file: Revision) -> ModuleType:
+    """The module of a revision; its file runs when something is asked of it."""
+    return _Lazy(file, file.down)
 
 
 def _with_history(file: Revision) -> Iterator[tuple[Revision, str | tuple[str, ...] | None]]:

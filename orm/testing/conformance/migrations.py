@@ -10,7 +10,7 @@ import pytest
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, inspect, text
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, delete, insert, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends import Thing
@@ -77,11 +77,50 @@ class MigrationRules(Rules):
 
         self._run(database, check)
 
+    def test_an_ended_transaction_is_noticed(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+
+        def migrate(connection: Connection) -> None:
+            with migrations.migrating(connection, 60), connection.begin():
+                is_the_same = migrations.watch_transaction(connection)
+                connection.execute(insert(ROWS).values(id=1))
+                assert is_the_same()
+                connection.connection.commit()  # past SQLAlchemy
+                assert not is_the_same()
+                connection.execute(delete(ROWS))
+
+        async def check(db: Database) -> None:
+            await _migrating(db, migrate)
+
+        self._run(database, check)
+
+    def test_what_is_not_understood_is_told_from_what_is_not_there(
+        self, database: Database
+    ) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+
+        def migrate(connection: Connection) -> None:
+            with migrations.migrating(connection, 60):
+                with pytest.raises(DBAPIError) as absent, connection.begin():
+                    connection.execute(ABSENT)
+                assert not migrations.is_not_understood(absent.value)
+                with pytest.raises(DBAPIError) as foreign, connection.begin():
+                    connection.execute(text("SPEAK ANOTHER LANGUAGE"))
+                assert migrations.is_not_understood(foreign.value)
+
+        async def check(db: Database) -> None:
+            await _migrating(db, migrate)
+
+        self._run(database, check)
+
     def test_definitions_tell_what_is_there(self, database: Database) -> None:
         migrations = part(database.cluster.backend.migrations, "migrations")
 
         def replay(db: Database) -> Mapping[Thing, str]:
-            with migrations.scratch(db.cluster.primary.url) as scratch:
+            url = db.cluster.primary.url
+            assert isinstance(migrations.scratch_can_lack, bool)
+            # What is compared with the database is on its server.
+            with migrations.scratch(url, beside=True) as scratch:
                 assert not inspect(scratch).has_table(ROWS.name)
                 migrations.prepare_scratch(scratch, (), {})
                 METADATA.create_all(scratch)
@@ -95,7 +134,9 @@ class MigrationRules(Rules):
             assert Thing("table", ROWS.name, ROWS.name) in defined
             assert ROWS.name not in migrations.reserved_tables
             assert not migrations.is_generated_name("chosen")
-            assert not migrations.operations_for({}, [], METADATA), "nothing differs"
+            same = defined, defined
+            assert migrations.adapted([], same, METADATA) == []
+            assert not migrations.operations_for({}, [], same, METADATA), "nothing differs"
             assert _of_ours(await asyncio.to_thread(replay, db)) == _of_ours(defined)
 
         self._run(database, check)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from tests.harness.evolution.draw import pairs
 from tests.harness.evolution.schema import Schema, source
-from tests.harness.evolution.trial import Place, Violation, run
+from tests.harness.evolution.trial import Place, Violation, database_of, run
 
 _EACH = 250
 """Pairs that Hypothesis draws from one seed."""
@@ -22,15 +22,12 @@ _EACH = 250
 
 @click.command()
 @click.option("--engine", type=click.Choice(["sqlite", "postgresql"]), default="sqlite")
-@click.option("--url", default="", help="Of an empty database, which is emptied for each pair.")
 @click.option("--pairs", "number", default=1000, show_default=True, help="Stop after so many.")
 @click.option("--seed", "first", default=1, show_default=True, help="Of the first pairs.")
 @click.option("--own/--no-own", default=True, help="Types of the application's own.")
 @click.option("--conventions/--no-conventions", default=True, help="The convention may change.")
 @click.option("--all", "go_on", is_flag=True, help="Count violations instead of stopping at one.")
-def main(
-    engine: str, url: str, number: int, first: int, own: bool, conventions: bool, go_on: bool
-) -> None:
+def main(engine: str, number: int, first: int, own: bool, conventions: bool, go_on: bool) -> None:
     """Take applications from models to others. Exits with 1 if one of them broke the rule.
 
     The same engine, options and seed give the same pairs.
@@ -42,7 +39,7 @@ def main(
     outcomes: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     examples: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, database_of(engine) as url:
         place = Place(Path(folder) / "app", url)
 
         def once(pair: tuple[Schema, Schema]) -> None:

@@ -35,7 +35,7 @@ from orm.migrations.target import target_url
 from tests.harness.evolution.kinds import IMPOSSIBLE, ROUND_TRIP, converted
 from tests.harness.evolution.schema import Schema, rows, source
 
-__all__ = ["Outcome", "Place", "Violation", "run"]
+__all__ = ["Outcome", "Place", "Violation", "database_of", "run"]
 
 _TEMPLATE: Final = Path(__file__).parents[3] / "alembic" / "script.py.mako"
 _BOOKKEEPING: Final = {"alembic_version", "orm_revisions", "orm_position"}
@@ -128,6 +128,27 @@ class Place:
         """The newest revision."""
         files = sorted((self.folder / "alembic" / "versions").glob("*.py"))
         return files[-1].read_text() if files else ""
+
+
+@contextmanager
+def database_of(engine: str) -> Iterator[str]:
+    """The URL of an empty database, on the server on which scratch databases are made as well.
+
+    Args:
+        engine: SQLAlchemy's name of it; for SQLite the URL is empty, since each place has a file.
+    """
+    if engine == "sqlite":
+        yield ""
+        return
+    # Imported here: pairs on SQLite need none of it.
+    from orm.backends.postgresql.scratch_server import running
+
+    with running() as url:
+        plain = create_engine(url, isolation_level="AUTOCOMMIT")
+        with plain.connect() as server:
+            server.execute(text("CREATE DATABASE evolution"))
+        plain.dispose()
+        yield url.set(database="evolution").render_as_string(hide_password=False)
 
 
 def run(pair: tuple[Schema, Schema], place: Place) -> Outcome:
@@ -304,7 +325,8 @@ def _found_by_their_values(
 def _is_comparable(column: Column[Any]) -> bool:
     said = repr(column.type)
     return not any(
-        word in said for word in ("JSON", "Pickle", "Float", "Double", "REAL", "Numeric")
+        word in said
+        for word in ("JSON", "Pickle", "Float", "Double", "REAL", "Numeric", "TSVECTOR")
     )
 
 

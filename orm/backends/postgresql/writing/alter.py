@@ -29,6 +29,7 @@ class Alter:
         recast: whether the type is another one of the same name.
         old_sequence: the definition of the sequence that it owns; None if there is none.
         new_sequence: of the one that it is to own.
+        words: the new default as the models say it; None if they do not.
     """
 
     table: str
@@ -37,13 +38,19 @@ class Alter:
     recast: bool
     old_sequence: str | None
     new_sequence: str | None
+    words: str | None
 
     def statements(self) -> Iterator[str]:
         """All that has to be done, without the comment."""
         old, new = self.old, self.new
         if old.identity and not new.identity:
             yield self._alter("DROP IDENTITY")
-        default = yield from self._make_plain() if old.generated else self._free_type()
+        default = old.default
+        if old.generated:
+            yield from self._make_plain()
+        elif not self._can_keep_default:
+            default = None
+            yield from self._drop_default()
         if old.required and not new.required:
             yield self._alter("DROP NOT NULL")
         yield from self._type()
@@ -82,26 +89,25 @@ class Alter:
         """Make a generated column a plain one, which keeps its values."""
         if self.old.is_stored:
             yield self._alter("DROP EXPRESSION")
-            return None
+            return
         table, name = qualified(self.table), quote(self.new.name)
         new = quote(aside(self.new.name, "_plain"))
         yield f"ALTER TABLE {table} ADD COLUMN {new} {self.old.full_type}"
         yield f"UPDATE {table} SET {new} = {name}"
         yield f"ALTER TABLE {table} DROP COLUMN {name}"
         yield f"ALTER TABLE {table} RENAME COLUMN {new} TO {name}"
-        return None
 
-    def _free_type(self) -> Iterator[str]:
-        """Drop a default that cannot stay; the default that is left."""
-        old, new = self.old, self.new
-        if old.default == SERIAL != new.default:
-            yield self._alter("DROP DEFAULT")
-            yield sequences.drop_owned(self.table, old.name)
-            return None
-        if old.default is not None and old.default != SERIAL and self._changes_type:
-            yield self._alter("DROP DEFAULT")
-            return None
-        return old.default
+    @property
+    def _can_keep_default(self) -> bool:
+        """Whether the default may stay until the new one is set."""
+        if SERIAL in (self.old.default, self.new.default):
+            return self.old.default in (self.new.default, None)
+        return self.old.default is None or not self._changes_type
+
+    def _drop_default(self) -> Iterator[str]:
+        yield self._alter("DROP DEFAULT")
+        if self.old.default == SERIAL:
+            yield sequences.drop_owned(self.table, self.old.name)
 
     @property
     def _changes_type(self) -> bool:
@@ -131,7 +137,7 @@ class Alter:
         if new.default is None:
             yield self._alter("DROP DEFAULT")
         elif new.default != SERIAL:
-            yield self._alter(f"SET DEFAULT {new.default}")
+            yield self._alter(f"SET DEFAULT {self.words or new.default}")
         else:
             schema, dot, table = self.table.rpartition(".")
             name = qualified(f"{schema}{dot}{aside(f'{table}_{new.name}', '_seq')}")

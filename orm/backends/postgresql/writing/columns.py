@@ -11,7 +11,6 @@ __all__ = ["SERIAL", "Column", "columns_of"]
 
 SERIAL: Final = "the next of its own sequence"
 """The default of a column that owns a sequence (``definitions``)."""
-_SERIALS: Final = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}
 
 _DEFINITION: Final = re.compile(
     r"""
@@ -82,20 +81,6 @@ class Column:
     def base(self) -> str:
         """The type without a length or precision: a cast to it cuts nothing off."""
         return re.sub(r"\(.*?\)", "", self.type)
-
-    def added(self) -> str:
-        """How ``ADD COLUMN`` defines it after its name, its comment and an identity aside."""
-        if self.default == SERIAL:
-            return _SERIALS[self.type]
-        said = [self.full_type]
-        if self.generated is not None:
-            said.append(f"GENERATED ALWAYS AS ({self.generated})")
-            said.append("STORED" if self.is_stored else "VIRTUAL")
-        if self.default is not None:
-            said.append(f"DEFAULT {self.default}")
-        if self.required:
-            said.append("NOT NULL")
-        return " ".join(said)
 
 
 def columns_of(definitions: Mapping[Thing, str]) -> dict[str, dict[str, Column]]:

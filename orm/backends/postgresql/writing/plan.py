@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from alembic.operations.ops import (
     AddColumnOp,
@@ -19,10 +19,11 @@ from alembic.operations.ops import (
     ModifyTableOps,
 )
 from sqlalchemy import Column as ModelColumn
-from sqlalchemy import Enum, MetaData, PrimaryKeyConstraint, Table
+from sqlalchemy import Enum, ForeignKeyConstraint, MetaData, Table
 
 from orm.backends.migrations import Thing
-from orm.backends.postgresql.writing import sequences
+from orm.backends.operations import creation_of
+from orm.backends.postgresql.writing import ddl, sequences
 from orm.backends.postgresql.writing.alter import Alter, aside
 from orm.backends.postgresql.writing.columns import SERIAL, Column, columns_of
 from orm.backends.postgresql.writing.enums import Enums, uses
@@ -58,7 +59,7 @@ class Plan:
                 *self.before(),
                 Statements([s for t in self._enums.replaced for s in self._enums.set_aside(t)]),
                 Statements([self._drop(thing) for thing in self._dropped]),
-                *(_created(table) for table in self._made),
+                *(_creation(table) for table in self._made),
                 *self._columns(),
                 *(DropTableOp(_name(table), schema=_schema(table)) for table in dropped),
                 Statements([self._create(thing) for thing in self._created]),
@@ -161,12 +162,8 @@ class Plan:
     def _touches(self, thing: Thing) -> bool:
         """Whether it is on a column that is made anew, or changes its type."""
         text = self.old[thing]
-        other = _reference(text)
-        return any(
-            mentions(text, *self._physical[table])
-            for table in (thing.table, other)
-            if self._physical.get(table)
-        )
+        tables = thing.table, _reference(text) or ""
+        return any(mentions(text, *self._physical.get(table, ())) for table in tables)
 
     @cached_property
     def _created(self) -> list[Thing]:
@@ -176,8 +173,8 @@ class Plan:
             for thing, text in self.new.items()
             if thing.kind in ("constraint", "index")
             and (thing not in self.old or thing in gone)
-            # The key of a new table is made with it.
-            and not (thing.table not in self._old and text.startswith("PRIMARY KEY"))
+            # A new table is made with all but its foreign keys and indexes.
+            and (thing.table in self._old or thing.kind == "index" or _reference(text) is not None)
         ]
         return sorted(found, key=lambda thing: (_rank(self.new[thing]), thing))
 
@@ -187,6 +184,8 @@ class Plan:
         return f"ALTER TABLE {qualified(thing.table)} DROP CONSTRAINT {quote(thing.name)}"
 
     def _create(self, thing: Thing) -> str:
+        if said := ddl.creation(self._model(thing.table), thing):
+            return said
         text = _without_comment(self.new[thing])
         if thing.kind == "index":
             return text
@@ -260,7 +259,7 @@ class Plan:
         )
         yield from self._add(table, [name for name in new if name not in old])
         yield Statements(
-            [f"ALTER TABLE {within} ADD COLUMN {quote(n)} {new[n].added()}" for n in rebuilt]
+            [f"ALTER TABLE {within} ADD COLUMN {self._column(table, name)}" for name in rebuilt]
         )
         for name in set_aside:
             now, before = quote(name), quote(aside(name))
@@ -283,24 +282,23 @@ class Plan:
             uses(old, self._enums.replaced) and old.type == new.type,
             self.old.get(sequence),
             self.new.get(sequence),
+            ddl.default(self._model(table).columns[name]),
         ).statements()
 
     def _add(self, table: str, names: list[str]) -> Iterator[MigrateOperation]:
         columns = [self._new[table][name] for name in names]
         for column in sorted(columns, key=lambda column: column.generated is not None):
-            own = self.new.get(Thing("sequence", table, column.name))
-            if column.generated is None and column.default != SERIAL and column.identity is None:
-                model = self._model(table).columns.get(column.name)
-                if model is not None:
-                    add = AddColumnOp(_name(table), model, schema=_schema(table))
-                    yield ModifyTableOps(_name(table), [add], schema=_schema(table))
-                    continue
-            statement = f"ALTER TABLE {qualified(table)} ADD COLUMN {quote(column.name)} "
-            statement += column.added()
-            if column.identity is not None:
-                options = f" ({sequences.options(own)})" if own else ""
-                statement += f" GENERATED {column.identity} AS IDENTITY{options}"
-            yield Statements([statement])
+            model = self._model(table).columns[column.name]
+            is_plain = column.generated is None and column.default != SERIAL
+            if is_plain and column.identity is None and not _makes_checks(model):
+                add = AddColumnOp(_name(table), model, schema=_schema(table))
+                yield ModifyTableOps(_name(table), [add], schema=_schema(table))
+            else:
+                said = self._column(table, column.name)
+                yield Statements([f"ALTER TABLE {qualified(table)} ADD COLUMN {said}"])
+
+    def _column(self, table: str, name: str) -> str:
+        return ddl.column(self._model(table).columns[name])
 
     # The rest ----------------------------------------------------------------------------------
 
@@ -372,13 +370,18 @@ def _without_remark(column: Column) -> Column:
     return replace(column, comment=None)
 
 
-def _created(table: Table) -> CreateTableOp:
-    """A new table without its constraints, but for its key."""
-    operation = CreateTableOp.from_table(table)
+def _creation(table: Table) -> CreateTableOp:
+    """A new table without its foreign keys, which may lead to tables that come later."""
+    operation = creation_of(table)
     operation.columns = [
-        item for item in operation.columns if isinstance(item, ModelColumn | PrimaryKeyConstraint)
+        item for item in operation.columns if not isinstance(item, ForeignKeyConstraint)
     ]
     return operation
+
+
+def _makes_checks(column: ModelColumn[Any]) -> bool:
+    """Whether the type makes a CHECK by itself, if Alembic adds the column."""
+    return bool(getattr(column.type, "create_constraint", False))
 
 
 def _table(name: str, old: str, new: str) -> Iterator[str]:

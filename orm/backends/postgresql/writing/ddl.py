@@ -1,0 +1,57 @@
+"""The models' own words for what they make: what ``create_all`` would send.
+
+PostgreSQL does not always read its own definition back as it wrote it: a CHECK on strings is
+another one then. So what the models have is made in their words, and only what has no name by its
+definition.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import Column, Index, Table
+from sqlalchemy.dialects.postgresql import dialect
+from sqlalchemy.schema import AddConstraint, CreateIndex
+
+from orm.backends.migrations import Thing
+
+__all__ = ["column", "creation", "default"]
+
+# Percent signs stay single: SQLAlchemy doubles them when the revision runs.
+_DIALECT: Final = dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+_COMPILER: Final[Any] = _DIALECT.ddl_compiler(_DIALECT, None)  # type: ignore[arg-type]
+_PREPARER: Final = _DIALECT.identifier_preparer
+
+
+def column(model: Column[Any]) -> str:
+    """A column as ``ADD COLUMN`` has it, without its constraints."""
+    return str(_COMPILER.get_column_specification(model))
+
+
+def default(model: Column[Any]) -> str | None:
+    """The default of a column; None if it has none of its own words."""
+    said = _COMPILER.get_column_default_string(model)
+    return None if said is None else str(said)
+
+
+def creation(table: Table, thing: Thing) -> str | None:
+    """The statement that makes a constraint or an index; None if the models do not name it."""
+    if thing.kind == "index":
+        for index in table.indexes:
+            if _is_named(_PREPARER.format_index(index), thing) and not _commits(index):
+                return str(CreateIndex(index).compile(dialect=_DIALECT))
+        return None
+    for constraint in table.constraints | {
+        one for column in table.columns for one in column.constraints
+    }:
+        unnamed = constraint.name is None
+        if not unnamed and _is_named(_PREPARER.format_constraint(constraint), thing):
+            add = AddConstraint(constraint, isolate_from_table=False)
+            return str(add.compile(dialect=_DIALECT))
+    return None
+
+
+def _is_named(quoted: str | None, thing: Thing) -> bool:
+    return quoted is not None and _PREPARER.unformat_identifiers(quoted) == [thing.name]
+
+
+def _commits(index: Index) -> bool:
+    return bool(index.dialect_options["postgresql"]["concurrently"])

@@ -1,0 +1,110 @@
+"""What plain SQL does to tables, as far as it can be seen; and which types hold all values."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from alembic.operations.ops import (
+    AlterColumnOp,
+    DropColumnOp,
+    DropTableOp,
+    MigrateOperation,
+    RenameTableOp,
+)
+
+__all__ = ["Deletes", "fits", "in_sql"]
+
+_ONE: Final = r"(?:\w+|\"[^\"]+\"|`[^`]+`|\[[^]]+\])"
+_NAME: Final = rf"(?P<{{}}>{_ONE}(?:\.{_ONE})?)"
+_IF: Final = r"(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?"
+_STARTS: Final = r"^(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_OPTIONS: Final = re.IGNORECASE | re.DOTALL
+_DELETES: Final = re.compile(
+    rf"{_STARTS}(?:DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+(?:ONLY\s+)?{_NAME.format('table')}",
+    _OPTIONS,
+)
+_DROPS: Final = re.compile(rf"{_STARTS}DROP\s+TABLE\s+{_IF}(?P<tables>[^;]+)", _OPTIONS)
+_ALTERS: Final = re.compile(
+    rf"{_STARTS}ALTER\s+TABLE\s+{_IF}{_NAME.format('table')}\s+(?P<how>[^;]+)", _OPTIONS
+)
+_DROP_COLUMN: Final = re.compile(
+    rf"\bDROP\s+(?!CONSTRAINT|INDEX|PRIMARY|FOREIGN|DEFAULT|NOT|EXPRESSION|IDENTITY)"
+    rf"(?:COLUMN\s+)?{_IF}{_NAME.format('column')}",
+    _OPTIONS,
+)
+_RENAME_COLUMN: Final = re.compile(
+    rf"^RENAME\s+(?:COLUMN\s+)?(?!TO\b){_NAME.format('column')}\s+TO\s+{_NAME.format('new')}",
+    _OPTIONS,
+)
+_RENAME: Final = re.compile(rf"^RENAME\s+TO\s+{_NAME.format('new')}", _OPTIONS)
+
+_TYPE: Final = re.compile(r"([a-z]+(?: [a-z]+)*?)\s*(?:\((\d+)(?:,\s*(\d+))?\))?")
+_INTEGERS: Final = {"smallint": 1, "int": 2, "integer": 2, "bigint": 3, "big_integer": 3}
+_REALS: Final = {"real": 1, "double": 2, "double precision": 2}
+_STRINGS: Final = frozenset({"varchar", "character varying", "text", "clob"})
+_EXACT: Final = frozenset({"numeric", "decimal"})
+
+
+@dataclass(frozen=True, slots=True)
+class Deletes:
+    """Rows of a table are deleted."""
+
+    table: str
+
+
+def in_sql(text: str) -> Iterator[MigrateOperation | Deletes]:
+    """The operations that statements amount to, of those that lose or rename something.
+
+    Args:
+        text: statements. What stands in a function or in a string may be taken for one.
+    """
+    for statement in text.split(";"):
+        if found := _DELETES.match(statement):
+            yield Deletes(_plain(found["table"]))
+        elif found := _DROPS.match(statement):
+            names = re.sub(r"\b(CASCADE|RESTRICT)\s*$", "", found["tables"], flags=re.IGNORECASE)
+            yield from (DropTableOp(_plain(name)) for name in names.split(","))
+        elif found := _ALTERS.match(statement):
+            yield from _altering(_plain(found["table"]), found["how"])
+
+
+def _altering(table: str, how: str) -> Iterator[MigrateOperation]:
+    if found := _RENAME.match(how):
+        yield RenameTableOp(table, _plain(found["new"]))
+    elif found := _RENAME_COLUMN.match(how):
+        yield AlterColumnOp(table, _plain(found["column"]), modify_name=_plain(found["new"]))
+    else:
+        for found in _DROP_COLUMN.finditer(how):
+            yield DropColumnOp(table, _plain(found["column"]))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\"`\[\]]", "", name.strip()).removeprefix("public.")
+
+
+def fits(old: str, new: str) -> bool:
+    """Whether every value of one type is one of another, and stays what it was.
+
+    Args:
+        old: the type, in SQL's words.
+        new: the other one.
+    """
+    one, other = _TYPE.fullmatch(old.lower()), _TYPE.fullmatch(new.lower())
+    if one is None or other is None:
+        return False
+    before, after = one[1], other[1]
+    sizes = [(int(m[2]) if m[2] else None, int(m[3] or 0)) for m in (one, other)]
+    (length, scale), (new_length, new_scale) = sizes
+    if before in _INTEGERS:
+        return _INTEGERS.get(after, 0) >= _INTEGERS[before] or (after in _EXACT and not new_length)
+    if before in _REALS:
+        return _REALS.get(after, 0) >= _REALS[before]
+    if before in _STRINGS and after in _STRINGS:
+        return new_length is None or (length is not None and length <= new_length)
+    if before in _EXACT and after in _EXACT:
+        wide = length is not None and new_length is not None
+        return new_length is None or (
+            wide and new_scale >= scale and new_length - new_scale >= (length or 0) - scale
+        )
+    return False

@@ -1,0 +1,62 @@
+"""What pending revisions would do, from their own operations; nothing is executed anywhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import URL, MetaData
+
+from orm.backends import migrations_for
+from orm.migrations.application import Application
+from orm.migrations.context import alembic_alone
+from orm.migrations.explain import cause_of, loading, where
+from orm.migrations.files import scripts
+from orm.migrations.internals import Recorded, reading
+from orm.migrations.revision import Revision
+
+__all__ = ["Read", "operations_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The operations of a revision.
+
+    Attributes:
+        revision: the revision.
+        records: its operations, in their order, as far as they are known.
+        unknown: why the rest of them is not; None if there is no rest.
+    """
+
+    revision: Revision
+    records: Sequence[Recorded]
+    unknown: str | None
+
+
+def operations_of(application: Application, files: Sequence[Revision], url: URL) -> list[Read]:
+    """Call the functions of revisions with an `op` that takes notes.
+
+    Args:
+        application: whose revisions.
+        files: the revisions, in their order.
+        url: of a database of the engine that they would be applied to; nothing connects to it.
+
+    Raises:
+        MigrationError: a revision cannot be loaded.
+    """
+    found: list[Read] = []
+    migrations_for(url).prepare_alembic()
+    options = {"as_sql": True, "target_metadata": MetaData()}
+    with alembic_alone(application):
+        for file in files:
+            migration = MigrationContext.configure(dialect=url.get_dialect()(), opts=options)
+            records: list[Recorded] = []
+            unknown = None
+            with reading(migration, records):
+                with loading([file]):
+                    upgrade = scripts.module_of(file).upgrade
+                try:
+                    upgrade()
+                except Exception as error:  # noqa: BLE001 - of code that got no answers
+                    unknown = f"{cause_of(error)}{where(file.path, error)}"
+            found.append(Read(file, records, unknown))
+    return found

@@ -1,0 +1,45 @@
+"""A slice of the evolutions: ``python -m tests.harness.evolution`` runs more."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.harness.evolution.draw import pairs
+from tests.harness.evolution.schema import Schema, source
+from tests.harness.evolution.trial import Place, Violation, database_of, run
+
+pytestmark = [
+    pytest.mark.slow,
+    # What drivers and Alembic say of models that applications should not have.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+SLICE = settings(
+    max_examples=80,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+SOME = settings(SLICE, max_examples=12)  # it takes longer where a server answers
+
+
+@pytest.mark.parametrize(("engine", "number"), [("sqlite", SLICE), ("postgresql", SOME)])
+def test_all_of_b_with_all_values_or_a_refusal(
+    tmp_path: Path, engine: str, number: settings
+) -> None:
+    @number
+    @given(pairs(engine, own=False, conventions=False))
+    def evolve(pair: tuple[Schema, Schema]) -> None:
+        try:
+            run(pair, place)
+        except Violation as violation:
+            violation.add_note(f"A:\n{source(pair[0])}\nB:\n{source(pair[1])}")
+            raise
+
+    with database_of(engine) as url:
+        place = Place(tmp_path / "app", url)
+        evolve()
