@@ -182,6 +182,7 @@ def test_what_an_account_may_not_do_is_said(
 def test_the_environment_names_the_local_database_and_its_replicas(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    project.revision(1, "op.create_table('t', sa.Column('id', sa.Integer))")
     for name in ("mine", "copy"):
         monkeypatch.setenv("ORM_LOCAL_URL", f"sqlite+aiosqlite:///{project.folder}/{name}.db")
         assert project.orm("apply", "--local").exit_code == 0

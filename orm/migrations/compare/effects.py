@@ -21,7 +21,7 @@ from alembic.operations.ops import (
     RenameTableOp,
 )
 from sqlalchemy import Column as SQLColumn
-from sqlalchemy import Connection, Delete, TextClause, inspect
+from sqlalchemy import Connection, DateTime, Delete, TextClause, inspect
 
 from orm.migrations.compare.plain_sql import Deletes, fits, in_sql
 from orm.migrations.internals import Recorded
@@ -284,12 +284,12 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
 
 def _converted(operation: AlterColumnOp) -> str:
     """What becomes of the values of a column that gets another type."""
-    using = operation.kw.get("postgresql_using")
-    if using is not None and getattr(operation.modify_type, "timezone", False):
-        return (
-            f"values from before are read as {using} (postgresql_using): name another zone there "
-            "if they were not written in this one"
-        )
+    match operation.existing_type, operation.modify_type:
+        case DateTime(timezone=False), DateTime(timezone=True):
+            return (
+                "values from before are read as times of the zone UTC (AT TIME ZONE 'UTC'): name "
+                "another zone in the file if they were not written in this one"
+            )
     return "a value that does not fit is cut off, changed or refused"
 
 

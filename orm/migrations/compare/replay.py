@@ -204,7 +204,7 @@ class Replay:
 
         # Stock Alembic names by the convention of the models.
         own = self.options if self.folders else by_its_own_names(self.options)
-        options = own | {"fn": steps}
+        options: dict[str, Any] = {**own, "fn": steps}
         context.configure(connection=self.connection, **options)
         keep_whole(context.get_context(), migrations)
         with context.begin_transaction(), Operations.context(context.get_context()):

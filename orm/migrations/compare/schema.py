@@ -1,6 +1,7 @@
 """The tables of a database as models: what a checkpoint is written from."""
 
 from collections.abc import Collection, Mapping, Set
+from typing import Any
 
 from sqlalchemy import (
     CheckConstraint,
@@ -39,7 +40,8 @@ def tables_of(
     """
     same = {thing for thing, text in by_models.items() if there.get(thing) == text}
     other = {thing.table for thing in there.keys() | by_models.keys() if thing not in same}
-    found = MetaData(naming_convention={"ix": models.naming_convention["ix"]})
+    named: dict[Any, Any] = dict(models.naming_convention)
+    found = MetaData(naming_convention={"ix": named["ix"]} if "ix" in named else None)
     for name, table in _reflected(connection, ours).tables.items():
         twin = models.tables.get(name)
         if twin is not None and other.isdisjoint({name, name.lower()}):

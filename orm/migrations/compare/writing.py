@@ -26,7 +26,6 @@ from orm.migrations.compare.ordering import ordered
 from orm.migrations.compare.refusing import refuse_in
 from orm.migrations.compare.renames import Rename
 from orm.migrations.compare.replay import Replay, replay
-from orm.migrations.compare.timezones import spell_out_zones
 from orm.migrations.explain import cause_of
 from orm.migrations.files import line
 from orm.migrations.files.lock import locked
@@ -219,8 +218,7 @@ class Draft:
         """
         migrations = migrations_for(self.made.connection.engine.url)
         definitions, models = (self.both.revisions, self.both.models), self.made.metadata
-        found = ordered(complete(self.found, self.both, models), models)
-        self.found = spell_out_zones(found)
+        self.found = ordered(complete(self.found, self.both, models), models)
         first: Sides | MigrationError = self.both
         operations = migrations.adapted(self.found, definitions, models)
         if operations is not None:
