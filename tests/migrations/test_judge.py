@@ -108,6 +108,16 @@ WRITTEN = {
         f'Table("end", metadata, {ID}, Column("p", ForeignKey("posts.id")))',
         "",
     ),
+    "primary key": (
+        f'Table("users", metadata, {ID}, Column("age", Integer, nullable=False))',
+        'Table("users", metadata, Column("id", Integer, primary_key=True, autoincrement=False),'
+        ' Column("age", Integer, primary_key=True))',
+    ),
+    "generated expression": (USERS.format(TWICE.format(2)), USERS.format(TWICE.format(3))),
+    "collation": (
+        f"{COLLATION}\n{USERS.format(NAMED.format('String(9)'))}",
+        f"{COLLATION}\n{USERS.format(NAMED.format('collated'))}",
+    ),
 }
 
 

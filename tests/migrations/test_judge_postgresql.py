@@ -125,6 +125,20 @@ CASES = {
         NEXT.format("a"),
         2,
     ),
+    "identity in place of a default": Case(
+        a('Integer, server_default="3", nullable=False'),
+        a("Integer, Identity(), nullable=False"),
+        "INSERT INTO t (id) VALUES (1)",
+        NINTH,
+        4,
+    ),
+    "a generated column in place of identity": Case(
+        a("Integer, Identity(), nullable=False"),
+        a('Integer, Computed("id", persisted=True)'),
+        "INSERT INTO t DEFAULT VALUES",
+        "SELECT a FROM t",
+        1,
+    ),
     "identity of a new column": Case(
         t(),
         a("Integer, Identity(start=5), nullable=False"),

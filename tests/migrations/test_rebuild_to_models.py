@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.util import CommandError
 from sqlalchemy import Column, Integer, MetaData, Table, create_engine, select, types
 
 from tests.migrations.support import Project
@@ -186,7 +187,7 @@ KEPT: dict[tuple[str, str], list[tuple[Any, Any]]] = {
     ],
     ("String(36)", "JSON"): [('{"a": [1]}', {"a": [1]})],
 }
-REFUSED = {
+REFUSED: dict[tuple[str, str], list[Any]] = {
     ("String(30)", "DateTime"): ["", "soon", "2024-02-30", "2024-01-02 25:00", "2024-01-02Z"],
     ("String(30)", "Date"): ["2024-1-2", "2024-01-02 03:04:05"],
     ("String(30)", "Time"): ["9:30", "24:00", "09:30+01:00"],
@@ -204,19 +205,18 @@ REFUSED = {
 }
 
 
-def column(kind: str, more: str = "") -> str:
-    return table(f'Column("n", {kind}{more})')
+def column(kind: str, *more: str) -> str:
+    return table(f'Column("n", {kind})', *more)
 
 
-@pytest.mark.parametrize("more", ["", ', Computed("id")'], ids=["batch", "with a rebuild"])
+@pytest.mark.parametrize("more", [(), ("sqlite_with_rowid=False",)], ids=["alone", "more"])
 @pytest.mark.parametrize("kinds", KEPT, ids=" to ".join)
 def test_values_are_brought_into_the_new_form(
-    project: Project, kinds: tuple[str, str], more: str
+    project: Project, kinds: tuple[str, str], more: tuple[str, ...]
 ) -> None:
-    """Also where the rest of the table needs a rebuild: by the models' own table."""
+    """Also where more of the table differs, and it is rebuilt to the models' own."""
     old, new = kinds
-    other = f', Column("o", Integer{more})' if more else ""
-    become(project, column(old), column(new, f"){other}").replace("))\n", ")\n"))
+    become(project, column(old), column(new, *more))
     for number, (stored, _) in enumerate(KEPT[kinds]):
         project.query("INSERT INTO t (id, n) VALUES (?, ?)", number, stored)
     project.query("INSERT INTO t (id, n) VALUES (99, NULL)")
@@ -289,6 +289,27 @@ def test_what_a_batch_says_anew_is_not_taken_from_the_old_table(project: Project
     [(sql,)] = project.query("SELECT sql FROM sqlite_master WHERE name = 't'")
     assert "id * 3" in sql
     assert not [word for word in ("id * 2", "COLLATE", "CASCADE", "DEFERR") if word in sql], sql
+
+
+def test_a_column_without_a_type_gets_one(project: Project) -> None:
+    project.revision(1, "op.execute('CREATE TABLE t (id INTEGER PRIMARY KEY, n)')")
+    project.upgrade("orm")
+    project.query("INSERT INTO t VALUES (1, '2024-01-02')")
+    project.models(table('Column("n", DateTime)'))
+    assert created(project, "more")[0] == 0
+    project.upgrade("orm")
+    assert project.query("SELECT * FROM t") == [(1, "2024-01-02 00:00:00.000000")]
+    well(project)
+
+
+def test_there_is_no_script_of_a_rebuild(project: Project) -> None:
+    """Not even of one that says what the table is: it would lose triggers, and values."""
+    shape = "sa.Table('t', sa.MetaData(), sa.Column('id', sa.Integer))"
+    project.revision(
+        1, f"with op.batch_alter_table('t', recreate='always', copy_from={shape}): pass"
+    )
+    with pytest.raises(CommandError, match=r"0001_by_hand.py .* rebuild of t needs the database"):
+        project.alembic("upgrade", "head", "--sql")
 
 
 def test_a_review_tells_what_a_rebuild_does_to_columns(

@@ -7,9 +7,10 @@ import sys
 import pytest
 from sqlalchemy import make_url
 
+from orm.testing.postgresql import Cluster
 from tests.migrations.support import ENGINES, Project
 
-pytestmark = pytest.mark.slow  # each replays revisions, most of them twice
+pytestmark = pytest.mark.slow  # each applies revisions
 
 USERS = (
     "op.create_table('users', sa.Column('id', sa.Integer, primary_key=True),"
@@ -325,3 +326,17 @@ def test_create_asks_about_renames(project: Project, answer: str, operation: str
         os.close(terminal)
         os.close(side)
     assert operation in (project.folder / "alembic/versions/0002_rename.py").read_text()
+
+
+def test_a_standby_is_refused_as_such(project: Project, postgresql_cluster: Cluster) -> None:
+    primary, standby, *_ = postgresql_cluster.servers
+    project.revision(1, "op.create_table('users', sa.Column('id', sa.Integer, primary_key=True))")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ORM_REMOTE_URL", primary.url("psycopg"))
+        assert project.orm("apply", "--remote", "--yes").exit_code == 0
+        postgresql_cluster.caught_up()
+        project.revision(2, "op.add_column('users', sa.Column('n', sa.Integer))")
+        patch.setenv("ORM_REMOTE_URL", standby.url("psycopg"))
+        result = project.orm("apply", "--remote", "--yes")
+    assert result.exit_code == 1
+    assert "this server is a standby" in result.stderr

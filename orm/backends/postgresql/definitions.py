@@ -110,10 +110,14 @@ LEFT JOIN owned o ON o.table_oid = a.attrelid AND o.attnum = a.attnum AND EXISTS
 )
 
 -- NOT NULL is the column's: up to PostgreSQL 17 it is no constraint.
-UNION ALL SELECT 'constraint', c.name, o.conname, CASE o.contype
-    WHEN 'c' THEN 'check' || substr(pg_get_constraintdef(o.oid, true), 6)
-    ELSE pg_get_constraintdef(o.oid, true)
-END
+UNION ALL SELECT 'constraint', c.name, o.conname, concat_ws(
+    ' ',
+    CASE o.contype
+        WHEN 'c' THEN 'check' || substr(pg_get_constraintdef(o.oid, true), 6)
+        ELSE pg_get_constraintdef(o.oid, true)
+    END,
+    'comment ' || quote_literal(obj_description(o.oid, 'pg_constraint'))
+)
 FROM tables c
 JOIN pg_constraint o
 ON o.conrelid = c.oid AND o.contype IN ('c', 'f', 'p', 'u', 'x') AND o.conparentid = 0

@@ -81,14 +81,18 @@ def in_new_form(
     """
     dialect = connection.dialect
     before, after = (_implementation(one, dialect) for one in (old, new))
-    texts = [dialect.type_compiler_instance.process(one) for one in (before, after)]
-    if texts[0] == texts[1] or (form := _form(after)) is None or form == _form(before):
+    name = dialect.type_compiler_instance.process(after)
+    # A column may have no type at all, for which there is no SQL.
+    is_typed = not isinstance(before, NullType)
+    if is_typed and dialect.type_compiler_instance.process(before) == name:
+        return value
+    if (form := _form(after)) is None or form == _form(before):
         return value
     plain = type_coerce(value, NullType())
     misfits = select(func.count(), func.min(plain)).where(plain.is_not(None), ~form.fits(plain))
     count, example = connection.execute(misfits).one()
     if count:
-        name = form.name or texts[1]
+        name = form.name or name
         raise MigrationError(
             f"{where} cannot become {name}: {count} row(s) have a value there that is no "
             f"{name}, such as {example!r}. Update these rows in the same revision, before the "

@@ -8,7 +8,7 @@ from alembic.autogenerate import RevisionContext
 from alembic.operations.ops import CreateTableOp, MigrateOperation, MigrationScript
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import MetaData
+from sqlalchemy import Column, Identity, MetaData
 
 from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, flat, schema_of
 from orm.migrations.compare.ordering import ordered
@@ -57,6 +57,7 @@ def options_of(
     return {
         "target_metadata": metadata,
         "include_name": _leave_out(reserved | {ledger.TABLE.name}),
+        "include_object": _can_be_compared,
         "compare_server_default": True,
         "process_revision_directives": _number,
         "render_item": Rendering(metadata, list(engines), types),
@@ -82,6 +83,17 @@ def _leave_out(names: frozenset[str]) -> Callable[[str | None, str, Mapping[str,
         return not (kind == "table" and name in names)
 
     return include_name
+
+
+def _can_be_compared(
+    item: object, _name: str | None, _kind: str, _reflected: bool, other: object
+) -> bool:
+    """Whether Alembic can compare two columns: an identity with another default it cannot."""
+    if not isinstance(item, Column) or not isinstance(other, Column):
+        return True
+    defaults = [one.server_default for one in (item, other) if one.server_default is not None]
+    identities = sum(isinstance(default, Identity) for default in defaults)
+    return identities in (0, len(defaults))
 
 
 # Numbers -----------------------------------------------------------------------------------

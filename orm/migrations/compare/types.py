@@ -19,7 +19,7 @@ from sqlalchemy import URL, ClauseElement, Dialect, Enum, TypeDecorator
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.types import TypeEngine
 
-from orm.backends import known_backends
+from orm.backends import backend_for, known_backends
 
 __all__ = ["TypeCode", "code_of", "dialects"]
 
@@ -72,8 +72,13 @@ class TypeCode:
 @cache
 def dialects() -> Mapping[str, Dialect]:
     """The engines that a type is written for, by their names in URLs."""
+    urls = {name: URL.create(name) for name in known_backends()}
+    classes: dict[str, Any] = {
+        name: url.get_dialect()
+        for name, url in urls.items()
+        if backend_for(url).migrations is not None
+    }
     # A driver whose own parameters begin with % would have each % doubled.
-    classes: dict[str, Any] = {name: URL.create(name).get_dialect() for name in known_backends()}
     return {name: cls(paramstyle="named") for name, cls in classes.items()}
 
 

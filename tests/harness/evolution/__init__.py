@@ -6,4 +6,5 @@ source, as an application would have it (`schema`), and taken through ``create``
 library has refused with a sentence. ``tests/migrations/test_evolution.py`` runs a few; run more::
 
     python -m tests.harness.evolution --engine sqlite --pairs 5000 --seed 1
+    nice -n 15 python -m tests.harness.evolution --engine postgresql --pairs 5000 --seed 1
 """

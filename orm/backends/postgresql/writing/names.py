@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy.dialects.postgresql import dialect
 
-__all__ = ["literal", "mentions", "qualified", "quote"]
+__all__ = ["bare", "literal", "mentions", "qualified", "quote", "schema_of"]
 
 quote: Final = dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
 """A name as SQL has it, in quotes if it needs them."""
@@ -14,6 +14,16 @@ quote: Final = dialect().identifier_preparer.quote  # type: ignore[no-untyped-ca
 def qualified(name: str) -> str:
     """The name of a table, type or sequence, perhaps after its schema's, as SQL has it."""
     return ".".join(quote(part) for part in name.split("."))
+
+
+def bare(name: str) -> str:
+    """A name without its schema's."""
+    return name.rpartition(".")[2]
+
+
+def schema_of(name: str) -> str | None:
+    """The schema of a name; None if it is the connection's own."""
+    return name.rpartition(".")[0] or None
 
 
 def literal(text: str) -> str:

@@ -26,15 +26,14 @@ from orm.backends.operations import creation_of
 from orm.backends.postgresql.writing import ddl, sequences
 from orm.backends.postgresql.writing.alter import Alter, aside
 from orm.backends.postgresql.writing.columns import SERIAL, Column, columns_of
+from orm.backends.postgresql.writing.comments import comment_of, of_table, without_comment
 from orm.backends.postgresql.writing.enums import Enums, uses
-from orm.backends.postgresql.writing.names import mentions, qualified, quote
+from orm.backends.postgresql.writing.names import bare, mentions, qualified, quote, schema_of
 from orm.backends.postgresql.writing.statements import Statements, joined, refuse_if
 
 __all__ = ["Plan"]
 
 _REFERENCES: Final = re.compile(r"FOREIGN KEY .*? REFERENCES (.+?)\(")
-_COMMENT: Final = re.compile(r" ?comment (E?'(?:[^']|'')*')$", re.DOTALL)
-_OPTIONS: Final = re.compile(r"(unlogged)? ?((?:\w+=[^ ,]+(?:, )?)*)")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Plan:
                 Statements([self._drop(thing) for thing in self._dropped]),
                 *(_creation(table) for table in self._made),
                 *self._columns(),
-                *(DropTableOp(_name(table), schema=_schema(table)) for table in dropped),
+                *(DropTableOp(bare(table), schema=schema_of(table)) for table in dropped),
                 Statements([self._create(thing) for thing in self._created]),
                 Statements(list(self._comments())),
                 Statements([self._enums.drop_set_aside(t) for t in self._enums.replaced]),
@@ -77,7 +76,9 @@ class Plan:
             for column in table.columns
             if isinstance(column.type, Enum)
         }
-        schemas = {_schema(t) for t in _tables(self.new)} - {_schema(t) for t in _tables(self.old)}
+        schemas = {schema_of(t) for t in _tables(self.new)} - {
+            schema_of(t) for t in _tables(self.old)
+        }
         return joined(
             [
                 Statements(list(self._enums.grow()), commits=True),
@@ -89,11 +90,7 @@ class Plan:
                 ),
                 Statements(
                     # A new table makes its own.
-                    [
-                        self._enums.create(t)
-                        for t in self._enums.made
-                        if _name(t.name) not in of_made
-                    ]
+                    [self._enums.create(t) for t in self._enums.made if bare(t.name) not in of_made]
                 ),
                 Statements(list(self._sequences())),
             ]
@@ -157,7 +154,7 @@ class Plan:
         return sorted(found, key=lambda thing: (-_rank(self.old[thing]), thing))
 
     def _differs(self, thing: Thing) -> bool:
-        return _without_comment(self.old[thing]) != _without_comment(self.new.get(thing, ""))
+        return without_comment(self.old[thing]) != without_comment(self.new.get(thing, ""))
 
     def _touches(self, thing: Thing) -> bool:
         """Whether it is on a column that is made anew, or changes its type."""
@@ -186,7 +183,7 @@ class Plan:
     def _create(self, thing: Thing) -> str:
         if said := ddl.creation(self._model(thing.table), thing):
             return said
-        text = _without_comment(self.new[thing])
+        text = without_comment(self.new[thing])
         if thing.kind == "index":
             return text
         return f"ALTER TABLE {qualified(thing.table)} ADD CONSTRAINT {quote(thing.name)} {text}"
@@ -245,10 +242,10 @@ class Plan:
         )
         generated_first = sorted(old.keys() - new.keys(), key=lambda n: (not old[n].generated, n))
         drops: list[MigrateOperation] = [
-            DropColumnOp(_name(table), name, schema=_schema(table)) for name in generated_first
+            DropColumnOp(bare(table), name, schema=schema_of(table)) for name in generated_first
         ]
         if drops:
-            yield ModifyTableOps(_name(table), drops, schema=_schema(table))
+            yield ModifyTableOps(bare(table), drops, schema=schema_of(table))
         yield Statements(
             [
                 statement
@@ -291,8 +288,8 @@ class Plan:
             model = self._model(table).columns[column.name]
             is_plain = column.generated is None and column.default != SERIAL
             if is_plain and column.identity is None and not _makes_checks(model):
-                add = AddColumnOp(_name(table), model, schema=_schema(table))
-                yield ModifyTableOps(_name(table), [add], schema=_schema(table))
+                add = AddColumnOp(bare(table), model, schema=schema_of(table))
+                yield ModifyTableOps(bare(table), [add], schema=schema_of(table))
             else:
                 said = self._column(table, column.name)
                 yield Statements([f"ALTER TABLE {qualified(table)} ADD COLUMN {said}"])
@@ -307,7 +304,7 @@ class Plan:
             old = self.old.get(thing)
             match thing.kind:
                 case "table" if old is not None and old != text:
-                    yield from _table(thing.name, old, text)
+                    yield from of_table(thing.name, old, text)
                 case "column":
                     column = self._new[thing.table][thing.name]
                     before = self._old.get(thing.table, {}).get(thing.name)
@@ -317,9 +314,9 @@ class Plan:
                         name = f"{qualified(thing.table)}.{quote(thing.name)}"
                         yield f"COMMENT ON COLUMN {name} IS {column.comment or 'NULL'}"
                 case "constraint":
-                    comment = _comment(text)
+                    comment = comment_of(text)
                     kept = old is not None and thing not in self._dropped
-                    if comment != (_comment(old or "") if kept else None):
+                    if comment != (comment_of(old or "") if kept else None):
                         name = f"{quote(thing.name)} ON {qualified(thing.table)}"
                         yield f"COMMENT ON CONSTRAINT {name} IS {comment or 'NULL'}"
                 case _:
@@ -331,14 +328,6 @@ _KEYS: Final = ("PRIMARY KEY", "UNIQUE", "CREATE UNIQUE")
 
 def _tables(definitions: Mapping[Thing, str]) -> set[str]:
     return {thing.table for thing in definitions if thing.kind == "table"}
-
-
-def _name(table: str) -> str:
-    return table.rpartition(".")[2]
-
-
-def _schema(table: str) -> str | None:
-    return table.rpartition(".")[0] or None
 
 
 def _beside(thing: Thing) -> str:
@@ -357,15 +346,6 @@ def _rank(definition: str) -> int:
     return 2 if definition.startswith("FOREIGN") else 0 if definition.startswith(_KEYS) else 1
 
 
-def _comment(definition: str) -> str | None:
-    found = _COMMENT.search(definition)
-    return found[1] if found else None
-
-
-def _without_comment(definition: str) -> str:
-    return _COMMENT.sub("", definition)
-
-
 def _without_remark(column: Column) -> Column:
     return replace(column, comment=None)
 
@@ -382,19 +362,3 @@ def _creation(table: Table) -> CreateTableOp:
 def _makes_checks(column: ModelColumn[Any]) -> bool:
     """Whether the type makes a CHECK by itself, if Alembic adds the column."""
     return bool(getattr(column.type, "create_constraint", False))
-
-
-def _table(name: str, old: str, new: str) -> Iterator[str]:
-    """What changes the options and the comment of a table."""
-    if _comment(old) != _comment(new):
-        yield f"COMMENT ON TABLE {qualified(name)} IS {_comment(new) or 'NULL'}"
-    was, now = (_OPTIONS.fullmatch(_without_comment(text)) for text in (old, new))
-    if was is None or now is None:
-        return  # a partition, say
-    if was[1] != now[1]:
-        yield f"ALTER TABLE {qualified(name)} SET {'UNLOGGED' if now[1] else 'LOGGED'}"
-    before, after = (dict(o.split("=") for o in m[2].split(", ") if o) for m in (was, now))
-    if gone := ", ".join(sorted(before.keys() - after.keys())):
-        yield f"ALTER TABLE {qualified(name)} RESET ({gone})"
-    if changed := ", ".join(f"{k}={v}" for k, v in after.items() if before.get(k) != v):
-        yield f"ALTER TABLE {qualified(name)} SET ({changed})"

@@ -22,7 +22,7 @@ class Statements(MigrateOperation):
     """
 
     def __init__(self, statements: Sequence[str], *, commits: bool = False) -> None:
-        self.statements = tuple(statements)
+        self.statements: tuple[str, ...] = tuple(statements)
         self.commits = commits
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
