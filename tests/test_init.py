@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orm.cli import main
+from tests.migrations.adopted import StockProject
 
 REPOSITORY = Path(__file__).parents[1]
 TEMPLATE = REPOSITORY / "orm" / "cli" / "template"
@@ -40,7 +41,7 @@ def test_what_it_writes_works(tmp_path: Path) -> None:
     result = init(folder)
     assert result.exit_code == 0, result.output
     assert {line.removeprefix(f"wrote {folder}/") for line in result.output.splitlines()} == {
-        "alembic/env.py", "alembic/script.py.mako", "models.py", "pyproject.toml",
+        ".gitignore", "alembic/env.py", "alembic/script.py.mako", "models.py", "pyproject.toml",
     }  # fmt: skip
     run(folder, "orm.cli", "migrations", "create", "create users")
     run(folder, "orm.cli", "migrations", "check")
@@ -77,9 +78,60 @@ def test_what_is_there_stays(tmp_path: Path, models: str) -> None:
     assert result.exit_code == 0, result.output
     found = contents(tmp_path)
     assert (found[models], found["pyproject.toml"]) == ("mine", "[project]\n")
-    assert set(found) == {models, "pyproject.toml", "alembic/env.py", "alembic/script.py.mako"}
+    assert set(found) == {
+        models, "pyproject.toml", ".gitignore", "alembic/env.py", "alembic/script.py.mako",
+    }  # fmt: skip
     assert f"Add to {tmp_path}/pyproject.toml:\n\n# Where" in result.output
     assert "[tool.orm]\nlocal = " in result.output
+
+
+def test_what_it_makes_is_left_out_of_git(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("*.pyc\n/app.db*\n")
+    assert init(tmp_path).exit_code == 0
+    lines = (tmp_path / ".gitignore").read_text().splitlines()
+    assert lines == ["*.pyc", "/app.db*", "/app.before-*", "/app.replica-*"]
+
+
+BASE = "from sqlalchemy.orm import DeclarativeBase\n\n\nclass Model(DeclarativeBase):\n    pass\n"
+PERSON = """\
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shop.db import Model
+
+
+class Person(Model):
+    __tablename__ = "people"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+
+
+@pytest.mark.slow
+def test_models_are_found_wherever_they_are(tmp_path: Path) -> None:
+    for name, text in {"__init__": "", "db": BASE, "people": PERSON}.items():
+        (tmp_path / "shop").mkdir(exist_ok=True)
+        (tmp_path / "shop" / f"{name}.py").write_text(text)
+    result = init(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "Found the models: alembic/env.py migrates Model.metadata" in result.output
+    assert "orm migrations baseline 0001 --local" in result.output
+    assert not (tmp_path / "models.py").exists()
+    run(tmp_path, "orm.cli", "migrations", "create", "first")
+    run(tmp_path, "orm.cli", "migrations", "apply", "--local")
+    assert "All is well" in run(tmp_path, "orm.cli", "migrations", "check", "--local")
+    assert "people" in next((tmp_path / "alembic" / "versions").glob("*.py")).read_text()
+
+
+@pytest.mark.slow
+def test_a_project_with_alembic_is_adopted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    StockProject(tmp_path)
+    result = init(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "Found alembic.ini: 26 revisions" in result.output
+    assert "orm migrations apply --remote" in result.output
+    assert not (tmp_path / "models.py").exists()
+    run(tmp_path, "orm.cli", "migrations", "apply", "--local")
 
 
 def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:

@@ -206,6 +206,21 @@ class Migrations(Protocol):
         """
         ...
 
+    def begin_anew(self, url: URL, suits: Callable[[URL], bool]) -> str | None:
+        """Take all that is in a database away: for a database of a checkout, and no other one.
+
+        Args:
+            url: of the database, which no program uses.
+            suits: whether the database may become what a restore point is, by the URL of that.
+
+        Returns:
+            The restore point that it is now; None if it is empty, or absent.
+
+        Raises:
+            MigrationError: another process migrates it, or it cannot be emptied.
+        """
+        ...
+
     def definitions(self, connection: Connection) -> Mapping[Thing, str]:
         """The definitions of a database, in a form in which two databases can be compared.
 
@@ -239,6 +254,16 @@ class Migrations(Protocol):
             connection: to a `scratch` database.
             schemas: the schemas that the models name.
             like: the `definitions` of a database that has the rest, such as extensions.
+        """
+        ...
+
+    def beyond_models(self, connection: Connection) -> tuple[Sequence[str], Sequence[str]]:
+        """Statements that make what a database has and no model makes, such as views and triggers.
+
+        What they do not make, a comparison of `definitions` finds.
+
+        Returns:
+            Those to be run before the tables are made, and those for after it.
         """
         ...
 

@@ -1,15 +1,16 @@
 """``orm init``: the files that an application needs for its migrations."""
 
-from importlib.resources import files
+from contextlib import chdir
 from pathlib import Path
 from typing import Final
 
 import click
 
+from orm.cli.project import SETTINGS, Project, template
+
 __all__ = ["init"]
 
 _ALEMBIC: Final = ("alembic/env.py", "alembic/script.py.mako")
-_SETTINGS: Final = "pyproject.toml"
 
 
 @click.command()
@@ -17,10 +18,18 @@ _SETTINGS: Final = "pyproject.toml"
 def init(folder: Path) -> None:
     """Write what migrations need into FOLDER, by default this one.
 
-    These are alembic/env.py and alembic/script.py.mako, models.py with an example, and
-    pyproject.toml. Existing models stay as they are; for an existing pyproject.toml, the command
-    prints what to add. It never overwrites a file.
+    These are alembic/env.py and alembic/script.py.mako, pyproject.toml, lines for .gitignore, and
+    models.py with an example if there are no models. For an existing pyproject.toml, the command
+    prints what to add. A project that stock Alembic migrates is adopted, as by orm migrations
+    adopt. No file is overwritten.
     """
+    project = Project(folder)
+    if _has_stock_alembic(project):
+        from orm.cli.migrations.adopt import adopt_here
+
+        with chdir(folder):
+            adopt_here()
+        return
     there = [name for name in _ALEMBIC if (folder / name).exists()]
     if there:
         raise click.ClickException(
@@ -28,25 +37,38 @@ def init(folder: Path) -> None:
             "files away. Nothing was written"
         )
     try:
-        for name in _ALEMBIC:
-            _write(folder / name)
-        if not (folder / "models").exists() and not (folder / "models.py").exists():
-            _write(folder / "models.py")
-        if not (folder / _SETTINGS).exists():
-            _write(folder / _SETTINGS)
-        elif "[tool.alembic]" not in (folder / _SETTINGS).read_text("utf-8"):
-            click.echo(f"Add to {folder / _SETTINGS}:\n\n{_template(_SETTINGS)}", nl=False)
+        with project.all_or_nothing():
+            _write(project)
     except OSError as error:
         raise click.ClickException(str(error)) from error
 
 
-def _write(file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("x", encoding="utf-8") as new:  # x: fails if the file exists
-        new.write(_template(file.name))
-    click.echo(f"wrote {file}")
+def _write(project: Project) -> None:
+    from orm.migrations.files.found_models import models_in
+
+    folder = project.folder
+    named = (folder / "models").exists() or (folder / "models.py").exists()
+    models = models_in(folder) if folder.exists() and not named else None
+    project.write_environment("alembic", models)
+    if models is None and not named:
+        project.write("models.py", template("models.py"))
+    if not (folder / SETTINGS).exists():
+        project.write(SETTINGS, template(SETTINGS))
+    elif "alembic" not in project.settings:
+        click.echo(f"Add to {folder / SETTINGS}:\n\n{template(SETTINGS)}", nl=False)
+    project.ignore(Path("app.db"))
+    if models is not None:
+        click.echo(f"Found the models: alembic/env.py migrates {models.metadata}.")
+    if models is not None or named:
+        click.echo(
+            'Next: orm migrations create "first", then orm migrations apply --local. A database '
+            "that has the tables already: orm migrations baseline 0001 --local (or --remote)."
+        )
 
 
-def _template(name: str) -> str:
-    # Kept as .txt files, so that nothing imports them as modules.
-    return (files("orm.cli") / "template" / f"{name}.txt").read_text("utf-8")
+def _has_stock_alembic(project: Project) -> bool:
+    if (project.folder / "alembic.ini").exists():
+        return True
+    location = project.settings.get("alembic", {}).get("script_location", "")
+    environment = Path(location.replace("%(here)s", str(project.folder.absolute()))) / "env.py"
+    return environment.is_file() and "migrations.run(" not in environment.read_text("utf-8")

@@ -1,5 +1,6 @@
 """The servers that a command line names."""
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -13,12 +14,14 @@ __all__ = ["replicas_of", "servers"]
 
 
 def replicas_of(primary: "URL", named: Sequence[str], *, embedded: bool) -> "list[URL]":
-    """The named replicas; if there are none, the embedded ones beside the primary.
+    """The named replicas; else those that the environment names; else the embedded ones.
 
     Args:
         primary: the URL of the primary.
         named: URLs of replicas.
-        embedded: whether to look for embedded replicas.
+        embedded: whether it is the local one: its replicas are in ``ORM_LOCAL_REPLICAS``, or beside
+            it. Those of the remote one are in ``ORM_REMOTE_REPLICAS``. URLs have spaces between
+            them.
 
     Raises:
         sqlalchemy.exc.ArgumentError: a URL is malformed.
@@ -28,7 +31,8 @@ def replicas_of(primary: "URL", named: Sequence[str], *, embedded: bool) -> "lis
     from orm.backends import backend_for
     from orm.exceptions import ConfigurationError
 
-    found = [make_url(url) for url in named]
+    variable = "ORM_LOCAL_REPLICAS" if embedded else "ORM_REMOTE_REPLICAS"
+    found = [make_url(url) for url in named or os.environ.get(variable, "").split()]
     if not found and embedded:
         replicas = backend_for(primary).embedded
         if replicas is not None:

@@ -22,6 +22,11 @@ class Application:
     pyproject: Path
     versions: Path
 
+    @property
+    def replaced(self) -> Path:
+        """The folder of the revisions that a checkpoint stands for, beside `versions`."""
+        return self.versions.with_name("replaced")
+
     @classmethod
     def at(cls, folder: Path = Path()) -> Self:
         """The application in a folder.

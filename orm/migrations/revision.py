@@ -18,6 +18,9 @@ class Revision:
         message: the first paragraph of its docstring.
         checksum: SHA-256 of its text, in hexadecimal; line endings make no difference.
         text: all of it.
+        replaces: the ends of the history that it stands for, if it is a checkpoint: the last one of
+            a range of numbers, or the heads of another folder of Alembic's.
+        only_recorded: whether the database has that history, so that the checkpoint does nothing.
     """
 
     id: str
@@ -27,3 +30,5 @@ class Revision:
     message: str
     checksum: str
     text: str = field(repr=False)
+    replaces: tuple[str, ...] = ()
+    only_recorded: bool = False

@@ -10,9 +10,10 @@ from orm.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-__all__ = ["engine_urls", "target_text", "target_url"]
+__all__ = ["engine_urls", "target_text", "target_url", "wants_indexes"]
 
 _DEFAULT_LOCAL: Final = "sqlite+aiosqlite:///app.db"
+_LOCAL_VARIABLE: Final = "ORM_LOCAL_URL"
 _REMOTE_VARIABLE: Final = "ORM_REMOTE_URL"
 
 
@@ -20,8 +21,9 @@ def target_url(target: str, pyproject: Path = Path("pyproject.toml")) -> "URL":
     """The URL of a target.
 
     Args:
-        target: ``"local"``, the embedded database of the checkout: ``local`` under ``[tool.orm]``,
-            or ``sqlite+aiosqlite:///app.db``. ``"remote"``: the environment variable
+        target: ``"local"``, the database of the checkout: the environment variable
+            ``ORM_LOCAL_URL``, or else ``local`` under ``[tool.orm]``, or else
+            ``sqlite+aiosqlite:///app.db``. ``"remote"``: the environment variable
             ``ORM_REMOTE_URL``.
         pyproject: the file that ``[tool.orm]`` is read from; it need not exist.
 
@@ -51,6 +53,8 @@ def target_text(target: str, pyproject: Path = Path("pyproject.toml")) -> str:
     """
     match target:
         case "local":
+            if value := os.environ.get(_LOCAL_VARIABLE):
+                return value
             text = _settings(pyproject).get("local", _DEFAULT_LOCAL)
             if not isinstance(text, str):
                 raise ConfigurationError(
@@ -71,6 +75,20 @@ def target_text(target: str, pyproject: Path = Path("pyproject.toml")) -> str:
                 f"there is no target {target!r}: choose local (the embedded database of the "
                 f"checkout) or remote (the database that {_REMOTE_VARIABLE} names)"
             )
+
+
+def wants_indexes(pyproject: Path) -> bool:
+    """Whether every foreign key should have an index: ``index_foreign_keys`` under ``[tool.orm]``.
+
+    Raises:
+        ConfigurationError: it is neither true nor false.
+    """
+    said = _settings(pyproject).get("index_foreign_keys", True)
+    if not isinstance(said, bool):
+        raise ConfigurationError(
+            f"[tool.orm] index_foreign_keys in {pyproject} is {said!r}: it is true or false"
+        )
+    return said
 
 
 def engine_urls(pyproject: Path = Path("pyproject.toml")) -> "dict[str, URL]":
@@ -113,7 +131,9 @@ def engine_urls(pyproject: Path = Path("pyproject.toml")) -> "dict[str, URL]":
 
 
 def _source(target: str, pyproject: Path) -> str:
-    return f"[tool.orm] local in {pyproject}" if target == "local" else _REMOTE_VARIABLE
+    variable = _LOCAL_VARIABLE if target == "local" else _REMOTE_VARIABLE
+    by_file = target == "local" and not os.environ.get(variable)
+    return f"[tool.orm] local in {pyproject}" if by_file else variable
 
 
 def _settings(pyproject: Path) -> dict[str, Any]:

@@ -18,7 +18,10 @@ from orm.servers.server import CANNOT_CONNECT, Server
 
 __all__ = ["Locator"]
 
-_NO_POSITION: Final = "the primary has lost its position: start the Database anew"
+_NO_POSITION: Final = (
+    "the primary has lost its position: it has one again after the next write, or when the "
+    "Database is started anew"
+)
 
 
 class Locator:

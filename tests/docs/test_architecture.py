@@ -49,7 +49,6 @@ OTHERS: Final = {
     "max_wait",
     "db",
     "postgresql_cluster",
-    "baseline",
     "repair",
 }
 """What code spans of the pages stand for besides files and names of the library."""

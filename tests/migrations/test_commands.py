@@ -211,6 +211,21 @@ def test_baseline_adopts(ready: Project) -> None:
 
 
 @ENGINES
+def test_baseline_of_a_schema_that_is_not_there(ready: Project) -> None:
+    ready.query("CREATE TABLE t1 (id INTEGER, more INTEGER)")
+    said = ready.orm("baseline", "0002", "--local")
+    assert said.exit_code == 1
+    assert "0002 makes table t2, and the database does not have it" in said.output
+    assert "the database has column t1.more, and 0002 does not make it" in said.output
+    assert 'orm migrations baseline 0002 --anyway "WHY" --local' in said.output
+    assert ready.ledger == []
+    said = ready.orm("baseline", "0002", "--local", "--anyway", "t2 comes later")
+    assert said.exit_code == 0, said.output
+    assert ready.ledger == ["0001", "0002"]
+    assert "t2 comes later" in ready.orm("list", "--local").output
+
+
+@ENGINES
 def test_baseline_adopts_what_plain_alembic_has_migrated(ready: Project) -> None:
     ready.upgrade("alembic")
     ready.query("DROP TABLE orm_revisions")
@@ -245,7 +260,7 @@ def test_baseline_of_nothing(ready: Project) -> None:
 
 
 def test_a_reason_is_needed(ready: Project) -> None:
-    assert ready.orm("baseline", "0001", "--local").exit_code == 2
+    assert ready.orm("baseline", "0001", "--local", "--anyway").exit_code == 2
     assert ready.orm("repair", "0001", "--local").exit_code == 2
 
 

@@ -87,3 +87,22 @@ def test_changed_types_and_defaults_are_seen(project: Project) -> None:
         project.models(column.format(changed))
         with pytest.raises(CommandError, match="modify_"):
             project.alembic("check")
+
+
+def test_of_two_files_with_a_number_the_applied_one_is_known(project: Project) -> None:
+    project.revision(1, "op.create_table('t1', sa.Column('id', sa.Integer))")
+    project.revision(2, "op.create_table('t2', sa.Column('id', sa.Integer))")
+    project.upgrade("orm")
+    project.revision(2, "op.create_table('other', sa.Column('id', sa.Integer))")
+    project.file("0002_by_hand.py").rename(project.file("0002_a_branch.py"))
+    project.revision(2, "op.create_table('t2', sa.Column('id', sa.Integer))")
+    said = project.orm("list", "--local")
+    assert said.exit_code == 1
+    lines = said.output.splitlines()
+    assert [line.split()[:2] for line in lines[:3]] == [
+        ["0001_by_hand", "applied"],
+        ["0002_by_hand", "applied"],
+        ["0002_a_branch", "pending"],
+    ]
+    assert "are both number 2" in lines[3]
+    assert len(lines) == 4  # nothing was edited or renamed

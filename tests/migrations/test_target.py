@@ -1,11 +1,14 @@
+import json
 import secrets
 from pathlib import Path
 
 import psycopg
 import pytest
 from alembic.util import CommandError
+from click.testing import CliRunner
 from sqlalchemy import make_url
 
+from orm.cli import main
 from orm.exceptions import ConfigurationError
 from orm.migrations import target_url
 from orm.testing.postgresql import Cluster
@@ -174,3 +177,23 @@ def test_what_an_account_may_not_do_is_said(
         project.alembic("-x", "target=remote", "upgrade", "head")
     with psycopg.connect(postgresql.primary.url("psycopg").replace("+psycopg", "")) as server:
         server.execute(f"DROP ROLE {name}")
+
+
+def test_the_environment_names_the_local_database_and_its_replicas(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.revision(1, "op.create_table('t', sa.Column('id', sa.Integer))")
+    for name in ("mine", "copy"):
+        monkeypatch.setenv("ORM_LOCAL_URL", f"sqlite+aiosqlite:///{project.folder}/{name}.db")
+        assert project.orm("apply", "--local").exit_code == 0
+        assert (project.folder / f"{name}.db").exists()
+    assert project.is_untouched
+    copy = f"sqlite+aiosqlite:///{project.folder}/copy.db"
+    monkeypatch.setenv("ORM_LOCAL_URL", f"sqlite+aiosqlite:///{project.folder}/mine.db")
+    monkeypatch.setenv("ORM_LOCAL_REPLICAS", f"{copy} {copy}")
+    said = CliRunner().invoke(main, ["status", "--local", "--json"])
+    assert [server["name"] for server in json.loads(said.stdout)] == [
+        "primary", "replica-1", "replica-2",
+    ]  # fmt: skip
+    monkeypatch.setenv("ORM_LOCAL_URL", "not a URL")
+    assert "ORM_LOCAL_URL is not a database URL" in project.orm("list", "--local").output

@@ -35,6 +35,8 @@ from sqlalchemy.schema import CreateSchema
 
 from orm._greenlet import await_, in_greenlet
 from orm.backends.migrations import Thing, Write
+from orm.backends.postgresql.anew import begin_anew
+from orm.backends.postgresql.beyond_models import beyond_models
 from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import arguments, sqlstate
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 __all__ = [
     "adapted",
     "all_ddl_is_transactional",
+    "begin_anew",
+    "beyond_models",
     "definitions",
     "engine",
     "explain",

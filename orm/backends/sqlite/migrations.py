@@ -14,16 +14,17 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import URL, Connection, MetaData, StaticPool, create_engine, event
+from sqlalchemy import URL, Connection, MetaData, StaticPool, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from orm._greenlet import await_, in_greenlet
 from orm.backends.migrations import Thing, Write
+from orm.backends.sqlite.anew import replace_file
 from orm.backends.sqlite.dangling import dangling, summary
 from orm.backends.sqlite.definitions import definitions
 from orm.backends.sqlite.engines import is_absent
 from orm.backends.sqlite.engines import migration_engine as engine
-from orm.backends.sqlite.files import file_of
+from orm.backends.sqlite.files import file_at, file_of
 from orm.backends.sqlite.recording import script
 from orm.backends.sqlite.snapshot import snapshot
 from orm.backends.sqlite.writing import write
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = [
     "adapted",
     "all_ddl_is_transactional",
+    "begin_anew",
+    "beyond_models",
     "definitions",
     "engine",
     "explain",
@@ -129,6 +132,13 @@ def restore_point(connection: Connection, name: str, without: frozenset[str]) ->
     )
 
 
+def begin_anew(url: URL, suits: Callable[[URL], bool]) -> str | None:
+    """The latest restore point that suits takes its place, or nothing does."""
+    file = file_at(url)
+    with _lock(file, patience=0):
+        return replace_file(file, url, suits)
+
+
 @contextmanager
 def scratch(url: URL, *, beside: bool = False) -> Iterator[Connection]:
     """A database in memory."""
@@ -144,6 +154,15 @@ def prepare_scratch(
     connection: Connection, schemas: Collection[str], like: Mapping[Thing, str]
 ) -> None:
     """Nothing: SQLite has no schemas that are created, and no extensions in a database."""
+
+
+def beyond_models(connection: Connection) -> tuple[Sequence[str], Sequence[str]]:
+    """Views, in the order in which they were made, and then triggers."""
+    made = text(
+        "SELECT sql FROM sqlite_master WHERE type IN ('view', 'trigger') "
+        "ORDER BY type = 'trigger', rowid"
+    )
+    return (), connection.scalars(made).all()
 
 
 def is_generated_name(name: str) -> bool:

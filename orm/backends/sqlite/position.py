@@ -4,11 +4,14 @@ The count travels to every copy of the file together with the data, so a replica
 exact in whatever snapshot a reader has of it, however the copy is made.
 """
 
+import logging
 import sqlite3
+import time
 from contextlib import suppress
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Pool, text
 from sqlalchemy.exc import OperationalError
 
 from orm.backends.sqlite.driver import code, in_one_hop
@@ -40,7 +43,11 @@ SELECT 1, '', '', 0, -1 WHERE NOT EXISTS (SELECT 1 FROM orm_position)"""
 # history of its own its later commits would be taken for those that the copy does not have.
 _NEW_HISTORY: Final = """\
 UPDATE orm_position SET file = :file, history = lower(hex(randomblob(16))) WHERE file <> :file"""
+_HISTORY: Final = "SELECT history FROM orm_position"
 _POSITION: Final = "SELECT history, sequence FROM orm_position"
+# Milliseconds since 1970 are more than any count of commits can be: no position lies after it.
+_GO_ON: Final = """\
+UPDATE orm_position SET history = :history, sequence = :now"""
 # sqlite3_total_changes() does not count DDL; the schema cookie does (SQLite "PRAGMA
 # schema_version"), and kept in the row it also finds DDL that another program committed before.
 _RAISE_POSITION: Final = """\
@@ -49,6 +56,9 @@ SET sequence = sequence + 1, schema_version = (SELECT schema_version FROM pragma
 WHERE ? OR schema_version <> (SELECT schema_version FROM pragma_schema_version)
 RETURNING history, sequence"""
 
+_LOG: Final = logging.getLogger(__name__)
+_histories: Final = WeakKeyDictionary[Pool, tuple[str | None, str]]()
+"""The file and the history that were prepared, so that the table can be made anew."""
 _CHANGES: Final = "orm.sqlite.changes"
 _COMMITTED: Final = "orm.sqlite.committed"
 
@@ -57,7 +67,9 @@ def prepare(connection: Connection) -> None:
     """Make the table, and begin a new history if this is not the file that counted last."""
     connection.execute(text(_CREATE))
     connection.execute(text(_FIRST_ROW))
-    connection.execute(text(_NEW_HISTORY), {"file": identity(file_of(connection))})
+    file = identity(file_of(connection))
+    connection.execute(text(_NEW_HISTORY), {"file": file})
+    _histories[connection.engine.pool] = (file, str(connection.scalar(text(_HISTORY))))
 
 
 def position(connection: Connection) -> Bookmark | None:
@@ -94,9 +106,37 @@ def raise_position(connection: Connection) -> None:
     """To be called when a transaction is about to be committed."""
     driver: Any = connection.connection.driver_connection
     changed = driver.total_changes != connection.info[_CHANGES]
-    for history, sequence in in_one_hop(connection, _RAISE_POSITION, (changed,)):
+    for history, sequence in _raised(connection, changed=changed):
         connection.info[_COMMITTED] = Bookmark.at(history, sequence)
     connection.info[_CHANGES] = driver.total_changes
+
+
+def _raised(connection: Connection, *, changed: bool) -> Any:
+    """The new position; begins a new history where another program has taken the table away."""
+    try:
+        rows = in_one_hop(connection, _RAISE_POSITION, (changed,))
+        if rows or not changed:
+            return rows
+    except OperationalError as error:
+        if not _is_gone(error):
+            raise
+    _LOG.error(
+        "the table orm_position of %s was gone or empty: another program has taken it away, a "
+        "migration perhaps. This commit makes it anew; a replica serves when it has this commit",
+        file_of(connection),
+    )
+    pool = connection.engine.pool
+    before = _histories.get(pool)
+    prepare(connection)
+    if before is not None and before[0] == _histories[pool][0]:  # it is the same file
+        _histories[pool] = before
+        go_on = {"history": before[1], "now": time.time_ns() // 1_000_000}
+        connection.execute(text(_GO_ON), go_on)
+    return in_one_hop(connection, _RAISE_POSITION, (True,))
+
+
+def _is_gone(error: OperationalError) -> bool:
+    return "no such table: orm_position" in str(error.orig)
 
 
 def raise_if_ended(connection: Connection) -> None:

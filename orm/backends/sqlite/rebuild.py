@@ -274,7 +274,8 @@ def _finish(connection: Connection, rebuild: _Rebuild) -> None:
 
 
 def _refuse_null(connection: Connection, where: str, value: Column[Any]) -> None:
-    count = connection.scalar(select(func.count()).select_from(value.table).where(value.is_(None)))
+    without = select(func.count()).select_from(value.table).where(value.is_(None))
+    count = connection.scalar(without.execution_options(probe=True))
     if count:
         raise MigrationError(
             f"{where} cannot become NOT NULL: {count} row(s) have NULL there. Update or delete "

@@ -72,11 +72,12 @@ def apply(
         state = look(application, target)
         refuse(state.findings)
         pending = state.pending(to)
+        at, to_run = state.basis(to)
         if dry_run:
             from orm.migrations.compare.sql import script_of
 
-            sql = script_of(application, url, state.at, pending)
-            reviewed = _reviewed(application, url, state.at, pending)
+            sql = script_of(application, url, at, to_run)
+            reviewed = _reviewed(application, url, at, to_run)
             _say_plan(url, pending, reviewed, sql, as_json=as_json)
             return
         done: list[Revision] = []
@@ -85,7 +86,7 @@ def apply(
             from orm.migrations.running.applying import apply_now  # imports Alembic
 
             # A review counts rows: only for the question before a remote apply.
-            reviewed = _reviewed(application, url, state.at, pending) if target == "remote" else []
+            reviewed = _reviewed(application, url, at, to_run) if target == "remote" else []
             consent(target, url, pending, reviewed, yes=yes, allow_data_loss=allow_data_loss)
             try:
                 with _progress(pending, quiet=as_json) as advance:
@@ -132,12 +133,16 @@ def _say_plan(
         plan = {
             "database": shown(url),
             "pending": [file.name for file in pending],
+            "recorded": [file.name for file in pending if file.only_recorded],
             "review": [one.as_dict() for one in reviewed],
             "sql": sql,
         }
         click.echo(json.dumps(plan, indent=2))
         return
     click.echo(f"-- {shown(url)}: {len(pending)} to apply")
+    for file in pending:
+        if file.only_recorded:
+            click.echo(f"-- {file.name} is recorded, and not run, if the schema is the same")
     for one in reviewed:
         click.echo(f"-- {one.message}")
     click.echo(sql, nl=False)
@@ -156,7 +161,11 @@ def _progress(
         ) as bar:
             yield lambda file: bar.update(1, file.name)
     else:
-        yield lambda file: click.echo(f"applied {file.name}")
+        yield lambda file: click.echo(f"{_done(file)} {file.name}")
+
+
+def _done(file: "Revision") -> str:
+    return "recorded, and not run:" if file.only_recorded else "applied"
 
 
 def _shown_item(name: object) -> str | None:

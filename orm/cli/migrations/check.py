@@ -1,14 +1,23 @@
 """``orm migrations check``: whether models, revisions and a database say the same."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from orm.cli.migrations.common import explained
 
+if TYPE_CHECKING:
+    from orm.migrations.compare.differences import Difference
+    from orm.migrations.files.line import Finding
+
 __all__ = ["check"]
+
+_NAMED: Final = 3
+"""Foreign keys that are named; an adopted project may have hundreds without an index."""
 
 
 @click.command()
@@ -65,10 +74,25 @@ def check(
         click.echo(json.dumps([*map(asdict, found), *notes], indent=2))
     else:
         for one in found:
-            click.echo(one.message, err=True)
+            if one.kind != "foreign_key":
+                click.echo(one.message, err=True)
+        if bare := [one for one in found if one.kind == "foreign_key"]:
+            click.echo(_without_index(bare), err=True)
         for sentence in said:
             click.echo(f"Note: {sentence}", err=True)
         if not found:
             click.echo("All is well.")
     if found:
         raise click.exceptions.Exit(1)
+
+
+def _without_index(found: "Sequence[Finding | Difference]") -> str:
+    """All foreign keys without an index in one sentence; --json names each."""
+    names = ", ".join(getattr(one, "subject", "") for one in found[:_NAMED])
+    return (
+        f"{len(found)} foreign key(s) without an index that begins with them, so that each delete "
+        f"of a parent row reads the whole table: {names}{', …' if len(found) > _NAMED else ''}. "
+        "orm.Base adds such indexes to the models. To do without: index_foreign_keys = false under "
+        "[tool.orm] in pyproject.toml; for one table, "
+        '__table_args__ = {"info": {"index_foreign_keys": False}}'
+    )

@@ -2,16 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-__all__ = ["Target", "ask", "explained", "shown"]
+    from orm.migrations.compare.checkpoint import Checkpoint
+
+__all__ = ["Target", "ask", "explained", "say_checkpoint", "shown"]
 
 Target = Literal["local", "remote"]
+
+_NAMED: Final = 3
+"""Differences that are named; check names all."""
 
 
 @contextmanager
@@ -51,3 +56,28 @@ def ask(question: str) -> None:
 def shown(url: "URL") -> str:
     """A URL for people: without its password."""
     return url.render_as_string(hide_password=True)
+
+
+def say_checkpoint(made: "Checkpoint") -> None:
+    """Name on standard error what a checkpoint lacks, and what the models have beyond it.
+
+    Raises:
+        click.exceptions.Exit: it lacks something; exit code 1.
+    """
+    if made.models:
+        for one in made.models[:_NAMED]:
+            click.echo(one.fact, err=True)
+        click.echo(
+            f"The models differ from it in {len(made.models)} thing(s). The next revision makes "
+            'them the same: orm migrations create "follow the models"',
+            err=True,
+        )
+    if made.left:
+        for one in made.left:
+            click.echo(one.fact, err=True)
+        click.echo(
+            f"Error: {made.path.name} does not write all of it: write by hand what it names, and "
+            "delete its first statement, which fails",
+            err=True,
+        )
+        raise click.exceptions.Exit(1)

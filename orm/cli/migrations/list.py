@@ -45,12 +45,12 @@ def list_(target: Target, as_json: bool) -> None:
 
 def _rows(state: "State") -> list[dict[str, Any]]:
     """All revisions in order: the applied ones from the ledger, then the pending ones."""
-    messages = {file.id: file.message for file in state.files}
+    messages = {file.name: file.message for file in state.files}
     applied = [
         {
             "revision": row.revision,
             "name": row.name,
-            "message": messages.get(row.revision),
+            "message": messages.get(row.name),
             "state": "applied",
             "applied_at": row.applied_at.isoformat(),
             "seconds": row.seconds,
@@ -60,7 +60,14 @@ def _rows(state: "State") -> list[dict[str, Any]]:
         for row in state.applied
     ]
     pending = [
-        {"revision": file.id, "name": file.name, "message": file.message, "state": "pending"}
+        {
+            "revision": file.id,
+            "name": file.name,
+            "message": file.message,
+            "state": "pending",
+            "replaces": file.replaces,
+            "recorded": file.only_recorded,
+        }
         for file in state.pending()
     ]
     return applied + pending
@@ -68,7 +75,8 @@ def _rows(state: "State") -> list[dict[str, Any]]:
 
 def _line(row: dict[str, Any], width: int) -> str:
     if row["state"] == "pending":
-        return f"{row['name']:<{width}}  pending"
+        how = " (recorded, and not run, if the schema is the same)" if row["recorded"] else ""
+        return f"{row['name']:<{width}}  pending{how}"
     line = f"{row['name']:<{width}}  applied {row['applied_at'][:16].replace('T', ' ')} UTC"
     if row["seconds"] is not None:
         line += f", {row['seconds']:.2f} s"

@@ -24,14 +24,14 @@ def repair(revisions: Sequence[str], target: Target, reason: str, yes: bool, as_
     """
     with explained():
         from orm.migrations.application import Application
-        from orm.migrations.ledger import adopting
+        from orm.migrations.ledger import repairing
         from orm.migrations.target import target_url
 
         application = Application.at()
         url = target_url(target, application.pyproject)
         if target == "remote" and not yes:
             ask(f"Repair the ledger of {shown(url)}?")
-        repaired = adopting.repair(application, url, revisions, reason)
+        repaired = repairing.repair(application, url, revisions, reason)
     if as_json:
         click.echo(json.dumps({"repaired": repaired}))
     else:

@@ -17,7 +17,7 @@ from orm.migrations.files.line import Finding, findings_in_files
 from orm.migrations.files.revisions import read
 from orm.migrations.ledger import table as ledger
 from orm.migrations.ledger.state import look
-from orm.migrations.target import engine_urls, target_url
+from orm.migrations.target import engine_urls, target_url, wants_indexes
 
 __all__ = ["check_database", "check_files", "lint_pending"]
 
@@ -36,11 +36,13 @@ def check_files(application: Application) -> list[Finding | Difference]:
     if broken := findings_in_files(files):
         return list(broken)  # they cannot be replayed
     urls = engine_urls(application.pyproject)
+    indexed = wants_indexes(application.pyproject)
     found: dict[Difference, list[str]] = {}
     for engine, url in urls.items():
         with replay(application, files[-1].id if files else None, url=url) as made:
             both = sides(made, made_by_models(made))
-            for one in (*of_models(both), *without_index(made.connection, made.metadata)):
+            bare = without_index(made.connection, made.metadata) if indexed else []
+            for one in (*of_models(both), *bare):
                 found.setdefault(one, []).append(engine)
     return [on_engines(one, engines, len(urls)) for one, engines in found.items()]
 

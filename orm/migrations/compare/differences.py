@@ -99,9 +99,7 @@ def without_index(connection: Connection, models: MetaData) -> list[Difference]:
         Difference(
             "foreign_key",
             f"{table}.{'_'.join(columns)}",
-            f"no index begins with {table} ({', '.join(columns)}), which is a foreign key: each "
-            f"delete of a parent row reads all of {table}. orm.Base adds such an index to the "
-            "models by itself",
+            f"no index begins with {table} ({', '.join(columns)}), which is a foreign key",
         )
         for table in inspector.get_table_names()
         if table not in models.tables or models.tables[table].info.get("index_foreign_keys", True)
@@ -125,7 +123,11 @@ def _indexed(inspector: Inspector, table: str) -> Iterator[Sequence[str | None]]
 
 
 def drift(
-    made: Mapping[Thing, str], database: Mapping[Thing, str], ours: Collection[str]
+    made: Mapping[Thing, str],
+    database: Mapping[Thing, str],
+    ours: Collection[str],
+    *,
+    by: str | None = None,
 ) -> list[Difference]:
     """What was changed by hand: where a database differs from its applied revisions.
 
@@ -133,15 +135,16 @@ def drift(
         made: `orm.backends.Migrations.definitions` of a replay of the applied revisions.
         database: those of the database.
         ours: names of tables to leave out.
+        by: the revision that makes the first schema; None for all that are applied.
     """
+    makes = f"{by} makes" if by else "the applied revisions make"
+    not_made = f"{by} does not make it" if by else "no applied revision makes it"
 
     def compared(definitions: Mapping[Thing, str]) -> dict[Thing, str]:
         return {thing: text for thing, text in definitions.items() if thing.table not in ours}
 
     def differs(thing: Thing, left: str, right: str) -> str:
-        return (
-            f"{thing} differs: the applied revisions make it {left!r}, the database has {right!r}"
-        )
+        return f"{thing} differs: {makes} it {left!r}, the database has {right!r}"
 
     return list(
         _compare(
@@ -150,12 +153,12 @@ def drift(
             only_left=lambda thing: Difference(
                 "drift",
                 str(thing),
-                f"the applied revisions make {thing}, and the database does not have it",
+                f"{makes} {thing}, and the database does not have it",
             ),
             only_right=lambda thing: Difference(
                 "drift",
                 str(thing),
-                f"the database has {thing}, and no applied revision makes it",
+                f"the database has {thing}, and {not_made}",
             ),
             differs=lambda thing, *two: Difference("drift", str(thing), differs(thing, *two)),
         )

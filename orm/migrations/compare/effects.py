@@ -21,7 +21,7 @@ from alembic.operations.ops import (
     RenameTableOp,
 )
 from sqlalchemy import Column as SQLColumn
-from sqlalchemy import Connection, Delete, TextClause, inspect
+from sqlalchemy import Connection, DateTime, Delete, TextClause, inspect
 
 from orm.migrations.compare.plain_sql import Deletes, fits, in_sql
 from orm.migrations.internals import Recorded
@@ -267,8 +267,8 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
             "type",
             table,
             column,
-            f"changes {where} from {before.type} to {operation.modify_type!r}: a value that does "
-            "not fit is cut off, changed or refused, and the table is locked while it is rewritten",
+            f"changes {where} from {before.type} to {operation.modify_type!r}: "
+            f"{_converted(operation)}, and the table is locked while it is rewritten",
         )
     new = operation.modify_name
     if new is not None and new != operation.column_name:
@@ -280,6 +280,17 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
             f"renames {where} to {new}: a program that still asks for {column} fails. To change "
             "over without a stop, add the new column, fill both, and drop the old one later",
         )
+
+
+def _converted(operation: AlterColumnOp) -> str:
+    """What becomes of the values of a column that gets another type."""
+    match operation.existing_type, operation.modify_type:
+        case DateTime(timezone=False), DateTime(timezone=True):
+            return (
+                "values from before are read as times of the zone UTC (AT TIME ZONE 'UTC'): name "
+                "another zone in the file if they were not written in this one"
+            )
+    return "a value that does not fit is cut off, changed or refused"
 
 
 def _statement(operation: ExecuteSQLOp, tables: Tables) -> Iterator[Effect]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from alembic import command, context
@@ -31,6 +32,7 @@ from orm.migrations.connecting import PATIENCE
 from orm.migrations.context import RunContext, alembic_alone
 from orm.migrations.explain import cause_of, loading, where
 from orm.migrations.files import scripts
+from orm.migrations.files.checkpoints import before_a_checkpoint
 from orm.migrations.files.revisions import read
 from orm.migrations.internals import (
     command_name,
@@ -68,6 +70,9 @@ class Replay:
         url: of the database beside which it is.
         metadata: the models.
         options: what ``env.py`` configures Alembic with.
+        line: the revisions, if they are others than those in the folder of revisions.
+        instead: what takes the place of the models.
+        folders: where Alembic finds the revisions, if not in the folder of revisions.
         engines: those that new revisions have to suit.
         types: the names of types that the revisions have made, and a new one must not make again.
         defaults_differ: whether the default of a column of the models differs; None to have
@@ -79,6 +84,9 @@ class Replay:
     url: URL
     metadata: MetaData = field(default_factory=MetaData)
     options: dict[str, Any] = field(default_factory=dict)
+    line: Sequence[Revision] = ()
+    instead: MetaData | None = None
+    folders: Sequence[Path] = ()
     engines: Sequence[str] = ()
     types: frozenset[str] = frozenset()
     defaults_differ: Callable[[Column[Any]], bool] | None = None
@@ -96,6 +104,16 @@ class Replay:
                 command.current(config)  # for the environment alone
             else:
                 command.upgrade(config, revision)
+
+    def load(self) -> None:
+        """Load the models, and replay nothing.
+
+        Raises:
+            MigrationError: they cannot be loaded.
+        """
+        config = RunContext(instead=self._take).config(self.application)
+        with self._alone():
+            command.current(config)  # for the environment alone
 
     def write_revision(
         self, message: str, slug: str, complete: Callable[..., None], *, autogenerate: bool
@@ -132,14 +150,17 @@ class Replay:
         return found.ops
 
     def _config(self) -> Config:
-        return RunContext(instead=self._run).config(self.application)
+        config = RunContext(instead=self._run).config(self.application)
+        if self.folders:
+            names = "\n".join(map(str, self.folders)).replace("%", "%%")
+            config.set_main_option("version_locations", names)
+            config.set_main_option("path_separator", "newline")
+        return config
 
     def _run(self, metadata: MetaData) -> None:
         """Run the Alembic command that called ``env.py`` on the scratch database."""
+        self._take(metadata if self.instead is None else self.instead)
         migrations = migrations_for(self.connection.engine.url)
-        migrations.prepare_alembic()
-        self.metadata = metadata
-        self.options = options_of(metadata, migrations.reserved_tables, self.engines, self.types)
         # Reading has begun a transaction, which Alembic would take for the caller's.
         self.connection.commit()
         context.configure(connection=self.connection, **self.options)
@@ -160,8 +181,9 @@ class Replay:
             fn: finds Alembic's steps.
             migrations: of the engine.
         """
-        files = {file.id: file for file in read(self.application.versions)}
-        scripts.use(list(files.values()), context.script)
+        files = {file.id: file for file in self._files()}
+        if not self.folders:
+            scripts.use(list(files.values()), context.script)
 
         def steps(heads: Any, migration: MigrationContext) -> Iterator[RevisionStep]:
             with loading(files.values()):
@@ -180,11 +202,27 @@ class Replay:
                 step.migration_fn = guarded
                 yield step
 
-        options: dict[str, Any] = by_its_own_names(self.options) | {"fn": steps}
+        # Stock Alembic names by the convention of the models.
+        own = self.options if self.folders else by_its_own_names(self.options)
+        options: dict[str, Any] = {**own, "fn": steps}
         context.configure(connection=self.connection, **options)
         keep_whole(context.get_context(), migrations)
         with context.begin_transaction(), Operations.context(context.get_context()):
             context.get_context().run_migrations()
+
+    def _take(self, metadata: MetaData) -> None:
+        migrations = migrations_for(self.connection.engine.url)
+        migrations.prepare_alembic()
+        self.metadata = metadata
+        self.options = options_of(metadata, migrations.reserved_tables, self.engines, self.types)
+
+    def _files(self) -> list[Revision]:
+        if not self.folders:
+            return list(self.line or read(self.application.versions))
+        return [
+            Revision(script.revision, None, Path(script.path).stem, Path(script.path), "", "", "")
+            for script in context.script.walk_revisions("base", "heads")
+        ]
 
     @contextmanager
     def _explained(self, file: Revision, migrations: Migrations) -> Iterator[None]:
@@ -272,7 +310,8 @@ def _replayed(
     with ExitStack() as own:
         connection = own.enter_context(migrations_for(url).scratch(url, beside=beside))
         engines = {url.get_backend_name(): url} | engine_urls(application.pyproject)
-        made = Replay(application, connection, url, engines=list(engines))
+        line = before_a_checkpoint(application, revision)
+        made = Replay(application, connection, url, engines=list(engines), line=line)
         made.upgrade(revision)
         stack.enter_context(own.pop_all())
         return made

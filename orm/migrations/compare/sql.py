@@ -21,8 +21,7 @@ from orm.migrations.compare.configuration import by_its_own_names, options_of
 from orm.migrations.compare.replay import replay
 from orm.migrations.context import RunContext, alembic_alone
 from orm.migrations.explain import cause_of, loading, where
-from orm.migrations.files import scripts
-from orm.migrations.files.revisions import read
+from orm.migrations.files.scripts import module_of
 from orm.migrations.internals import keep_whole
 from orm.migrations.ledger import table as ledger
 from orm.migrations.revision import Revision
@@ -98,11 +97,10 @@ def _rendered(application: Application, files: Sequence[Revision], dialect: str)
             raise ConfigurationError(
                 f"SQLAlchemy has no dialect {dialect!r}: sqlite, postgresql, mysql, mariadb, …"
             ) from error
-        scripts.use(read(application.versions), context.script)
         with Operations.context(context.get_context()):
             for file in files:
                 with loading([file]):
-                    upgrade = context.script.get_revision(file.id).module.upgrade
+                    upgrade = module_of(file).upgrade
                 with _without_a_database(file):
                     upgrade()
                 found.append(out.getvalue())

@@ -32,7 +32,7 @@ from orm.migrations.files.lock import locked
 from orm.migrations.files.revisions import read
 from orm.migrations.target import engine_urls
 
-__all__ = ["Choose", "Created", "create", "slug_of"]
+__all__ = ["Choose", "Created", "Draft", "create", "follow", "slug_of"]
 
 _LONGEST: Final = 40
 """Characters of a slug, as Alembic has it."""
@@ -98,22 +98,31 @@ def create(application: Application, name: str, *, choose: Choose | None) -> Cre
                 assert written is not None
                 return Created(written.revision, Path(written.path), [])
             each = [
-                _Draft.begun(stack.enter_context(replay(application, last, url=url)), message, slug)
+                Draft.begun(stack.enter_context(replay(application, last, url=url)), message, slug)
                 for url in urls.values()
             ]
-            return _follow(each, choose)
+            created = follow(each, choose)
+            if created is not None and created.left:
+                refuse_in(created.path, created.left)
+            return created
 
 
 def _nothing(*_: object) -> None:
     """Have Alembic write what it found."""
 
 
-def _follow(drafts: Sequence["_Draft"], choose: Choose) -> Created | None:
+def follow(drafts: Sequence["Draft"], choose: Choose) -> Created | None:
     """Write the revision that follows the models.
 
     Args:
         drafts: of each engine, that of the local one first.
         choose: finds the renames.
+
+    Returns:
+        The revision; None if the revisions make what the models say.
+
+    Raises:
+        MigrationError: it was written, and does not run.
     """
     asked = next((draft for draft in drafts if draft.both.left), drafts[0])
     first = choose(asked.found, asked.made.connection.dialect)
@@ -131,12 +140,10 @@ def _follow(drafts: Sequence["_Draft"], choose: Choose) -> Created | None:
     if len(drafts) > 1:
         main.path.write_text(merged(texts), "utf-8")
         left = _left(drafts)
-    if left:
-        refuse_in(main.path, left)
     return Created(main.revision, main.path, main.effects, left)
 
 
-def _left(drafts: Sequence["_Draft"]) -> list[Difference]:
+def _left(drafts: Sequence["Draft"]) -> list[Difference]:
     """What a revision that was merged does not make, on each engine."""
     left: dict[Difference, list[str]] = {}
     for draft in drafts:
@@ -146,7 +153,7 @@ def _left(drafts: Sequence["_Draft"]) -> list[Difference]:
 
 
 @dataclass
-class _Draft:
+class Draft:
     """A revision that is written anew until it makes on one engine what the models say.
 
     Attributes:

@@ -36,10 +36,12 @@ Kind = Literal[
     "heads",
     "gap",
     "follows",
+    "checkpoint",
     "edited",
     "renamed",
     "deleted",
     "late",
+    "replaced",
     "unrecorded",
     "version",
 ]
@@ -100,12 +102,31 @@ def findings_in_files(files: Sequence[Revision]) -> list[Finding]:
             )
             for file in odd
         ]
+    if misplaced := list(_misplaced_checkpoints(files)):
+        return misplaced
     return [*_same_number(files), *_same_parent(files), *_gaps(files), *_wrong_parents(files)]
 
 
 def is_numbered(file: Revision) -> bool:
     """Whether a revision is a number, and its file's name begins with it."""
     return is_number(file.id) and file.name.partition("_")[0] == file.id
+
+
+def _misplaced_checkpoints(files: Sequence[Revision]) -> Iterator[Finding]:
+    for file in files:
+        before = [f"{one.name}.py" for one in files if _number(one) < _number(file)]
+        if file.replaces and before and not file.only_recorded:
+            folder = file.path.parent.with_name("replaced")
+            yield Finding(
+                "checkpoint",
+                file.id,
+                f"{file.name}.py stands for the revisions before it, and {_several(before)} beside "
+                f"it: move what comes before it to {folder}",
+            )
+
+
+def _several(names: Sequence[str]) -> str:
+    return f"{names[0]} is" if len(names) == 1 else f"{names[0]} to {names[-1]} are"
 
 
 def _same_number(files: Sequence[Revision]) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import Final
 from orm.migrations.files.lock import locked
 from orm.migrations.revision import Revision
 
-__all__ = ["Renumbered", "carry_out", "in_line", "is_number", "next_number"]
+__all__ = ["Renumbered", "carry_out", "in_line", "is_number", "next_number", "rewritten"]
 
 _DIGITS: Final = 4
 
@@ -71,7 +71,7 @@ def in_line(files: Sequence[Revision], kept: Collection[Revision]) -> list[Renum
 def carry_out(folder: Path, changes: Sequence[Renumbered]) -> None:
     """Rewrite the files of a folder, and give them their new names."""
     with locked(folder):
-        written = [(change, _rewritten(change)) for change in changes]
+        written = [(change, rewritten(change)) for change in changes]
         for change, _ in written:  # first, since one may get the name of another
             change.file.path.unlink()
         for change, content in written:
@@ -79,7 +79,8 @@ def carry_out(folder: Path, changes: Sequence[Renumbered]) -> None:
                 new.write(content)
 
 
-def _rewritten(change: Renumbered) -> bytes:
+def rewritten(change: Renumbered) -> bytes:
+    """The text of a file with its new numbers."""
     content = change.file.path.read_bytes()
     lines = content.splitlines(keepends=True)
     wanted = {"revision": change.id, "down_revision": change.down}

@@ -80,6 +80,7 @@ def read_file(file: Path) -> Revision:
         message=(ast.get_docstring(module) or "").partition("\n\n")[0],
         checksum=hashlib.sha256(text.encode()).hexdigest(),
         text=text,
+        replaces=_replaced(file, values.get("replaces")),
     )
 
 
@@ -107,6 +108,25 @@ def _imports(module: ast.Module) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
+
+
+def _replaced(file: Path, value: ast.expr | None) -> tuple[str, ...]:
+    """The ends of what a checkpoint stands for: ``"0001:0017"`` ends with ``"0017"``."""
+    match value:
+        case None | ast.Constant(None):
+            return ()
+        case ast.Constant(str(one)):
+            ends = [one]
+        case ast.Tuple(several) if all(isinstance(one, ast.Constant) for one in several):
+            ends = [str(one.value) for one in several if isinstance(one, ast.Constant)]
+        case _:
+            ends = []
+    if not ends or not all(ends):
+        raise MigrationError(
+            f'{file} must write out what it replaces, as in replaces = "0001:0017", or the heads '
+            'of another folder, as in replaces = ("4a5b6c7d8e9f",)'
+        )
+    return tuple(end.rpartition(":")[2] for end in ends)
 
 
 def _is_none(value: ast.expr | None) -> bool:

@@ -5,9 +5,10 @@ revision.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionMap
@@ -16,6 +17,8 @@ from orm.exceptions import ConfigurationError
 from orm.migrations.revision import Revision
 
 __all__ = ["module_of", "use"]
+
+_ELSEWHERE: Final = "def upgrade() -> None:\n    raise NotImplementedError\n"
 
 
 def use(files: Sequence[Revision], directory: ScriptDirectory) -> None:
@@ -35,26 +38,40 @@ def use(files: Sequence[Revision], directory: ScriptDirectory) -> None:
                 "setting"
             )
     directory.revision_map = RevisionMap(
-        lambda: (Script(_Lazy(file), file.id, file.path) for file in files)
+        lambda: (
+            Script(_Lazy(one, down), one.id, one.path)
+            for file in files
+            for one, down in _with_history(file)
+        )
     )
 
 
 def module_of(file: Revision) -> ModuleType:
     """The module of a revision; its file runs when something is asked of it."""
-    return _Lazy(file)
+    return _Lazy(file, file.down)
+
+
+def _with_history(file: Revision) -> Iterator[tuple[Revision, str | tuple[str, ...] | None]]:
+    """A revision with what it follows, after stand-ins for what is not among the files."""
+    if not file.only_recorded or file.down is not None:
+        yield file, file.down
+        return
+    for end in file.replaces:
+        yield replace(file, id=end, text=_ELSEWHERE), None
+    yield file, file.replaces
 
 
 class _Lazy(ModuleType):
     """A revision's module, which runs its file when something first asks for what is in it."""
 
-    def __init__(self, file: Revision) -> None:
+    def __init__(self, file: Revision, down: str | tuple[str, ...] | None) -> None:
         super().__init__(re.sub(r"\W", "_", file.path.name), file.message)  # as Alembic calls it
         # What Alembic asks of every script, to put them into order.
         vars(self).update(
             {
                 "__file__": str(file.path),
                 "revision": file.id,
-                "down_revision": file.down,
+                "down_revision": down,
                 "branch_labels": None,
                 "depends_on": None,
                 "_source": file.text,

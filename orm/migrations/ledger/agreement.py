@@ -3,7 +3,8 @@
 Everything here is a pure function of what was read.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
+from functools import partial
 
 from orm.migrations.files.line import (
     RENUMBER,
@@ -16,11 +17,11 @@ from orm.migrations.files.numbers import is_number
 from orm.migrations.ledger.applied import Applied
 from orm.migrations.revision import Revision
 
-__all__ = ["findings", "pending"]
+__all__ = ["findings", "is_replaced", "pending"]
 
 
 def findings(
-    files: Sequence[Revision], applied: Sequence[Applied], heads: Collection[str]
+    files: Sequence[Revision], applied: Sequence[Applied], heads: Set[str]
 ) -> list[Finding]:
     """The reasons not to apply the pending revisions; empty if all agree.
 
@@ -29,7 +30,7 @@ def findings(
         applied: the ledger.
         heads: the rows of ``alembic_version``.
     """
-    against = [*_against_the_ledger(files, applied), *_against_alembic(applied, heads)]
+    against = [*_against_the_ledger(files, applied), *_against_alembic(files, applied, heads)]
     alone = findings_in_files(files)
     if any(finding.kind == "deleted" for finding in against):  # it is the gap, and says more
         alone = [finding for finding in alone if finding.kind != "gap"]
@@ -38,25 +39,49 @@ def findings(
 
 def pending(files: Sequence[Revision], applied: Iterable[Applied]) -> list[Revision]:
     """The files that are not applied yet, in their order."""
-    done = {row.revision for row in applied}
+    done = {file.name for file in _by_row(files, applied).values()}
     # By number, if they are numbers.
     return sorted(
-        (file for file in files if file.id not in done), key=lambda file: (len(file.id), file.id)
+        (file for file in files if file.name not in done), key=lambda file: (len(file.id), file.id)
+    )
+
+
+def _by_row(files: Sequence[Revision], applied: Iterable[Applied]) -> dict[str, Revision]:
+    """The file of each applied revision; of several with its number, the one that was applied."""
+    of_number: dict[str, list[Revision]] = {}
+    for file in files:
+        of_number.setdefault(file.id, []).append(file)
+    return {
+        row.revision: min(same, key=partial(_unlikeness, row))
+        for row in applied
+        if (same := of_number.get(row.revision))
+    }
+
+
+def _unlikeness(row: Applied, file: Revision) -> tuple[bool, bool]:
+    return file.checksum != row.checksum, file.name != row.name
+
+
+def is_replaced(row: Applied, files: Sequence[Revision]) -> bool:
+    """Whether a checkpoint, with which the files begin, stands for an applied revision."""
+    return (
+        bool(files)
+        and bool(files[0].replaces)
+        and is_number(row.revision)
+        and is_number(files[0].id)
+        and int(row.revision) < int(files[0].id)
     )
 
 
 def _against_the_ledger(files: Sequence[Revision], applied: Sequence[Applied]) -> Iterator[Finding]:
-    by_id = {file.id: file for file in files}
+    by_row = _by_row(files, applied)
     for row in applied:
-        file = by_id.get(row.revision)
+        file = by_row.get(row.revision)
         when = f"on {row.applied_at:%Y-%m-%d}"
+        if file is None and is_replaced(row, files):
+            continue
         if file is None:
-            yield Finding(
-                "deleted",
-                row.revision,
-                f"{row.name}.py was applied {when}, and the file is gone: get it back from version "
-                "control",
-            )
+            yield _gone(row, when, files)
             continue
         if file.name != row.name:
             yield Finding(
@@ -75,6 +100,16 @@ def _against_the_ledger(files: Sequence[Revision], applied: Sequence[Applied]) -
             )
     if not applied or any(not is_number(row.revision) for row in applied):
         return
+    first = files[0] if files else None
+    if first and is_replaced(applied[-1], files) and not first.only_recorded:
+        yield Finding(
+            "replaced",
+            applied[-1].revision,
+            f"the database is at {applied[-1].revision}, and {first.name}.py stands for the "
+            f"revisions up to {', '.join(first.replaces)}, whose files are gone: get the folder "
+            f"{first.path.parent.with_name('replaced')} back from version control, and apply again",
+        )
+        return
     last = max(applied, key=lambda row: int(row.revision))
     for file in pending(files, applied):
         if is_numbered(file) and int(file.id) < int(last.revision):
@@ -86,8 +121,39 @@ def _against_the_ledger(files: Sequence[Revision], applied: Sequence[Applied]) -
             )
 
 
-def _against_alembic(applied: Sequence[Applied], heads: Collection[str]) -> Iterator[Finding]:
+def _gone(row: Applied, when: str, files: Sequence[Revision]) -> Finding:
+    numbers = [int(file.id) for file in files if is_number(file.id)]
+    if is_number(row.revision) and int(row.revision) > max(numbers, default=0):
+        message = (
+            f"{row.name}.py was applied {when}, and is not here: the database is ahead of this "
+            "checkout. Go to the branch that has the file; or begin the local database anew, with "
+            "orm migrations reset --local"
+        )
+    else:
+        message = (
+            f"{row.name}.py was applied {when}, and the file is gone: get it back from version "
+            "control"
+        )
+    return Finding("deleted", row.revision, message)
+
+
+def _against_alembic(
+    files: Sequence[Revision], applied: Sequence[Applied], heads: Set[str]
+) -> Iterator[Finding]:
+    first = files[0] if files else None
     if not applied:
+        if first and first.only_recorded:
+            return
+        if first and first.replaces and heads and heads.isdisjoint(file.id for file in files):
+            ends = " ".join(first.replaces)
+            yield Finding(
+                "replaced",
+                first.id,
+                f"alembic_version says that the database is at {', '.join(sorted(heads))}, and "
+                f"{first.name}.py stands for {ends}: bring the database there first, with the "
+                f"revisions that it replaces ({_old_upgrade(ends)}), and apply again",
+            )
+            return
         for head in sorted(heads):
             yield Finding(
                 "unrecorded",
@@ -110,9 +176,13 @@ def _against_alembic(applied: Sequence[Applied], heads: Collection[str]) -> Iter
         )
 
 
+def _old_upgrade(ends: str) -> str:
+    return "; ".join(f"alembic -c alembic.ini upgrade {end}" for end in ends.split())
+
+
 def _repair(revision: str = "") -> str:
     return command_line(" ".join(["repair", *revision.split(), '--reason "…"']))
 
 
 def _baseline(revision: str) -> str:
-    return command_line(f'baseline {revision} --reason "…"')
+    return command_line(f"baseline {revision}")

@@ -1,13 +1,14 @@
 """The state of a database: its ledger beside the revision files. To look changes nothing."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Self
 
 from orm.backends.sqlite import quick
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
+from orm.migrations.files.checkpoints import line_for, read_replaced
 from orm.migrations.files.line import Finding, findings_in_files, up_to
 from orm.migrations.files.numbers import Renumbered, in_line, is_number
 from orm.migrations.files.revisions import read
@@ -27,14 +28,37 @@ class State:
     """The revision files and a database, as they were read.
 
     Attributes:
-        files: the revision files.
+        files: the revision files that matter to the database (`line_for`).
         applied: the ledger.
         heads: the rows of ``alembic_version``.
     """
 
     files: Sequence[Revision]
     applied: Sequence[Applied]
-    heads: Collection[str]
+    heads: Set[str]
+
+    @classmethod
+    def of(
+        cls,
+        application: Application,
+        files: Sequence[Revision],
+        applied: Sequence[Applied],
+        heads: Set[str],
+    ) -> Self:
+        """The files of an application beside what was read from a database.
+
+        Args:
+            application: whose files.
+            files: those of its folder of revisions.
+            applied: the ledger.
+            heads: the rows of ``alembic_version``.
+
+        Raises:
+            MigrationError: a file that is replaced cannot be a revision.
+        """
+        replaced = read_replaced(application.replaced)
+        line = line_for(files, replaced, [row.revision for row in applied], heads)
+        return cls(line, applied, heads)
 
     @cached_property
     def findings(self) -> list[Finding]:
@@ -45,6 +69,30 @@ class State:
     def at(self) -> str | None:
         """The last applied revision."""
         return self.applied[-1].revision if self.applied else None
+
+    def basis(self, to: str = "head") -> tuple[str | None, list[Revision]]:
+        """The revision whose schema the database has, and what `apply` would run after it.
+
+        They differ from `at` and `pending` where a checkpoint is about to be recorded.
+
+        Args:
+            to: the last revision to apply.
+
+        Raises:
+            MigrationError: there is no such revision.
+        """
+        pending = self.pending(to)
+        if pending and pending[0].only_recorded:
+            return pending[0].id, pending[1:]
+        return self.at, pending
+
+    def file(self, revision: str) -> Revision:
+        """One of the files.
+
+        Raises:
+            MigrationError: there is no such revision.
+        """
+        return up_to(self.files, revision)[-1]
 
     def pending(self, to: str = "head") -> list[Revision]:
         """What `apply` would apply.
@@ -77,11 +125,12 @@ def look(application: Application, target: str) -> State:
     tables = quick.read(target_text(target, application.pyproject), [_LEDGER, _VERSION])
     if tables is not None:
         applied = in_order(Applied.of(row) for row in tables[_LEDGER])
-        return State(files, applied, {row["version_num"] for row in tables[_VERSION]})
+        heads = {row["version_num"] for row in tables[_VERSION]}
+        return State.of(application, files, applied, heads)
 
     from orm.migrations.ledger.reading import read_database  # which imports SQLAlchemy
 
-    return State(files, *read_database(target_url(target, application.pyproject)))
+    return State.of(application, files, *read_database(target_url(target, application.pyproject)))
 
 
 def renumbering(application: Application, target: str) -> list[Renumbered]:
@@ -102,9 +151,16 @@ def renumbering(application: Application, target: str) -> list[Renumbered]:
     kept = [
         file
         for file in state.files
-        if file.id in applied and file.checksum == applied[file.id].checksum
+        if file.replaces  # it names the numbers before it
+        or file.path.parent == application.replaced
+        or (file.id in applied and file.checksum == applied[file.id].checksum)
     ]
-    missing = applied.keys() - {file.id for file in kept}
+    missing = {
+        row.revision
+        for row in state.applied
+        if not agreement.is_replaced(row, state.files)
+        and row.revision not in {file.id for file in kept}
+    }
     if missing:
         raise MigrationError(
             f"{', '.join(sorted(missing))} is applied, and no file is what was applied: see "

@@ -30,6 +30,7 @@ __all__ = [
     "entries",
     "heads",
     "is_there",
+    "note",
     "read",
     "row",
     "set_version",
@@ -101,6 +102,11 @@ def row(
         "bookmark": bookmark,
         "note": note,
     }
+
+
+def note(what: str, reason: str) -> str:
+    """A line of a row's note."""
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {what}: {reason}"
 
 
 def entries(row: Mapping[str, Any], *, after: str | None) -> Sequence[Write]:

@@ -16,7 +16,7 @@ _REFUSED: Final = {
     "write a new revision that makes the opposite change; to get back data, restore a backup.",
     "stamp": "a stamp would make the database say what did not happen, nothing was changed. To "
     "adopt a database that has its schema already: "
-    f"{command_line('baseline REVISION --reason WHY')}. To accept an applied file that has "
+    f"{command_line('baseline REVISION')}. To accept an applied file that has "
     f"changed: {command_line('repair REVISION --reason WHY')}. To go back: write a new revision "
     "that makes the opposite change.",
     "merge": "history is one line, there is nothing to merge, nothing was changed. To make one "

@@ -13,12 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends import backend_for, migrations_for
 from orm.exceptions import ConfigurationError, OrmError
+from orm.migrations.application import Application
 from orm.migrations.compare.configuration import by_its_own_names, options_of
 from orm.migrations.compare.rendering import ddl_text
 from orm.migrations.compare.sql import print_script
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.context import RunContext
 from orm.migrations.files import scripts
+from orm.migrations.files.checkpoints import before_a_checkpoint
 from orm.migrations.files.line import findings_in_files, refuse
 from orm.migrations.files.revisions import read
 from orm.migrations.internals import command_name, write_expressions
@@ -76,12 +78,13 @@ def _run(metadata: MetaData) -> None:
     # `alembic.context` is a global name for the command that began last.
     environment = context.get_context().environment_context
     assert environment is not None
+    application = Application(_pyproject(), Path(environment.script.versions))
     files = None
     if command_name(environment.get_context()) == "revision":
         engines = {url.get_backend_name(): url} | engine_urls(_pyproject())
         options = options_of(metadata, migrations.reserved_tables, engines)
     if command_name(environment.get_context()) == "upgrade":
-        files = read(Path(environment.script.versions))
+        files = _files(application, environment)
         scripts.use(files, environment.script)
         options = by_its_own_names(options)
         if environment.is_offline_mode() or migrations.is_absent(url):  # there is no ledger
@@ -90,7 +93,7 @@ def _run(metadata: MetaData) -> None:
         print_script(environment, url, options, files)
         return
 
-    migrate = partial(_migrate, environment, url, asked, files, options)
+    migrate = partial(_migrate, environment, url, asked, application, files, options)
     if isinstance(given, Connection):
         migrate(given)
     elif given is None and is_read_only(environment.get_context()) and migrations.is_absent(url):
@@ -98,6 +101,13 @@ def _run(metadata: MetaData) -> None:
             migrate(nothing)
     else:
         on_a_connection(migrations.engine(url) if given is None else given, migrate, url=url)
+
+
+def _files(application: Application, environment: EnvironmentContext) -> Sequence[Revision]:
+    """The revisions; of a script that begins before a checkpoint, those from there on."""
+    begins = environment.get_starting_revision_argument() if environment.is_offline_mode() else None
+    older = before_a_checkpoint(application, begins) if isinstance(begins, str) else ()
+    return older or read(application.versions)
 
 
 def _url(given: object, asked: RunContext) -> URL:
@@ -131,6 +141,7 @@ def _migrate(
     environment: EnvironmentContext,
     url: URL,
     asked: RunContext,
+    application: Application,
     files: Sequence[Revision] | None,
     options: dict[str, Any],
     connection: Connection,
@@ -145,7 +156,8 @@ def _migrate(
     backend, migrations = backend_for(url), migrations_for(url)
     with migrations.migrating(connection, asked.patience):
         if files is not None:
-            Upgrade(environment, connection, backend, migrations, files).run(options, asked)
+            upgrade = Upgrade(environment, connection, backend, migrations, application, files)
+            upgrade.run(options, asked)
             return
         backend.prepare(connection)
         connection.commit()

@@ -3,7 +3,7 @@
 import gc
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from time import perf_counter
 from typing import Any, Final
@@ -11,17 +11,21 @@ from typing import Any, Final
 from alembic.operations import Operations
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 
-from orm.backends import Backend, Migrations
+from orm.backends import Backend, Migrations, Thing
 from orm.bookmark import Bookmark
+from orm.exceptions import MigrationError
+from orm.migrations.application import Application
+from orm.migrations.compare.standing import made_alone, refuse_unless_equal
 from orm.migrations.context import RunContext
 from orm.migrations.explain import failed, loading
-from orm.migrations.files.line import refuse
+from orm.migrations.files import scripts
+from orm.migrations.files.line import command_line, refuse
 from orm.migrations.internals import keep_whole
-from orm.migrations.ledger import agreement
 from orm.migrations.ledger import table as ledger
+from orm.migrations.ledger.state import State
 from orm.migrations.revision import Revision
 from orm.migrations.running.new_columns import refuse_revisions_without_values
 from orm.migrations.transaction import one_transaction
@@ -29,6 +33,7 @@ from orm.migrations.transaction import one_transaction
 __all__ = ["Upgrade"]
 
 _LOG: Final = logging.getLogger(__name__)
+_STANDS: Final = "the schema was the same"
 
 
 @contextmanager
@@ -58,13 +63,16 @@ class Upgrade:
         connection: Connection,
         backend: Backend,
         migrations: Migrations,
+        application: Application,
         files: Sequence[Revision],
     ) -> None:
         self._environment = environment
         self._connection = connection
         self._backend = backend
         self._migrations = migrations
+        self._application = application
         self._files = files
+        self._wanted: dict[str, Mapping[Thing, str]] = {}
         self._ours = not connection.in_transaction()  # else the caller commits it
         self._at: str | None = None
         self._committed: Bookmark | None = None
@@ -82,7 +90,7 @@ class Upgrade:
             MigrationError: files, ledger and database do not agree, and nothing was changed; or a
                 revision failed, and nothing of it stays.
         """
-        steps = self._plan(asked)
+        steps = self._plan(options, asked)
         # Alembic takes a transaction that is open when it is configured for the caller's, and
         # would never commit it.
         with self._connection.begin() if self._ours else nullcontext():
@@ -97,6 +105,8 @@ class Upgrade:
         with Operations.context(context):
             for step, file in steps:
                 _LOG.info("applying %s", file.name)
+                if file.only_recorded:
+                    self._compare(file)
                 try:
                     self._apply(context, step, file)
                 except Exception as error:
@@ -112,23 +122,41 @@ class Upgrade:
                 if asked.applied is not None:
                     asked.applied(file)
 
-    def _plan(self, asked: RunContext) -> list[tuple[RevisionStep, Revision]]:
+    def _plan(
+        self, options: Mapping[str, Any], asked: RunContext
+    ) -> list[tuple[RevisionStep, Revision]]:
         applied, heads = ledger.read(self._connection), ledger.heads(self._connection)
-        if self._ours:
-            self._connection.rollback()  # reading has begun a transaction
-        refuse(agreement.findings(self._files, applied, heads))
-        self._at = applied[-1].revision if applied else None
+        state = State.of(self._application, self._files, applied, heads)
+        self._done_reading()
+        refuse(state.findings)
+        self._at = state.at
+        scripts.use(state.files, self._environment.script)
         context = self._environment.get_context()
-        by_id = {file.id: file for file in self._files}
-        with loading(self._files):
-            upgrade = context.opts["fn"](tuple(heads), context)
+        by_id = {file.id: file for file in state.files}
+        with loading(state.files):
+            upgrade = context.opts["fn"](tuple(state.heads), context)
         steps = [(step, by_id[step.revision.revision]) for step in upgrade]
         if steps:
-            self._look_before([file for _, file in steps], asked)
+            self._look_before([file for _, file in steps], options, asked)
         return steps
 
-    def _look_before(self, pending: Sequence[Revision], asked: RunContext) -> None:
+    def _done_reading(self) -> None:
+        if self._ours:
+            self._connection.rollback()  # reading has begun a transaction
+
+    def _look_before(
+        self, pending: Sequence[Revision], options: Mapping[str, Any], asked: RunContext
+    ) -> None:
         """Refuse what is certain to fail, and keep a way back, before anything is changed."""
+        first, *_ = pending
+        if first.replaces and not first.only_recorded:
+            self._refuse_tables(first)
+        for file in pending:
+            if file.only_recorded:
+                url = self._connection.engine.url
+                self._wanted[file.id] = made_alone(file, url, options)
+        if first.only_recorded:
+            self._compare(first)  # before a restore point is made
         refuse_revisions_without_values(self._connection, pending)
         self._faults = self._migrations.faults(self._connection)
         if self._faults:
@@ -137,16 +165,30 @@ class Upgrade:
                 self._faults.total(),
                 ", ".join(list(self._faults)[:5]),
             )
+        self._done_reading()
         if self._ours:
-            self._connection.rollback()  # reading has begun a transaction
             say = asked.restore_point or self._environment.config.print_stdout
-            bookkeeping = self._migrations.reserved_tables | {
-                ledger.TABLE.name,
-                ledger.VERSION.name,
-            }
-            point = self._migrations.restore_point(self._connection, pending[0].id, bookkeeping)
+            point = self._migrations.restore_point(self._connection, first.id, self._bookkeeping)
             if point is not None:
                 say(f"Restore point: {point}")
+
+    def _refuse_tables(self, checkpoint: Revision) -> None:
+        """Refuse to run a checkpoint where what it makes may be there."""
+        if tables := set(inspect(self._connection).get_table_names()) - self._bookkeeping:
+            raise MigrationError(
+                f"the database has tables ({', '.join(sorted(tables)[:5])}), and no revision is "
+                f"recorded in it: if it has the schema of {checkpoint.name} already, record that, "
+                f"with {command_line(f'baseline {checkpoint.id}')}"
+            )
+
+    def _compare(self, checkpoint: Revision) -> None:
+        """See that the database has the schema of a checkpoint that is only recorded."""
+        refuse_unless_equal(self._wanted[checkpoint.id], self._connection, checkpoint)
+        self._done_reading()
+
+    @property
+    def _bookkeeping(self) -> frozenset[str]:
+        return self._migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
 
     def _explained(self, error: Exception) -> Sequence[str]:
         if not isinstance(error, DBAPIError) or error.connection_invalidated or not self._ours:
@@ -166,8 +208,11 @@ class Upgrade:
                 file,
                 seconds=perf_counter() - began,
                 bookmark=position.encode() if position else None,
+                note=ledger.note("checkpoint", _STANDS) if file.only_recorded else None,
             )
-            entries = ledger.entries(row, after=self._at)
+            if file.only_recorded:
+                self._connection.execute(ledger.VERSION.delete())  # it may name several heads
+            entries = ledger.entries(row, after=None if file.only_recorded else self._at)
             self._migrations.verify(self._connection, self._faults, entries)
         if self._ours:
             self._committed = self._backend.committed(self._connection, wrote=True)

@@ -129,6 +129,8 @@ class MigrationRules(Rules):
         async def check(db: Database) -> None:
             async with db.cluster.writer.connect() as connection:
                 defined = await connection.run_sync(migrations.definitions)
+                beyond = await connection.run_sync(migrations.beyond_models)
+            assert not any(ROWS.name in sql for part in beyond for sql in part)
             assert Thing("table", ROWS.name, ROWS.name) in defined
             assert ROWS.name not in migrations.reserved_tables
             assert not migrations.is_generated_name("chosen")

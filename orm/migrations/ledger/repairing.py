@@ -1,72 +1,24 @@
-"""``baseline`` and ``repair``: the ledger written by hand, with a reason that is kept."""
+"""``repair``: the ledger written by hand, with a reason that is kept."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import URL, Connection, inspect
+from sqlalchemy import URL, Connection
 
-from orm.backends import backend_for, migrations_for
+from orm.backends import migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.connecting import PATIENCE, on_a_connection
-from orm.migrations.files.line import command_line, refuse
+from orm.migrations.files.line import command_line
 from orm.migrations.files.revisions import read
 from orm.migrations.ledger import table as ledger
 from orm.migrations.ledger.applied import Applied
 from orm.migrations.ledger.state import State
 from orm.migrations.revision import Revision
 
-__all__ = ["baseline", "repair"]
+__all__ = ["locked", "repair"]
 
 _APPLY: Final = command_line("apply")
-
-
-def baseline(application: Application, url: URL, revision: str, reason: str) -> list[str]:
-    """Record revisions as applied that another program has applied; none of them is run.
-
-    Args:
-        application: whose revisions.
-        url: of the database, which has their schema already.
-        revision: the last of these revisions.
-        reason: why; it is kept in the ledger.
-
-    Returns:
-        The revisions that were recorded.
-
-    Raises:
-        MigrationError: the database is at a later revision, there is no such revision, the database
-            is empty, or the files and the ledger do not agree.
-    """
-
-    def adopt(connection: Connection, state: State) -> list[str]:
-        _refuse(state, but={"unrecorded", "version"})
-        wanted = state.pending(revision)
-        if not wanted and revision != state.at:
-            raise MigrationError(
-                f"the database is at {state.at}, and a baseline at {revision} would take it back"
-            )
-        if not wanted and set(state.heads) == {state.at}:
-            raise MigrationError(f"revision {revision} is in the ledger already")
-        ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
-        if not set(inspect(connection).get_table_names()) - ours:
-            raise MigrationError(
-                f"the database has no tables to adopt: apply the revisions, with {_APPLY}"
-            )
-        connection.rollback()
-        note = _note("baseline", reason)
-        with connection.begin():
-            backend.prepare(connection)
-            ledger.create(connection)
-            for file in wanted:
-                connection.execute(ledger.TABLE.insert(), ledger.row(file, note=note))
-            ledger.set_version(connection, revision)
-        return [file.id for file in wanted]
-
-    backend, migrations = backend_for(url), migrations_for(url)
-    if migrations.is_absent(url):
-        raise MigrationError(f"there is no database to adopt: apply the revisions, with {_APPLY}")
-    return _locked(application, url, adopt)
 
 
 def repair(application: Application, url: URL, revisions: Sequence[str], reason: str) -> list[str]:
@@ -113,29 +65,38 @@ def repair(application: Application, url: URL, revisions: Sequence[str], reason:
                 assert state.at is not None
                 ledger.set_version(connection, state.at)
                 if not changed:
-                    _add_note(connection, applied[state.at], _note("alembic_version set", reason))
+                    _add_note(
+                        connection, applied[state.at], ledger.note("alembic_version set", reason)
+                    )
         return changed or [str(state.at)]
 
     if migrations_for(url).is_absent(url):
         raise MigrationError(f"there is no database to repair: apply the revisions, with {_APPLY}")
-    return _locked(application, url, accept)
+    return locked(application, url, accept)
 
 
-def _locked(
+def locked(
     application: Application, url: URL, work: Callable[[Connection, State], list[str]]
 ) -> list[str]:
+    """Do some work on a database that no other process migrates meanwhile.
+
+    Args:
+        application: whose revisions.
+        url: of the database.
+        work: called with a connection, in a transaction that has only read, and the state.
+
+    Raises:
+        MigrationError: a file cannot be a revision; or the database cannot be read, or the work
+            fails.
+    """
     migrations, files = migrations_for(url), read(application.versions)
 
-    def locked(connection: Connection) -> list[str]:
+    def alone(connection: Connection) -> list[str]:
         with migrations.migrating(connection, PATIENCE):
-            state = State(files, ledger.read(connection), ledger.heads(connection))
-            return work(connection, state)
+            applied, heads = ledger.read(connection), ledger.heads(connection)
+            return work(connection, State.of(application, files, applied, heads))
 
-    return on_a_connection(migrations.engine(url), locked, url=url)
-
-
-def _refuse(state: State, but: set[str]) -> None:
-    refuse([finding for finding in state.findings if finding.kind not in but])
+    return on_a_connection(migrations.engine(url), alone, url=url)
 
 
 def _differs(file: Revision, row: Applied) -> bool:
@@ -143,7 +104,7 @@ def _differs(file: Revision, row: Applied) -> bool:
 
 
 def _accept(connection: Connection, file: Revision, row: Applied, reason: str) -> None:
-    note = _note(f"repaired, was {row.name} {row.checksum}", reason)
+    note = ledger.note(f"repaired, was {row.name} {row.checksum}", reason)
     connection.execute(
         ledger.TABLE.update()
         .where(ledger.TABLE.c.revision == row.revision)
@@ -158,7 +119,3 @@ def _add_note(connection: Connection, row: Applied, note: str) -> None:
         .where(ledger.TABLE.c.revision == row.revision)
         .values(note=f"{row.note}\n{note}" if row.note else note)
     )
-
-
-def _note(what: str, reason: str) -> str:
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {what}: {reason}"

@@ -1,0 +1,98 @@
+"""The tables of a database as models: what a checkpoint is written from."""
+
+from collections.abc import Collection, Mapping, Set
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Computed,
+    Connection,
+    Constraint,
+    Dialect,
+    Identity,
+    MetaData,
+    Table,
+    inspect,
+)
+
+from orm.backends import Thing
+
+__all__ = ["tables_of"]
+
+
+def tables_of(
+    connection: Connection,
+    models: MetaData,
+    there: Mapping[Thing, str],
+    by_models: Mapping[Thing, str],
+    ours: Collection[str],
+) -> MetaData:
+    """The tables of a database, as the models define them wherever the engine sees no difference.
+
+    Models say more than a database does: the types of other engines, for example.
+
+    Args:
+        connection: to the database.
+        models: the models.
+        there: `orm.backends.Migrations.definitions` of the database.
+        by_models: those of a database in which the models made all.
+        ours: names of tables to leave out.
+    """
+    same = {thing for thing, text in by_models.items() if there.get(thing) == text}
+    other = {thing.table for thing in there.keys() | by_models.keys() if thing not in same}
+    named: dict[Any, Any] = dict(models.naming_convention)
+    found = MetaData(naming_convention={"ix": named["ix"]} if "ix" in named else None)
+    for name, table in _reflected(connection, ours).tables.items():
+        twin = models.tables.get(name)
+        if twin is not None and other.isdisjoint({name, name.lower()}):
+            _name_constraints(twin.to_metadata(found), twin, connection.dialect)
+        else:
+            copy = table.to_metadata(found)
+            if twin is not None:
+                _take_columns(copy, twin, same)
+    return found
+
+
+def _reflected(connection: Connection, ours: Collection[str]) -> MetaData:
+    inspector, found = inspect(connection), MetaData()
+    for schema in inspector.get_schema_names():
+        if schema == inspector.default_schema_name:
+            found.reflect(connection, only=lambda name, _: name not in ours)
+        elif schema != "information_schema":
+            found.reflect(connection, schema=schema)
+    return found
+
+
+def _name_constraints(copy: Table, twin: Table, dialect: Dialect) -> None:
+    """Give the constraints of a copy the names that the convention of the models gives them."""
+    names: dict[object, str | None] = {}
+    for constraint in twin.constraints:
+        name = None
+        if constraint.name is not None:  # a name that the convention is to give counts as one
+            name = dialect.identifier_preparer.format_constraint(constraint)
+        if name and name.startswith('"'):
+            name = name[1:-1].replace('""', '"')
+        names[_what(constraint)] = name
+    for constraint in copy.constraints:
+        constraint.name = names[_what(constraint)]
+
+
+def _what(constraint: Constraint) -> tuple[object, ...]:
+    if isinstance(constraint, CheckConstraint):
+        return CheckConstraint, str(constraint.sqltext)
+    columns = getattr(constraint, "columns", None)
+    return type(constraint), *(columns.keys() if columns is not None else ())
+
+
+def _take_columns(copy: Table, twin: Table, same: Set[Thing]) -> None:
+    """The types and defaults of columns in which there is no difference."""
+    for column in copy.columns:
+        thing = Thing("column", twin.fullname, column.name)
+        # Where upper and lower case are the same, definitions have the lower one.
+        lower = Thing("column", twin.fullname.lower(), column.name.lower())
+        if column.name not in twin.columns or same.isdisjoint({thing, lower}):
+            continue
+        of_model = twin.columns[column.name]
+        column.type = of_model.type
+        if not isinstance(of_model.server_default, Computed | Identity):
+            column.server_default = of_model.server_default

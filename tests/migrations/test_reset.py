@@ -1,0 +1,70 @@
+"""The local database anew, as after a switch of branches."""
+
+import json
+
+import pytest
+
+from tests.migrations.support import ENGINES, Project
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def ahead(project: Project) -> Project:
+    """A database with rows, and with a revision that is on another branch."""
+    project.revision(1, "op.create_table('t1', sa.Column('id', sa.Integer))")
+    project.upgrade("orm")
+    project.query("INSERT INTO t1 VALUES (1)")
+    project.revision(2, "op.create_table('t2', sa.Column('id', sa.Integer))")
+    project.upgrade("orm")
+    project.query("INSERT INTO t2 VALUES (2)")
+    project.file("0002_by_hand.py").unlink()
+    return project
+
+
+@ENGINES
+def test_a_database_that_is_ahead_says_so(ahead: Project) -> None:
+    for command in ("list", "apply"):
+        said = ahead.orm(command, "--local")
+        assert said.exit_code == 1
+        assert "0002_by_hand.py was applied" in said.output
+        assert "the database is ahead of this checkout" in said.output
+        assert "orm migrations reset --local" in said.output
+
+
+@ENGINES
+def test_it_begins_anew(ahead: Project) -> None:
+    said = ahead.orm("reset", "--local", "--yes", "--zero")
+    assert said.exit_code == 0, said.output
+    assert said.output == "begun anew from nothing\napplied 0001_by_hand\n"
+    assert ahead.ledger == ahead.applied == ["0001"]
+    assert "t2" not in ahead.tables
+    assert ahead.query("SELECT count(*) FROM t1") == [(0,)]
+    assert ahead.orm("list", "--local").exit_code == 0
+
+
+def test_a_restore_point_of_this_branch_keeps_its_rows(ahead: Project) -> None:
+    ahead.revision(2, "op.create_table('other', sa.Column('id', sa.Integer))")
+    said = json.loads(ahead.orm("reset", "--local", "--yes", "--json").stdout)
+    assert said == {"restore_point": "app.before-0002.db", "applied": ["0002_by_hand"]}
+    assert ahead.ledger == ["0001", "0002"]
+    assert ahead.query("SELECT id FROM t1") == [(1,)]
+    assert "other" in ahead.tables
+    assert (ahead.folder / "app.before-reset.db").exists()
+
+
+def test_it_asks(ahead: Project) -> None:
+    assert ahead.orm("reset", "--local", input="n\n").exit_code == 1
+    assert ahead.orm("reset", "--yes").exit_code == 2
+    assert ahead.orm("reset", "--remote", "--yes").exit_code == 2
+    assert ahead.ledger == ["0001", "0002"]
+
+
+@ENGINES
+def test_a_remote_database_is_never_reset(ahead: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORM_LOCAL_URL", ahead.url)
+    monkeypatch.setenv("ORM_REMOTE_URL", ahead.url)
+    said = ahead.orm("reset", "--local", "--yes")
+    assert said.exit_code == 1
+    assert "no remote database is reset" in said.output
+    assert ahead.ledger == ["0001", "0002"]
