@@ -12,14 +12,43 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import await_, greenlet_spawn
+from orm.backends.sqlite.visits import VisitedConnection
 
-__all__ = ["code", "in_one_hop", "in_our_hands", "open_or_close", "run_script"]
+__all__ = [
+    "at_commit",
+    "begin",
+    "code",
+    "in_one_hop",
+    "in_our_hands",
+    "open_or_close",
+    "run_script",
+]
 
 
 def in_our_hands(options: dict[str, Any]) -> dict[str, Any]:
     """Engine options with which the driver never begins a transaction by itself."""
     arguments = options.get("connect_args", {}) | {"isolation_level": None}
     return options | {"connect_args": arguments}
+
+
+def begin(connection: Connection, sql: str) -> None:
+    """Begin a transaction, with the first statement at the latest."""
+    dbapi: Any = connection.connection.dbapi_connection
+    if isinstance(dbapi, VisitedConnection):
+        dbapi.begin(sql)
+    else:
+        in_one_hop(connection, sql)
+
+
+def at_commit(
+    connection: Connection, sql: str, parameters: tuple[Any, ...], rows: list[Any]
+) -> None:
+    """Execute a statement before a COMMIT that comes next, and add its rows to `rows`."""
+    dbapi: Any = connection.connection.dbapi_connection
+    if isinstance(dbapi, VisitedConnection):
+        dbapi.at_commit(sql, parameters, rows)
+    else:
+        rows.extend(in_one_hop(connection, sql, parameters))
 
 
 def code(error: DBAPIError) -> int | None:

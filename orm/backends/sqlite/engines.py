@@ -17,9 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import in_greenlet
-from orm.backends.sqlite.driver import in_one_hop, in_our_hands, open_or_close, run_script
+from orm.backends.sqlite.driver import begin, in_one_hop, in_our_hands, open_or_close, run_script
 from orm.backends.sqlite.files import file_at, identity
 from orm.backends.sqlite.position import note_changes, raise_if_ended, raise_position
+from orm.backends.sqlite.visits import one_visit
 from orm.exceptions import ConfigurationError
 
 __all__ = [
@@ -84,7 +85,8 @@ def _place(url: URL) -> Path:
 
 
 def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
-    engine = create_async_engine(_writable(url), pool_reset_on_return=None, **in_our_hands(options))
+    options = {"module": one_visit()} | in_our_hands(options)
+    engine = create_async_engine(_writable(url), pool_reset_on_return=None, **options)
     sync = engine.sync_engine
     event.listen(sync, "do_connect", open_or_close)
     event.listen(sync, "connect", lambda connection, _: run_script(connection, setup))
@@ -99,7 +101,7 @@ def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
 def _begin_immediate(connection: Connection) -> None:
     # A deferred BEGIN fails at its first write if another connection wrote since its first read,
     # without waiting (SQLite "Isolation": SQLITE_BUSY_SNAPSHOT).
-    in_one_hop(connection, "BEGIN IMMEDIATE")
+    begin(connection, "BEGIN IMMEDIATE")
     note_changes(connection)
 
 
@@ -114,7 +116,7 @@ def reader_engine(url: URL, **options: Any) -> AsyncEngine:
         url.set(database=f"file:{quote(str(file))}", query=query | {"mode": "ro", "uri": "true"}),
         skip_autocommit_rollback=True,
         pool_reset_on_return=None,
-        **in_our_hands(options),
+        **{"module": one_visit()} | in_our_hands(options),
     )
     sync, setup = engine.sync_engine, _READER_SETUP.format("ON")
     event.listen(sync, "do_connect", partial(_before_open, file))
@@ -174,7 +176,7 @@ def _check_file(file: Path, _c: DBAPIConnection, record: ConnectionPoolEntry, _p
 
 
 def _begin_snapshot(connection: Connection) -> None:
-    in_one_hop(connection, "BEGIN")
+    begin(connection, "BEGIN")
 
 
 def _end_snapshot(connection: Connection) -> None:

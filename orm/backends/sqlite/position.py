@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from orm.backends.sqlite.driver import code, in_one_hop
+from orm.backends.sqlite.driver import at_commit, code, in_one_hop
 from orm.backends.sqlite.files import file_of, identity
 from orm.bookmark import Bookmark
 
@@ -50,7 +50,8 @@ WHERE ? OR schema_version <> (SELECT schema_version FROM pragma_schema_version)
 RETURNING history, sequence"""
 
 _CHANGES: Final = "orm.sqlite.changes"
-_COMMITTED: Final = "orm.sqlite.committed"
+_RAISED: Final = "orm.sqlite.raised"
+"""The positions that it was raised to since; raising it changes one row."""
 
 
 def prepare(connection: Connection) -> None:
@@ -79,24 +80,25 @@ def seen(connection: Connection) -> Bookmark | None:
 
 def committed(connection: Connection) -> Bookmark | None:
     """The position of the last commit, told once; None if it wrote nothing."""
-    committed: Bookmark | None = connection.info.pop(_COMMITTED, None)
-    return committed
+    info = connection.info
+    raised = info.get(_RAISED)
+    if not raised:
+        return None
+    info[_CHANGES] += len(raised)
+    info[_RAISED] = []
+    return Bookmark.at(*raised[-1])
 
 
 def note_changes(connection: Connection) -> None:
     """To be called when a transaction has begun."""
-    driver = connection.connection.driver_connection
-    connection.info.pop(_COMMITTED, None)
-    connection.info[_CHANGES] = driver.total_changes  # type: ignore[union-attr]
+    driver: Any = connection.connection.driver_connection
+    connection.info[_CHANGES] = driver.total_changes
+    connection.info[_RAISED] = []  # not the one that a COMMIT still fills which was cancelled
 
 
 def raise_position(connection: Connection) -> None:
     """To be called when a transaction is about to be committed."""
-    driver: Any = connection.connection.driver_connection
-    changed = driver.total_changes != connection.info[_CHANGES]
-    for history, sequence in in_one_hop(connection, _RAISE_POSITION, (changed,)):
-        connection.info[_COMMITTED] = Bookmark.at(history, sequence)
-    connection.info[_CHANGES] = driver.total_changes
+    at_commit(connection, _RAISE_POSITION, (_changed(connection),), connection.info[_RAISED])
 
 
 def raise_if_ended(connection: Connection) -> None:
@@ -111,4 +113,12 @@ def raise_if_ended(connection: Connection) -> None:
     if _CHANGES in connection.info and not driver.in_transaction:
         # Or SQLite has rolled it back, because the disk is full, say: then this fails as well.
         with suppress(OperationalError):
-            raise_position(connection)
+            rows = in_one_hop(connection, _RAISE_POSITION, (_changed(connection),))
+            connection.info[_RAISED].extend(rows)
+
+
+def _changed(connection: Connection) -> bool:
+    """Whether rows were changed since the transaction began, or the position was raised."""
+    driver: Any = connection.connection.driver_connection
+    info = connection.info
+    return bool(driver.total_changes != info[_CHANGES] + len(info[_RAISED]))
