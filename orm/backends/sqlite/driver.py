@@ -12,7 +12,6 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import await_, greenlet_spawn
-from orm.backends.sqlite.visits import VisitedConnection
 
 __all__ = [
     "at_commit",
@@ -34,7 +33,7 @@ def in_our_hands(options: dict[str, Any]) -> dict[str, Any]:
 def begin(connection: Connection, sql: str) -> None:
     """Begin a transaction, with the first statement at the latest."""
     dbapi: Any = connection.connection.dbapi_connection
-    if isinstance(dbapi, VisitedConnection):
+    if hasattr(dbapi, "begin"):  # `VisitedConnection`, which migrations have no use for
         dbapi.begin(sql)
     else:
         in_one_hop(connection, sql)
@@ -45,7 +44,7 @@ def at_commit(
 ) -> None:
     """Execute a statement before a COMMIT that comes next, and add its rows to `rows`."""
     dbapi: Any = connection.connection.dbapi_connection
-    if isinstance(dbapi, VisitedConnection):
+    if hasattr(dbapi, "at_commit"):
         dbapi.at_commit(sql, parameters, rows)
     else:
         rows.extend(in_one_hop(connection, sql, parameters))

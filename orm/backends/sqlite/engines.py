@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import in_greenlet
+from orm.backends import sqlite
 from orm.backends.sqlite.driver import begin, in_one_hop, in_our_hands, open_or_close, run_script
 from orm.backends.sqlite.files import file_at, identity
 from orm.backends.sqlite.position import note_changes, raise_if_ended, raise_position
-from orm.backends.sqlite.visits import one_visit
 from orm.exceptions import ConfigurationError
 
 __all__ = [
@@ -85,8 +85,7 @@ def _place(url: URL) -> Path:
 
 
 def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
-    options = {"module": one_visit()} | in_our_hands(options)
-    engine = create_async_engine(_writable(url), pool_reset_on_return=None, **options)
+    engine = create_async_engine(_writable(url), pool_reset_on_return=None, **_visited(options))
     sync = engine.sync_engine
     event.listen(sync, "do_connect", open_or_close)
     event.listen(sync, "connect", lambda connection, _: run_script(connection, setup))
@@ -116,7 +115,7 @@ def reader_engine(url: URL, **options: Any) -> AsyncEngine:
         url.set(database=f"file:{quote(str(file))}", query=query | {"mode": "ro", "uri": "true"}),
         skip_autocommit_rollback=True,
         pool_reset_on_return=None,
-        **{"module": one_visit()} | in_our_hands(options),
+        **_visited(options),
     )
     sync, setup = engine.sync_engine, _READER_SETUP.format("ON")
     event.listen(sync, "do_connect", partial(_before_open, file))
@@ -186,6 +185,10 @@ def _end_snapshot(connection: Connection) -> None:
 
 
 # All of them -------------------------------------------------------------------------------
+
+
+def _visited(options: dict[str, Any]) -> dict[str, Any]:
+    return {"module": sqlite.one_visit()} | in_our_hands(options)
 
 
 def _clean_up(engine: Engine) -> None:
