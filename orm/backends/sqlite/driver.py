@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from orm._greenlet import await_, greenlet_spawn
 
 __all__ = [
+    "Statements",
     "at_commit",
     "begin",
     "code",
@@ -22,6 +23,9 @@ __all__ = [
     "open_or_close",
     "run_script",
 ]
+
+Statements = Iterable[tuple[str, tuple[Any, ...]]]
+"""SQL, each with its parameters."""
 
 
 def in_our_hands(options: dict[str, Any]) -> dict[str, Any]:
@@ -39,15 +43,14 @@ def begin(connection: Connection, sql: str) -> None:
         in_one_hop(connection, sql)
 
 
-def at_commit(
-    connection: Connection, sql: str, parameters: tuple[Any, ...], rows: list[Any]
-) -> None:
-    """Execute a statement before a COMMIT that comes next, and add its rows to `rows`."""
+def at_commit(connection: Connection, statements: Statements, rows: list[Any]) -> None:
+    """Execute statements before a COMMIT that comes next, and add their rows to `rows`."""
     dbapi: Any = connection.connection.dbapi_connection
     if hasattr(dbapi, "at_commit"):
-        dbapi.at_commit(sql, parameters, rows)
+        dbapi.at_commit(statements, rows)
     else:
-        rows.extend(in_one_hop(connection, sql, parameters))
+        for sql, parameters in statements:
+            rows.extend(in_one_hop(connection, sql, parameters))
 
 
 def code(error: DBAPIError) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from orm.backends.sqlite.driver import at_commit, code, in_one_hop
+from orm.backends.sqlite.driver import Statements, at_commit, code, in_one_hop
 from orm.backends.sqlite.files import file_of, identity
 from orm.bookmark import Bookmark
 
@@ -46,8 +46,9 @@ _POSITION: Final = "SELECT history, sequence FROM orm_position"
 _RAISE_POSITION: Final = """\
 UPDATE orm_position
 SET sequence = sequence + 1, schema_version = (SELECT schema_version FROM pragma_schema_version)
-WHERE ? OR schema_version <> (SELECT schema_version FROM pragma_schema_version)
-RETURNING history, sequence"""
+WHERE ? OR schema_version <> (SELECT schema_version FROM pragma_schema_version)"""
+# RETURNING would do, but SQLite compiles such a statement again whenever it is executed.
+_RAISED_TO: Final = f"{_POSITION} WHERE changes() > 0"
 
 _CHANGES: Final = "orm.sqlite.changes"
 _RAISED: Final = "orm.sqlite.raised"
@@ -98,7 +99,7 @@ def note_changes(connection: Connection) -> None:
 
 def raise_position(connection: Connection) -> None:
     """To be called when a transaction is about to be committed."""
-    at_commit(connection, _RAISE_POSITION, (_changed(connection),), connection.info[_RAISED])
+    at_commit(connection, _raise(connection), connection.info[_RAISED])
 
 
 def raise_if_ended(connection: Connection) -> None:
@@ -113,12 +114,13 @@ def raise_if_ended(connection: Connection) -> None:
     if _CHANGES in connection.info and not driver.in_transaction:
         # Or SQLite has rolled it back, because the disk is full, say: then this fails as well.
         with suppress(OperationalError):
-            rows = in_one_hop(connection, _RAISE_POSITION, (_changed(connection),))
-            connection.info[_RAISED].extend(rows)
+            for sql, parameters in _raise(connection):
+                connection.info[_RAISED].extend(in_one_hop(connection, sql, parameters))
 
 
-def _changed(connection: Connection) -> bool:
-    """Whether rows were changed since the transaction began, or the position was raised."""
+def _raise(connection: Connection) -> Statements:
+    """What raises the position, if there were changes since the last time, and tells it then."""
     driver: Any = connection.connection.driver_connection
     info = connection.info
-    return bool(driver.total_changes != info[_CHANGES] + len(info[_RAISED]))
+    changed = driver.total_changes != info[_CHANGES] + len(info[_RAISED])
+    return (_RAISE_POSITION, (changed,)), (_RAISED_TO, ())

@@ -7,7 +7,7 @@ are one call, and so are BEGIN and the statement after it, and COMMIT and the st
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -156,8 +156,11 @@ def _execute(many: bool, sql: str, parameters: Any, connection: sqlite3.Connecti
         cursor.close()
 
 
-def _commit(sql: str, parameters: Any, rows: list[Any], connection: sqlite3.Connection) -> None:
-    rows.extend(connection.execute(sql, parameters))
+def _commit(
+    statements: Iterable[tuple[str, Any]], rows: list[Any], connection: sqlite3.Connection
+) -> None:
+    for sql, parameters in statements:
+        rows.extend(connection.execute(sql, parameters))
     connection.commit()
 
 
@@ -262,15 +265,14 @@ class VisitedConnection(AsyncAdapt_aiosqlite_connection):
         """Begin a transaction, with the first statement that is executed from now on."""
         self._in_thread.late = sql
 
-    def at_commit(self, sql: str, parameters: Any, rows: list[Any]) -> None:
-        """Execute a statement in the visit of the next COMMIT, before it.
+    def at_commit(self, statements: Iterable[tuple[str, Any]], rows: list[Any]) -> None:
+        """Execute statements in the visit of the next COMMIT, before it.
 
         Args:
-            sql: the statement.
-            parameters: for it.
-            rows: its rows are added to these.
+            statements: SQL, each with its parameters.
+            rows: their rows are added to these.
         """
-        self._last = partial(_commit, sql, parameters, rows)
+        self._last = partial(_commit, statements, rows)
 
     def commit(self) -> None:
         last, self._last = self._last, None
