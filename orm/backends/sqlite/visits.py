@@ -177,18 +177,18 @@ class VisitedCursor:
         "rowcount",
     )
 
-    server_side = False
-    _cursor = None
+    server_side: bool = False
+    _cursor: None = None
     """The driver's: none is left, as in SQLAlchemy's own cursor for streams that is closed."""
 
     def __init__(self, connection: "VisitedConnection") -> None:
         self._connection = connection
         self._closed = False
-        self.arraysize = 1
+        self.arraysize: int = 1
         self._rows: deque[Any] = deque()
         self.description: Any = None
         self.lastrowid: int | None = None
-        self.rowcount = -1
+        self.rowcount: int = -1
 
     def execute(self, operation: str, parameters: Any = None) -> Self:
         return self._run(False, operation, () if parameters is None else parameters)
