@@ -1,4 +1,7 @@
-"""Run the benchmarks: `python3 dev.py bench [--quick] [--only NAME] [--json] [--check]`."""
+"""Run the benchmarks: `python3 dev.py bench [--quick] [--only NAME] [--json] [--check]`.
+
+The column "was" has what an earlier version came to, where that was measured.
+"""
 
 import argparse
 import asyncio
@@ -42,14 +45,16 @@ def main() -> int:
     for kind in KINDS:
         cases = [case for case in kind.CASES if options.only in case.name]
         if cases:
-            say(f"\n{'':30}{kind.HEADING}")
+            say(f"\n{'':30}{kind.HEADING}{'was':>8}{'aim':>12}")
         for case in cases:
             with TemporaryDirectory(prefix="bookmark-orm-", dir=parent) as folder:
                 outcome = asyncio.run(kind.measure(case, Path(folder), quick=options.quick))
             met = None if case.aim is None else outcome.score <= case.aim
             verdict = "" if met is None else f"{case.aim:g} {'met' if met else 'MISSED'}"
-            say(f"{case.name:<30}{outcome}{verdict:>12}".rstrip() + f"\n  {case.note}")
-            about = {"name": case.name, "note": case.note, "aim": case.aim, "met": met}
+            was = "" if case.was is None else f"{case.was:g}"
+            say(f"{case.name:<30}{outcome}{was:>8}{verdict:>12}".rstrip() + f"\n  {case.note}")
+            about = {"name": case.name, "note": case.note, "was": case.was}
+            about |= {"aim": case.aim, "met": met}
             results.append(about | asdict(outcome))
     if options.json:
         print(json.dumps({"machine": machine, "results": results}, indent=2))

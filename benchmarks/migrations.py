@@ -29,7 +29,7 @@ from orm.testing.postgresql import Cluster
 
 __all__ = ["CASES", "HEADING", "Case", "measure"]
 
-HEADING = f"{'stock':>10}{'ours':>10}{'ratio':>9}{'middle half':>15}{'aim':>12}"
+HEADING = f"{'stock':>10}{'ours':>10}{'ratio':>9}{'middle half':>15}"
 
 _REVISION = '''\
 """revision {number}"""
@@ -157,6 +157,7 @@ class Case:
     operation: Callable[[Stock | Ours], None]
     aim: float | None
     note: str
+    was: float | None = None
     revisions: int = 1000
     from_zero: bool = False
     on_disk: bool = False

@@ -15,7 +15,7 @@ from orm import Database
 
 __all__ = ["CASES", "HEADING", "Case", "Delay", "measure"]
 
-HEADING = f"{'p50':>10}{'p95':>10}{'aim':>36}"
+HEADING = f"{'p50':>10}{'p95':>10}{'':>24}"
 
 _LOOK = 0.0005  # seconds between two looks at the replica
 _PAUSE = 0.1  # seconds, at most, between a commit's arrival and the next commit
@@ -28,6 +28,7 @@ class Case:
     name: str
     megabytes: float
     aim: float | None = None  # milliseconds, for the half of all commits
+    was: float | None = None
     note: str = "one commit at a time, at random moments"
 
 

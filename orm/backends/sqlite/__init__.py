@@ -7,7 +7,14 @@ from orm._lazy import lazy
 
 if TYPE_CHECKING:
     from orm.backends.sqlite.backend import SQLiteBackend
+    from orm.backends.sqlite.visits import one_visit
 
-__all__ = ["SQLiteBackend"]
+__all__ = ["SQLiteBackend", "one_visit"]
 
-__getattr__: Callable[[str], Any] = lazy(__name__, {"SQLiteBackend": "orm.backends.sqlite.backend"})
+__getattr__: Callable[[str], Any] = lazy(
+    __name__,
+    {
+        "SQLiteBackend": "orm.backends.sqlite.backend",
+        "one_visit": "orm.backends.sqlite.visits",
+    },
+)

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -13,13 +13,46 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import await_, greenlet_spawn
 
-__all__ = ["code", "in_one_hop", "in_our_hands", "open_or_close", "run_script"]
+__all__ = [
+    "Execute",
+    "Work",
+    "at_commit",
+    "begin",
+    "code",
+    "in_one_hop",
+    "in_our_hands",
+    "open_or_close",
+    "run_script",
+]
+
+Execute = Callable[[str, tuple[Any, ...]], list[Any]]
+"""Executes SQL with its parameters; returns the rows."""
+Work = Callable[[Execute], list[Any]]
+"""What is done in a transaction, before its COMMIT; returns rows."""
 
 
 def in_our_hands(options: dict[str, Any]) -> dict[str, Any]:
     """Engine options with which the driver never begins a transaction by itself."""
     arguments = options.get("connect_args", {}) | {"isolation_level": None}
     return options | {"connect_args": arguments}
+
+
+def begin(connection: Connection, sql: str) -> None:
+    """Begin a transaction, with the first statement at the latest."""
+    dbapi: Any = connection.connection.dbapi_connection
+    if hasattr(dbapi, "begin"):  # `VisitedConnection`, which migrations have no use for
+        dbapi.begin(sql)
+    else:
+        in_one_hop(connection, sql)
+
+
+def at_commit(connection: Connection, work: Work, rows: list[Any]) -> None:
+    """Do some work before a COMMIT that comes next, and add its rows to `rows`."""
+    dbapi: Any = connection.connection.dbapi_connection
+    if hasattr(dbapi, "at_commit"):
+        dbapi.at_commit(work, rows)
+    else:
+        rows.extend(work(partial(in_one_hop, connection)))
 
 
 def code(error: DBAPIError) -> int | None:

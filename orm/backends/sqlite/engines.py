@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import in_greenlet
-from orm.backends.sqlite.driver import in_one_hop, in_our_hands, open_or_close, run_script
+from orm.backends import sqlite
+from orm.backends.sqlite.driver import begin, in_one_hop, in_our_hands, open_or_close, run_script
 from orm.backends.sqlite.files import file_at, identity
 from orm.backends.sqlite.position import note_changes, raise_if_ended, raise_position
 from orm.exceptions import ConfigurationError
@@ -84,7 +85,7 @@ def _place(url: URL) -> Path:
 
 
 def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
-    engine = create_async_engine(_writable(url), pool_reset_on_return=None, **in_our_hands(options))
+    engine = create_async_engine(_writable(url), pool_reset_on_return=None, **_visited(options))
     sync = engine.sync_engine
     event.listen(sync, "do_connect", open_or_close)
     event.listen(sync, "connect", lambda connection, _: run_script(connection, setup))
@@ -99,7 +100,7 @@ def _writer(url: URL, setup: str, **options: Any) -> AsyncEngine:
 def _begin_immediate(connection: Connection) -> None:
     # A deferred BEGIN fails at its first write if another connection wrote since its first read,
     # without waiting (SQLite "Isolation": SQLITE_BUSY_SNAPSHOT).
-    in_one_hop(connection, "BEGIN IMMEDIATE")
+    begin(connection, "BEGIN IMMEDIATE")
     note_changes(connection)
 
 
@@ -114,7 +115,7 @@ def reader_engine(url: URL, **options: Any) -> AsyncEngine:
         url.set(database=f"file:{quote(str(file))}", query=query | {"mode": "ro", "uri": "true"}),
         skip_autocommit_rollback=True,
         pool_reset_on_return=None,
-        **in_our_hands(options),
+        **_visited(options),
     )
     sync, setup = engine.sync_engine, _READER_SETUP.format("ON")
     event.listen(sync, "do_connect", partial(_before_open, file))
@@ -174,7 +175,7 @@ def _check_file(file: Path, _c: DBAPIConnection, record: ConnectionPoolEntry, _p
 
 
 def _begin_snapshot(connection: Connection) -> None:
-    in_one_hop(connection, "BEGIN")
+    begin(connection, "BEGIN")
 
 
 def _end_snapshot(connection: Connection) -> None:
@@ -184,6 +185,10 @@ def _end_snapshot(connection: Connection) -> None:
 
 
 # All of them -------------------------------------------------------------------------------
+
+
+def _visited(options: dict[str, Any]) -> dict[str, Any]:
+    return {"module": sqlite.one_visit()} | in_our_hands(options)
 
 
 def _clean_up(engine: Engine) -> None:

@@ -8,13 +8,14 @@ import logging
 import sqlite3
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Pool, text
 from sqlalchemy.exc import OperationalError
 
-from orm.backends.sqlite.driver import code, in_one_hop
+from orm.backends.sqlite.driver import Execute, Work, at_commit, code, in_one_hop
 from orm.backends.sqlite.files import file_of, identity
 from orm.bookmark import Bookmark
 
@@ -42,25 +43,27 @@ SELECT 1, '', '', 0, -1 WHERE NOT EXISTS (SELECT 1 FROM orm_position)"""
 # A copy or a restored backup is another file, which counts on from where it was copied: without a
 # history of its own its later commits would be taken for those that the copy does not have.
 _NEW_HISTORY: Final = """\
-UPDATE orm_position SET file = :file, history = lower(hex(randomblob(16))) WHERE file <> :file"""
+UPDATE orm_position SET file = ?, history = lower(hex(randomblob(16))) WHERE file <> ?"""
 _HISTORY: Final = "SELECT history FROM orm_position"
 _POSITION: Final = "SELECT history, sequence FROM orm_position"
 # Milliseconds since 1970 are more than any count of commits can be: no position lies after it.
 _GO_ON: Final = """\
-UPDATE orm_position SET history = :history, sequence = :now"""
+UPDATE orm_position SET history = ?, sequence = ?"""
 # sqlite3_total_changes() does not count DDL; the schema cookie does (SQLite "PRAGMA
 # schema_version"), and kept in the row it also finds DDL that another program committed before.
 _RAISE_POSITION: Final = """\
 UPDATE orm_position
 SET sequence = sequence + 1, schema_version = (SELECT schema_version FROM pragma_schema_version)
-WHERE ? OR schema_version <> (SELECT schema_version FROM pragma_schema_version)
-RETURNING history, sequence"""
+WHERE ? OR schema_version <> (SELECT schema_version FROM pragma_schema_version)"""
+# RETURNING would do, but SQLite compiles such a statement again whenever it is executed.
+_RAISED_TO: Final = f"{_POSITION} WHERE changes() > 0"
 
 _LOG: Final = logging.getLogger(__name__)
 _histories: Final = WeakKeyDictionary[Pool, tuple[str | None, str]]()
 """The file and the history that were prepared, so that the table can be made anew."""
 _CHANGES: Final = "orm.sqlite.changes"
-_COMMITTED: Final = "orm.sqlite.committed"
+_RAISED: Final = "orm.sqlite.raised"
+"""The positions that it was raised to since; raising it changes one row."""
 
 
 def prepare(connection: Connection) -> None:
@@ -68,7 +71,7 @@ def prepare(connection: Connection) -> None:
     connection.execute(text(_CREATE))
     connection.execute(text(_FIRST_ROW))
     file = identity(file_of(connection))
-    connection.execute(text(_NEW_HISTORY), {"file": file})
+    connection.exec_driver_sql(_NEW_HISTORY, (file, file))
     _histories[connection.engine.pool] = (file, str(connection.scalar(text(_HISTORY))))
 
 
@@ -91,52 +94,25 @@ def seen(connection: Connection) -> Bookmark | None:
 
 def committed(connection: Connection) -> Bookmark | None:
     """The position of the last commit, told once; None if it wrote nothing."""
-    committed: Bookmark | None = connection.info.pop(_COMMITTED, None)
-    return committed
+    info = connection.info
+    raised = info.get(_RAISED)
+    if not raised:
+        return None
+    info[_CHANGES] += len(raised)
+    info[_RAISED] = []
+    return Bookmark.at(*raised[-1])
 
 
 def note_changes(connection: Connection) -> None:
     """To be called when a transaction has begun."""
-    driver = connection.connection.driver_connection
-    connection.info.pop(_COMMITTED, None)
-    connection.info[_CHANGES] = driver.total_changes  # type: ignore[union-attr]
+    driver: Any = connection.connection.driver_connection
+    connection.info[_CHANGES] = driver.total_changes
+    connection.info[_RAISED] = []  # not the one that a COMMIT still fills which was cancelled
 
 
 def raise_position(connection: Connection) -> None:
     """To be called when a transaction is about to be committed."""
-    driver: Any = connection.connection.driver_connection
-    changed = driver.total_changes != connection.info[_CHANGES]
-    for history, sequence in _raised(connection, changed=changed):
-        connection.info[_COMMITTED] = Bookmark.at(history, sequence)
-    connection.info[_CHANGES] = driver.total_changes
-
-
-def _raised(connection: Connection, *, changed: bool) -> Any:
-    """The new position; begins a new history where another program has taken the table away."""
-    try:
-        rows = in_one_hop(connection, _RAISE_POSITION, (changed,))
-        if rows or not changed:
-            return rows
-    except OperationalError as error:
-        if not _is_gone(error):
-            raise
-    _LOG.error(
-        "the table orm_position of %s was gone or empty: another program has taken it away, a "
-        "migration perhaps. This commit makes it anew; a replica serves when it has this commit",
-        file_of(connection),
-    )
-    pool = connection.engine.pool
-    before = _histories.get(pool)
-    prepare(connection)
-    if before is not None and before[0] == _histories[pool][0]:  # it is the same file
-        _histories[pool] = before
-        go_on = {"history": before[1], "now": time.time_ns() // 1_000_000}
-        connection.execute(text(_GO_ON), go_on)
-    return in_one_hop(connection, _RAISE_POSITION, (True,))
-
-
-def _is_gone(error: OperationalError) -> bool:
-    return "no such table: orm_position" in str(error.orig)
+    at_commit(connection, _raising(connection), connection.info[_RAISED])
 
 
 def raise_if_ended(connection: Connection) -> None:
@@ -151,4 +127,45 @@ def raise_if_ended(connection: Connection) -> None:
     if _CHANGES in connection.info and not driver.in_transaction:
         # Or SQLite has rolled it back, because the disk is full, say: then this fails as well.
         with suppress(OperationalError):
-            raise_position(connection)
+            raised = _raising(connection)(partial(in_one_hop, connection))
+            connection.info[_RAISED].extend(raised)
+
+
+def _raising(connection: Connection) -> Work:
+    """What raises the position, if there were changes since the last time, and tells it then."""
+    driver: Any = connection.connection.driver_connection
+    info, pool, file = connection.info, connection.engine.pool, file_of(connection)
+    changed = driver.total_changes != info[_CHANGES] + len(info[_RAISED])
+
+    def work(execute: Execute) -> list[Any]:
+        try:
+            execute(_RAISE_POSITION, (changed,))
+            raised = execute(_RAISED_TO, ())
+            if raised or not changed:
+                return raised
+        except (OperationalError, sqlite3.OperationalError) as error:
+            if "no such table: orm_position" not in str(error):
+                raise
+        _LOG.error(
+            "the table orm_position of %s was gone or empty: another program has taken it away, a "
+            "migration perhaps. This commit makes it anew; a replica serves when it has this "
+            "commit",
+            file,
+        )
+        _make_anew(execute, pool, identity(file))
+        execute(_RAISE_POSITION, (True,))
+        return execute(_RAISED_TO, ())
+
+    return work
+
+
+def _make_anew(execute: Execute, pool: Pool, file: str | None) -> None:
+    """Make the table, and go on with the history that it had, if the file is the same."""
+    execute(_CREATE, ())
+    execute(_FIRST_ROW, ())
+    execute(_NEW_HISTORY, (file, file))
+    before = _histories.get(pool)
+    if before is not None and before[0] == file:
+        execute(_GO_ON, (before[1], time.time_ns() // 1_000_000))
+    [(history,)] = execute(_HISTORY, ())
+    _histories[pool] = (file, history)
