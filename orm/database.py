@@ -30,10 +30,13 @@ _log = logging.getLogger(__name__)
 class Database:
     """A primary, its replicas, and the sessions over them.
 
-    Use it in ``async with``, once, in one event loop::
+    Use it in ``async with``, in one process and one event loop::
 
         async with Database("sqlite+aiosqlite:///app.db", replicas=2) as db:
             async with db.session() as session: ...
+
+    When it is closed, it can be started anew, in another event loop too; sessions of before stay
+    closed.
 
     Args:
         primary: the primary's URL, with an async driver.
@@ -93,14 +96,13 @@ class Database:
         ]
         for server, embedded in zip(replica_servers, self._embedded, strict=False):
             server.on_damage = embedded.rebuild
-        self.cluster: Final[Cluster] = Cluster(
+        self.cluster: Cluster = Cluster(
             backend,
             primary_server,
             replica_servers,
             new_writer=partial(backend.writer_engine, shared=shared, **options),
         )
-        """The servers."""
-        self.cluster.on_commit = self._committed
+        """The servers; another object each time that the database is started anew."""
         self.rules: Final[Rules] = Rules(
             max_wait=max_wait,
             fallback=fallback,
@@ -108,7 +110,6 @@ class Database:
             stray_bookmarks=stray_bookmarks,
         )
         """The options that all sessions have in common."""
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._started = False
 
     @property
@@ -145,15 +146,18 @@ class Database:
         A replica that cannot be reached is left out until it answers.
 
         Raises:
-            DatabaseClosed: it was started before.
+            DatabaseClosed: it is started already, or was before this process was forked.
             ReplicaUnavailable: a replica answered, or is embedded, and could not be opened.
             ConfigurationError: a replica is a copy of another database.
             NoPrimary: no server that answers is the primary.
             sqlalchemy.exc.DBAPIError, OSError: the primary could not be opened.
         """
         if self._started:
-            raise DatabaseClosed("a Database is started once: make a new one")
+            self.cluster.require_started()
+            raise DatabaseClosed("this Database is started already: close it first")
         self._started = True
+        if self.cluster.closed:
+            self.cluster = self.cluster.anew()
         try:
             await self._open()
         except BaseException:
@@ -163,7 +167,8 @@ class Database:
 
     async def _open(self) -> None:
         cluster = self.cluster
-        self._loop = asyncio.get_running_loop()
+        cluster.open_here()
+        cluster.on_commit = self._committed
         if not self._embedded:  # the servers may have changed roles since they were configured
             await cluster.primary.probe()
             await asyncio.gather(*(replica.probe() for replica in cluster.replicas))
@@ -221,13 +226,16 @@ class Database:
     async def close(self) -> None:
         """Stop all that runs in the background and close all idle connections. Idempotent.
 
-        Sessions that are still open can be closed after it, but not used.
+        Sessions that are still open can be closed after it, but not used. In a process that was
+        forked from the one that started it, nothing is done: all that is the other's.
 
         Raises:
             ReplicaUnavailable: the thread of an embedded replica does not end. Everything else
                 is closed then.
         """
-        self._started = self.cluster.closed = True
+        if self.cluster.forked:
+            return
+        self.cluster.closed = True
         async with AsyncExitStack() as stack:  # if one of them fails, the rest is closed too
             for writer in self.cluster.writers:
                 stack.push_async_callback(writer.dispose)
@@ -236,6 +244,7 @@ class Database:
             for replica in self._embedded:
                 stack.push_async_callback(asyncio.to_thread, replica.stop)
             stack.push_async_callback(self.cluster.watcher.stop)
+        self._started = False
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -324,7 +333,7 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        self.cluster.require_open()
+        self.cluster.require_started()
         return known(self.cluster.primary, self.cluster.replicas)
 
     def observe(self, observer: Callable[[Route], None]) -> Callable[[], None]:
@@ -351,8 +360,9 @@ class Database:
 
     def _landed(self, number: int) -> None:
         """A replica has moved; called in its replicator's thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.cluster.replicas[number].nudge)
+        loop = self.cluster.loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self.cluster.replicas[number].nudge)
 
 
 def _url(given: str | URL) -> URL:

@@ -95,6 +95,7 @@ SUITES = {
     "test_connection.py",
     "test_database.py",
     "test_endings.py",
+    "test_lives.py",
     "test_read_only.py",
     "test_sessions.py",
     "test_streams.py",
