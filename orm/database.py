@@ -5,11 +5,11 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar, overload
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, Pool, StaticPool, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.ext.asyncio import async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from orm.backends import Backend, EmbeddedReplica, backend_for
 from orm.connection import BookmarkConnection
@@ -20,9 +20,11 @@ from orm.routing.rules import Rules
 from orm.servers.cluster import Cluster, refuse_autocommit
 from orm.servers.server import Server
 from orm.servers.status import ServerStatus, ask, known
-from orm.session import BookmarkSession
+from orm.session import BookmarkSession, over_database
 
 __all__ = ["Database"]
+
+_S = TypeVar("_S", bound=AsyncSession)
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +79,11 @@ class Database:
         backend = backend_for(url)
         options = dict(engine_options or {})
         refuse_autocommit(options | dict(options.get("execution_options", {})))
+        if issubclass(options.get("poolclass", Pool), StaticPool):
+            raise ConfigurationError(
+                "StaticPool gives all sessions one connection, and so one transaction: leave "
+                "poolclass out, or use NullPool"
+            )
         if max_wait < 0:
             raise ConfigurationError("max_wait is a number of seconds, 0 or more")
         if stray_bookmarks not in ("primary", "error"):
@@ -111,6 +118,26 @@ class Database:
         )
         """The options that all sessions have in common."""
         self._started = False
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine for transactions that may write, on the primary.
+
+        For libraries that want an engine. What is read there is not routed, and sessions do not
+        know what is written there: a session reads it for certain if it starts
+        ``"first-primary"``.
+        """
+        return self.cluster.writer
+
+    @property
+    def engines(self) -> Sequence[AsyncEngine]:
+        """All engines that serve sessions, for event listeners; they stay when it is restarted.
+
+        The engine for writes on a server is made when that server becomes the primary.
+        """
+        cluster = self.cluster
+        readers = (server.engine for server in (cluster.primary, *cluster.replicas))
+        return [*cluster.writers, *readers]
 
     @property
     def embedded(self) -> Sequence[EmbeddedReplica]:
@@ -269,13 +296,24 @@ class Database:
         """
         return BookmarkSession(database=self, constraint=constraint, **options)
 
-    def sessionmaker(self, **options: Any) -> async_sessionmaker[BookmarkSession]:
+    @overload
+    def sessionmaker(self, *, class_: type[_S], **options: Any) -> async_sessionmaker[_S]: ...
+    @overload
+    def sessionmaker(self, **options: Any) -> async_sessionmaker[BookmarkSession]: ...
+    def sessionmaker(
+        self, *, class_: type[AsyncSession] = BookmarkSession, **options: Any
+    ) -> async_sessionmaker[Any]:
         """A factory of sessions for code that expects SQLAlchemy's.
 
+        A library that opens its own sessions, and hands no bookmarks along, reads what it has
+        written only with ``constraint="first-primary"``.
+
         Args:
+            class_: of the sessions. One of another library, such as SQLModel's, is combined with
+                `BookmarkSession`.
             options: all that `session` takes, by keyword.
         """
-        return async_sessionmaker(class_=BookmarkSession, database=self, **options)
+        return async_sessionmaker(class_=over_database(class_), database=self, **options)
 
     @asynccontextmanager
     async def begin(

@@ -94,6 +94,7 @@ SUITES = {
     "test_closing.py",
     "test_connection.py",
     "test_database.py",
+    "test_drop_in.py",
     "test_endings.py",
     "test_lives.py",
     "test_read_only.py",

@@ -77,6 +77,28 @@ class SessionMemory:
             )
         return cls(floor, first_primary=True, checked_epoch=epoch, stray=True)
 
+    def see(self, cluster: Cluster, rules: Rules, constraint: Constraint) -> None:
+        """See what bookmarks name, too.
+
+        Args:
+            cluster: the servers.
+            rules: of all sessions.
+            constraint: the bookmarks, or a word for where a session starts.
+
+        Raises:
+            DatabaseClosed: the database is not started, or closed.
+            InvalidBookmark: it is neither a word nor a bookmark.
+            ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
+                or several bookmarks are of different databases.
+        """
+        other = SessionMemory.begin(cluster, rules, constraint)
+        if other.bookmark.history == self.bookmark.history:
+            self.bookmark = self.bookmark.merge(other.bookmark)
+        if other.checked_epoch is None:
+            self.checked_epoch = None  # it came from outside, and nothing is known of it
+        self.first_primary |= other.first_primary
+        self.stray |= other.stray
+
     def reads(self, server: Server, incarnation: str, epoch: int) -> None:
         """The session is about to read what an incarnation of `server` shows."""
         self.unlocated, self.incarnation, self.read_epoch = server, incarnation, epoch

@@ -11,6 +11,7 @@ such a mistake is an error there and never a lost write.
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -247,9 +248,7 @@ def _is_plain(element: visitors.ExternallyTraversible) -> bool:
 
 def _values_in(element: Values | ScalarValues) -> Iterator[object]:
     # SQLAlchemy visits the columns alone; what is in the rows has no public name.
-    for rows in element._data:
-        for row in rows:
-            yield from row.values() if isinstance(row, dict) else row
+    return chain.from_iterable(chain.from_iterable(element._data))
 
 
 def _is_plain_value(value: object) -> bool:

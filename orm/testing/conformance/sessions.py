@@ -304,6 +304,22 @@ class SessionRules(Rules):
 
         self._run(database, check)
 
+    def test_a_table_or_column_that_is_not_there_is_told(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            for sql, missing in (
+                (ABSENT, True),
+                (text(f"SELECT absent FROM {ROWS.name}"), True),
+                (text("SELECT FROM WHERE"), False),
+            ):
+                async with db.cluster.primary.engine.connect() as connection:
+                    with pytest.raises(DBAPIError) as refused:
+                        await connection.execute(sql)
+                    assert backend.is_missing(refused.value) is missing
+
+        self._run(database, check)
+
     def test_a_reader_outlives_a_change_of_the_schema(self, database: Database) -> None:
         backend = database.cluster.backend
         everything = text(f"SELECT * FROM {ROWS.name}")
