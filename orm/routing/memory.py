@@ -70,7 +70,7 @@ class SessionMemory:
         if bookmark is None:
             return cls(floor, first_primary=first_primary, checked_epoch=epoch)
         if bookmark.history == floor.history:
-            return cls(floor.merge(bookmark), first_primary=False, checked_epoch=None)
+            return cls(floor.merge(bookmark), first_primary=first_primary, checked_epoch=None)
         if rules.stray_bookmarks == "error":
             raise ForeignBookmark(
                 "the bookmark is of another database, or of this one before it was restored"

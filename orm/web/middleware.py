@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Final, Literal
 
@@ -14,6 +14,7 @@ from orm.routing.memory import SessionMemory
 from orm.web.asgi import App, Message, Receive, Scope, Send, header_values, send_json
 from orm.web.bookmarks import STATE_KEY, RequestBookmarks
 from orm.web.cookie import BookmarkCookie
+from orm.web.crowds import Crowd, Crowds
 
 __all__ = ["BookmarkMiddleware"]
 
@@ -36,6 +37,10 @@ class _Brought:
     headers: list[tuple[bytes, str]]
     """Names and tokens."""
     cookies: dict[str, str]
+    marks: frozenset[int]
+    """When the browser was marked to read from the primary."""
+    crowd: Crowd = field(default_factory=Crowd)
+    """The browser's requests that are under way."""
     start: Constraint = None
     bookmark: Bookmark | None = None
     """The merge of all that can be used."""
@@ -92,6 +97,7 @@ class BookmarkMiddleware:
         self._cookie = cookie
         self._invalid = invalid
         self._key = state_key
+        self._crowds = Crowds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, one web socket, or the application's lifespan."""
@@ -104,6 +110,10 @@ class BookmarkMiddleware:
         except (InvalidBookmark, ForeignBookmark) as error:
             await self._refuse(scope, send, 400, error)
             return
+        with self._crowds.join(scope, brought.cookies) as brought.crowd:
+            await self._serve(scope, receive, send, brought)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, brought: _Brought) -> None:
         bookmarks = RequestBookmarks(self._database, brought.start)
         # In a new dict: the server's may be shared. In the same scope: others write to it, too.
         scope["state"] = {**scope.get("state", {}), self._key: bookmarks}
@@ -116,6 +126,8 @@ class BookmarkMiddleware:
                     _log.warning("%s: %s", scope["path"], _TOO_LATE)
                 latest = await bookmarks.seen() or brought.bookmark
                 if latest is not None:
+                    if await bookmarks.seen() is None:
+                        brought.marks = frozenset()  # it has not read from the primary
                     message = {**message, "headers": self._headers_of(message, brought, latest)}
                 started = True
             await send(message)
@@ -126,9 +138,11 @@ class BookmarkMiddleware:
             if scope["type"] != "http" or started:
                 raise
             # With its cookies the client would come to this again and again.
-            await self._refuse(scope, send, 409, error, self._cookie_lines(None, brought.cookies))
+            lines = self._cookie.remove(brought.cookies) if self._cookie else ()
+            await self._refuse(scope, send, 409, error, _set_cookie(lines))
 
     def _brought(self, scope: Scope) -> _Brought:
+        cookies = header_values(scope, b"cookie")
         return _Brought(
             headers=[
                 (name, token.strip())
@@ -136,7 +150,8 @@ class BookmarkMiddleware:
                 for value in header_values(scope, name)
                 for token in value.split(",")
             ],
-            cookies=self._cookie.read(header_values(scope, b"cookie")) if self._cookie else {},
+            cookies=self._cookie.read(cookies) if self._cookie else {},
+            marks=self._cookie.marks(cookies) if self._cookie else frozenset(),
         )
 
     def _choose_start(self, scope: Scope, brought: _Brought) -> None:
@@ -171,6 +186,8 @@ class BookmarkMiddleware:
             brought.bookmark = reduce(Bookmark.merge, found)
         if brought.start is None:  # else there is one that cannot be used: nothing is newer
             brought.start = brought.bookmark
+        if brought.marks and brought.start is brought.bookmark:
+            brought.start = [FIRST_PRIMARY, *found]
         if brought.start is None and scope.get("method", "GET") not in _SAFE:
             brought.start = FIRST_PRIMARY
 
@@ -181,15 +198,10 @@ class BookmarkMiddleware:
         names = {name for name, _ in brought.headers} or {self._names[0]}
         headers = [(name, value) for name, value in message.get("headers", ()) if name not in names]
         headers += [(name, token.encode()) for name in sorted(names)]
-        if list(brought.cookies.values()) != [token]:
-            headers += self._cookie_lines(token, brought.cookies)
+        if self._cookie is not None and (brought.marks or [*brought.cookies.values()] != [token]):
+            lines = self._cookie.write(token, brought.cookies, brought.crowd, brought.marks)
+            headers += _set_cookie(lines)
         return headers
-
-    def _cookie_lines(
-        self, bookmark: str | None, instead_of: Iterable[str]
-    ) -> list[tuple[bytes, bytes]]:
-        lines = self._cookie.write(bookmark, instead_of) if self._cookie else ()
-        return [(b"set-cookie", line.encode("latin-1")) for line in lines]
 
     async def _refuse(
         self,
@@ -203,3 +215,7 @@ class BookmarkMiddleware:
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": str(error)})
         else:
             await send_json(send, status, {"detail": str(error)}, headers)
+
+
+def _set_cookie(lines: Iterable[str]) -> list[tuple[bytes, bytes]]:
+    return [(b"set-cookie", line.encode("latin-1")) for line in lines]
