@@ -61,8 +61,8 @@ class BookmarkSession(AsyncSession):
 
     Raises by any statement and at the end of a transaction:
         ConfigurationError: ``route`` is neither ``"read"`` nor ``"primary"``; the connection is in
-            autocommit, and may write; a table is bound to an engine of its own; or the primary has
-            lost the table that it keeps its position in.
+            autocommit, and may write; a table is bound to an engine of its own; the session has
+            ended with its request; or the primary has lost the table that it keeps its position in.
         DatabaseClosed: the `database` was closed meanwhile.
         ReadOnlyError: the statement writes, and its transaction is read-only, or the statement is
             marked as a read.
@@ -166,6 +166,17 @@ class BookmarkSession(AsyncSession):
         """
         self._router().see(constraint)
 
+    def end(self, why: str) -> None:
+        """Refuse each later statement: the session is closed, and nothing closes it again.
+
+        Args:
+            why: the sentence of the `ConfigurationError`.
+
+        Raises:
+            OrmError: the session has no `database`.
+        """
+        self._router().over = why
+
     @property
     def located(self) -> Bookmark:
         """What `bookmark` knows without a round trip: it may lack the latest reads.
@@ -180,6 +191,12 @@ class BookmarkSession(AsyncSession):
         """Whether a transaction is open that may write, and so runs on the primary."""
         router = getattr(self.sync_session, "router", None)
         return self.in_transaction() and router is not None and bool(router.writes)
+
+    @property
+    def has_committed(self) -> bool:
+        """Whether a transaction that may have written has been committed."""
+        router = getattr(self.sync_session, "router", None)
+        return router is not None and router.has_committed
 
     @property
     def last_route(self) -> Route | None:

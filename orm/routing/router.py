@@ -40,6 +40,10 @@ class Router:
         self.cluster = cluster
         self.rules = rules
         self.last_route: Route | None = None
+        self.over: str | None = None
+        """Why the session is used no more, for a program that uses it nevertheless."""
+        self.has_committed: bool = False
+        """Whether it has committed a transaction that may have written."""
         self.autocommit: bool = False
         """Whether its caller asked for autocommit: the session then only reads."""
         self._memory = memory
@@ -190,6 +194,7 @@ class Router:
         writer = transaction.writer
         if writer is None or writer.closed:  # closed, if the end of the transaction was cut off
             return
+        self.has_committed = True
         if cluster.shared:
             return  # another server connection would answer than has committed
         try:

@@ -175,7 +175,8 @@ class RoutedSession(Session):
             The connection for a read, or the engine for a transaction that may write.
 
         Raises:
-            ConfigurationError: the route is neither ``"read"`` nor ``"primary"``.
+            ConfigurationError: the route is neither ``"read"`` nor ``"primary"``; or the session
+                is over.
             DatabaseClosed: the database is not started, or closed.
             NotCaughtUp: no server has all that the session must see.
             WriteLost: what it must see is not in the database any more.
@@ -184,6 +185,8 @@ class RoutedSession(Session):
         if router is None or bind is not None:
             return super().get_bind(mapper, clause=clause, bind=bind, **kw)
         router.cluster.require_open()
+        if router.over is not None:
+            raise ConfigurationError(router.over)
         if not self._sends or not in_greenlet():
             return router.bind
         reason = None if router.read_only else self._reason_for_primary(router, clause, route)

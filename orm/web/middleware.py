@@ -1,7 +1,8 @@
 """Bookmarks between a client and the sessions of its requests: pure ASGI, for any framework."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Final, Literal
@@ -9,7 +10,13 @@ from typing import Any, Final, Literal
 from orm.bookmark import Bookmark
 from orm.constraint import FIRST_PRIMARY, Constraint
 from orm.database import Database
-from orm.exceptions import ConfigurationError, ForeignBookmark, InvalidBookmark, WriteLost
+from orm.exceptions import (
+    ConfigurationError,
+    ForeignBookmark,
+    InvalidBookmark,
+    OrmError,
+    WriteLost,
+)
 from orm.routing.memory import SessionMemory
 from orm.web.asgi import App, Message, Receive, Scope, Send, header_values, send_json
 from orm.web.bookmarks import STATE_KEY, RequestBookmarks
@@ -55,6 +62,9 @@ class BookmarkMiddleware:
     parallel responses all of it, in several headers or separated by commas. None is sent where
     no session did anything and the client sent none. Where a read cannot be located any more, since
     its server and the primary are gone, the response fails: the next one might read backwards.
+
+    An error that no handler of the application answers is answered here if something was committed
+    before, with status 500 and the bookmark of that, and is raised again.
 
     A request without a bookmark starts on the primary if its method may write, else anywhere.
     Web sockets start like GET, and hand out bookmarks themselves (`RequestBookmarks.bookmark`).
@@ -114,7 +124,9 @@ class BookmarkMiddleware:
             await self._serve(scope, receive, send, brought)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, brought: _Brought) -> None:
-        bookmarks = RequestBookmarks(self._database, brought.start)
+        bookmarks = RequestBookmarks(self._database, brought.start, self._names)
+        self._refuse_another(scope.get("state", {}))
+        application = scope.get("app")
         # In a new dict: the server's may be shared. In the same scope: others write to it, too.
         scope["state"] = {**scope.get("state", {}), self._key: bookmarks}
         started = False
@@ -140,6 +152,30 @@ class BookmarkMiddleware:
             # With its cookies the client would come to this again and again.
             lines = self._cookie.remove(brought.cookies) if self._cookie else ()
             await self._refuse(scope, send, 409, error, _set_cookie(lines))
+        except Exception:
+            # The client has to know of what was committed, and a framework, or the server, would
+            # answer past this middleware.
+            committed = bookmarks.has_committed and not _answers_errors(application)
+            if committed and scope["type"] == "http" and not started:
+                with suppress(OrmError):  # the application's error counts
+                    await _send_error(with_bookmark)
+            raise
+
+    def _refuse_another(self, state: Mapping[str, Any]) -> None:
+        """Refuse a second middleware that reads the same headers, or replaces the first one's.
+
+        Raises:
+            ConfigurationError: there is one.
+        """
+        for key, other in state.items():
+            if isinstance(other, RequestBookmarks) and other.database is not self._database:
+                shared = [name.decode() for name in self._names if name in other.headers]
+                if shared or key == self._key:
+                    raise ConfigurationError(
+                        "two databases have a BookmarkMiddleware each, and take each other's "
+                        "bookmarks for their own: give one of them other headers=[…], another "
+                        "state_key=… and, if both have one, cookie=BookmarkCookie(name=…)"
+                    )
 
     def _brought(self, scope: Scope) -> _Brought:
         cookies = header_values(scope, b"cookie")
@@ -219,3 +255,20 @@ class BookmarkMiddleware:
 
 def _set_cookie(lines: Iterable[str]) -> list[tuple[bytes, bytes]]:
     return [(b"set-cookie", line.encode("latin-1")) for line in lines]
+
+
+def _answers_errors(application: Any) -> bool:
+    """Whether an application has an answer of its own to an error (Starlette, FastAPI)."""
+    handlers = getattr(application, "exception_handlers", {})
+    return bool(getattr(application, "debug", False) or {500, Exception} & handlers.keys())
+
+
+async def _send_error(send: Send) -> None:
+    """Answer like Starlette."""
+    body = b"Internal Server Error"
+    head = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": 500, "headers": head})
+    await send({"type": "http.response.body", "body": body})
