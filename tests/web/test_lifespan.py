@@ -96,3 +96,17 @@ def test_an_application_is_entered_again(servers) -> None:
         with TestClient(app) as client:
             assert len(client.post(f"/users/{number}").json()) == number
             assert client.get("/health/ready").status_code == 200
+
+
+async def test_an_application_is_found_wherever_it_starts(
+    servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError, match=r"folder=….*ORM_FOLDER"):
+        async with start("fastapi", database=servers.database(), migrations="apply"):
+            pass
+    monkeypatch.setenv("ORM_FOLDER", str(REPOSITORY))
+    for migrations in ("apply", "check"):
+        async with start("fastapi", database=servers.database(), migrations=migrations):
+            pass
