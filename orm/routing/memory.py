@@ -49,6 +49,7 @@ class SessionMemory:
         """The incarnation of that server."""
         self.read_epoch: int = 0
         """The epoch in which the session read there."""
+        self._blank: Bookmark | None = None
 
     @classmethod
     def begin(cls, cluster: Cluster, rules: Rules, constraint: Constraint) -> Self:
@@ -68,7 +69,9 @@ class SessionMemory:
         floor, epoch = cluster.require_open(), cluster.epoch.number
         first_primary, bookmark = parse(constraint, rules.keys)
         if bookmark is None:
-            return cls(floor, first_primary=first_primary, checked_epoch=epoch)
+            memory = cls(floor, first_primary=first_primary, checked_epoch=epoch)
+            memory._blank = floor
+            return memory
         if bookmark.history == floor.history:
             return cls(floor.merge(bookmark), first_primary=first_primary, checked_epoch=None)
         if rules.stray_bookmarks == "error":
@@ -76,6 +79,11 @@ class SessionMemory:
                 "the bookmark is of another database, or of this one before it was restored"
             )
         return cls(floor, first_primary=True, checked_epoch=epoch, stray=True)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the session was given no bookmark, and has neither read nor written anything."""
+        return self.bookmark is self._blank and self.unlocated is None
 
     def see(self, cluster: Cluster, rules: Rules, constraint: Constraint) -> None:
         """See what bookmarks name, too.

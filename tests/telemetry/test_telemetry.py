@@ -53,7 +53,7 @@ async def test_an_observer_is_told_once_a_transaction_where_it_goes(db: Database
         session.add(User(email="b"))
         await session.commit()
     reasons = [route.reason for route in routes]
-    assert reasons == [Reason.CAUGHT_UP, Reason.MAY_WRITE]
+    assert reasons == [Reason.UNLINKED, Reason.MAY_WRITE]
     assert session.last_route == routes[-1]
     stop()
     async with db.session() as session:
