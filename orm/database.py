@@ -299,9 +299,11 @@ class Database:
     @overload
     def sessionmaker(self, *, class_: type[_S], **options: Any) -> async_sessionmaker[_S]: ...
     @overload
-    def sessionmaker(self, **options: Any) -> async_sessionmaker[BookmarkSession]: ...
     def sessionmaker(
-        self, *, class_: type[AsyncSession] = BookmarkSession, **options: Any
+        self, *, class_: None = None, **options: Any
+    ) -> async_sessionmaker[BookmarkSession]: ...
+    def sessionmaker(
+        self, *, class_: type[AsyncSession] | None = None, **options: Any
     ) -> async_sessionmaker[Any]:
         """A factory of sessions for code that expects SQLAlchemy's.
 
@@ -309,11 +311,13 @@ class Database:
         written only with ``constraint="first-primary"``.
 
         Args:
-            class_: of the sessions. One of another library, such as SQLModel's, is combined with
-                `BookmarkSession`.
+            class_: of the sessions; `BookmarkSession` by default. One of another library, such as
+                SQLModel's, is combined with it.
             options: all that `session` takes, by keyword.
         """
-        return async_sessionmaker(class_=over_database(class_), database=self, **options)
+        return async_sessionmaker(
+            class_=over_database(class_ or BookmarkSession), database=self, **options
+        )
 
     @asynccontextmanager
     async def begin(

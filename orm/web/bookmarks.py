@@ -46,7 +46,7 @@ class RequestBookmarks:
         self, database: Database, start: Constraint = None, headers: Iterable[bytes] = ()
     ) -> None:
         self.database = database
-        self.headers = frozenset(headers)
+        self.headers: frozenset[bytes] = frozenset(headers)
         self._start = start
         self._seen: Bookmark | None = None
         self._open: list[BookmarkSession] = []
