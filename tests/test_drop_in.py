@@ -279,3 +279,13 @@ async def test_a_session_in_autocommit_reads_and_refuses_to_write(db: Database) 
                 await write(session)
     async with db.session("first-primary") as session:
         assert (await session.scalars(EMAILS)).all() == ["ada"]
+
+
+async def test_an_engine_tells_what_is_not_there(db: Database) -> None:
+    backend = db.cluster.backend
+    async with db.engine.connect() as connection:
+        for sql in ("SELECT absent FROM users", "SELECT 1 FROM absent"):
+            with pytest.raises(DBAPIError) as caught:
+                await connection.execute(text(sql))
+            assert backend.is_missing(caught.value)
+            await connection.rollback()

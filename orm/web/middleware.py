@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Final, Literal
@@ -46,7 +46,7 @@ class _Brought:
     cookies: dict[str, str]
     marks: frozenset[int]
     """When the browser was marked to read from the primary."""
-    crowd: Crowd = field(default_factory=Crowd)
+    crowd: Crowd = field(init=False)
     """The browser's requests that are under way."""
     start: Constraint = None
     bookmark: Bookmark | None = None
@@ -120,7 +120,10 @@ class BookmarkMiddleware:
         except (InvalidBookmark, ForeignBookmark) as error:
             await self._refuse(scope, send, 400, error)
             return
-        with self._crowds.join(scope, brought.cookies) as brought.crowd:
+        crowd: AbstractContextManager[Crowd] = nullcontext(Crowd())
+        if self._cookie is not None:
+            crowd = self._crowds.join(scope, brought.cookies)
+        with crowd as brought.crowd:
             await self._serve(scope, receive, send, brought)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, brought: _Brought) -> None:
