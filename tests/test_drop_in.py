@@ -1,6 +1,7 @@
 """Code that was written for SQLAlchemy's own sessions finds here what it expects."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -230,6 +231,18 @@ async def test_a_live_session_sees_one_of_several_and_never_less(db: Database) -
         session.see("first-primary")
         await session.scalars(EMAILS)
         assert session.last_route and session.last_route.reason is Reason.FIRST_PRIMARY
+
+
+async def test_a_forged_bookmark_takes_nothing_from_a_live_session(db: Database) -> None:
+    async with paused(db), db.session() as session:
+        session.add(User(email="ada"))
+        await session.commit()
+        own = session.located
+        [(domain, at)] = own.position
+        session.see(replace(own, position=((domain, at + 10**12),)))
+        assert (await session.scalars(EMAILS)).all() == ["ada"]
+        assert session.last_route and session.last_route.reason is Reason.STRAY_BOOKMARK
+        assert session.located.covers(own)
 
 
 def test_listeners_of_engines_stay(servers: Servers) -> None:

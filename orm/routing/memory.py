@@ -50,6 +50,8 @@ class SessionMemory:
         self.read_epoch: int = 0
         """The epoch in which the session read there."""
         self._blank: Bookmark | None = None
+        self._own: Bookmark | None = None
+        """What it had seen itself when it last took in a bookmark from outside."""
 
     @classmethod
     def begin(cls, cluster: Cluster, rules: Rules, constraint: Constraint) -> Self:
@@ -100,10 +102,11 @@ class SessionMemory:
                 or several bookmarks are of different databases.
         """
         other = SessionMemory.begin(cluster, rules, constraint)
+        if other.checked_epoch is None:  # it came from outside, and nothing is known of it
+            self._own = self.bookmark if self.checked_epoch is not None else self._own
+            self.checked_epoch = None
         if other.bookmark.history == self.bookmark.history:
             self.bookmark = self.bookmark.merge(other.bookmark)
-        if other.checked_epoch is None:
-            self.checked_epoch = None  # it came from outside, and nothing is known of it
         self.first_primary |= other.first_primary
         self.stray |= other.stray
 
@@ -126,7 +129,12 @@ class SessionMemory:
         """The primary shows all that the session has seen on replicas."""
         self.bookmark = replace(self.bookmark, shown=0)
 
+    def is_ahead_of(self, at: Bookmark) -> bool:
+        """Whether the session itself, and not a bookmark from outside, has seen more than `at`."""
+        return self._own is not None and not at.covers(self._own)
+
     def start_over(self, at: Bookmark) -> None:
-        """Replace the bookmark that the session started from, which is not believed, by `at`."""
-        self.bookmark = at
+        """Replace a bookmark from outside, which is not believed, by `at`."""
+        same = self._own is not None and self._own.history == at.history
+        self.bookmark = at.merge(self._own) if same and self._own is not None else at
         self.stray = self.first_primary = True
