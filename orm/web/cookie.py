@@ -95,7 +95,8 @@ class BookmarkCookie:
             marks: those because of which the browser has read from the primary now.
         """
         minute = int(time()) // _MINUTE
-        kept = next((name for name, value in brought.items() if value == bookmark), None)
+        # The least name: what parallel responses keep of several, none of them removes.
+        kept = min((name for name, value in brought.items() if value == bookmark), default=None)
         if kept is None:
             name = f"{self.name}-{secrets.token_hex(4)}"
             if not crowd.hand_out(name):

@@ -43,14 +43,15 @@ class Crowds:
         self._crowds: MutableMapping[object, Crowd] = {}
 
     @contextmanager
-    def join(self, scope: Scope, names: Iterable[str]) -> Iterator[Crowd]:
+    def join(self, scope: Scope, ours: str, names: Iterable[str]) -> Iterator[Crowd]:
         """The crowd that a request belongs to until it ends.
 
         Args:
             scope: the request's.
-            names: of the bookmarks among its cookies, which do not tell browsers apart.
+            ours: how the names of our cookies begin, which do not tell browsers apart.
+            names: of the bookmarks among them.
         """
-        key = _browser(scope, frozenset(names))
+        key = _browser(scope, ours)
         crowd = self._crowds.setdefault(key, Crowd())
         crowd.bring_back(names)
         crowd.requests += 1
@@ -62,9 +63,9 @@ class Crowds:
                 del self._crowds[key]
 
 
-def _browser(scope: Scope, ours: frozenset[str]) -> Any:
+def _browser(scope: Scope, ours: str) -> Any:
     """What tells a browser from others: its address, its other cookies, its name."""
     pairs = (pair.strip() for value in header_values(scope, b"cookie") for pair in value.split(";"))
-    others = frozenset(pair for pair in pairs if pair.partition("=")[0] not in ours)
+    others = frozenset(pair for pair in pairs if pair and not pair.startswith(ours))
     client = scope.get("client") or ("",)
     return client[0], others, *header_values(scope, b"user-agent")

@@ -122,7 +122,7 @@ class BookmarkMiddleware:
             return
         crowd: AbstractContextManager[Crowd] = nullcontext(Crowd())
         if self._cookie is not None:
-            crowd = self._crowds.join(scope, brought.cookies)
+            crowd = self._crowds.join(scope, f"{self._cookie.name}-", brought.cookies)
         with crowd as brought.crowd:
             await self._serve(scope, receive, send, brought)
 
