@@ -5,7 +5,7 @@ from contextlib import suppress
 from time import monotonic
 
 import pytest
-from sqlalchemy import ForeignKey, func, insert, select, text, union_all, update
+from sqlalchemy import ForeignKey, String, func, insert, select, text, union_all, update
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncAttrs
@@ -337,7 +337,7 @@ async def test_rows_that_an_update_looks_for_first_are_looked_for_on_the_primary
         __tablename__ = "items"
         __table_args__ = {"implicit_returning": False}
         id: Mapped[int] = mapped_column(primary_key=True)
-        state: Mapped[str]
+        state: Mapped[str] = mapped_column(String(20))
 
     async with db.begin() as writer:
         await (await writer.connection()).run_sync(Local.metadata.create_all)

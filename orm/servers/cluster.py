@@ -210,7 +210,9 @@ class Cluster:
             if self.floor is not None:  # else `Database.start` says so
                 server.refuse("it is a copy of another database than the primary")
         elif server.is_standby:
-            if self.epoch.is_before(at):
+            if server.is_candidate and (self.primary.unreachable or self.primary.is_standby):
+                self._begin_term(server)
+            elif self.epoch.is_before(at):
                 server.refuse("it follows a primary that has not been found yet")
                 self.watcher.nudge()
             elif lost := self.epoch.lost(at):
@@ -219,6 +221,18 @@ class Cluster:
             self._elect(server, at)
         else:
             server.refuse(_REPLACED)
+
+    def _begin_term(self, server: Server) -> None:
+        """Have a server that was promoted say so in its position, by which it is elected."""
+        with self._writer_of(server).sync_engine.connect() as connection:
+            self.backend.prepare(connection)
+            connection.commit()
+            server.ask(connection)
+
+    def _writer_of(self, server: Server) -> AsyncEngine:
+        if server.name not in self._writers:
+            self._writers[server.name] = self._new_writer(server.url)
+        return self._writers[server.name]
 
     def _primary_answered(self, server: Server, at: Bookmark) -> None:
         if server.is_standby:
@@ -237,8 +251,7 @@ class Cluster:
             extra={"server": server.name, "was": old.name},
         )
         old.role, server.role = "replica", "primary"
-        if server.name not in self._writers:
-            self._writers[server.name] = self._new_writer(server.url)
+        self._writer_of(server)
         self.primary = server
         self.replicas = [*(other for other in self.replicas if other is not server), old]
         self._begin_epoch(at)

@@ -55,20 +55,20 @@ __all__ = [
     "lint",
     "migrating",
     "new_columns_need_constants",
-    "operations_read_tables",
     "prepare_alembic",
     "prepare_scratch",
     "reserved_tables",
     "restore_point",
     "scratch",
+    "script",
     "verify",
 ]
 
 reserved_tables: frozenset[str] = frozenset()
 all_ddl_is_transactional = False
 new_columns_need_constants = False
-operations_read_tables = False
 has_linter = True
+script = None
 
 _GENERATED: Final = re.compile(r"\w*_(pkey|fkey|key|check|excl)\d*")
 _LOG: Final = logging.getLogger(__name__)

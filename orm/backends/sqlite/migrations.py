@@ -23,6 +23,7 @@ from orm.backends.sqlite.definitions import definitions
 from orm.backends.sqlite.engines import is_absent
 from orm.backends.sqlite.engines import migration_engine as engine
 from orm.backends.sqlite.files import file_of
+from orm.backends.sqlite.recording import script
 from orm.backends.sqlite.snapshot import snapshot
 from orm.backends.sqlite.writing import write
 from orm.exceptions import ConfigurationError, MigrationError
@@ -39,12 +40,12 @@ __all__ = [
     "lint",
     "migrating",
     "new_columns_need_constants",
-    "operations_read_tables",
     "prepare_alembic",
     "prepare_scratch",
     "reserved_tables",
     "restore_point",
     "scratch",
+    "script",
     "verify",
 ]
 
@@ -52,10 +53,12 @@ _LOG: Final = logging.getLogger(__name__)
 _POLL: Final = 0.02
 """Seconds between two tries for the lock."""
 
-reserved_tables: frozenset[str] = frozenset({"orm_position"})
+# The last ones are of Cloudflare's D1 and of wrangler, its tool.
+reserved_tables: frozenset[str] = frozenset(
+    {"orm_position", "d1_migrations", "_cf_ALARM", "_cf_KV", "_cf_METADATA"}
+)
 all_ddl_is_transactional = True
 new_columns_need_constants = True
-operations_read_tables = True
 has_linter = False
 
 faults = dangling

@@ -11,7 +11,6 @@ dialect.
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
@@ -42,6 +41,15 @@ _NOT_SO: Final = (
     "Skipped unsupported reflection of expression-based index",
 )
 
+_KEEP_COUNTING: Final = (
+    text("DELETE FROM sqlite_sequence WHERE name = :new"),
+    text(
+        "INSERT INTO sqlite_sequence"
+        " SELECT :new, seq FROM sqlite_sequence WHERE lower(name) = lower(:old)"
+    ),
+)
+"""The largest id that AUTOINCREMENT has given, for the new table; it is renamed with the table."""
+
 
 @dataclass
 class _Rebuild:
@@ -54,8 +62,8 @@ class _Rebuild:
     """Kind, name and SQL of the indexes and triggers that go with the old table."""
     broken: set[str]
     """Views and triggers that did not work before, which is not the rebuild's affair."""
-    sequence: int | None
-    """The largest id that AUTOINCREMENT has given; None without it."""
+    counts: bool
+    """Whether AUTOINCREMENT gives its ids."""
     renamed: list[tuple[str, str, Column[Any]]] = field(default_factory=list)
     """Old name, new name and column of the new table."""
 
@@ -82,6 +90,15 @@ class KeepingSQLiteImpl(SQLiteImpl):
         super().prep_table_for_batch(batch_impl, table)
         if not self.as_sql:
             self._rebuild = _prepare(self._connection, batch_impl, table)
+
+    def drop_table(self, table: Table, **options: Any) -> None:
+        rebuild = self._rebuild
+        if rebuild is not None and table.name == rebuild.table and rebuild.counts:
+            # In SQL alone, so that it is the same in a script, whatever the rows are.
+            names = {"old": rebuild.table, "new": rebuild.temporary}
+            for statement in _KEEP_COUNTING:
+                self._connection.execute(statement, names)
+        super().drop_table(table, **options)
 
     def rename_table(self, old_table_name: str, *arguments: Any, **options: Any) -> None:
         rebuild = self._rebuild
@@ -145,7 +162,7 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
         before,
         _dependents(connection, batch, table, dropped),
         broken(connection),
-        _sequence(connection, name, before),
+        any(clause.kind == "AUTOINCREMENT" for clause in before),
     )
     for key, column in batch.columns.items():
         if key in table.c and column.name != key:
@@ -205,13 +222,6 @@ def _dependents(
                 continue
         kept.append((kind, name, sql))
     return kept
-
-
-def _sequence(connection: Connection, table: str, before: Iterable[Clause]) -> int | None:
-    if all(clause.kind != "AUTOINCREMENT" for clause in before):
-        return None
-    rows = _ask(connection, "SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(?)", table)
-    return int(rows[0][0]) if rows else 0
 
 
 def _put(clause: Clause, new: Table) -> None:
@@ -321,9 +331,6 @@ def _finish(connection: Connection, rebuild: _Rebuild) -> None:
                 "says all of its definition",
             )
         said[clause.meaning] -= 1
-    if rebuild.sequence:
-        _do(connection, "DELETE FROM sqlite_sequence WHERE name = ?", table)
-        _do(connection, "INSERT INTO sqlite_sequence VALUES (?, ?)", table, rebuild.sequence)
     for kind, name, sql in rebuild.dependents:
         try:
             _do(connection, sql)

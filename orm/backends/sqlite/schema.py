@@ -5,14 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Clause", "clauses", "quoted", "unquoted"]
+__all__ = ["OPAQUE", "Clause", "clauses", "folded", "quoted", "unquoted"]
 
-_TOKEN: Final = re.compile(
-    r"""--[^\n]*|/\*.*?\*/                                # comments
-    |'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]
-    |[\w$]+|[^\s\w$]""",
-    re.VERBOSE | re.DOTALL,
-)
+OPAQUE: Final = r"""--[^\n]*|/\*.*?\*/                       # comments
+    |'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]"""
+"""What is not to be looked into, as a verbose expression: comments, strings, quoted names."""
+_TOKEN: Final = re.compile(rf"{OPAQUE}|[\w$]+|[^\s\w$]", re.VERBOSE | re.DOTALL)
 _KEY: Final = "PRIMARY KEY"
 _OF_THE_TABLE: Final = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"})
 
@@ -46,6 +44,11 @@ class Clause:
         text = f"({self.text})" if self.kind in ("CHECK", "AS") else self.text
         said = " ".join(part for part in (self.kind, text) if part)
         return f"{said} on {self.column}" if self.column else said
+
+
+def folded(name: str) -> str:
+    """A name as SQLite compares it: without regard to case, which only ASCII has for it."""
+    return name.encode().lower().decode()
 
 
 def quoted(name: str) -> str:
