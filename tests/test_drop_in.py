@@ -151,7 +151,8 @@ async def test_a_replica_that_lacks_a_column_is_said_to_be_behind(db: Database) 
             (note,) = caught.value.__notes__
             assert note.startswith("replica-")
             assert "behind the primary, so it may lack what the latest migration" in note
-            assert "orm migrations apply --remote --wait" in note
+            migrates = db.cluster.backend.migrations is not None
+            assert ("orm migrations apply --remote --wait" in note) is migrates
         async with db.session(await connection.bookmark()) as follower:
             statement = text("SELECT nickname FROM users").execution_options(route="read")
             assert (await follower.execute(statement)).all() == []

@@ -20,8 +20,11 @@ _CROWDED: Final = (
     "Other sessions hold the connections for reads, each until its transaction ends. If that many "
     "are needed at once, give engine_options={'pool_size': …} a larger number."
 )
-_NOT_MIGRATED: Final = (
-    "Has this database been migrated? Run: orm migrations apply --local (or --remote)"
+_NOT_MIGRATED: Final = "Has this database been migrated?"
+_APPLY: Final = " Run: orm migrations apply --local (or --remote)"
+_WAIT: Final = (
+    " Migrations wait for the replicas by orm migrations apply --remote --wait; what the primary "
+    "has, orm migrations list --remote (or --local) says."
 )
 
 
@@ -41,6 +44,8 @@ def remark(error: Exception, cluster: Cluster, server: Server | None, *, writes:
     elif isinstance(error, DBAPIError) and cluster.backend.is_missing(error):
         replica = server is not None and server.role == "replica"
         note = _behind(cluster, server) if replica and server is not None else _NOT_MIGRATED
+        if cluster.backend.migrations is not None:
+            note += _WAIT if replica else _APPLY
     if note is not None and note not in getattr(error, "__notes__", ()):
         error.add_note(note)
 
@@ -51,7 +56,6 @@ def _behind(cluster: Cluster, replica: Server) -> str:
     how_far = f"is {counted(behind, replica.unit)}" if behind else "may be"
     return (
         f"{replica.name} has answered, which {how_far} behind the primary, so it may lack what the "
-        "latest migration has added. Start the session from a bookmark or 'first-primary', or let "
-        "migrations wait for the replicas: orm migrations apply --remote --wait. Does the primary "
-        "have it? See: orm migrations list --remote (or --local)"
+        "latest migration has added. Start the session from a bookmark or 'first-primary', if the "
+        "primary has been migrated."
     )
