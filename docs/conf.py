@@ -29,6 +29,8 @@ nitpick_ignore_regex = [("py:.*", r"(?!orm\.).*")]
 nitpick_ignore = [
     ("py:class", "orm.servers.cluster.Cluster"),
     ("py:class", "orm.connection._T"),
+    ("py:class", "orm.database._S"),
+    ("py:class", "orm.web.crowds.Crowd"),
     ("py:class", "orm.backends.sqlite.replication.replicator.Replicator"),
     ("py:class", "orm.session.SupportsSessions"),
     ("py:class", "orm.routing.rules.Rules"),

@@ -13,7 +13,9 @@ FIRST_PRIMARY: Final = "first-primary"
 FIRST_UNCONSTRAINED: Final = "first-unconstrained"
 
 Constraint = str | Bookmark | Iterable[str | Bookmark] | None
-"""``"first-primary"``, ``"first-unconstrained"`` (also None), a bookmark, or several of them."""
+"""``"first-primary"``, ``"first-unconstrained"`` (also None), a bookmark, or several of them.
+
+``"first-primary"`` among bookmarks: the first transaction sees them, on the primary."""
 
 
 def parse(constraint: Constraint, keys: Sequence[bytes]) -> tuple[bool, Bookmark | None]:
@@ -39,9 +41,9 @@ def parse(constraint: Constraint, keys: Sequence[bytes]) -> tuple[bool, Bookmark
         given = [constraint]
     else:
         given = list(constraint)
-    if not given:
-        return False, None
-    return False, reduce(Bookmark.merge, [_bookmark(one, keys) for one in given])
+    first_primary = FIRST_PRIMARY in given
+    bookmarks = [_bookmark(one, keys) for one in given if one != FIRST_PRIMARY]
+    return first_primary, reduce(Bookmark.merge, bookmarks) if bookmarks else None
 
 
 def _bookmark(given: str | Bookmark, keys: Sequence[bytes]) -> Bookmark:

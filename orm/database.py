@@ -5,11 +5,11 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar, overload
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, Pool, StaticPool, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.ext.asyncio import async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from orm.backends import Backend, EmbeddedReplica, backend_for
 from orm.connection import BookmarkConnection
@@ -20,9 +20,11 @@ from orm.routing.rules import Rules
 from orm.servers.cluster import Cluster, refuse_autocommit
 from orm.servers.server import Server
 from orm.servers.status import ServerStatus, ask, known
-from orm.session import BookmarkSession
+from orm.session import BookmarkSession, over_database
 
 __all__ = ["Database"]
+
+_S = TypeVar("_S", bound=AsyncSession)
 
 _log = logging.getLogger(__name__)
 
@@ -30,10 +32,13 @@ _log = logging.getLogger(__name__)
 class Database:
     """A primary, its replicas, and the sessions over them.
 
-    Use it in ``async with``, once, in one event loop::
+    Use it in ``async with``, in one process and one event loop::
 
         async with Database("sqlite+aiosqlite:///app.db", replicas=2) as db:
             async with db.session() as session: ...
+
+    When it is closed, it can be started anew, in another event loop too; sessions of before stay
+    closed.
 
     Args:
         primary: the primary's URL, with an async driver.
@@ -74,6 +79,11 @@ class Database:
         backend = backend_for(url)
         options = dict(engine_options or {})
         refuse_autocommit(options | dict(options.get("execution_options", {})))
+        if issubclass(options.get("poolclass", Pool), StaticPool):
+            raise ConfigurationError(
+                "StaticPool gives all sessions one connection, and so one transaction: leave "
+                "poolclass out, or use NullPool"
+            )
         if max_wait < 0:
             raise ConfigurationError("max_wait is a number of seconds, 0 or more")
         if stray_bookmarks not in ("primary", "error"):
@@ -93,14 +103,13 @@ class Database:
         ]
         for server, embedded in zip(replica_servers, self._embedded, strict=False):
             server.on_damage = embedded.rebuild
-        self.cluster: Final[Cluster] = Cluster(
+        self.cluster: Cluster = Cluster(
             backend,
             primary_server,
             replica_servers,
             new_writer=partial(backend.writer_engine, shared=shared, **options),
         )
-        """The servers."""
-        self.cluster.on_commit = self._committed
+        """The servers; another object each time that the database is started anew."""
         self.rules: Final[Rules] = Rules(
             max_wait=max_wait,
             fallback=fallback,
@@ -108,8 +117,27 @@ class Database:
             stray_bookmarks=stray_bookmarks,
         )
         """The options that all sessions have in common."""
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._started = False
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine for transactions that may write, on the primary.
+
+        For libraries that want an engine. What is read there is not routed, and sessions do not
+        know what is written there: a session reads it for certain if it starts
+        ``"first-primary"``.
+        """
+        return self.cluster.writer
+
+    @property
+    def engines(self) -> Sequence[AsyncEngine]:
+        """All engines that serve sessions, for event listeners; they stay when it is restarted.
+
+        The engine for writes on a server is made when that server becomes the primary.
+        """
+        cluster = self.cluster
+        readers = (server.engine for server in (cluster.primary, *cluster.replicas))
+        return [*cluster.writers, *readers]
 
     @property
     def embedded(self) -> Sequence[EmbeddedReplica]:
@@ -145,15 +173,18 @@ class Database:
         A replica that cannot be reached is left out until it answers.
 
         Raises:
-            DatabaseClosed: it was started before.
+            DatabaseClosed: it is started already, or was before this process was forked.
             ReplicaUnavailable: a replica answered, or is embedded, and could not be opened.
             ConfigurationError: a replica is a copy of another database.
             NoPrimary: no server that answers is the primary.
             sqlalchemy.exc.DBAPIError, OSError: the primary could not be opened.
         """
         if self._started:
-            raise DatabaseClosed("a Database is started once: make a new one")
+            self.cluster.require_started()
+            raise DatabaseClosed("this Database is started already: close it first")
         self._started = True
+        if self.cluster.closed:
+            self.cluster = self.cluster.anew()
         try:
             await self._open()
         except BaseException:
@@ -163,7 +194,8 @@ class Database:
 
     async def _open(self) -> None:
         cluster = self.cluster
-        self._loop = asyncio.get_running_loop()
+        cluster.open_here()
+        cluster.on_commit = self._committed
         if not self._embedded:  # the servers may have changed roles since they were configured
             await cluster.primary.probe()
             await asyncio.gather(*(replica.probe() for replica in cluster.replicas))
@@ -221,13 +253,16 @@ class Database:
     async def close(self) -> None:
         """Stop all that runs in the background and close all idle connections. Idempotent.
 
-        Sessions that are still open can be closed after it, but not used.
+        Sessions that are still open can be closed after it, but not used. In a process that was
+        forked from the one that started it, nothing is done: all that is the other's.
 
         Raises:
             ReplicaUnavailable: the thread of an embedded replica does not end. Everything else
                 is closed then.
         """
-        self._started = self.cluster.closed = True
+        if self.cluster.forked:
+            return
+        self.cluster.closed = True
         async with AsyncExitStack() as stack:  # if one of them fails, the rest is closed too
             for writer in self.cluster.writers:
                 stack.push_async_callback(writer.dispose)
@@ -236,6 +271,7 @@ class Database:
             for replica in self._embedded:
                 stack.push_async_callback(asyncio.to_thread, replica.stop)
             stack.push_async_callback(self.cluster.watcher.stop)
+        self._started = False
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -260,13 +296,28 @@ class Database:
         """
         return BookmarkSession(database=self, constraint=constraint, **options)
 
-    def sessionmaker(self, **options: Any) -> async_sessionmaker[BookmarkSession]:
+    @overload
+    def sessionmaker(self, *, class_: type[_S], **options: Any) -> async_sessionmaker[_S]: ...
+    @overload
+    def sessionmaker(
+        self, *, class_: None = None, **options: Any
+    ) -> async_sessionmaker[BookmarkSession]: ...
+    def sessionmaker(
+        self, *, class_: type[AsyncSession] | None = None, **options: Any
+    ) -> async_sessionmaker[Any]:
         """A factory of sessions for code that expects SQLAlchemy's.
 
+        A library that opens its own sessions, and hands no bookmarks along, reads what it has
+        written only with ``constraint="first-primary"``.
+
         Args:
+            class_: of the sessions; `BookmarkSession` by default. One of another library, such as
+                SQLModel's, is combined with it.
             options: all that `session` takes, by keyword.
         """
-        return async_sessionmaker(class_=BookmarkSession, database=self, **options)
+        return async_sessionmaker(
+            class_=over_database(class_ or BookmarkSession), database=self, **options
+        )
 
     @asynccontextmanager
     async def begin(
@@ -324,7 +375,7 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        self.cluster.require_open()
+        self.cluster.require_started()
         return known(self.cluster.primary, self.cluster.replicas)
 
     def observe(self, observer: Callable[[Route], None]) -> Callable[[], None]:
@@ -351,8 +402,9 @@ class Database:
 
     def _landed(self, number: int) -> None:
         """A replica has moved; called in its replicator's thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.cluster.replicas[number].nudge)
+        loop = self.cluster.loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self.cluster.replicas[number].nudge)
 
 
 def _url(given: str | URL) -> URL:

@@ -15,7 +15,7 @@ from orm.routing.rules import Rules
 from orm.routing.session import DATABASE_OR_BINDS, RoutedSession
 from orm.servers.cluster import Cluster
 
-__all__ = ["BookmarkSession", "RoutedSession"]
+__all__ = ["BookmarkSession", "RoutedSession", "over_database"]
 
 
 class SupportsSessions(Protocol):
@@ -61,8 +61,8 @@ class BookmarkSession(AsyncSession):
 
     Raises by any statement and at the end of a transaction:
         ConfigurationError: ``route`` is neither ``"read"`` nor ``"primary"``; the connection is in
-            autocommit, and may write; a table is bound to an engine of its own; or the primary has
-            lost the table that it keeps its position in.
+            autocommit, and may write; a table is bound to an engine of its own; the session has
+            ended with its request; or the primary has lost the table that it keeps its position in.
         DatabaseClosed: the `database` was closed meanwhile.
         ReadOnlyError: the statement writes, and its transaction is read-only, or the statement is
             marked as a read.
@@ -90,10 +90,16 @@ class BookmarkSession(AsyncSession):
             raise ConfigurationError(DATABASE_OR_BINDS)
         cluster, rules = database.cluster, database.rules
         memory = SessionMemory.begin(cluster, rules, constraint)
+        given = options.get("execution_options") or {}
+        autocommit = str(given.get("isolation_level", "")).upper() == "AUTOCOMMIT"
+        if autocommit:  # reads are in autocommit as they are
+            options["execution_options"] = {k: given[k] for k in given if k != "isolation_level"}
         super().__init__(cluster.writer, **options)
         if not isinstance(self.sync_session, RoutedSession):
             raise ConfigurationError("sync_session_class must be a subclass of RoutedSession")
-        self.sync_session.router = Router(cluster, rules, memory)
+        router = Router(cluster, rules, memory)
+        router.autocommit = autocommit
+        self.sync_session.router = router
 
     def __repr__(self) -> str:
         router = getattr(self.sync_session, "router", None)
@@ -142,6 +148,35 @@ class BookmarkSession(AsyncSession):
         at = await self.run_sync(lambda _: router.locate())
         return at.encode(router.rules.keys)
 
+    def see(self, constraint: Constraint) -> None:
+        """Take in later bookmarks: from the next transaction on, the session sees what they name.
+
+        For a session that lives longer than one request, such as a worker's.
+
+        Args:
+            constraint: a bookmark, or several; or ``"first-primary"``, for the next transaction.
+
+        Raises:
+            OrmError: the session has no `database`.
+            DatabaseClosed: the database is not started, or closed.
+            InvalidBookmark: it is neither a word nor a bookmark.
+            ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
+                or several bookmarks are of different databases.
+            sqlalchemy.exc.InvalidRequestError: a transaction is open, which stays on its server.
+        """
+        self._router().see(constraint)
+
+    def end(self, why: str) -> None:
+        """Refuse each later statement: the session is closed, and nothing closes it again.
+
+        Args:
+            why: the sentence of the `ConfigurationError`.
+
+        Raises:
+            OrmError: the session has no `database`.
+        """
+        self._router().over = why
+
     @property
     def located(self) -> Bookmark:
         """What `bookmark` knows without a round trip: it may lack the latest reads.
@@ -158,6 +193,12 @@ class BookmarkSession(AsyncSession):
         return self.in_transaction() and router is not None and bool(router.writes)
 
     @property
+    def has_committed(self) -> bool:
+        """Whether a transaction that may have written has been committed."""
+        router = getattr(self.sync_session, "router", None)
+        return router is not None and router.has_committed
+
+    @property
     def last_route(self) -> Route | None:
         """Which server served the latest transaction, and why; None before the first one."""
         router = getattr(self.sync_session, "router", None)
@@ -168,3 +209,22 @@ class BookmarkSession(AsyncSession):
         if router is None:
             raise OrmError("this session has no Database: make it by Database.session()")
         return router
+
+
+def over_database(class_: type[AsyncSession]) -> type[AsyncSession]:
+    """A session class that is both of another library, such as SQLModel, and a `BookmarkSession`.
+
+    Args:
+        class_: the other library's; a `BookmarkSession` is returned as it is.
+    """
+    if issubclass(class_, BookmarkSession):
+        return class_
+    sync = _both(class_.sync_session_class, RoutedSession)
+    return _both(class_, BookmarkSession, sync_session_class=sync)
+
+
+def _both(one: type[Any], other: type[Any], **members: object) -> type[Any]:
+    for derived, base in ((one, other), (other, one)):
+        if issubclass(derived, base):
+            return derived
+    return type(one.__name__, (one, other), {"__module__": one.__module__, **members})

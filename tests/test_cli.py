@@ -39,10 +39,28 @@ def test_status_of_a_remote_that_nobody_named(checkout: Path) -> None:
 
 
 def test_status_of_a_database_that_is_not_there(checkout: Path) -> None:
+    (checkout / "pyproject.toml").touch()
     result = orm("status", "--local")
     assert result.exit_code == 1
     assert "unable to open database file" in result.output
-    assert list(checkout.iterdir()) == []
+    assert [file.name for file in checkout.iterdir()] == ["pyproject.toml"]
+
+
+@pytest.mark.parametrize("command", ["status", "verify"])
+def test_a_subfolder_has_no_local_database(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    folder = checkout / "my app"
+    (folder / "models").mkdir(parents=True)
+    monkeypatch.chdir(folder / "models")
+    elsewhere = orm(command, "--local")
+    assert elsewhere.exit_code == 1
+    assert elsewhere.output.endswith("go to the application's folder\n")
+    (folder / "pyproject.toml").touch()
+    below = orm(command, "--local")
+    assert below.exit_code == 1
+    assert below.output.endswith(f"run cd '{folder}'\n")
+    assert [*(folder / "models").iterdir()] == []
 
 
 def test_status_of_what_is_no_url(checkout: Path) -> None:

@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 from sqlalchemy import ForeignKey, String, func, insert, select, text, union_all, update
-from sqlalchemy.exc import DBAPIError, InvalidRequestError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncAttrs
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -211,14 +211,14 @@ async def test_session_stays_on_its_replica_between_transactions(db: Database) -
         select(User).with_for_update(),
         select(insert(User).values(email="x").returning(User.id).cte()),
         text("SELECT 1"),
-        select(func.random()),
+        select(func.frobnicate()),
         select(User.id).where(text("1 = 1")),
     ],
     ids=["insert", "update", "for update", "dml cte", "text", "function", "text inside"],
 )
 async def test_what_may_write_goes_to_the_primary(db: Database, statement) -> None:
     async with db.session() as session:
-        with suppress(OperationalError, ProgrammingError):  # not all engines know DML in a CTE
+        with suppress(DBAPIError):  # SQLite knows no DML in a CTE, and no engine that function
             await session.execute(statement)
         assert served_by(session) == "primary"
         await session.rollback()

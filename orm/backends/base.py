@@ -182,6 +182,10 @@ class Backend(ABC):
         """Whether the error says that the server's data is unreadable."""
         return False
 
+    def is_missing(self, error: DBAPIError) -> bool:
+        """Whether the error says that a table or a column does not exist here."""
+        return False
+
     def renew(self, connection: Connection, error: DBAPIError) -> bool:
         """Whether a read that failed may be sent again on its connection as it is.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from orm.cli.servers import replicas_of, servers
-from orm.cli.target import target_options
+from orm.cli.target import database_here, target_options
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -32,10 +32,9 @@ def status(target: Literal["local", "remote"], replicas: Sequence[str], as_json:
     from sqlalchemy.exc import ArgumentError
 
     from orm.exceptions import OrmError
-    from orm.migrations.target import target_url
 
     try:
-        url = target_url(target)
+        url = database_here(target)
         others = replicas_of(url, replicas, embedded=target == "local")
         answers = asyncio.run(_status(url, others))
     except (OrmError, ArgumentError) as error:

@@ -1,13 +1,17 @@
 """The options ``--local`` and ``--remote``, exactly one of which is given."""
 
+import shlex
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["target_options"]
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+__all__ = ["database_here", "target_options"]
 
 
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,12 +36,32 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_target
 
 
+def database_here(target: str) -> "URL":
+    """The database of a target, for a command that needs no revisions.
+
+    Raises:
+        ConfigurationError: the target names no database; or it is the local one, and neither an
+            application nor its database is in the working directory.
+    """
+    from orm.exceptions import ConfigurationError
+    from orm.migrations.target import target_url
+
+    url, here = target_url(target), Path.cwd()
+    if target == "local" and not any(map(Path.exists, (here / "pyproject.toml", here / "app.db"))):
+        above = (folder for folder in here.parents if (folder / "pyproject.toml").exists())
+        found = next(above, None)
+        raise ConfigurationError(
+            f"there is no pyproject.toml in {here}, which would name the local database: "
+            + (f"run cd {shlex.quote(str(found))}" if found else "go to the application's folder")
+        )
+    return url
+
+
 def _what(target: str) -> str:
     """The URL of a target without its password; or why it has no URL."""
     from orm.exceptions import OrmError
-    from orm.migrations.target import target_url
 
     try:
-        return target_url(target).render_as_string(hide_password=True)
+        return database_here(target).render_as_string(hide_password=True)
     except OrmError as error:
         return str(error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from orm.cli.servers import replicas_of
-from orm.cli.target import target_options
+from orm.cli.target import database_here, target_options
 
 if TYPE_CHECKING:
     from orm.testing.consistency.verify import Report
@@ -38,11 +38,10 @@ def verify(
     from sqlalchemy.exc import SQLAlchemyError
 
     from orm.exceptions import OrmError
-    from orm.migrations.target import target_url
     from orm.testing.consistency.verify import verify
 
     try:
-        url = target_url(target)
+        url = database_here(target)
         servers: int | Sequence[str] = replicas
         if target == "local" and not replicas:
             servers = len(replicas_of(url, (), embedded=True))

@@ -17,7 +17,8 @@ __all__ = ["Reason", "Route", "choose", "counted", "describe", "route_to"]
 class Reason(StrEnum):
     """Why a transaction runs where it runs."""
 
-    CAUGHT_UP = "it has all that the session must see"
+    UNLINKED = "the session has seen nothing yet, so any replica may answer"
+    CAUGHT_UP = "it has all that the session has seen and written"
     WAITED = "it caught up while the read waited"
     FIRST_PRIMARY = "the session starts on the primary"
     MAY_WRITE = "the transaction may write"
@@ -25,8 +26,8 @@ class Reason(StrEnum):
     FALLBACK = "no replica has caught up"
     CROWDED = "replicas have caught up, and all connections to them are in use"
     NO_REPLICAS = "there are no replicas"
-    ONE_SNAPSHOT = "behind a pooler only the primary has a snapshot that is new enough for certain"
-    STRAY_BOOKMARK = "the bookmark is not of this database's history"
+    ONE_SNAPSHOT = "behind a pooler only the primary is new enough for certain"
+    STRAY_BOOKMARK = "the bookmark is of another database, or of this one before it was restored"
 
 
 @dataclass(frozen=True, slots=True)

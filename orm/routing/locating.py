@@ -165,7 +165,8 @@ class Locator:
         if at.covers(memory.bookmark):
             memory.checked_epoch = epoch
             return "has it"
-        if before is not None or rules.keys or rules.stray_bookmarks == "error":
+        believed = before is not None or memory.is_ahead_of(at)
+        if believed or rules.keys or rules.stray_bookmarks == "error":
             if later:
                 raise NoPrimary("the primary was replaced by one that has not been found yet")
             raise WriteLost(

@@ -49,6 +49,9 @@ class SessionMemory:
         """The incarnation of that server."""
         self.read_epoch: int = 0
         """The epoch in which the session read there."""
+        self._blank: Bookmark | None = None
+        self._own: Bookmark | None = None
+        """What it had seen itself when it last took in a bookmark from outside."""
 
     @classmethod
     def begin(cls, cluster: Cluster, rules: Rules, constraint: Constraint) -> Self:
@@ -68,14 +71,44 @@ class SessionMemory:
         floor, epoch = cluster.require_open(), cluster.epoch.number
         first_primary, bookmark = parse(constraint, rules.keys)
         if bookmark is None:
-            return cls(floor, first_primary=first_primary, checked_epoch=epoch)
+            memory = cls(floor, first_primary=first_primary, checked_epoch=epoch)
+            memory._blank = floor
+            return memory
         if bookmark.history == floor.history:
-            return cls(floor.merge(bookmark), first_primary=False, checked_epoch=None)
+            return cls(floor.merge(bookmark), first_primary=first_primary, checked_epoch=None)
         if rules.stray_bookmarks == "error":
             raise ForeignBookmark(
                 "the bookmark is of another database, or of this one before it was restored"
             )
         return cls(floor, first_primary=True, checked_epoch=epoch, stray=True)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the session was given no bookmark, and has neither read nor written anything."""
+        return self.bookmark is self._blank and self.unlocated is None
+
+    def see(self, cluster: Cluster, rules: Rules, constraint: Constraint) -> None:
+        """See what bookmarks name, too.
+
+        Args:
+            cluster: the servers.
+            rules: of all sessions.
+            constraint: the bookmarks, or a word for where a session starts.
+
+        Raises:
+            DatabaseClosed: the database is not started, or closed.
+            InvalidBookmark: it is neither a word nor a bookmark.
+            ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
+                or several bookmarks are of different databases.
+        """
+        other = SessionMemory.begin(cluster, rules, constraint)
+        if other.checked_epoch is None:  # it came from outside, and nothing is known of it
+            self._own = self.bookmark if self.checked_epoch is not None else self._own
+            self.checked_epoch = None
+        if other.bookmark.history == self.bookmark.history:
+            self.bookmark = self.bookmark.merge(other.bookmark)
+        self.first_primary |= other.first_primary
+        self.stray |= other.stray
 
     def reads(self, server: Server, incarnation: str, epoch: int) -> None:
         """The session is about to read what an incarnation of `server` shows."""
@@ -96,7 +129,12 @@ class SessionMemory:
         """The primary shows all that the session has seen on replicas."""
         self.bookmark = replace(self.bookmark, shown=0)
 
+    def is_ahead_of(self, at: Bookmark) -> bool:
+        """Whether the session itself, and not a bookmark from outside, has seen more than `at`."""
+        return self._own is not None and not at.covers(self._own)
+
     def start_over(self, at: Bookmark) -> None:
-        """Replace the bookmark that the session started from, which is not believed, by `at`."""
-        self.bookmark = at
+        """Replace a bookmark from outside, which is not believed, by `at`."""
+        same = self._own is not None and self._own.history == at.history
+        self.bookmark = at.merge(self._own) if same and self._own is not None else at
         self.stray = self.first_primary = True

@@ -68,6 +68,7 @@ class ReadPlacement:
         if cluster.shared and transaction.read_only:
             replicas = []
         crowded = False
+        at_once = Reason.UNLINKED if memory.is_blank else Reason.CAUGHT_UP
         while not memory.first_primary:
             chosen = choose(
                 memory.bookmark,
@@ -93,7 +94,7 @@ class ReadPlacement:
                         self._locator.locate_at_primary(transaction)
                     continue
                 if connection is not None:
-                    reason = Reason.WAITED if waited else Reason.CAUGHT_UP
+                    reason = Reason.WAITED if waited else at_once
                     transaction.pin(chosen, connection)
                     return connection, route_to(chosen, reason, waited)
             elif (

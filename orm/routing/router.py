@@ -12,12 +12,14 @@ from sqlalchemy import Connection, Engine, Result
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from orm.bookmark import Bookmark
+from orm.constraint import Constraint
 from orm.exceptions import PrimaryChanged, ReadOnlyError
 from orm.routing.decision import Reason, Route, route_to
 from orm.routing.fence import Fence
 from orm.routing.locating import Locator
 from orm.routing.memory import SessionMemory
 from orm.routing.placement import ReadPlacement
+from orm.routing.remarks import remark
 from orm.routing.rules import Rules
 from orm.routing.transaction import Transaction
 from orm.servers.cluster import Cluster, refuse_autocommit
@@ -38,6 +40,12 @@ class Router:
         self.cluster = cluster
         self.rules = rules
         self.last_route: Route | None = None
+        self.over: str | None = None
+        """Why the session is used no more, for a program that uses it nevertheless."""
+        self.has_committed: bool = False
+        """Whether it has committed a transaction that may have written."""
+        self.autocommit: bool = False
+        """Whether its caller asked for autocommit: the session then only reads."""
         self._memory = memory
         self._locator = Locator(cluster, rules, memory)
         self._fence = Fence(cluster, memory, self._locator)
@@ -74,6 +82,12 @@ class Router:
             return transaction.connection or self.cluster.primary.engine.sync_engine
         return self.cluster.writer.sync_engine
 
+    def remark(self, error: Exception) -> None:
+        """Add to an error of a statement what is known of it."""
+        transaction = self._transaction
+        server = None if transaction.writes else transaction.server
+        remark(error, self.cluster, server, writes=transaction.writes)
+
     # Writes ----------------------------------------------------------------------------------
 
     def may_write(self) -> None:
@@ -81,10 +95,30 @@ class Router:
 
         Raises:
             ReadOnlyError: it was begun read-only.
+            ConfigurationError: the session is in autocommit.
         """
         if self._transaction.read_only:
             raise ReadOnlyError("this transaction was begun read-only: write in another one")
+        self._refuse_autocommit()
         self._transaction.writes = True
+
+    def see(self, constraint: Constraint) -> None:
+        """From the next transaction on, see what bookmarks name, too.
+
+        Raises:
+            InvalidBookmark, ForeignBookmark: they cannot be used.
+            InvalidRequestError: a transaction is open, which stays on its server.
+        """
+        transaction = self._transaction
+        if transaction.connection is not None or transaction.writer is not None:
+            raise InvalidRequestError(
+                "a transaction is open, and stays on its server: end it, then see the bookmark"
+            )
+        self._memory.see(self.cluster, self.rules, constraint)
+
+    def _refuse_autocommit(self) -> None:
+        if self.autocommit:
+            refuse_autocommit({"isolation_level": "AUTOCOMMIT"})
 
     def begin_read_only(self) -> None:
         """The transaction that has just begun will not write."""
@@ -101,9 +135,11 @@ class Router:
             reason: why.
 
         Raises:
+            ConfigurationError: the session is in autocommit.
             NotCaughtUp: the primary cannot serve it now.
             WriteLost: what the session has seen is not in the database any more.
         """
+        self._refuse_autocommit()
         transaction = self._transaction
         if transaction.writer is not None:
             return
@@ -158,6 +194,7 @@ class Router:
         writer = transaction.writer
         if writer is None or writer.closed:  # closed, if the end of the transaction was cut off
             return
+        self.has_committed = True
         if cluster.shared:
             return  # another server connection would answer than has committed
         try:

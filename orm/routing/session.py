@@ -10,7 +10,12 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, CursorResult, Engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin
+from sqlalchemy.orm import (
+    ORMExecuteState,
+    Session,
+    SessionTransaction,
+    SessionTransactionOrigin,
+)
 from sqlalchemy.sql import ClauseElement
 
 from orm._greenlet import in_greenlet
@@ -25,15 +30,6 @@ _T = TypeVar("_T")
 
 DATABASE_OR_BINDS: Final = (
     "a session has a Database or binds, not both: for another database make another session"
-)
-_HELD: Final = (
-    "Other sessions hold the connections. What may write (all text, too) keeps the primary's until "
-    "its transaction ends: end it before another session writes in the same task, and mark plain "
-    "reads with execution_options(route='read')."
-)
-_CROWDED: Final = (
-    "Other sessions hold the connections for reads, each until its transaction ends. If that many "
-    "are needed at once, give engine_options={'pool_size': …} a larger number."
 )
 
 
@@ -109,6 +105,10 @@ class RoutedSession(Session):
         before, self._sends = self._sends, True
         try:
             yield
+        except (DBAPIError, PoolTimeout) as error:
+            if self.router is not None:
+                self.router.remark(error)
+            raise
         finally:
             self._sends = before
 
@@ -127,6 +127,8 @@ class RoutedSession(Session):
         if "route" in options:
             arguments["route"] = options["route"]
         kw["bind_arguments"] = arguments
+        if self.dispatch.do_orm_execute:
+            kw["_add_event"] = _after_other_listeners
         if getattr(statement, "is_dml", False):
             router.may_write()  # before the SELECT that synchronize_session="fetch" may send first
         before, self._sends = self._sends, True
@@ -147,8 +149,8 @@ class RoutedSession(Session):
                         router.wrote()
                     return result
         except BaseException as error:
-            if isinstance(error, PoolTimeout):
-                error.add_note(_HELD if router.writes else _CROWDED)
+            if isinstance(error, DBAPIError | PoolTimeout):
+                router.remark(error)
             if not self.in_transaction() and not router.opening:
                 router.ended()  # else the end of the transaction does it
             raise
@@ -173,7 +175,8 @@ class RoutedSession(Session):
             The connection for a read, or the engine for a transaction that may write.
 
         Raises:
-            ConfigurationError: the route is neither ``"read"`` nor ``"primary"``.
+            ConfigurationError: the route is neither ``"read"`` nor ``"primary"``; or the session
+                is over.
             DatabaseClosed: the database is not started, or closed.
             NotCaughtUp: no server has all that the session must see.
             WriteLost: what it must see is not in the database any more.
@@ -182,6 +185,8 @@ class RoutedSession(Session):
         if router is None or bind is not None:
             return super().get_bind(mapper, clause=clause, bind=bind, **kw)
         router.cluster.require_open()
+        if router.over is not None:
+            raise ConfigurationError(router.over)
         if not self._sends or not in_greenlet():
             return router.bind
         reason = None if router.read_only else self._reason_for_primary(router, clause, route)
@@ -246,6 +251,18 @@ class RoutedSession(Session):
         finally:
             if self.router is not None:
                 self.router.ended()
+
+
+def _after_other_listeners(state: ORMExecuteState) -> None:
+    """Route a statement as the listeners of `do_orm_execute` have left it.
+
+    SQLAlchemy hands their execution options to no method of a session. So this is called after all
+    of them, by the argument that SQLAlchemy's own extensions use for that (`Session.execute`,
+    ``_add_event``); what it puts into the bind arguments reaches `get_bind`.
+    """
+    state.bind_arguments["clause"] = state.statement
+    if "route" in state.local_execution_options:
+        state.bind_arguments["route"] = state.local_execution_options["route"]
 
 
 @event.listens_for(RoutedSession, "after_begin")

@@ -1,6 +1,8 @@
 """The servers of one database: which of them is the primary, and which engine writes there."""
 
+import asyncio
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -48,6 +50,7 @@ class Cluster:
         primary: the server that was given as the primary.
         replicas: the servers that were given as replicas.
         new_writer: makes the engine for transactions that may write, on the server of a URL.
+        writers: the engines that it has made before, by the names of their servers.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Cluster:
         replicas: Sequence[Server],
         *,
         new_writer: Callable[[URL], AsyncEngine],
+        writers: Mapping[str, AsyncEngine] | None = None,
     ) -> None:
         self.backend = backend
         self.roles: Roles = roles_of(backend)
@@ -72,7 +76,10 @@ class Cluster:
         """The least state that any session sees: the primary's at start. None before the start."""
         self.closed: bool = False
         self._new_writer = new_writer
-        self._writers = {primary.name: new_writer(primary.url)}
+        self._writers = dict(writers or {primary.name: new_writer(primary.url)})
+        self._process = os.getpid()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The event loop that it was opened in; None before that."""
         for server in (primary, *replicas):
             server.on_answer = self._answered
 
@@ -86,17 +93,66 @@ class Cluster:
         """The engines of all servers that have been primary."""
         return self._writers.values()
 
-    def require_open(self) -> Bookmark:
-        """The floor of an open database.
+    # Its life: one process, one event loop ---------------------------------------------------
+
+    def open_here(self) -> None:
+        """From now on it belongs to the process and the event loop that run now."""
+        self._process, self.loop = os.getpid(), asyncio.get_running_loop()
+
+    @property
+    def forked(self) -> bool:
+        """Whether it was opened in the process that this one was forked from."""
+        return self.loop is not None and os.getpid() != self._process
+
+    def anew(self) -> "Cluster":
+        """The same servers and engines, of which nothing is known yet.
+
+        The sessions of a cluster that is closed stay closed.
+        """
+        for server in (self.primary, *self.replicas):
+            server.forget()
+        return Cluster(
+            self.backend,
+            self.primary,
+            self.replicas,
+            new_writer=self._new_writer,
+            writers=self._writers,
+        )
+
+    def require_started(self) -> Bookmark:
+        """The floor of an open database; for what does no I/O, in any thread.
 
         Raises:
-            DatabaseClosed: the database is not started, or closed.
+            DatabaseClosed: the database is not started in this process, or closed.
         """
         if self.closed:
-            raise DatabaseClosed("this Database is closed: make a new one")
+            raise DatabaseClosed("this Database is closed: start it anew, or make a new one")
         if self.floor is None:
             raise DatabaseClosed("this Database is not started: use it in 'async with'")
+        if os.getpid() != self._process:
+            raise DatabaseClosed(
+                "this Database was started before this process was forked, and connections do not "
+                "survive that: fork first, and start a Database in each process"
+            )
         return self.floor
+
+    def require_open(self) -> Bookmark:
+        """The floor of a database that is open in this event loop.
+
+        Raises:
+            DatabaseClosed: the database is not started here, or closed.
+        """
+        floor = self.require_started()
+        try:
+            here = asyncio.get_running_loop() is self.loop
+        except RuntimeError:  # no loop runs: what is made now is used later
+            here = True
+        if not here:
+            raise DatabaseClosed(
+                "this Database was started in another event loop, and its connections belong to "
+                "that: make one Database for each event loop, or close this one there first"
+            )
+        return floor
 
     # Whether a connection leads to the primary -----------------------------------------------
 

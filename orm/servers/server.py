@@ -215,6 +215,13 @@ class Server:
         self.knowledge = Knowledge()
         self.nudge()
 
+    def forget(self) -> None:
+        """Be as new: nothing is known of it, and it belongs to no event loop."""
+        self.knowledge = Knowledge()
+        self.is_standby = self.replayed = self.asked = self._stalled = None
+        self.unreachable = False
+        self.nudged = asyncio.Event()
+
     def gave_up(self) -> None:
         """A session has waited for it in vain."""
         self._stalled = self.knowledge.at

@@ -18,6 +18,10 @@ def log_routes(database: Database, level: int = logging.DEBUG) -> Callable[[], N
     A record has ``server``, ``role``, ``waited`` and ``fenced`` (seconds) and ``reason`` as
     attributes of its own, for formatters that write them as fields.
 
+    Python prints nothing below a warning until logging is set up, and servers such as uvicorn set
+    up their own loggers alone: ``logging.basicConfig(level=logging.INFO)``. If nothing is set up
+    when the first route comes, a warning says so.
+
     Args:
         database: whose routes.
         level: of the records.
@@ -26,7 +30,17 @@ def log_routes(database: Database, level: int = logging.DEBUG) -> Callable[[], N
         Ends it, when called.
     """
 
+    first = True
+
     def observe(route: Route) -> None:
+        nonlocal first
+        if first and not _log.hasHandlers():
+            _log.warning(
+                "routes are logged at level %s, and logging is not set up to show them: call "
+                "logging.basicConfig(level=logging.%s)",
+                *[logging.getLevelName(level)] * 2,
+            )
+        first = False
         if _log.isEnabledFor(level):
             _log.log(
                 level,

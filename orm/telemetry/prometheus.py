@@ -11,13 +11,21 @@ from orm.database import Database
 from orm.exceptions import DatabaseClosed
 from orm.routing import Route
 
-__all__ = ["export"]
+__all__ = ["Servers", "export"]
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
-class _Servers(Collector):
-    """What is known of every server at each scrape; no I/O."""
+class Servers(Collector):
+    """What is known of every server at each scrape; no I/O.
+
+    `export` registers one. With several worker processes the application registers it itself,
+    beside prometheus_client's ``MultiProcessCollector``, which collects counters and histograms
+    alone.
+
+    Args:
+        database: whose servers.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -53,6 +61,10 @@ def export(database: Database, registry: CollectorRegistry = REGISTRY) -> Callab
     orm_server_serves        gauge     1 or 0; by ``server`` and ``role``
     ======================== ========= =========================================================
 
+    The numbers are those of this process. With several workers a scrape meets one of them: set
+    ``PROMETHEUS_MULTIPROC_DIR``, and counters and histograms are summed (prometheus_client,
+    "Multiprocess Mode"; the guide to health and metrics has an example).
+
     Args:
         database: whose servers and routes are told.
         registry: where to; a registry takes one database.
@@ -72,7 +84,7 @@ def export(database: Database, registry: CollectorRegistry = REGISTRY) -> Callab
         buckets=_SECONDS,
         registry=registry,
     )
-    servers = _Servers(database)
+    servers = Servers(database)
     registry.register(servers)
 
     def observe(route: Route) -> None:

@@ -18,6 +18,11 @@ __all__ = ["STATE_KEY", "RequestBookmarks"]
 
 STATE_KEY: Final = "bookmarks"
 """Where a request's scope has its `RequestBookmarks`, in ``scope["state"]``."""
+_ENDED: Final = (
+    "this session has ended, before the response was sent: what runs later, such as a background "
+    "task, opens one of its own: async with db.session(bookmark), where bookmark = await "
+    "session.bookmark() was asked for in the handler"
+)
 
 
 class RequestBookmarks:
@@ -26,17 +31,28 @@ class RequestBookmarks:
     Each session starts from the bookmarks that the request brought, and from what the sessions
     before it have seen. Of a session that is still open, what it has committed so far counts.
 
+    Objects keep their values when a session commits (``expire_on_commit=False``, unless it is
+    given): they usually are what the response is made of, when no statement can be sent any more. A
+    session ends with its block; a statement after that is an error, since nothing would end its
+    transaction.
+
     Args:
         database: where the sessions are.
         start: where the first one starts.
+        headers: the names of the headers that bring them, in lower case.
     """
 
-    def __init__(self, database: Database, start: Constraint = None) -> None:
+    def __init__(
+        self, database: Database, start: Constraint = None, headers: Iterable[bytes] = ()
+    ) -> None:
         self.database = database
+        self.headers: frozenset[bytes] = frozenset(headers)
         self._start = start
         self._seen: Bookmark | None = None
         self._open: list[BookmarkSession] = []
         self._ended: list[BookmarkSession] = []
+        self.has_committed: bool = False
+        """Whether a session that has ended has committed what it may have written."""
 
     @classmethod
     def of(cls, scope: MutableMapping[str, Any], key: str = STATE_KEY) -> "RequestBookmarks":
@@ -57,7 +73,7 @@ class RequestBookmarks:
         """A session of this request. Call its `commit` to keep writes.
 
         Args:
-            options: all that `AsyncSession` takes.
+            options: all that `AsyncSession` takes; ``expire_on_commit`` is False by default.
 
         Raises:
             ConfigurationError: the options do not go together, or the primary has lost the table
@@ -67,13 +83,19 @@ class RequestBookmarks:
             NotCaughtUp: the reads of an earlier session cannot be located now.
             WriteLost: the database does not have any more what an earlier session has read.
         """
-        async with self.database.session(await self.constraint(), **options) as session:
-            self._open.append(session)
-            try:
-                yield session
-            finally:
-                self._open.remove(session)
-                self._ended.append(session)
+        options = {"expire_on_commit": False} | options
+        session = self.database.session(await self.constraint(), **options)
+        try:
+            async with session:
+                self._open.append(session)
+                try:
+                    yield session
+                finally:
+                    self._open.remove(session)
+                    self._ended.append(session)
+                    self.has_committed |= session.has_committed
+        finally:
+            session.end(_ENDED)
 
     @asynccontextmanager
     async def begin(self, **options: Any) -> AsyncIterator[BookmarkSession]:

@@ -1,19 +1,27 @@
 """Bookmarks between a client and the sessions of its requests: pure ASGI, for any framework."""
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Final, Literal
 
 from orm.bookmark import Bookmark
 from orm.constraint import FIRST_PRIMARY, Constraint
 from orm.database import Database
-from orm.exceptions import ConfigurationError, ForeignBookmark, InvalidBookmark, WriteLost
+from orm.exceptions import (
+    ConfigurationError,
+    ForeignBookmark,
+    InvalidBookmark,
+    OrmError,
+    WriteLost,
+)
 from orm.routing.memory import SessionMemory
 from orm.web.asgi import App, Message, Receive, Scope, Send, header_values, send_json
 from orm.web.bookmarks import STATE_KEY, RequestBookmarks
 from orm.web.cookie import BookmarkCookie
+from orm.web.crowds import Crowd, Crowds
 
 __all__ = ["BookmarkMiddleware"]
 
@@ -36,6 +44,10 @@ class _Brought:
     headers: list[tuple[bytes, str]]
     """Names and tokens."""
     cookies: dict[str, str]
+    marks: frozenset[int]
+    """When the browser was marked to read from the primary."""
+    crowd: Crowd = field(init=False)
+    """The browser's requests that are under way."""
     start: Constraint = None
     bookmark: Bookmark | None = None
     """The merge of all that can be used."""
@@ -50,6 +62,9 @@ class BookmarkMiddleware:
     parallel responses all of it, in several headers or separated by commas. None is sent where
     no session did anything and the client sent none. Where a read cannot be located any more, since
     its server and the primary are gone, the response fails: the next one might read backwards.
+
+    An error that no handler of the application answers is answered here if something was committed
+    before, with status 500 and the bookmark of that, and is raised again.
 
     A request without a bookmark starts on the primary if its method may write, else anywhere.
     Web sockets start like GET, and hand out bookmarks themselves (`RequestBookmarks.bookmark`).
@@ -92,6 +107,7 @@ class BookmarkMiddleware:
         self._cookie = cookie
         self._invalid = invalid
         self._key = state_key
+        self._crowds = Crowds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, one web socket, or the application's lifespan."""
@@ -104,7 +120,16 @@ class BookmarkMiddleware:
         except (InvalidBookmark, ForeignBookmark) as error:
             await self._refuse(scope, send, 400, error)
             return
-        bookmarks = RequestBookmarks(self._database, brought.start)
+        crowd: AbstractContextManager[Crowd] = nullcontext(Crowd())
+        if self._cookie is not None:
+            crowd = self._crowds.join(scope, f"{self._cookie.name}-", brought.cookies)
+        with crowd as brought.crowd:
+            await self._serve(scope, receive, send, brought)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, brought: _Brought) -> None:
+        bookmarks = RequestBookmarks(self._database, brought.start, self._names)
+        self._refuse_another(scope.get("state", {}))
+        application = scope.get("app")
         # In a new dict: the server's may be shared. In the same scope: others write to it, too.
         scope["state"] = {**scope.get("state", {}), self._key: bookmarks}
         started = False
@@ -116,6 +141,8 @@ class BookmarkMiddleware:
                     _log.warning("%s: %s", scope["path"], _TOO_LATE)
                 latest = await bookmarks.seen() or brought.bookmark
                 if latest is not None:
+                    if await bookmarks.seen() is None:
+                        brought.marks = frozenset()  # it has not read from the primary
                     message = {**message, "headers": self._headers_of(message, brought, latest)}
                 started = True
             await send(message)
@@ -126,9 +153,35 @@ class BookmarkMiddleware:
             if scope["type"] != "http" or started:
                 raise
             # With its cookies the client would come to this again and again.
-            await self._refuse(scope, send, 409, error, self._cookie_lines(None, brought.cookies))
+            lines = self._cookie.remove(brought.cookies) if self._cookie else ()
+            await self._refuse(scope, send, 409, error, _set_cookie(lines))
+        except Exception:
+            # The client has to know of what was committed, and a framework, or the server, would
+            # answer past this middleware.
+            committed = bookmarks.has_committed and not _answers_errors(application)
+            if committed and scope["type"] == "http" and not started:
+                with suppress(OrmError):  # the application's error counts
+                    await _send_error(with_bookmark)
+            raise
+
+    def _refuse_another(self, state: Mapping[str, Any]) -> None:
+        """Refuse a second middleware that reads the same headers, or replaces the first one's.
+
+        Raises:
+            ConfigurationError: there is one.
+        """
+        for key, other in state.items():
+            if isinstance(other, RequestBookmarks) and other.database is not self._database:
+                shared = [name.decode() for name in self._names if name in other.headers]
+                if shared or key == self._key:
+                    raise ConfigurationError(
+                        "two databases have a BookmarkMiddleware each, and take each other's "
+                        "bookmarks for their own: give one of them other headers=[…], another "
+                        "state_key=… and, if both have one, cookie=BookmarkCookie(name=…)"
+                    )
 
     def _brought(self, scope: Scope) -> _Brought:
+        cookies = header_values(scope, b"cookie")
         return _Brought(
             headers=[
                 (name, token.strip())
@@ -136,7 +189,8 @@ class BookmarkMiddleware:
                 for value in header_values(scope, name)
                 for token in value.split(",")
             ],
-            cookies=self._cookie.read(header_values(scope, b"cookie")) if self._cookie else {},
+            cookies=self._cookie.read(cookies) if self._cookie else {},
+            marks=self._cookie.marks(cookies) if self._cookie else frozenset(),
         )
 
     def _choose_start(self, scope: Scope, brought: _Brought) -> None:
@@ -171,6 +225,8 @@ class BookmarkMiddleware:
             brought.bookmark = reduce(Bookmark.merge, found)
         if brought.start is None:  # else there is one that cannot be used: nothing is newer
             brought.start = brought.bookmark
+        if brought.marks and brought.start is brought.bookmark:
+            brought.start = [FIRST_PRIMARY, *found]
         if brought.start is None and scope.get("method", "GET") not in _SAFE:
             brought.start = FIRST_PRIMARY
 
@@ -181,15 +237,10 @@ class BookmarkMiddleware:
         names = {name for name, _ in brought.headers} or {self._names[0]}
         headers = [(name, value) for name, value in message.get("headers", ()) if name not in names]
         headers += [(name, token.encode()) for name in sorted(names)]
-        if list(brought.cookies.values()) != [token]:
-            headers += self._cookie_lines(token, brought.cookies)
+        if self._cookie is not None and (brought.marks or [*brought.cookies.values()] != [token]):
+            lines = self._cookie.write(token, brought.cookies, brought.crowd, brought.marks)
+            headers += _set_cookie(lines)
         return headers
-
-    def _cookie_lines(
-        self, bookmark: str | None, instead_of: Iterable[str]
-    ) -> list[tuple[bytes, bytes]]:
-        lines = self._cookie.write(bookmark, instead_of) if self._cookie else ()
-        return [(b"set-cookie", line.encode("latin-1")) for line in lines]
 
     async def _refuse(
         self,
@@ -203,3 +254,24 @@ class BookmarkMiddleware:
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": str(error)})
         else:
             await send_json(send, status, {"detail": str(error)}, headers)
+
+
+def _set_cookie(lines: Iterable[str]) -> list[tuple[bytes, bytes]]:
+    return [(b"set-cookie", line.encode("latin-1")) for line in lines]
+
+
+def _answers_errors(application: Any) -> bool:
+    """Whether an application has an answer of its own to an error (Starlette, FastAPI)."""
+    handlers = getattr(application, "exception_handlers", {})
+    return bool(getattr(application, "debug", False) or {500, Exception} & handlers.keys())
+
+
+async def _send_error(send: Send) -> None:
+    """Answer like Starlette."""
+    body = b"Internal Server Error"
+    head = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": 500, "headers": head})
+    await send({"type": "http.response.body", "body": body})

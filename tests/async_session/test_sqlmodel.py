@@ -1,5 +1,6 @@
 """SQLModel: its models on our session, and its `exec` on a session that is both."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from sqlmodel import Field, Relationship, SQLModel, func, select, update
 from sqlmodel import Session as SQLModelSession
 from sqlmodel.ext.asyncio.session import AsyncSession as SQLModelAsyncSession
 
-from orm import BookmarkSession
+from orm import BookmarkSession, Database
 from orm.session import RoutedSession
 
 
@@ -91,3 +92,18 @@ async def test_exec_sees_what_its_session_wrote(exec_session: SQLModelAsyncSessi
     assert (await exec_session.exec(select(Hero.name).where(Hero.name == "third"))).all() == [
         "third"
     ]
+
+
+async def test_a_database_makes_sessions_of_sqlmodels_class(tmp_path: Path) -> None:
+    async with Database(f"sqlite+aiosqlite:///{tmp_path}/app.db", replicas=1, max_wait=10) as db:
+        async with db.connect() as connection:
+            await connection.run_sync(SQLModel.metadata.create_all)
+            await connection.commit()
+        make = db.sessionmaker(class_=SQLModelAsyncSession, expire_on_commit=False)
+        async with make() as session:
+            session.add(Hero(name="first"))
+            await session.commit()
+            assert (await session.exec(select(Hero.name))).all() == ["first"]
+            assert isinstance(session, BookmarkSession)
+            assert session.last_route is not None
+            assert session.last_route.role == "replica"

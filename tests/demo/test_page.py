@@ -68,13 +68,16 @@ async def test_the_pitfall_and_the_cure_can_be_seen(page: Page) -> None:
     await page.until(f"{OUTCOME}.classList.contains('bad')")
     assert await page.js(f"{OUTCOME}.querySelector('strong').textContent") == "Your post is missing"
     assert await page.js("document.querySelectorAll('.ghost').length") == 1
-    assert "replica-" in await page.js(f"{OUTCOME}.textContent")
+    said = await page.js(f"{OUTCOME}.textContent")
+    assert "replica-" in said
+    assert "the session has seen nothing yet, so any replica may answer" in said
+    assert "so it may see the blog as it was a moment ago" in said
 
     await page.js("document.querySelector('#linked').click()")
     await page.js(PUBLISH)
     await page.until(f"{OUTCOME}.classList.contains('good')")
     assert "x-bookmark: v1." in await page.js(f"{OUTCOME}.textContent")
-    assert await page.js("document.querySelector('.new b').textContent") == "Second thoughts"
+    assert await page.js("document.querySelector('.new b').textContent") == "A walk"
     scores = "[...document.querySelectorAll('.score dd')].map(one => one.textContent)"
     assert await page.js(scores) == ["0 of 1", "1 of 1"]
     await page.until("/no replica has caught up/.test(document.querySelector('#feed').textContent)")
@@ -162,3 +165,19 @@ async def test_the_status_page_shows_the_same_and_has_no_controls(page: Page) ->
     lines = "document.querySelector('#lines')"
     drawn = f"{lines}.getContext('2d').getImageData(0, 0, {lines}.width, {lines}.height).data"
     await page.until(f"{drawn}.some(value => value)")
+
+
+async def test_the_names_of_all_lines_are_inside_of_the_picture(page: Page) -> None:
+    # Nothing has been written since the page was opened: all lines are at its lower edge.
+    await page.js(
+        """window.drawn = {}; const context = CanvasRenderingContext2D.prototype;
+        const fillText = context.fillText;
+        context.fillText = function (text, x, y) {
+            window.drawn[text] = [y, this.canvas.clientHeight];
+            fillText.call(this, text, x, y);
+        }"""
+    )
+    await page.until("'replica-2' in window.drawn")
+    places = [await page.js(f"window.drawn['{name}']") for name in ("replica-2", "replica-1")]
+    (low, height), (high, _) = places
+    assert high + 14 <= low <= height - 6

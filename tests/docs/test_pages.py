@@ -23,6 +23,7 @@ from typing import Final
 
 import pytest
 
+import orm.exceptions
 from orm.backends import (
     Backend,
     EmbeddedReplica,
@@ -234,3 +235,15 @@ def test_the_guide_to_backends_names_all_that_is_asked_of_one(part: type) -> Non
 def test_the_guide_to_backends_begins_with_what_is_required() -> None:
     required = Backend.__abstractmethods__
     assert set(named_in_the_guide("Backend")[: len(required)]) == required
+
+
+def test_the_page_on_trouble_names_every_error() -> None:
+    page = (DOCS / "guides" / "troubleshooting.md").read_text("utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [
+        error for error in re.findall(r"\b[A-Z]\w+", tree()) if error in orm.exceptions.__all__
+    ]
+
+
+def tree() -> str:
+    """The errors in the order of their tree."""
+    return (orm.exceptions.__doc__ or "").partition("`OrmError.retryable`")[0]

@@ -3,6 +3,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
@@ -156,6 +157,7 @@ def test_an_empty_table_has_nothing_to_lose(remote: Project) -> None:
     ("options", "answer", "applied"),
     [
         ([], "{name}\n", True),
+        ([], "{path}\n", True),
         (["--yes", "--allow-data-loss"], "", True),
         ([], "yes\n", False),
         ([], "y\n", False),
@@ -170,8 +172,9 @@ def test_lost_data_wants_a_typed_yes(
     remote: Project, options: list[str], answer: str, applied: bool
 ) -> None:
     remote.revision(2, LOSING)
-    name = make_url(remote.url).database
-    result = remote.orm("apply", "--remote", *options, input=answer.format(name=name))
+    path = str(make_url(remote.url).database)
+    given = answer.format(name=Path(path).name, path=path)
+    result = remote.orm("apply", "--remote", *options, input=given)
     assert (result.exit_code == 0) == applied
     assert remote.applied == ["0002" if applied else "0001"]
     assert "drops users.email and all its values (2 rows)" in result.stderr
@@ -199,6 +202,8 @@ def test_a_closed_terminal_is_no(remote: Project, line: str) -> None:
     )
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
+    options = "--yes --allow-data-loss" if line == LOSING else "--yes"
+    assert f"there is no terminal to answer at. Add {options} to do it" in done.stderr
     assert remote.applied == ["0001"]
 
 

@@ -1,6 +1,9 @@
 """What is told of routes, read back from where it went."""
 
+import asyncio
 import logging
+import sys
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -53,7 +56,7 @@ async def test_an_observer_is_told_once_a_transaction_where_it_goes(db: Database
         session.add(User(email="b"))
         await session.commit()
     reasons = [route.reason for route in routes]
-    assert reasons == [Reason.CAUGHT_UP, Reason.MAY_WRITE]
+    assert reasons == [Reason.UNLINKED, Reason.MAY_WRITE]
     assert session.last_route == routes[-1]
     stop()
     async with db.session() as session:
@@ -182,3 +185,33 @@ async def caught_up_again(db: Database) -> None:
     for replica in replicas(db):
         await replica.resume()
     await caught_up(db)
+
+
+async def test_logging_that_is_not_set_up_is_told_once(tmp_path: Path) -> None:
+    """As in an application under uvicorn, which sets up its own loggers alone."""
+    program = f"""
+import asyncio, logging
+from sqlalchemy import text
+from orm import Database
+from orm.telemetry import log_routes
+
+async def main():
+    async with Database("sqlite+aiosqlite:///{tmp_path}/app.db") as db:
+        log_routes(db, level=logging.INFO)
+        for _ in range(2):
+            async with db.session() as session:
+                await session.execute(text("SELECT 1"))
+        logging.basicConfig(level=logging.INFO)
+        async with db.session() as session:
+            await session.execute(text("SELECT 1"))
+
+asyncio.run(main())
+"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stderr=asyncio.subprocess.PIPE
+    )
+    _, printed = await process.communicate()
+    assert process.returncode == 0
+    told, route = printed.decode().splitlines()
+    assert told.endswith("call logging.basicConfig(level=logging.INFO)")
+    assert route == "INFO:orm.routes:primary: the transaction may write"

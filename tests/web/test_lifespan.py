@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from litestar import Litestar
 from sqlalchemy import select, text
 
 from models import User
 from orm import Database
 from orm.exceptions import ConfigurationError, DatabaseClosed, MigrationError
-from orm.web import lifespan
+from orm.web import BookmarkMiddleware, health, lifespan
+from orm.web.fastapi import RequestSession
 
 REPOSITORY = Path(__file__).parents[2]
 EMAILS = select(User.email)
@@ -76,3 +78,35 @@ async def test_who_has_no_migrations_says_so(servers, tmp_path: Path) -> None:
         pass
     with pytest.raises(ConfigurationError, match="'ignore'"):
         lifespan(servers.database(), migrations="maybe")  # type: ignore[arg-type]
+
+
+def test_an_application_is_entered_again(servers) -> None:
+    """As by tests with ``with TestClient(app)``, each of which has an event loop of its own."""
+    db = servers.database()
+    app = FastAPI(lifespan=lifespan(db, migrations="apply", folder=REPOSITORY))
+    app.add_middleware(BookmarkMiddleware, database=db)
+    app.mount("/health", health(db))
+
+    @app.post("/users/{email}")
+    async def create(email: str, session: RequestSession) -> list[str]:
+        session.add(User(email=email))
+        return list(await session.scalars(EMAILS))
+
+    for number in (1, 2, 3):
+        with TestClient(app) as client:
+            assert len(client.post(f"/users/{number}").json()) == number
+            assert client.get("/health/ready").status_code == 200
+
+
+async def test_an_application_is_found_wherever_it_starts(
+    servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError, match=r"folder=….*ORM_FOLDER"):
+        async with start("fastapi", database=servers.database(), migrations="apply"):
+            pass
+    monkeypatch.setenv("ORM_FOLDER", str(REPOSITORY))
+    for migrations in ("apply", "check"):
+        async with start("fastapi", database=servers.database(), migrations=migrations):
+            pass

@@ -10,6 +10,8 @@ import json
 import logging
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import count
+from time import time
 from typing import Any
 
 import pytest
@@ -402,12 +404,66 @@ async def test_a_cookie_that_says_nothing_any_more_is_replaced(still: Database, 
 async def test_no_browser_is_locked_out_by_its_cookies(still: Database, client) -> None:
     middleware = BookmarkMiddleware(BLOG, still, cookie=BookmarkCookie())
     async with client(middleware) as http:
-        token = (await http.post("/")).headers["x-bookmark"]
-    async with client(middleware) as http:
-        many = "; ".join(f"bookmark-{n:08x}={token}" for n in range(65))
-        response = await http.get("/", headers={"cookie": many})
-    assert response.json() == {"emails": ["ada"], "by": "primary"}
-    assert len(response.headers.get_list("set-cookie")) == 66
+        old = (await http.get("/")).headers["x-bookmark"]
+        new = (await http.post("/")).headers["x-bookmark"]
+    async with client(middleware) as browser:
+        for number in range(65):
+            browser.cookies.set(f"bookmark-{number:08x}", old, "app.test")
+        browser.cookies.set("bookmark-ffffffff", new, "app.test")
+        left = []
+        while len(browser.cookies) > 1:
+            response = await browser.get("/")
+            assert response.json() == {"emails": ["ada"], "by": "primary"}
+            assert len("".join(response.headers.get_list("set-cookie"))) < 2_000
+            left.append(len(browser.cookies))
+        assert left == [50, 34, 18, 2, 1]
+
+
+async def test_parallel_requests_leave_few_cookies_and_nothing_is_forgotten(
+    still: Database, client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, numbers = asyncio.Barrier(30), count()
+
+    async def read(bookmarks: RequestBookmarks) -> object:
+        async with still.begin() as other:  # another user writes
+            other.add(User(email=str(next(numbers))))
+        async with bookmarks.session() as session:
+            session.see("first-primary")
+            found = len((await session.scalars(EMAILS)).all())
+        await together.wait()
+        return found
+
+    app = BookmarkMiddleware(by_method(GET=read, POST=blog), still, cookie=BookmarkCookie())
+    async with client(app) as browser:
+        responses = await asyncio.gather(*(browser.get("/") for _ in range(30)))
+        assert max(response.json() for response in responses) == 30
+        names = [*browser.cookies]
+        assert len(names) == 9
+        (mark,) = (name for name in names if name.startswith("bookmark-primary-"))
+        await asyncio.gather(*(browser.get("/") for _ in range(30)))
+        assert len(browser.cookies) <= 11  # marked or not, it is the same browser
+        again = await browser.post("/")
+        assert len(again.json()["emails"]) == 60
+        assert len(browser.cookies) <= 3  # its own, and the mark, which others may still set
+        monkeypatch.setattr("orm.web.cookie.time", lambda: time() + 180)
+        await browser.post("/")
+        assert mark not in browser.cookies
+        assert len(browser.cookies) == 1
+        assert (await browser.post("/")).json()["by"] == "primary"  # no replica has it
+
+
+async def test_a_mark_stays_until_the_browser_has_read(still: Database, client) -> None:
+    async def nothing(bookmarks: RequestBookmarks) -> object:
+        return None
+
+    app = BookmarkMiddleware(by_method(GET=nothing, POST=blog), still, cookie=BookmarkCookie())
+    async with client(app) as browser:
+        await browser.post("/")
+        browser.cookies.set("bookmark-primary-1", "1", "app.test")
+        await browser.get("/")
+        assert "bookmark-primary-1" in browser.cookies
+        await browser.post("/")
+        assert "bookmark-primary-1" not in browser.cookies
 
 
 # What is not plain request and response ------------------------------------------------------

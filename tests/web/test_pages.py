@@ -151,7 +151,7 @@ async def test_events_tell_positions_and_routes_as_they_happen(db: Database) -> 
     while len(routes) < 2:
         event = await viewer.event()
         routes += event["routes"]
-    assert [route["why"] for route in routes] == ["may_write", "caught_up"]
+    assert [route["why"] for route in routes] == ["may_write", "unlinked"]
     assert event["servers"][0]["position"] == first["servers"][0]["position"] + 1
 
     assert db.rules.observers

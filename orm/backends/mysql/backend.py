@@ -26,6 +26,7 @@ _UNAVAILABLE: Final = _UNREACHABLE | {
     1927,  # the connection was killed
     4031,  # idle for too long
 }
+_MISSING: Final = frozenset({1054, 1146})  # no such column, table
 _DAMAGED: Final = frozenset({1034, 1035, 1194, 1195, 1712})
 
 
@@ -101,3 +102,6 @@ class MySQLBackend(Backend):
 
     def is_damaged(self, error: DBAPIError) -> bool:
         return code(error) in _DAMAGED
+
+    def is_missing(self, error: DBAPIError) -> bool:
+        return code(error) in _MISSING

@@ -3,7 +3,6 @@
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, event
-from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
@@ -29,7 +28,6 @@ def _engine(url: URL, options: dict[str, Any], *, writes: bool) -> AsyncEngine:
     engine = create_async_engine(url, **(options | {"pool_reset_on_return": None}))
     event.listen(engine.sync_engine, "connect", identify(writes=writes))
     event.listen(engine.sync_engine, "reset", _roll_back if writes else _end_reading)
-    event.listen(engine.sync_engine, "handle_error", _explain)
     return engine
 
 
@@ -91,11 +89,3 @@ def _end_snapshot(connection: Connection) -> None:
     # The dialect skips the ROLLBACK of a connection that it takes to have nothing to end.
     if not connection.invalidated:
         connection.exec_driver_sql("ROLLBACK")
-
-
-def _explain(context: ExceptionContext) -> None:
-    original = context.original_exception
-    if context.sqlalchemy_exception and original.args[:1] == (1146,):
-        context.sqlalchemy_exception.add_note(
-            "Has this database been migrated, and has this server the table yet?"
-        )

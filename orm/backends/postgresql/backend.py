@@ -27,6 +27,7 @@ _UNAVAILABLE: Final = frozenset(
         "57P03",  # it starts up
     }
 )
+_MISSING: Final = frozenset({"3F000", "42P01", "42703"})  # no such schema, table, column
 _DAMAGED: Final = frozenset({"XX001", "XX002"})
 
 
@@ -91,6 +92,9 @@ class PostgreSQLBackend(Backend):
 
     def is_damaged(self, error: DBAPIError) -> bool:
         return sqlstate(error) in _DAMAGED
+
+    def is_missing(self, error: DBAPIError) -> bool:
+        return sqlstate(error) in _MISSING
 
     def renew(self, connection: Connection, error: DBAPIError) -> bool:
         return renew(connection, error)

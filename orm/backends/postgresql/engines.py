@@ -168,10 +168,6 @@ def _execute(connection: Any, statement: str) -> None:
 
 
 def _explain(context: ExceptionContext) -> None:
-    if context.sqlalchemy_exception and "does not exist" in str(context.original_exception):
-        context.sqlalchemy_exception.add_note(
-            "Has this database been migrated? Run: orm migrations apply --remote (or --local)"
-        )
     if context.sqlalchemy_exception and is_outdated(context.original_exception):
         context.sqlalchemy_exception.add_note(
             "The type of a column has changed since the statement was prepared on this connection. "

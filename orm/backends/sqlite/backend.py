@@ -72,6 +72,9 @@ class SQLiteBackend(Backend):
     def is_damaged(self, error: DBAPIError) -> bool:
         return code(error) in _DAMAGED
 
+    def is_missing(self, error: DBAPIError) -> bool:
+        return str(error.orig).startswith(("no such table", "no such column"))
+
 
 def _refuse_shared(shared: bool) -> None:
     if shared:

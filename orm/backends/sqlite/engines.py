@@ -123,7 +123,6 @@ def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     event.listen(sync, "connect", lambda connection, _: run_script(connection, setup))
     event.listen(sync, "checkout", partial(_check_file, file))
     _clean_up(sync)
-    event.listen(sync, "handle_error", _explain)
     return engine
 
 
@@ -236,7 +235,9 @@ def _let_go(connection: DBAPIConnection, record: ConnectionPoolEntry, _: Any) ->
 
 
 def _explain(context: ExceptionContext) -> None:
-    if context.sqlalchemy_exception and "no such table" in str(context.original_exception):
+    if context.sqlalchemy_exception and "FOREIGN KEY" in str(context.original_exception):
         context.sqlalchemy_exception.add_note(
-            "Has this database been migrated? Run: orm migrations apply --local (or --remote)"
+            "Foreign keys are enforced here, as on a server; SQLite by itself leaves them off. The "
+            "row that is referred to has to exist, at the end of the transaction at the latest if "
+            "that begins with PRAGMA defer_foreign_keys = ON."
         )

@@ -1,5 +1,6 @@
 """What the commands share: how they print errors, and how they ask."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from orm.migrations.compare.checkpoint import Checkpoint
 
-__all__ = ["Target", "ask", "explained", "say_checkpoint", "shown"]
+__all__ = ["Target", "answered", "ask", "explained", "say_checkpoint", "shown"]
 
 Target = Literal["local", "remote"]
 
@@ -37,17 +38,37 @@ def explained() -> Iterator[None]:
         raise click.ClickException(str(cause)) from error
 
 
+@contextmanager
+def answered(instead: str) -> Iterator[None]:
+    """A question, which needs a terminal or piped input.
+
+    Args:
+        instead: the options that answer it, too.
+
+    Raises:
+        click.ClickException: there was no answer, because there is no terminal; says what to do.
+        click.Abort: the user has interrupted it.
+    """
+    try:
+        yield
+    except (click.Abort, RuntimeError, OSError) as error:  # the latter: no standard input
+        if isinstance(error, click.Abort) and sys.stdin is not None and sys.stdin.isatty():
+            raise click.Abort from error
+        raise click.ClickException(
+            f"nothing was changed: there is no terminal to answer at. Add {instead} to do it"
+        ) from error
+
+
 def ask(question: str) -> None:
     """Ask, and return only after a yes.
 
     Raises:
         click.exceptions.Exit: the answer was no; exit code 1.
-        click.Abort: there was no answer, because the terminal or the input is closed.
+        click.ClickException: there was no answer, because there is no terminal.
+        click.Abort: the user has interrupted it.
     """
-    try:
+    with answered("--yes"):
         yes = click.confirm(question, err=True)
-    except RuntimeError as error:  # there is no standard input
-        raise click.Abort from error
     if not yes:
         click.echo("Nothing was changed.", err=True)
         raise click.exceptions.Exit(1)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orm.cli.migrations.common import Target, ask, shown
+from orm.cli.migrations.common import Target, answered, ask, shown
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -37,8 +37,9 @@ def consent(
 
     Raises:
         click.exceptions.Exit: the answer was no; exit code 1.
-        click.Abort: there was no answer, because the terminal or the input is closed.
-        click.ClickException: data would be lost, and ``--yes`` came without ``--allow-data-loss``.
+        click.Abort: the user has interrupted it.
+        click.ClickException: there was no answer, because there is no terminal; or data would be
+            lost, and ``--yes`` came without ``--allow-data-loss``.
     """
     if target == "remote" and not yes:
         click.echo(f"{shown(url)}:", err=True)
@@ -60,22 +61,25 @@ def consent(
         _have_it_typed(str(url.database))
 
 
-def _have_it_typed(name: str) -> None:
+def _have_it_typed(database: str) -> None:
     """Ask for the name of the database, and return only if it was typed.
+
+    Args:
+        database: its name; of a file, its path, whose last part will do.
 
     Raises:
         click.exceptions.Exit: something else was typed; exit code 1.
-        click.Abort: nothing was typed, because the terminal or the input is closed.
+        click.ClickException: nothing was typed, because there is no terminal.
+        click.Abort: the user has interrupted it.
     """
-    try:
+    name = database.rpartition("/")[2]
+    with answered("--yes --allow-data-loss"):
         typed = click.prompt(
             f"Data would be lost. Type the name of the database ({name}) to go on",
             default="",
             show_default=False,
             err=True,
         )
-    except RuntimeError as error:  # there is no standard input
-        raise click.Abort from error
-    if typed != name:
+    if typed not in (name, database):
         click.echo("Nothing was changed.", err=True)
         raise click.exceptions.Exit(1)

@@ -2,6 +2,8 @@
 // The demo: a client like any other. What it knows of bookmarks is one header.
 
 let bookmark = null; // what the latest response handed out
+const TITLES = ["Second thoughts", "A walk", "On waiting", "Late again", "Two clocks", "The long way round"];
+let written = 0; // posts so far, each of which is to have a title of its own
 let mine = null; // the post that was published last
 const score = { on: [0, 0], off: [0, 0] };
 const linked = $("#linked");
@@ -51,7 +53,9 @@ async function read(steps = []) {
     sent.append(make("code", `x-bookmark: ${bookmark.slice(0, 22)}…`));
     outcome.append(sent);
   } else if (mine && !found) {
-    outcome.append(make("p", "It is saved. This replica just does not have it yet.", { class: "small" }));
+    outcome.append(make("p", "It is saved, on the primary. Without a bookmark nothing tells the library"
+      + " that this read is yours, so it may see the blog as it was a moment ago. Turn bookmarks on.",
+      { class: "small" }));
   }
   show(listing.posts, found);
 }
@@ -88,9 +92,12 @@ $("#write").addEventListener("submit", (event) => {
   const form = event.target;
   busy($("button", form), async () => {
     const title = form.title.value;
-    const written = await call("POST", "posts", { author: Number(form.author.value), title });
-    mine = { id: written.id, title, author: form.author.selectedOptions[0].textContent };
-    await read([step("POST", "/posts", written)]);
+    const answer = await call("POST", "posts", { author: Number(form.author.value), title });
+    mine = { id: answer.id, title, author: form.author.selectedOptions[0].textContent };
+    written += 1;
+    const next = TITLES[written % TITLES.length];
+    form.title.value = written < TITLES.length ? next : `${next} (${Math.floor(written / TITLES.length) + 1})`;
+    await read([step("POST", "/posts", answer)]);
   });
 });
 $("#again").addEventListener("click", (event) => busy(event.target, () => read()));

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, text
+from sqlalchemy import Connection, Executable, event, insert, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -301,6 +301,22 @@ class SessionRules(Rules):
                 backend.is_read_only,
             ):
                 assert not answer(refused.value), answer.__name__
+
+        self._run(database, check)
+
+    def test_what_is_not_there_is_told_from_what_is_wrong(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def is_missing(db: Database, statement: Executable) -> bool:
+            async with db.cluster.primary.engine.connect() as connection:
+                with pytest.raises(DBAPIError) as refused:
+                    await connection.execute(statement)
+            return backend.is_missing(refused.value)
+
+        async def check(db: Database) -> None:
+            table = await is_missing(db, ABSENT)
+            assert await is_missing(db, text(f"SELECT absent FROM {ROWS.name}")) is table
+            assert not await is_missing(db, text("SELECT FROM WHERE"))
 
         self._run(database, check)
 

@@ -158,11 +158,14 @@ class Lines {
     context.textAlign = "left";
     context.textBaseline = "middle";
     labels.sort((one, other) => one.y - other.y || one.n - other.n);
-    let lowest = -Infinity;
-    for (const label of labels) {
-      lowest = Math.max(label.y, lowest + 15);
+    const apart = 15;
+    let above = -Infinity; // no two labels on one another: downwards, and back up from the edge
+    for (const label of labels) above = label.y = Math.max(label.y, above + apart);
+    let below = height - bottom + apart;
+    for (const label of labels.reverse()) {
+      below = label.y = Math.min(label.y, below - apart);
       context.fillStyle = colour(`--s${label.n % 5}`);
-      context.fillText(label.name, width - right + 8, lowest);
+      context.fillText(label.name, width - right + 8, label.y);
     }
   }
 }

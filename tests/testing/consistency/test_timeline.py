@@ -17,7 +17,8 @@ HISTORY = [
     ),
     Operation(
         id="b", session="<bob>", kind="read", start=10.5, end=10.6, after=("h",), given=("v1.x",),
-        reads=(Seen(1, 0, ""),), server="replica-1", why="it has all that the session must see",
+        reads=(Seen(1, 0, ""),), server="replica-1",
+        why="it has all that the session has seen and written",
     ),
 ]  # fmt: skip
 
@@ -29,7 +30,7 @@ def test_a_timeline_tells_who_saw_what_where() -> None:
         "    0.0 ms  alice  writes k1=v1          primary",
         "  200.0 ms  alice  hands out a bookmark",
         "  500.0 ms  <bob>  reads k1=v0           "
-        "replica-1 (it has all that the session must see)  <- alice",
+        "replica-1 (it has all that the session has seen and written)  <- alice",
     ]
 
 
