@@ -18,8 +18,9 @@ from orm.exceptions import ConfigurationError, DatabaseClosed, NoPrimary, Replic
 from orm.routing import Route
 from orm.routing.rules import Rules
 from orm.servers.cluster import Cluster, refuse_autocommit
-from orm.servers.server import Server
+from orm.servers.server import Role, Server
 from orm.servers.status import ServerStatus, ask, known
+from orm.servers.timing import Limits
 from orm.session import BookmarkSession
 
 __all__ = ["Database"]
@@ -43,6 +44,10 @@ class Database:
             serves it; 0 never waits.
         fallback: whether the primary serves the reads that no replica can serve in time. If not,
             they raise `NotCaughtUp`.
+        connect_timeout: seconds that it may take to connect to a server.
+        dead_after: seconds after which a server that does not answer the watcher is taken for dead:
+            what is in flight there is cut off, and reads are served elsewhere. The watcher asks
+            each server once a second. Where the database is a file, this has no meaning.
         shared: whether the URLs lead to a pooler that gives each transaction a server connection,
             such as PgBouncer in transaction mode. Each transaction then asks the server that
             it reads from for its position: two more round trips. Transactions that are begun
@@ -65,6 +70,8 @@ class Database:
         replicas: int | Sequence[str | URL] = 0,
         max_wait: float = 0.05,
         fallback: bool = True,
+        connect_timeout: float = 5.0,
+        dead_after: float = 1.0,
         shared: bool = False,
         bookmark_keys: Sequence[str | bytes] = (),
         stray_bookmarks: Literal["primary", "error"] = "primary",
@@ -76,6 +83,8 @@ class Database:
         refuse_autocommit(options | dict(options.get("execution_options", {})))
         if max_wait < 0:
             raise ConfigurationError("max_wait is a number of seconds, 0 or more")
+        if connect_timeout <= 0 or dead_after <= 0:
+            raise ConfigurationError("connect_timeout and dead_after are numbers of seconds, over 0")
         if stray_bookmarks not in ("primary", "error"):
             raise ConfigurationError("stray_bookmarks is 'primary' or 'error'")
         self._embedded: list[EmbeddedReplica] = []
@@ -86,18 +95,20 @@ class Database:
         for replica in urls:
             if replica.get_backend_name() != url.get_backend_name():
                 raise ConfigurationError("the primary and its replicas are of one engine family")
-        primary_server = Server("primary", "primary", url, backend, shared=shared, **options)
+        limits = Limits(connect_timeout=connect_timeout, dead_after=dead_after)
+
+        def new_server(name: str, role: Role, at: URL) -> Server:
+            return Server(name, role, at, backend, shared=shared, limits=limits, **options)
+
+        primary_server = new_server("primary", "primary", url)
         replica_servers = [
-            Server(f"replica-{number}", "replica", replica, backend, shared=shared, **options)
+            new_server(f"replica-{number}", "replica", replica)
             for number, replica in enumerate(urls, start=1)
         ]
         for server, embedded in zip(replica_servers, self._embedded, strict=False):
             server.on_damage = embedded.rebuild
         self.cluster: Final[Cluster] = Cluster(
-            backend,
-            primary_server,
-            replica_servers,
-            new_writer=partial(backend.writer_engine, shared=shared, **options),
+            backend, primary_server, replica_servers
         )
         """The servers."""
         self.cluster.on_commit = self._committed
@@ -229,8 +240,6 @@ class Database:
         """
         self._started = self.cluster.closed = True
         async with AsyncExitStack() as stack:  # if one of them fails, the rest is closed too
-            for writer in self.cluster.writers:
-                stack.push_async_callback(writer.dispose)
             for server in (self.cluster.primary, *self.cluster.replicas):
                 stack.push_async_callback(server.dispose)
             for replica in self._embedded:

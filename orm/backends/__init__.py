@@ -8,7 +8,7 @@ from orm._lazy import lazy
 if TYPE_CHECKING:
     from orm.backends.base import Backend
     from orm.backends.migrations import Migrations, Thing
-    from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Roles
+    from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Network, Roles
     from orm.backends.registry import backend_for, migrations_for, register
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "EmbeddedReplicas",
     "Fences",
     "Migrations",
+    "Network",
     "Roles",
     "Thing",
     "backend_for",
@@ -33,6 +34,7 @@ __getattr__: Callable[[str], Any] = lazy(
         "EmbeddedReplicas": "orm.backends.parts",
         "Fences": "orm.backends.parts",
         "Migrations": "orm.backends.migrations",
+        "Network": "orm.backends.parts",
         "Roles": "orm.backends.parts",
         "Thing": "orm.backends.migrations",
         "backend_for": "orm.backends.registry",

@@ -49,6 +49,8 @@ class SessionMemory:
         """The incarnation of that server."""
         self.read_epoch: int = 0
         """The epoch in which the session read there."""
+        self._before: tuple[Server | None, str, int] = (None, "", 0)
+        """The same three as they were before the latest read began."""
 
     @classmethod
     def begin(cls, cluster: Cluster, rules: Rules, constraint: Constraint) -> Self:
@@ -79,7 +81,13 @@ class SessionMemory:
 
     def reads(self, server: Server, incarnation: str, epoch: int) -> None:
         """The session is about to read what an incarnation of `server` shows."""
+        self._before = (self.unlocated, self.incarnation, self.read_epoch)
         self.unlocated, self.incarnation, self.read_epoch = server, incarnation, epoch
+
+    def saw_nothing(self) -> None:
+        """The latest read has failed, and nothing else was read on its connection."""
+        if self.unlocated is not None:
+            self.unlocated, self.incarnation, self.read_epoch = self._before
 
     def located(self, at: Bookmark) -> None:
         """All that the session has seen and written so far lies at or before `at`."""

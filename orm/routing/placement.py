@@ -5,7 +5,7 @@ All of it runs inside SQLAlchemy's greenlet.
 
 from asyncio import get_running_loop
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -109,9 +109,8 @@ class ReadPlacement:
 
     def _connect(self, transaction: Transaction, server: Server) -> Connection | None:
         """Connect to a replica; None if it does not have what is needed after all."""
-        engine = server.snapshots if transaction.read_only else server.engine.sync_engine
         try:
-            connection = engine.connect()
+            connection = _engine(transaction, server).connect()
         except CANNOT_CONNECT as error:
             server.fail(error)
             return None
@@ -138,7 +137,8 @@ class ReadPlacement:
                 connection.begin()
             incarnation = backend.incarnation(connection)
         except DBAPIError as error:
-            server.fail(error)
+            if not transaction.loses(server, error):
+                server.fail(error)
             return False
         if memory.unlocated is server and memory.incarnation != incarnation:
             # The incarnation that the session has read from is gone, and this one may be older.
@@ -175,6 +175,8 @@ class ReadPlacement:
             try:
                 connection = self._connect_primary(transaction, primary)
             except CANNOT_CONNECT as error:
+                if transaction.loses(primary, error):
+                    continue
                 if reason not in (Reason.CROWDED, Reason.FALLBACK):
                     raise
                 why = getattr(error, "orig", None) or error
@@ -189,8 +191,7 @@ class ReadPlacement:
 
     def _connect_primary(self, transaction: Transaction, primary: Server) -> Connection | None:
         """Connect to the primary; None if another server or incarnation is the primary by now."""
-        engine = primary.snapshots if transaction.read_only else primary.engine.sync_engine
-        connection = engine.connect()
+        connection = _engine(transaction, primary).connect()
         try:
             if self._cluster.leads_to_primary(primary, connection) and self._locator.is_checked():
                 if not connection.in_transaction():  # it is in one if it was asked just now
@@ -206,3 +207,12 @@ class ReadPlacement:
         """Why no server can serve a read, for an error message."""
         replicas = describe(self._memory.bookmark, self._cluster.replicas)
         return f"no server can serve this read: {replicas}; {primary}"
+
+
+def _engine(transaction: Transaction, server: Server) -> Engine:
+    """The engine from which a transaction takes its connection to a server."""
+    engine = server.snapshots if transaction.read_only else server.engine.sync_engine
+    if server in transaction.lost:
+        # SQLAlchemy's session takes one connection of an engine. This one is new, on the same pool.
+        return engine.execution_options()
+    return engine

@@ -122,7 +122,7 @@ class Router:
         transaction, cluster = self._transaction, self.cluster
         if connection is transaction.connection:
             return
-        if all(connection.engine is not writer.sync_engine for writer in cluster.writers):
+        if not any(s.is_writer_of(connection) for s in (cluster.primary, *cluster.replicas)):
             transaction.has_guest = True
             return
         refuse_autocommit(connection.get_execution_options())
@@ -243,14 +243,20 @@ class Router:
         if not transaction.renewed and backend.renew(transaction.connection, error):
             transaction.renewed = True  # if it fails again, the reason is another
             return True
-        if server.role == "primary" or not backend.is_unavailable(error):
+        if not backend.is_unavailable(error):
             return False
         if transaction.read_only and transaction.answered:
             return False  # its snapshot is gone, and no other server has the same
+        if not transaction.answered:
+            self._memory.saw_nothing()
+        lost = transaction.loses(server, error)
+        if server.role == "primary" and not lost:
+            return False
         if not transaction.streams:  # else the next fetch of a stream raises the driver's error
             transaction.connection.invalidate(error)  # another read may need its place in the pool
-        server.fail(error)
-        transaction.failed += (server,)
+        if not lost:
+            server.fail(error)
+            transaction.failed += (server,)
         transaction.connection = transaction.server = None
         return True
 

@@ -1,11 +1,11 @@
 """The servers of one database: which of them is the primary, and which engine writes there."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends import Backend, Roles
@@ -18,6 +18,8 @@ from orm.servers.timing import ROLE_CHANGES
 from orm.servers.watcher import Watcher
 
 __all__ = ["Cluster", "refuse_autocommit"]
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("orm.cluster")
 
@@ -47,7 +49,6 @@ class Cluster:
         backend: of all servers.
         primary: the server that was given as the primary.
         replicas: the servers that were given as replicas.
-        new_writer: makes the engine for transactions that may write, on the server of a URL.
     """
 
     def __init__(
@@ -55,8 +56,6 @@ class Cluster:
         backend: Backend,
         primary: Server,
         replicas: Sequence[Server],
-        *,
-        new_writer: Callable[[URL], AsyncEngine],
     ) -> None:
         self.backend = backend
         self.roles: Roles = roles_of(backend)
@@ -71,20 +70,13 @@ class Cluster:
         self.floor: Bookmark | None = None
         """The least state that any session sees: the primary's at start. None before the start."""
         self.closed: bool = False
-        self._new_writer = new_writer
-        self._writers = {primary.name: new_writer(primary.url)}
         for server in (primary, *replicas):
             server.on_answer = self._answered
 
     @property
     def writer(self) -> AsyncEngine:
         """The engine for transactions that may write, on the primary."""
-        return self._writers[self.primary.name]
-
-    @property
-    def writers(self) -> Iterable[AsyncEngine]:
-        """The engines of all servers that have been primary."""
-        return self._writers.values()
+        return self.primary.writer
 
     def require_open(self) -> Bookmark:
         """The floor of an open database.
@@ -116,20 +108,30 @@ class Cluster:
                 return False
         return server is self.primary
 
-    @contextmanager
-    def connected_to_primary(self) -> Iterator[Connection]:
-        """A reading connection that is certain to lead to the primary.
+    def ask_primary(self, ask: Callable[[Connection], _T]) -> _T:
+        """Ask on a reading connection that is certain to lead to the primary.
+
+        Args:
+            ask: called with it; twice, if the first one turns out to be dead.
+
+        Returns:
+            What `ask` returned.
 
         Raises:
             PrimaryChanged: the primary changes again and again.
         """
+        lost = False
         for _ in range(ROLE_CHANGES):
             primary = self.primary
-            with primary.engine.sync_engine.connect() as connection:
-                if self.leads_to_primary(primary, connection):
-                    yield connection
-                    return
-                connection.invalidate()  # else its pool hands it out again
+            try:
+                with primary.engine.sync_engine.connect() as connection:
+                    if self.leads_to_primary(primary, connection):
+                        return ask(connection)
+                    connection.invalidate()  # else its pool hands it out again
+            except DBAPIError as error:
+                if lost or not error.connection_invalidated:
+                    raise
+                lost = True
         raise PrimaryChanged("the primary has changed: try the transaction again")
 
     # Which server is the primary -------------------------------------------------------------
@@ -181,8 +183,6 @@ class Cluster:
             extra={"server": server.name, "was": old.name},
         )
         old.role, server.role = "replica", "primary"
-        if server.name not in self._writers:
-            self._writers[server.name] = self._new_writer(server.url)
         self.primary = server
         self.replicas = [*(other for other in self.replicas if other is not server), old]
         self._begin_epoch(at)

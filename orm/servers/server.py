@@ -19,8 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from orm.backends import Backend
 from orm.bookmark import Bookmark
 from orm.exceptions import OrmError
+from orm.servers.connections import Connections
+from orm.servers.patience import GaveUp, in_time
 from orm.servers.roles import roles_of
-from orm.servers.timing import PROBE
+from orm.servers.timing import PROBE, Limits
 
 __all__ = ["CANNOT_CONNECT", "Knowledge", "Role", "Server"]
 
@@ -53,7 +55,7 @@ class Knowledge:
 
 
 class Server:
-    """A server as sessions see it: a name, read-only engines, and what is known of it.
+    """A server as sessions see it: a name, engines, and what is known of it.
 
     Args:
         name: for people.
@@ -61,7 +63,8 @@ class Server:
         url: where it is.
         backend: its engine family.
         shared: whether each transaction may be on another server behind the URL.
-        options: for the engine that serves sessions.
+        limits: how long it may take.
+        options: for the engines that serve sessions.
     """
 
     def __init__(
@@ -72,13 +75,23 @@ class Server:
         backend: Backend,
         *,
         shared: bool = False,
+        limits: Limits | None = None,
         **options: Any,
     ) -> None:
         self.name = name
         self.role: Role = role
         self.url = url
         self.shared = shared
+        self._backend = backend
+        self._roles = roles_of(backend)
+        self._limits = limits = limits or Limits()
+        self._options = options
+        self._connections = self._new_connections()
+        self._probing = self._new_connections()
+        self._writer: AsyncEngine | None = None
         self.engine: AsyncEngine = backend.reader_engine(url, shared=shared, **options)
+        if self._connections is not None:
+            self._connections.watch(self.engine)
         self.snapshots: Engine = backend.snapshot_engine(self.engine)
         self.knowledge: Knowledge = Knowledge()
         self.is_standby: bool | None = None
@@ -89,13 +102,13 @@ class Server:
         """Whether it was away when it last failed."""
         self.asked: float | None = None
         """When it last answered a probe, or failed to; seconds on the monotonic clock."""
-        self._backend = backend
-        self._roles = roles_of(backend)
         # Probes have a pool of their own: a server whose pool is in use can still be asked.
         alike = {k: v for k, v in options.items() if not k.startswith(("pool", "max_overflow"))}
         self._probes = backend.reader_engine(
             url, shared=shared, **(alike | {"pool_size": 1, "max_overflow": 0})
         )
+        if self._probing is not None:
+            self._probing.watch(self._probes, tries=False)
         self._stalled: Bookmark | None = None
         self.nudged: asyncio.Event = asyncio.Event()
         """Set to probe it now."""
@@ -110,6 +123,29 @@ class Server:
     def __repr__(self) -> str:
         state = self.knowledge.error or self.knowledge.at
         return f"<Server {self.name} ({self.role}) {self.url!r}: {state}>"
+
+    def _new_connections(self) -> Connections | None:
+        network, limits = self._backend.network, self._limits
+        if network is None:
+            return None
+        return Connections(
+            network, connect_timeout=limits.connect_timeout, dead_after=limits.dead_after
+        )
+
+    @property
+    def writer(self) -> AsyncEngine:
+        """The engine for transactions that may write, if it is the primary."""
+        if self._writer is None:
+            self._writer = self._backend.writer_engine(
+                self.url, shared=self.shared, **self._options
+            )
+            if self._connections is not None:
+                self._connections.watch(self._writer)
+        return self._writer
+
+    def is_writer_of(self, connection: Connection) -> bool:
+        """Whether a connection was taken from `writer`."""
+        return self._writer is not None and connection.engine is self._writer.sync_engine
 
     def covers(self, need: Bookmark) -> bool:
         """Whether this server is known to have everything up to `need`."""
@@ -157,6 +193,8 @@ class Server:
         if at and old.at and old.incarnation == incarnation and old.at.covers(at):
             at = old.at  # a later answer has overtaken this one
         self.knowledge = Knowledge(incarnation, at, None)
+        if self._connections is not None:
+            self._connections.restore()
         if old.error not in (None, _NOT_ASKED):
             _log.info("%s serves again", self.name, extra={"server": self.name})
         if old != self.knowledge:
@@ -231,13 +269,37 @@ class Server:
             What `ask` returned; None if it failed, which is knowledge, too.
         """
         try:
-            async with asyncio.timeout(PROBE), self._probes.connect() as connection:
-                return await connection.run_sync(ask)
-        except (SQLAlchemyError, OSError, OrmError) as error:  # a TimeoutError is an OSError
+            return await self._asked_in_time(ask)
+        except GaveUp:
+            self._is_dead()
+        except (SQLAlchemyError, OSError, OrmError) as error:
             self.fail(error)
-            return None
         finally:
             self.asked = monotonic()
+        return None
+
+    async def _asked_in_time(self, ask: Callable[[Connection], _T]) -> _T:
+        if self._probing is None:
+            return await in_time(self._ask_by(ask), PROBE)
+        dead_after = self._limits.dead_after
+        if self.knowledge.error is not None:  # as a rule there is no connection
+            seconds = self._limits.connect_timeout + dead_after
+            return await in_time(self._ask_by(ask), seconds, self._probing.end)
+        try:
+            return await in_time(self._ask_by(ask), dead_after / 2, self._probing.end)
+        except GaveUp:  # the connection may be dead, and not the server
+            return await in_time(self._ask_by(ask), dead_after / 2, self._probing.end)
+
+    def _is_dead(self) -> None:
+        seconds = PROBE if self._probing is None else self._limits.dead_after
+        why = f"it has not answered for {seconds:g} s"
+        self.fail(TimeoutError(why))
+        if self._connections is not None:
+            self._connections.cut_off(f"{self.name} is taken for dead: {why}")
+
+    async def _ask_by(self, ask: Callable[[Connection], _T]) -> _T:
+        async with self._probes.connect() as connection:
+            return await connection.run_sync(ask)
 
     def ask(self, connection: Connection) -> Knowledge:
         """Ask for its position and role: a round trip, before any read that rests on the answer."""
@@ -250,5 +312,6 @@ class Server:
 
     async def dispose(self) -> None:
         """Close all idle connections."""
-        await self.engine.dispose()
-        await self._probes.dispose()
+        for engine in (self.engine, self._probes, self._writer):
+            if engine is not None:
+                await engine.dispose()

@@ -9,12 +9,30 @@ __all__ = [
     "FENCE",
     "FENCE_POLL",
     "HEARTBEAT",
+    "IDLE",
+    "LATE",
+    "MOST",
     "POLL",
     "PROBE",
     "RETRY",
     "ROLE_CHANGES",
+    "SLICES",
     "Backoff",
+    "Limits",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the user chooses. All are seconds.
+
+    Attributes:
+        connect_timeout: how long it may take to connect to a server, all of the handshake included.
+        dead_after: how long a server may take to answer a probe; then it is taken for dead.
+    """
+
+    connect_timeout: float = 5.0
+    dead_after: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +63,21 @@ RETRY: Final = Backoff(0.1, 5.0)
 """Between probes of a server that fails: a restart takes about a second, an outage longer."""
 
 PROBE: Final = 5.0
-"""A probe that takes longer has failed. Connecting is part of it."""
+"""A probe of a server that is reached by no network has failed if it takes longer."""
+
+SLICES: Final = 5
+"""A probe is given up after so many parts of its time, in each of which this process could hear the
+answer: else a process that was held up would take all its servers for dead."""
+
+LATE: Final = 2.0
+"""A part that takes so many times as long as it should does not count."""
+
+MOST: Final = 10 * SLICES
+"""The most parts, with those that do not count."""
+
+IDLE: Final = 1.0
+"""A connection that was not used for so long is tried before it is used: a firewall, or a restart of
+the server, may have ended it."""
 
 CLOSING: Final = 1.0
 """How long a probe may go on when the `Database` closes. A driver that is cancelled while it

@@ -186,7 +186,7 @@ def test_a_replica_that_does_not_answer_serves_nobody() -> None:
         [replica] = world.addresses["replica-1"]
         replica.freeze()
         await asyncio.sleep(8)
-        assert database.last_status()[1].error == "TimeoutError"
+        assert "has not answered for 1 s" in (database.last_status()[1].error or "")
         assert await served_by(database) == "primary"
         replica.thaw()
         await asyncio.sleep(8)

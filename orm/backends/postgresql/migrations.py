@@ -35,7 +35,7 @@ from orm._greenlet import await_, in_greenlet
 from orm.backends.migrations import Thing, Write
 from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.definitions import definitions
-from orm.backends.postgresql.driver import arguments
+from orm.backends.postgresql.driver import arguments, bounded
 from orm.backends.postgresql.explain import explain
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
@@ -157,10 +157,10 @@ def engine(url: URL, **options: Any) -> Engine | AsyncEngine:
     same = None if its_own else sync_url(url)
     options = {"poolclass": NullPool} | options
     if same is not None:
-        made = create_engine(same, **arguments(same, options))
+        made = create_engine(same, **arguments(same, bounded(same, options)))
         event.listen(made, "do_connect", _connect)
         return made
-    return create_async_engine(url, **arguments(url, options))
+    return create_async_engine(url, **arguments(url, bounded(url, options)))
 
 
 def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:

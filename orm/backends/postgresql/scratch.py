@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from orm.backends.postgresql.driver import arguments, sqlstate
+from orm.backends.postgresql.driver import arguments, bounded, sqlstate
 from orm.backends.postgresql.sync import sync_url
 from orm.exceptions import ConfigurationError, MigrationError
 
@@ -70,7 +70,7 @@ def scratch(url: URL) -> Iterator[Connection]:
 
 def _engine(url: URL) -> Engine:
     options = {"poolclass": NullPool, "isolation_level": "AUTOCOMMIT"}
-    return create_engine(url, **arguments(url, options))
+    return create_engine(url, **arguments(url, bounded(url, options)))
 
 
 def _sweep(server: Connection) -> None:

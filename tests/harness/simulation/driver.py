@@ -77,6 +77,10 @@ class SimulatedDialect(default.DefaultDialect):
     def do_terminate(self, dbapi_connection: Any) -> None:
         dbapi_connection.terminate()
 
+    def do_ping(self, dbapi_connection: Any) -> bool:
+        await_(dbapi_connection.request(lambda: None))
+        return True
+
     def do_begin(self, dbapi_connection: Any) -> None:
         dbapi_connection.begin()
 

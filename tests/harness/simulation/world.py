@@ -9,6 +9,7 @@ that before it can follow.
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Final
 
 from tests.harness.simulation.store import Snapshot, Store, Transaction
@@ -88,6 +89,7 @@ class Machine:
         """Seconds that every request takes longer."""
         self._running = asyncio.Event()
         self._running.set()
+        self._held: list[Callable[[], object]] = []
         self._ticking = False
 
     @property
@@ -220,7 +222,14 @@ class Machine:
 
     def thaw(self) -> None:
         self._running.set()
+        held, self._held = self._held, []
+        for arrive in held:
+            arrive()
         self.wake()
+
+    def when_awake(self, arrive: Callable[[], object]) -> None:
+        """Have something happen as soon as it is not frozen."""
+        self._held.append(arrive)
 
     async def awake(self) -> None:
         """Return when it is not frozen."""
@@ -232,7 +241,7 @@ class Machine:
         self.down = True
         self.starts += 1
         self.received = self.seen = self.said = self.durable
-        self._running.set()
+        self.thaw()
         if self.is_primary:
             self.store.unlock_all()
 
