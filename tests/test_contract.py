@@ -16,6 +16,7 @@ from orm.backends import (
     EmbeddedReplicas,
     Fences,
     Migrations,
+    Network,
     Roles,
 )
 from orm.backends.postgresql import PostgreSQLBackend
@@ -29,6 +30,7 @@ SIMULATED: Backend = SimulatedBackend()
 
 PARTS = {
     "backend": Backend,
+    "network": Network,
     "roles": Roles,
     "fences": Fences,
     "embedded": EmbeddedReplicas,

@@ -24,7 +24,7 @@ async def _connect(url: URL, writes: bool) -> Link:
     world = worlds[url.host or ""]
     machine = world.chance.choice(world.addresses[url.database or ""])
     await asyncio.sleep(world.chance.random() * world.latency + machine.slow)
-    await machine.awake()
+    await machine.reached()
     if machine.down:
         raise Lost(f"{machine.name} refuses connections")
     return Link(world, machine, writes)

@@ -252,8 +252,8 @@ class Link:
         starts = self._machine.starts
 
         def arrive() -> None:
-            if self._machine.frozen:  # it is read when the server goes on
-                self._machine.when_awake(arrive)
+            if not self._machine.reachable:  # it arrives when the server is
+                self._machine.when_reached(arrive)
                 return
             self.transaction = transaction
             (work if self._machine.starts == starts else self._roll_back)()
@@ -270,8 +270,8 @@ class Link:
             async with asyncio.timeout(None) as self._way:
                 if delay:
                     await asyncio.sleep(delay)
-                if machine.frozen:
-                    await machine.awake()
+                if not machine.reachable:
+                    await machine.reached()
         except TimeoutError:
             pass  # it was cut off
         finally:

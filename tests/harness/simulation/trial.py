@@ -79,6 +79,11 @@ class Result:
         """How often each was done."""
         return Counter(strike.fault for strike in self.strikes)
 
+    @property
+    def longest(self) -> float:
+        """Seconds that the longest read took."""
+        return max((one.end - one.start for one in self.history if one.kind == "read"), default=0.0)
+
 
 class _Memory:
     """Bookmarks that clients leave for each other, in memory; as `Board`."""

@@ -89,6 +89,8 @@ class Machine:
         """Seconds that every request takes longer."""
         self._running = asyncio.Event()
         self._running.set()
+        self._lit = asyncio.Event()
+        self._lit.set()
         self._held: list[Callable[[], object]] = []
         self._ticking = False
 
@@ -222,19 +224,35 @@ class Machine:
 
     def thaw(self) -> None:
         self._running.set()
+        self._deliver()
+        self.wake()
+
+    def when_reached(self, arrive: Callable[[], object]) -> None:
+        """Have something happen as soon as it is reachable."""
+        self._held.append(arrive)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether what is sent arrives, at a server that goes on."""
+        return self._lit.is_set() and not self.frozen
+
+    def black_out(self) -> None:
+        self._lit.clear()
+
+    def light_up(self) -> None:
+        self._lit.set()
+        self._deliver()
+
+    def _deliver(self) -> None:
         held, self._held = self._held, []
         for arrive in held:
             arrive()
-        self.wake()
 
-    def when_awake(self, arrive: Callable[[], object]) -> None:
-        """Have something happen as soon as it is not frozen."""
-        self._held.append(arrive)
-
-    async def awake(self) -> None:
-        """Return when it is not frozen."""
-        while self.frozen:
+    async def reached(self) -> None:
+        """Return when it is reachable."""
+        while not self.reachable:
             await self._running.wait()
+            await self._lit.wait()
 
     def crash(self) -> None:
         """Go down, and lose what is not durable."""
