@@ -29,7 +29,7 @@ class Backend(ABC):
     # Optional parts --------------------------------------------------------------------------
 
     network: Network | None = None
-    """How connections are cut off; None where no server is at the other end, which could be dead."""
+    """How connections to a dead server are cut off; None where there is no server, but a file."""
 
     roles: Roles | None = None
     """How its servers change roles; None where the primary stays the primary."""

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orm._greenlet import await_
+from orm.bookmark import Bookmark
 from orm.exceptions import NoPrimary, NotCaughtUp
 from orm.routing.decision import Reason, Route, choose, describe, route_to
 from orm.routing.fence import Fence
@@ -69,11 +70,14 @@ class ReadPlacement:
             replicas = []
         crowded = False
         while not memory.first_primary:
+            need = self._need()
             chosen = choose(
-                memory.bookmark,
-                replicas,
+                need or memory.bookmark,
+                replicas if need else (),
                 last=memory.unlocated,
                 turn=turn,
+                now=clock(),
+                zones=rules.zones,
                 may_wait=clock() < deadline,
             )
             if isinstance(chosen, Server):
@@ -102,10 +106,20 @@ class ReadPlacement:
                 continue
             elif chosen == "wait":
                 left = deadline - clock()
-                waited += await_(cluster.watcher.wait(memory.bookmark, replicas, left))
+                waited += await_(cluster.watcher.wait(need or memory.bookmark, replicas, left))
             else:
                 break
         return self._open_primary(transaction, waited, crowded=crowded)
+
+    def _need(self) -> Bookmark | None:
+        """What a replica must have; None if it is not known what would be new enough."""
+        memory, cluster = self._memory, self._cluster
+        if memory.max_staleness is None:
+            return memory.bookmark
+        since = cluster.past.since(get_running_loop().time() - memory.max_staleness)
+        if since is None or since.history != memory.bookmark.history:
+            return None
+        return memory.bookmark.merge(since)
 
     def _connect(self, transaction: Transaction, server: Server) -> Connection | None:
         """Connect to a replica; None if it does not have what is needed after all."""
@@ -144,7 +158,8 @@ class ReadPlacement:
             # The incarnation that the session has read from is gone, and this one may be older.
             self._locator.locate_at_primary(transaction)
         # Not `server.knowledge`: that may be of a newer incarnation than this connection's.
-        if known.at is None or not known.at.covers(memory.bookmark):
+        need = self._need()
+        if need is None or known.at is None or not known.at.covers(need):
             return False
         memory.checked_epoch = epoch
         if cluster.epoch.is_after(known.at):
@@ -205,7 +220,7 @@ class ReadPlacement:
 
     def _no_server(self, primary: str) -> str:
         """Why no server can serve a read, for an error message."""
-        replicas = describe(self._memory.bookmark, self._cluster.replicas)
+        replicas = describe(self._need() or self._memory.bookmark, self._cluster.replicas)
         return f"no server can serve this read: {replicas}; {primary}"
 
 

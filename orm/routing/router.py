@@ -4,7 +4,7 @@
 greenlet.
 """
 
-from asyncio import CancelledError
+from asyncio import CancelledError, get_running_loop
 from contextlib import ExitStack
 from typing import Any
 
@@ -199,6 +199,7 @@ class Router:
         finally:
             transaction.opening = False
         self._decided(route)
+        transaction.sent = get_running_loop().time()
         return connection
 
     def _decided(self, route: Route) -> None:
@@ -213,9 +214,14 @@ class Router:
             stream: its result, if rows are still to be fetched. It ends with the transaction,
                 since its connection then serves other sessions.
         """
-        self._transaction.answered = True
+        transaction = self._transaction
+        transaction.answered = True
+        if transaction.sent is not None and transaction.server is not None:
+            now = get_running_loop().time()
+            transaction.server.speed.took(now - transaction.sent, now)
+            transaction.sent = None
         if stream is not None:
-            self._transaction.streams += (stream,)
+            transaction.streams += (stream,)
 
     def serve_again(self, error: DBAPIError) -> bool:
         """Whether a statement that failed may be sent again, to another server perhaps.

@@ -29,6 +29,8 @@ class Transaction:
     """The server that it reads from while it does not write."""
     connection: Connection | None = None
     """The connection to `server` that it reads on."""
+    sent: float | None = None
+    """When its first read was sent, on the event loop's clock; None once it is answered."""
     writer: Connection | None = None
     """The connection to the primary that it writes on."""
     wrote: bool = False

@@ -12,9 +12,10 @@ from orm.backends import Backend, Roles
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, DatabaseClosed, PrimaryChanged
 from orm.servers.epoch import PrimaryEpoch
+from orm.servers.past import Past
 from orm.servers.roles import roles_of
 from orm.servers.server import Server
-from orm.servers.timing import ROLE_CHANGES
+from orm.servers.timing import FAR_BEHIND, ROLE_CHANGES
 from orm.servers.watcher import Watcher
 
 __all__ = ["Cluster", "refuse_autocommit"]
@@ -64,6 +65,8 @@ class Cluster:
         self.shared: bool = primary.shared
         """Whether a connection may lead to another server with each transaction."""
         self.epoch: PrimaryEpoch = PrimaryEpoch(self.roles)
+        self.past: Past = Past()
+        """Where the primary of this epoch was, and when."""
         self.watcher: Watcher = Watcher([primary, *replicas])
         self.on_commit: Callable[[], None] = lambda: None
         """Called after each commit of a session."""
@@ -134,6 +137,35 @@ class Cluster:
                 lost = True
         raise PrimaryChanged("the primary has changed: try the transaction again")
 
+    # Servers that come and go ----------------------------------------------------------------
+
+    def add(self, server: Server) -> None:
+        """Have a replica more. It serves as soon as its position is known.
+
+        Raises:
+            ConfigurationError: there is a server of that name.
+        """
+        if server.name in {other.name for other in (self.primary, *self.replicas)}:
+            raise ConfigurationError(
+                f"there is a server {server.name!r} already: name it otherwise"
+            )
+        server.on_answer = self._answered
+        self.replicas = [*self.replicas, server]
+        self.watcher.add(server)
+
+    async def remove(self, name: str, drain: float) -> None:
+        """Have a replica less. What is read there may go on for some time.
+
+        Raises:
+            ConfigurationError: there is no replica of that name.
+        """
+        server = next((one for one in self.replicas if one.name == name), None)
+        if server is None:
+            raise ConfigurationError(f"there is no replica {name!r}; the primary cannot be removed")
+        self.replicas = [one for one in self.replicas if one is not server]
+        await self.watcher.remove(server)
+        await server.drain(drain)
+
     # Which server is the primary -------------------------------------------------------------
 
     def primary_is_at(self, at: Bookmark) -> None:
@@ -148,10 +180,12 @@ class Cluster:
     def _answered(self, server: Server) -> None:
         """A server has told its position and role."""
         at = server.knowledge.at
-        if at is None or server.is_standby is None:
+        if at is None:
             return
         if server is self.primary:
             self._primary_answered(server, at)
+        elif server.is_standby is None:
+            self._tell_lag(server, at)
         elif not self.epoch.is_of(at.history):
             if self.floor is not None:  # else `Database.start` says so
                 server.refuse("it is a copy of another database than the primary")
@@ -161,10 +195,27 @@ class Cluster:
                 self.watcher.nudge()
             elif lost := self.epoch.lost(at):
                 server.refuse(f"it follows a primary that was replaced: {lost}")
+            else:
+                self._tell_lag(server, at)
         elif self.epoch.at is None or self.primary.is_standby or self.epoch.is_before(at):
             self._elect(server, at)
         else:
             server.refuse(_REPLACED)
+
+    def _tell_lag(self, server: Server, at: Bookmark) -> None:
+        """Log once that a replica has fallen far behind, and once that it has caught up."""
+        until = self.past.shown_until(at)
+        behind = 0.0 if until is None else server.asked_at - until
+        if behind > FAR_BEHIND and not server.is_far_behind:
+            _log.warning(
+                "%s is more than %.0f minutes behind the primary",
+                server.name,
+                FAR_BEHIND / 60,
+                extra={"server": server.name, "seconds": behind},
+            )
+        elif behind <= FAR_BEHIND and server.is_far_behind:
+            _log.info("%s is behind no longer", server.name, extra={"server": server.name})
+        server.is_far_behind = behind > FAR_BEHIND
 
     def _primary_answered(self, server: Server, at: Bookmark) -> None:
         if server.is_standby:
@@ -173,6 +224,7 @@ class Cluster:
             server.refuse(_REPLACED)  # the name leads to several servers in turn
         else:
             self.primary_is_at(at)
+            self.past.note(self.roles.as_need(at), server.asked_at)
 
     def _elect(self, server: Server, at: Bookmark) -> None:
         old = self.primary
@@ -189,6 +241,7 @@ class Cluster:
 
     def _begin_epoch(self, at: Bookmark) -> None:
         self.epoch.begin(at)
+        self.past.clear()
         floor = self.floor
         if floor is not None and floor.history == at.history and self.roles.lost(at, floor):
             self.floor = self.roles.as_need(at)  # else no server could serve any session again

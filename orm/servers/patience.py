@@ -36,7 +36,8 @@ async def in_time(
         Exception: what it raised in time.
     """
     clock = asyncio.get_running_loop().time
-    task = asyncio.ensure_future(work)
+    caller = asyncio.current_task()
+    task = asyncio.create_task(work, name=None if caller is None else caller.get_name())
     part, heard = seconds / SLICES, 0
     try:
         for _ in range(MOST):

@@ -22,7 +22,8 @@ from orm.exceptions import OrmError
 from orm.servers.connections import Connections
 from orm.servers.patience import GaveUp, in_time
 from orm.servers.roles import roles_of
-from orm.servers.timing import PROBE, Limits
+from orm.servers.speed import Speed
+from orm.servers.timing import DRAIN_POLL, PROBE, Limits
 
 __all__ = ["CANNOT_CONNECT", "Knowledge", "Role", "Server"]
 
@@ -64,6 +65,8 @@ class Server:
         backend: its engine family.
         shared: whether each transaction may be on another server behind the URL.
         limits: how long it may take.
+        zone: where it is, such as a region.
+        weight: how much it can do, compared with others.
         options: for the engines that serve sessions.
     """
 
@@ -76,12 +79,17 @@ class Server:
         *,
         shared: bool = False,
         limits: Limits | None = None,
+        zone: str | None = None,
+        weight: float = 1.0,
         **options: Any,
     ) -> None:
         self.name = name
         self.role: Role = role
         self.url = url
         self.shared = shared
+        self.zone = zone
+        self.weight = weight
+        self.speed: Speed = Speed()
         self._backend = backend
         self._roles = roles_of(backend)
         self._limits = limits = limits or Limits()
@@ -109,6 +117,10 @@ class Server:
         )
         if self._probing is not None:
             self._probing.watch(self._probes, tries=False)
+        self.asked_at: float = 0.0
+        """When the question was sent that it has answered last, on the event loop's clock."""
+        self.is_far_behind: bool = False
+        """Whether that was reported of it."""
         self._stalled: Bookmark | None = None
         self.nudged: asyncio.Event = asyncio.Event()
         """Set to probe it now."""
@@ -131,6 +143,22 @@ class Server:
         return Connections(
             network, connect_timeout=limits.connect_timeout, dead_after=limits.dead_after
         )
+
+    @property
+    def in_use(self) -> int:
+        """How many of its connections sessions read on; 0 if its pool does not count them."""
+        in_use: int = getattr(self.engine.pool, "checkedout", int)()
+        return in_use
+
+    def load(self, now: float) -> float:
+        """Seconds that one more read would take, about, beside those that it serves.
+
+        A server of twice the weight has half of the load.
+
+        Args:
+            now: seconds on the event loop's clock.
+        """
+        return self.speed.seconds(now) * (self.in_use + 1) / self.weight
 
     @property
     def writer(self) -> AsyncEngine:
@@ -303,12 +331,32 @@ class Server:
 
     def ask(self, connection: Connection) -> Knowledge:
         """Ask for its position and role: a round trip, before any read that rests on the answer."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
         at = self._backend.position(connection)
+        self.asked_at = began
+        self.speed.probed(clock() - began)
         self.is_standby = self._roles.is_standby(connection)
         self.replayed = self._backend.replayed(connection)
         self.learn(self._backend.incarnation(connection), at)
         self.on_answer(self)
         return self.knowledge
+
+    async def drain(self, seconds: float) -> None:
+        """Serve nothing new, and close all connections once they are not in use.
+
+        Args:
+            seconds: after which those that still are in use are cut off.
+        """
+        self.on_answer = lambda _: None
+        self.knowledge = Knowledge(error="it was removed")
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        while self.in_use and clock() < until:  # noqa: ASYNC110 - pools tell of no return
+            await asyncio.sleep(DRAIN_POLL)
+        if self._connections is not None:
+            self._connections.cut_off(f"{self.name} was removed")
+        await self.dispose()
 
     async def dispose(self) -> None:
         """Close all idle connections."""

@@ -4,13 +4,21 @@ from dataclasses import dataclass
 from typing import Final
 
 __all__ = [
+    "ALIKE",
     "CLOSING",
     "COMMITTING",
+    "DISCOVERY",
+    "DISCOVERY_TIMEOUT",
+    "DRAIN",
+    "DRAIN_POLL",
+    "FAR_BEHIND",
     "FENCE",
     "FENCE_POLL",
+    "FORGET",
     "HEARTBEAT",
     "IDLE",
     "LATE",
+    "MISSES",
     "MOST",
     "POLL",
     "PROBE",
@@ -52,6 +60,30 @@ class Backoff:
         return min(max(2 * pause, self.first), self.longest)
 
 
+ALIKE: Final = 0.005
+"""Two servers are alike if a read takes less than so much longer at one of them."""
+
+DISCOVERY: Final = 5.0
+"""Between two questions which replicas there are: a server that was added has time."""
+
+DISCOVERY_TIMEOUT: Final = 5.0
+"""A question that takes longer has failed."""
+
+MISSES: Final = 2
+"""A replica that is missing from so many answers in a row is gone."""
+
+DRAIN: Final = 5.0
+"""How long reads in flight on a replica that is removed may go on."""
+
+DRAIN_POLL: Final = 0.02
+"""Between two looks whether there are any."""
+
+FAR_BEHIND: Final = 600.0
+"""A replica that is further behind is reported as such."""
+
+FORGET: Final = 10.0
+"""In so many seconds a third is left of what a slow answer says of its server."""
+
 HEARTBEAT: Final = 1.0
 """Between probes of a server while no session waits: the longest time until an error is noticed."""
 
@@ -76,8 +108,8 @@ MOST: Final = 10 * SLICES
 """The most parts, with those that do not count."""
 
 IDLE: Final = 1.0
-"""A connection that was not used for so long is tried before it is used: a firewall, or a restart of
-the server, may have ended it."""
+"""A connection that was not used for so long is tried before it is used: a firewall, or a restart
+of the server, may have ended it."""
 
 CLOSING: Final = 1.0
 """How long a probe may go on when the `Database` closes. A driver that is cancelled while it

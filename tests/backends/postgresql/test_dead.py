@@ -124,7 +124,7 @@ async def test_a_read_in_flight_is_cut_off_and_served_elsewhere(
         await fault(servers, server)
         async with asyncio.timeout(5):
             while not any(s.error for s in db.last_status()):
-                await asyncio.sleep(0.02)
+                await asyncio.to_thread(reader)
             [other] = [s for s in servers.cluster.standbys if s is not server]
             while await asyncio.to_thread(other.sql, busy) != ["1"]:
                 pass

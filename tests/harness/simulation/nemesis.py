@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 FAULTS: Final = (
     "lag pause partition silence freeze blackout crash outage promote stall slow drop conflict "
-    "jump"
+    "jump flap"
 ).split()
 """What it can do: `outage` is of the primary, all others are of any server or of the network."""
 
@@ -176,6 +176,17 @@ class Nemesis:
             await asyncio.sleep(strike.lasts / 3)
             machine.slow = 0.0
             await asyncio.sleep(strike.lasts / 3)
+
+    async def _flap(self, strike: Strike, machine: Machine) -> None:
+        """A replica goes and comes, as who looks for it sees it; or nothing can be looked up."""
+        world = self._world
+        if strike.choose(False, False, True):
+            world.lookup_fails = True
+        else:
+            world.unlisted.add(machine.name)
+        await asyncio.sleep(strike.lasts * 10)
+        world.lookup_fails = False
+        world.unlisted.discard(machine.name)
 
     async def _drop(self, strike: Strike, _: Machine) -> None:
         self._world.drops = strike.choose(0.01, 0.05, 0.2)

@@ -45,6 +45,9 @@ class World:
         """The share of statements that a replica cancels."""
         self.stall = 0.0
         """The most seconds that a commit waits for a synchronous standby, in the log but unseen."""
+        self.unlisted: set[str] = set()
+        """Machines whose addresses are not found by who looks for replicas."""
+        self.lookup_fails = False
         self.primary = Machine(self, "primary", Store(keys))
         """The one that was promoted last."""
         self.addresses: dict[str, list[Machine]] = {"primary": [self.primary]}
@@ -54,6 +57,20 @@ class World:
                 Machine(self, f"{name}.{n}", self.primary.store, self.primary)
                 for n in range(machines)
             ]
+
+    def listed(self) -> list[str]:
+        """The addresses of the replicas that are found.
+
+        Raises:
+            OSError: none can be looked up.
+        """
+        if self.lookup_fails:
+            raise OSError("Temporary failure in name resolution")
+        return [
+            address
+            for address, machines in self.addresses.items()
+            if address != "primary" and self.unlisted.isdisjoint(m.name for m in machines)
+        ]
 
     @property
     def others(self) -> list["Machine"]:
