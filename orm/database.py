@@ -21,7 +21,7 @@ from orm.servers.discovery import Discover, Discovery
 from orm.servers.making import Maker, parse_url
 from orm.servers.replica import Replica
 from orm.servers.status import ServerStatus, ask, known
-from orm.servers.timing import DRAIN, Limits
+from orm.servers.timing import DRAIN, HEARTBEAT, SELDOM, Limits
 from orm.session import BookmarkSession
 
 __all__ = ["Database"]
@@ -98,7 +98,8 @@ class Database:
             )
         if stray_bookmarks not in ("primary", "error"):
             raise ConfigurationError("stray_bookmarks is 'primary' or 'error'")
-        limits = Limits(connect_timeout=connect_timeout, dead_after=dead_after)
+        seldom = HEARTBEAT if max_staleness is not None else SELDOM.longest
+        limits = Limits(connect_timeout=connect_timeout, dead_after=dead_after, seldom=seldom)
         self._make: Final = Maker(backend, url, shared=shared, limits=limits, **options)
         self._embedded: Sequence[EmbeddedReplica] = ()
         self._discovery: Discovery | None = None

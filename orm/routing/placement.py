@@ -117,12 +117,16 @@ class ReadPlacement:
         if memory.max_staleness is None:
             return memory.bookmark
         since = cluster.past.since(get_running_loop().time() - memory.max_staleness)
-        if since is None or since.history != memory.bookmark.history:
+        if since is None:
+            cluster.primary.nudge()  # it was not asked for that long
+            return None
+        if since.history != memory.bookmark.history:
             return None
         return memory.bookmark.merge(since)
 
     def _connect(self, transaction: Transaction, server: Server) -> Connection | None:
         """Connect to a replica; None if it does not have what is needed after all."""
+        server.use(get_running_loop().time())
         try:
             connection = _engine(transaction, server).connect()
         except CANNOT_CONNECT as error:
@@ -206,6 +210,7 @@ class ReadPlacement:
 
     def _connect_primary(self, transaction: Transaction, primary: Server) -> Connection | None:
         """Connect to the primary; None if another server or incarnation is the primary by now."""
+        primary.use(get_running_loop().time())
         connection = _engine(transaction, primary).connect()
         try:
             if self._cluster.leads_to_primary(primary, connection) and self._locator.is_checked():

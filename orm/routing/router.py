@@ -107,6 +107,7 @@ class Router:
         transaction = self._transaction
         if transaction.writer is not None:
             return
+        self.cluster.primary.use(get_running_loop().time())
         fenced = self._fence.pass_to_primary(transaction)
         self._decided(route_to(self.cluster.primary, reason, fenced=fenced))
         transaction.routed = transaction.writes = True

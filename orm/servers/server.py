@@ -23,7 +23,7 @@ from orm.servers.connections import Connections
 from orm.servers.patience import GaveUp, in_time
 from orm.servers.roles import roles_of
 from orm.servers.speed import Speed
-from orm.servers.timing import DRAIN_POLL, PROBE, Limits
+from orm.servers.timing import DRAIN_POLL, HEARTBEAT, PROBE, SELDOM, UNUSED, Limits
 
 __all__ = ["CANNOT_CONNECT", "Knowledge", "Role", "Server"]
 
@@ -119,6 +119,7 @@ class Server:
             self._probing.watch(self._probes, tries=False)
         self.asked_at: float = 0.0
         """When the question was sent that it has answered last, on the event loop's clock."""
+        self._used = 0.0
         self.is_far_behind: bool = False
         """Whether that was reported of it."""
         self._stalled: Bookmark | None = None
@@ -143,6 +144,27 @@ class Server:
         return Connections(
             network, connect_timeout=limits.connect_timeout, dead_after=limits.dead_after
         )
+
+    def use(self, now: float) -> None:
+        """A session begins to read or write there.
+
+        Args:
+            now: seconds on the event loop's clock.
+        """
+        self._used = now
+        if now - self.asked_at > 2 * HEARTBEAT:
+            self.nudge()  # it is probed seldom, and may be dead
+
+    def rest(self, pause: float) -> float:
+        """Seconds until the next probe, if no session waits and it has answered.
+
+        Args:
+            pause: the seconds before this probe.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._connections is None or self.in_use or now - self._used < UNUSED:
+            return HEARTBEAT
+        return min(SELDOM.after(pause), self._limits.seldom)
 
     @property
     def in_use(self) -> int:

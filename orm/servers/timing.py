@@ -24,7 +24,9 @@ __all__ = [
     "PROBE",
     "RETRY",
     "ROLE_CHANGES",
+    "SELDOM",
     "SLICES",
+    "UNUSED",
     "Backoff",
     "Limits",
 ]
@@ -37,10 +39,12 @@ class Limits:
     Attributes:
         connect_timeout: how long it may take to connect to a server, all of the handshake included.
         dead_after: how long a server may take to answer a probe; then it is taken for dead.
+        seldom: the longest time between two probes of a server that sessions do not use.
     """
 
     connect_timeout: float = 5.0
     dead_after: float = 1.0
+    seldom: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,13 @@ LATE: Final = 2.0
 
 MOST: Final = 10 * SLICES
 """The most parts, with those that do not count."""
+
+SELDOM: Final = Backoff(HEARTBEAT, 10.0)
+"""Between probes of a server that sessions of this process do not use: with thousands of processes,
+those are most. The first read there has it probed at once."""
+
+UNUSED: Final = 5.0
+"""A server that no session has used for so long is probed seldom."""
 
 IDLE: Final = 1.0
 """A connection that was not used for so long is tried before it is used: a firewall, or a restart

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from orm.bookmark import Bookmark
 from orm.servers.server import Server
-from orm.servers.timing import CLOSING, HEARTBEAT, POLL, RETRY
+from orm.servers.timing import CLOSING, POLL, RETRY
 
 __all__ = ["Watcher"]
 
@@ -149,7 +149,7 @@ class _Watch:
 
     async def run(self) -> None:
         """Probe: often while a session waits, seldom otherwise, ever less often while it fails."""
-        server, pause = self._server, 0.0
+        server, pause, rest = self._server, 0.0, 0.0
         while not self._watcher.stopping:
             server.nudged.clear()
             waited = await server.probe_by(self._ask_and_wait)
@@ -160,12 +160,12 @@ class _Watch:
             elif self._watcher.waiting:
                 pause = POLL.after(pause)
             else:
-                pause = HEARTBEAT
+                pause, rest = 0.0, server.rest(rest)
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(pause or rest):
                     await server.nudged.wait()
-            if server.knowledge.error is None and (pause == HEARTBEAT or server.nudged.is_set()):
-                pause = 0.0
+            if server.knowledge.error is None and server.nudged.is_set():
+                pause = rest = 0.0
 
     def _ask_and_wait(self, connection: Connection) -> bool:
         """Learn the server's position; if a session waits for more, let the server wait for it.

@@ -121,8 +121,9 @@ def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
         options["bookmark_keys"] = ["a secret of this trial"]
     if chance.random() < 0.2:
         options["fallback"] = False
-    if chance.random() < 0.2:
-        options["max_staleness"] = chance.choice([2.0, 5.0])
+    later = random.Random(f"plan/{seed}/later")  # what older seeds do not have
+    if later.random() < 0.2:
+        options["max_staleness"] = later.choice([2.0, 5.0])
     if chance.random() < 0.2:
         options["stray_bookmarks"] = "error"
     return Plan(
