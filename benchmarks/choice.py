@@ -1,4 +1,4 @@
-"""Which replica reads go to: ``python -m benchmarks.choice``. Simulated; every figure is the seed's.
+"""Which replica reads go to: ``python -m benchmarks.choice``. Simulated: a seed gives all figures.
 
 200 processes and 15 replicas in three regions. A replica works on four reads at once, of 2 ms on
 average, and queues the others. For a third of the time one replica of each region is ten times as

@@ -120,6 +120,7 @@ class Server:
         self.asked_at: float = 0.0
         """When the question was sent that it has answered last, on the event loop's clock."""
         self._used = 0.0
+        self._seldom = False
         self.is_far_behind: bool = False
         """Whether that was reported of it."""
         self._stalled: Bookmark | None = None
@@ -152,8 +153,9 @@ class Server:
             now: seconds on the event loop's clock.
         """
         self._used = now
-        if now - self.asked_at > 2 * HEARTBEAT:
-            self.nudge()  # it is probed seldom, and may be dead
+        if self._seldom:  # it may be dead
+            self._seldom = False
+            self.nudge()
 
     def rest(self, pause: float) -> float:
         """Seconds until the next probe, if no session waits and it has answered.
@@ -162,7 +164,8 @@ class Server:
             pause: the seconds before this probe.
         """
         now = asyncio.get_running_loop().time()
-        if self._connections is None or self.in_use or now - self._used < UNUSED:
+        self._seldom = not (self._connections is None or self.in_use or now - self._used < UNUSED)
+        if not self._seldom:
             return HEARTBEAT
         return min(SELDOM.after(pause), self._limits.seldom)
 
