@@ -1,4 +1,4 @@
-"""The replicas that Patroni has now: ``Database(…, replicas=members("http://patroni:8008", url))``."""
+"""The replicas that Patroni has: ``Database(…, replicas=members("http://patroni:8008", url))``."""
 
 import asyncio
 import json
