@@ -1,8 +1,9 @@
 """How fast a server answers, as reads find it."""
 
+from collections import deque
 from math import exp
 
-from orm.servers.timing import FORGET
+from orm.servers.timing import FORGET, PROBES
 
 __all__ = ["Speed"]
 
@@ -10,14 +11,15 @@ __all__ = ["Speed"]
 class Speed:
     """What a read takes at a server: the latest peak, which is forgotten bit by bit.
 
-    After a slow answer the server is taken for slow at once, after a fast one by and by: a moving
-    average that follows peaks (Finagle's "Peak EWMA"). A server that serves no reads is as fast as
-    its latest probe says: so one that has recovered is used again, and one that is far is not tried
-    again and again.
+    After two slow answers in a row the server is taken for slow, after fast ones by and by: a
+    moving average that follows peaks (Finagle's "Peak EWMA"). One alone may be a statement that
+    takes long. A server that serves no reads is as fast as its probes say: so one that has
+    recovered is used again, and one that is far is not tried again and again.
     """
 
     def __init__(self) -> None:
-        self._peak = self._at = self._trip = 0.0
+        self._peak = self._at = self._last = 0.0
+        self._trips: deque[float] = deque([0.0], maxlen=PROBES)
 
     def took(self, seconds: float, now: float) -> None:
         """A read was answered.
@@ -26,8 +28,9 @@ class Speed:
             seconds: after which it was.
             now: seconds on the event loop's clock.
         """
-        kept = self._peak * self._left(now)
-        self._peak = max(seconds, kept + seconds * (1 - self._left(now)))
+        both, self._last = min(seconds, self._last), seconds
+        left = self._left(now)
+        self._peak = max(both, self._peak * left + both * (1 - left))
         self._at = now
 
     def probed(self, seconds: float) -> None:
@@ -36,7 +39,7 @@ class Speed:
         Args:
             seconds: after which it was, of a connection that existed.
         """
-        self._trip = seconds
+        self._trips.append(seconds)
 
     def seconds(self, now: float) -> float:
         """What a read takes there, about.
@@ -44,7 +47,7 @@ class Speed:
         Args:
             now: seconds on the event loop's clock.
         """
-        return max(self._peak * self._left(now), self._trip)
+        return max(self._peak * self._left(now), min(self._trips))
 
     def _left(self, now: float) -> float:
         return exp((self._at - now) / FORGET)

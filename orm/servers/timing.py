@@ -22,6 +22,7 @@ __all__ = [
     "MOST",
     "POLL",
     "PROBE",
+    "PROBES",
     "RETRY",
     "ROLE_CHANGES",
     "SELDOM",
@@ -87,6 +88,9 @@ FAR_BEHIND: Final = 600.0
 
 FORGET: Final = 10.0
 """In so many seconds a third is left of what a slow answer says of its server."""
+
+PROBES: Final = 3
+"""The fastest of so many probes counts: the others may have met something else that took time."""
 
 HEARTBEAT: Final = 1.0
 """Between probes of a server while no session waits: the longest time until an error is noticed."""
