@@ -9,7 +9,8 @@ from sqlalchemy import event, select, text
 from sqlalchemy.exc import DBAPIError
 
 from models import Base, User
-from orm import BookmarkSession, Database, NotCaughtUp, PrimaryChanged, WriteLost
+from orm import BookmarkSession, Database, NotCaughtUp, WriteLost
+from orm.exceptions import PrimaryChanged
 from orm.routing import Reason
 from orm.testing.postgresql import Cluster, Server
 
