@@ -70,15 +70,15 @@ class ReadPlacement:
             replicas = []
         crowded = False
         while not memory.first_primary:
-            need = self._need()
+            now, need = clock(), self._need()
             chosen = choose(
                 need or memory.bookmark,
                 replicas if need else (),
                 last=memory.unlocated,
                 turn=turn,
-                now=clock(),
+                now=now,
                 zones=rules.zones,
-                may_wait=clock() < deadline,
+                may_wait=now < deadline,
             )
             if isinstance(chosen, Server):
                 if memory.unlocated not in (None, chosen):

@@ -20,6 +20,7 @@ class Speed:
     def __init__(self) -> None:
         self._peak = self._at = self._last = 0.0
         self._trips: deque[float] = deque([0.0], maxlen=PROBES)
+        self._trip = 0.0
 
     def took(self, seconds: float, now: float) -> None:
         """A read was answered.
@@ -28,10 +29,12 @@ class Speed:
             seconds: after which it was.
             now: seconds on the event loop's clock.
         """
-        both, self._last = min(seconds, self._last), seconds
-        left = self._left(now)
-        self._peak = max(both, self._peak * left + both * (1 - left))
-        self._at = now
+        both = seconds if seconds < self._last else self._last
+        self._last = seconds
+        if both < self._peak:
+            left = exp((self._at - now) / FORGET)
+            both = self._peak * left + both * (1 - left)
+        self._peak, self._at = both, now
 
     def probed(self, seconds: float) -> None:
         """A probe was answered.
@@ -40,6 +43,7 @@ class Speed:
             seconds: after which it was, of a connection that existed.
         """
         self._trips.append(seconds)
+        self._trip = min(self._trips)
 
     def seconds(self, now: float) -> float:
         """What a read takes there, about.
@@ -47,7 +51,6 @@ class Speed:
         Args:
             now: seconds on the event loop's clock.
         """
-        return max(self._peak * self._left(now), min(self._trips))
-
-    def _left(self, now: float) -> float:
-        return exp((self._at - now) / FORGET)
+        if self._peak <= self._trip:
+            return self._trip
+        return max(self._peak * exp((self._at - now) / FORGET), self._trip)
