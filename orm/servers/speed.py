@@ -29,7 +29,7 @@ class Speed:
             seconds: after which it was.
             now: seconds on the event loop's clock.
         """
-        both = seconds if seconds < self._last else self._last
+        both = min(self._last, seconds)
         self._last = seconds
         if both < self._peak:
             left = exp((self._at - now) / FORGET)
