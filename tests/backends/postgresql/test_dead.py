@@ -122,8 +122,8 @@ async def test_a_read_in_flight_is_cut_off_and_served_elsewhere(
             pass
         await fault(servers, server)
         async with asyncio.timeout(SOON):
-            while not any(s.error for s in db.last_status()):
-                await asyncio.to_thread(reader)
+            while not any(s.error for s in await db.status()):
+                pass
             others = [s for s in servers.proxies if s is not server]
             while not any([await asyncio.to_thread(other.sql, busy) for other in others]):
                 pass
