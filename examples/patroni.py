@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.request import urlopen
 
 from sqlalchemy import URL, make_url
@@ -9,7 +11,7 @@ from sqlalchemy import URL, make_url
 from orm import Replica
 
 
-def members(patroni: str, url: str | URL):
+def members(patroni: str, url: str | URL) -> Callable[[], Awaitable[list[Replica]]]:
     """Look up the replicas that stream, in Patroni's REST API (``GET /cluster``).
 
     Args:
@@ -18,11 +20,12 @@ def members(patroni: str, url: str | URL):
     """
     given = make_url(url)
 
-    def ask():
+    def ask() -> list[dict[str, Any]]:
         with urlopen(f"{patroni}/cluster", timeout=3) as answer:
-            return json.load(answer)["members"]
+            found: list[dict[str, Any]] = json.load(answer)["members"]
+            return found
 
-    async def discover():
+    async def discover() -> list[Replica]:
         return [
             Replica(
                 given.set(host=member["host"], port=member["port"]),
