@@ -10,6 +10,7 @@
     python3 dev.py coverage            which lines and branches all tests reach
     python3 dev.py matrix [arguments]  the tests on every Python and PostgreSQL that can be had
     python3 dev.py bench [arguments]   the benchmarks
+    python3 dev.py servers             MariaDB and MySQL for the tests, where there is apt-get
 
 Each one makes the virtual environment .venv if need be, with uv where it is installed.
 """
@@ -153,6 +154,10 @@ def demo(*arguments: str) -> int:
 
 def test(*arguments: str) -> int:
     return become(ready("test"), "-m", "pytest", *for_pytest(arguments))
+
+
+def servers() -> int:
+    return become(ready("test"), "-m", "orm.testing.mysql.packages", "mariadb", "mysql")
 
 
 FAST = ("-m", "not cluster and not slow", "--durations=5")
@@ -319,7 +324,8 @@ def bench(*arguments: str) -> int:
     return become(ready("run"), "benchmarks", *arguments)
 
 
-COMMANDS = {f.__name__: f for f in (demo, test, lint, types, docs, wheel, coverage, matrix, bench)}
+RUNS = (demo, test, lint, types, docs, wheel, coverage, matrix, bench, servers)
+COMMANDS = {run.__name__: run for run in RUNS}
 PASS_ON = ("demo", "test", "matrix", "bench")  # their arguments
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,8 @@ from sqlalchemy import Engine, event
 
 from models import Base
 from orm import Database
+from orm.exceptions import ConfigurationError
+from orm.testing import mysql
 from orm.testing.postgresql import Cluster
 from tests import documented
 
@@ -67,7 +69,31 @@ class PostgreSQL:
             yield db
 
 
-Servers = SQLite | PostgreSQL
+class MySQL:
+    """A primary and two replicas of a real cluster, and a database of the test's own on them."""
+
+    def __init__(self, cluster: mysql.Cluster, driver: Literal["asyncmy", "aiomysql"]):
+        self.cluster = cluster
+        self.url = cluster.primary.url(driver)
+        self.replica_urls = [replica.url(driver) for replica in cluster.standbys]
+
+    def database(self, **options: Any) -> Database:
+        """The primary with both replicas."""
+        return Database(self.url, **{"replicas": self.replica_urls} | options)
+
+    elsewhere = database
+
+    @asynccontextmanager
+    async def migrated(self, **options: Any) -> AsyncIterator[Database]:
+        async with Database(self.url) as db, db.connect() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+            await connection.commit()
+        self.cluster.caught_up()
+        async with self.database(**options) as db:
+            yield db
+
+
+Servers = SQLite | PostgreSQL | MySQL
 
 
 @pytest.fixture(scope="session")
@@ -77,11 +103,46 @@ def shared_cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture(params=["SQLite", "asyncpg", "psycopg"])
+@contextmanager
+def started(flavour: mysql.Flavour) -> Iterator[mysql.Cluster]:
+    with ExitStack() as stack:
+        try:
+            cluster = stack.enter_context(mysql.Cluster(flavour))
+        except ConfigurationError as error:
+            pytest.skip(str(error))
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def mariadb_cluster() -> Iterator[mysql.Cluster]:
+    with started("mariadb") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def mysql_cluster() -> Iterator[mysql.Cluster]:
+    with started("mysql") as cluster:
+        yield cluster
+
+
+MYSQL = [
+    f"{flavour}-{driver}" for flavour in ("mariadb", "mysql") for driver in ("asyncmy", "aiomysql")
+]
+
+
+@pytest.fixture(params=["SQLite", "asyncpg", "psycopg", *MYSQL])
 def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]:
     """The servers of one backend, not started."""
     if request.param == "SQLite":
         yield SQLite(tmp_path)
+        return
+    if request.param in MYSQL:
+        flavour, driver = request.param.split("-")
+        others: mysql.Cluster = request.getfixturevalue(f"{flavour}_cluster")
+        with others.database() as name:
+            for server in others.servers:
+                server.database = name
+            yield MySQL(others, driver)
         return
     cluster: Cluster = request.getfixturevalue("shared_cluster")
     yield PostgreSQL(cluster, "postgres", request.param)
@@ -92,6 +153,7 @@ def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]
 SUITES = {
     "test_bad_input.py",
     "test_closing.py",
+    "test_conformance.py",
     "test_connection.py",
     "test_database.py",
     "test_endings.py",
@@ -102,8 +164,15 @@ SUITES = {
 """What runs on every engine; all else is about what the embedded default has, too."""
 
 
-STARTS_POSTGRESQL = {"cluster", "postgresql", "postgresql_clusters", "shared_cluster"}
-ENGINES = ("asyncpg", "psycopg", "postgresql")
+STARTS_SERVERS = {
+    "cluster",
+    "mariadb_cluster",
+    "mysql_cluster",
+    "postgresql",
+    "postgresql_clusters",
+    "shared_cluster",
+}
+ENGINES = ("asyncpg", "psycopg", "postgresql", *MYSQL)
 """By fixture, and by parameter of a fixture."""
 
 SLOW = {"demo", "docs", "simulation", "trials"}
@@ -114,7 +183,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what an engine has nothing to do with, and mark what takes long."""
     items[:] = filter(belongs, items)
     for item in items:
-        if needs_postgresql(item):
+        if needs_servers(item):
             item.add_marker("cluster")
         if not SLOW.isdisjoint(item.path.parts):
             item.add_marker("slow")
@@ -126,15 +195,15 @@ def parameters(item: pytest.Item) -> dict[str, object]:
 
 
 def belongs(item: pytest.Item) -> bool:
-    suites = item.path.name in SUITES or item.path.parent.name == "postgresql"
+    suites = item.path.name in SUITES or item.path.parent.name in ("mysql", "postgresql")
     sqlite = parameters(item).get("servers", "SQLite") == "SQLite"
     return sqlite or (suites and "embedded" not in item.keywords)
 
 
-def needs_postgresql(item: pytest.Item) -> bool:
+def needs_servers(item: pytest.Item) -> bool:
     return (
-        item.path.parent.name == "postgresql"
-        or not STARTS_POSTGRESQL.isdisjoint(getattr(item, "fixturenames", ()))
+        item.path.parent.name in ("mysql", "postgresql")
+        or not STARTS_SERVERS.isdisjoint(getattr(item, "fixturenames", ()))
         or any(value in ENGINES for value in parameters(item).values())
     )
 

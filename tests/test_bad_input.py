@@ -17,6 +17,7 @@ from orm.exceptions import (
     ReplicaUnavailable,
 )
 from orm.testing import paused
+from tests.conftest import MySQL
 
 
 async def head(db: Database) -> Bookmark:
@@ -175,7 +176,9 @@ async def test_primary_that_lost_its_position_says_so(servers, loss: str) -> Non
                 await session.bookmark()
 
 
-async def test_value_that_no_driver_takes_is_sqlalchemys_error(db: Database) -> None:
+async def test_value_that_no_driver_takes_is_sqlalchemys_error(servers, db: Database) -> None:
+    if isinstance(servers, MySQL):
+        pytest.skip("its drivers take any value, as text")
     async with db.session() as session:
         with pytest.raises(DBAPIError) as raised:
             await session.scalar(select(User.email).where(User.id == literal(object(), NullType())))
@@ -202,7 +205,8 @@ async def test_database_that_is_not_migrated_says_what_to_do(servers) -> None:
         for write in (False, True):
             with pytest.raises(DBAPIError, match="users") as caught:
                 await session.execute(insert(User) if write else select(User))
-            assert "orm migrations apply" in "\n".join(caught.value.__notes__)
+            hint = "migrated" if isinstance(servers, MySQL) else "orm migrations apply"
+            assert hint in "\n".join(caught.value.__notes__)
 
 
 async def test_database_is_used_between_start_and_close(servers) -> None:

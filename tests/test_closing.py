@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from models import User
 from orm import BookmarkSession, Database
-from tests.conftest import Servers, checked_out
+from tests.conftest import MySQL, Servers, checked_out
 
 Use = Callable[[BookmarkSession], Awaitable[object]]
 
@@ -56,7 +56,11 @@ async def begin_by_hand(session: BookmarkSession) -> None:
 
 
 @pytest.mark.parametrize("use", [write, read_one_snapshot, read_half_a_stream, begin_by_hand])
-async def test_what_has_to_be_undone_is_undone_whoever_cancels(db: Database, use: Use) -> None:
+async def test_what_has_to_be_undone_is_undone_whoever_cancels(
+    servers: Servers, db: Database, use: Use
+) -> None:
+    if use is read_half_a_stream and isinstance(servers, MySQL):
+        pytest.skip("a stream without rows has ended")
     assert await _dropped_on_leaving(db.session(), use) == 0
     assert checked_out(db) == 0
     async with db.session() as session:

@@ -19,6 +19,7 @@ from orm.backends import (
     Network,
     Roles,
 )
+from orm.backends.mysql import MySQLBackend
 from orm.backends.postgresql import PostgreSQLBackend
 from orm.backends.sqlite import SQLiteBackend
 from orm.testing import conformance
@@ -26,6 +27,7 @@ from tests.harness.simulation.backend import SimulatedBackend
 
 SQLITE: Backend = SQLiteBackend()
 POSTGRESQL: Backend = PostgreSQLBackend()
+MYSQL: Backend = MySQLBackend()
 SIMULATED: Backend = SimulatedBackend()
 
 PARTS = {
@@ -70,5 +72,5 @@ def test_a_member_that_is_not_tried_is_found() -> None:
 
 def test_every_backend_in_the_box_is_checked_by_its_type() -> None:
     entries = distribution("bookmark-orm").entry_points.select(group="orm.backends")
-    checked = {type(backend) for backend in (SQLITE, POSTGRESQL, SIMULATED)}
+    checked = {type(backend) for backend in (SQLITE, POSTGRESQL, MYSQL, SIMULATED)}
     assert {entry.load() for entry in entries} <= checked

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from models import User
 from orm import BookmarkSession, Database
 from orm.testing import caught_up, paused
-from tests.conftest import Servers, SQLite
+from tests.conftest import MYSQL, MySQL, PostgreSQL, Servers, SQLite
 
 Way = Callable[[Database], Awaitable[str]]
 
@@ -211,6 +211,13 @@ async def in_autocommit(db: Database, statement: str) -> str:
         return await session.bookmark()
 
 
+async def procedure_in_text(db: Database) -> str:
+    async with db.session() as session:
+        await tell(session, "CALL write_and_commit()")
+        await session.commit()
+        return await session.bookmark()
+
+
 async def script(db: Database) -> str:
     async with db.session() as session:
         await tell(session, "INSERT INTO users (email) VALUES ('early')")
@@ -219,11 +226,31 @@ async def script(db: Database) -> str:
         return await session.bookmark()
 
 
+async def in_ddl(db: Database) -> str:
+    async with db.session() as session:
+        await tell(session, INSERT, "CREATE TABLE by_the_way (id int)")
+        await session.commit()
+        return await session.bookmark()
+
+
+async def in_ddl_and_rollback(db: Database) -> str:
+    async with db.session() as session:
+        await tell(session, INSERT, "CREATE TABLE by_the_way (id int)")
+        await session.rollback()
+        return await session.bookmark()
+
+
+async def in_a_setting(db: Database) -> str:
+    async with db.session() as session:
+        await tell(session, INSERT, "SET autocommit = 1", "SET autocommit = 0")
+        await session.commit()
+        return await session.bookmark()
+
+
 EVERYWHERE: list[Way] = [
     commit,
     block,
     connection,
-    retry,
     text_and_commit,
     text_and_another_transaction,
     text_and_rollback,
@@ -233,6 +260,7 @@ EVERYWHERE: list[Way] = [
 ]
 POSTGRESQL: list[Way] = [
     *EVERYWHERE,
+    retry,
     two_phases,
     two_phases_and_asynchronous,
     prepared_by_another,
@@ -241,8 +269,20 @@ POSTGRESQL: list[Way] = [
     drivers_autocommit,
     procedure,
 ]
+OF_MYSQL: list[Way] = [
+    *EVERYWHERE,
+    two_phases,
+    text_and_chain,
+    drivers_commit,
+    drivers_commit_and_ours,
+    procedure_in_text,
+    in_ddl,
+    in_ddl_and_rollback,
+    in_a_setting,
+]
 WAYS: dict[str, list[Way]] = {
-    "SQLite": [*EVERYWHERE, drivers_commit, drivers_commit_and_ours, script],
+    **dict.fromkeys(MYSQL, OF_MYSQL),
+    "SQLite": [*EVERYWHERE, retry, drivers_commit, drivers_commit_and_ours, script],
     "asyncpg": POSTGRESQL,
     "psycopg": [
         *POSTGRESQL,
@@ -251,6 +291,18 @@ WAYS: dict[str, list[Way]] = {
         drivers_pipeline,
         drivers_two_phases,
     ],
+}
+
+
+LATER = "CREATE TABLE later (id int REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED)"
+BODY = f"BEGIN {INSERT}; COMMIT; END"
+PREPARATIONS: dict[type, tuple[str, ...]] = {
+    SQLite: (LATER,),
+    PostgreSQL: (
+        LATER,
+        f"CREATE PROCEDURE write_and_commit() LANGUAGE plpgsql AS $$ {BODY} $$",
+    ),
+    MySQL: (f"CREATE PROCEDURE write_and_commit() {BODY}",),
 }
 
 
@@ -264,16 +316,7 @@ async def test_a_bookmark_has_what_was_committed(servers: Servers, way: Way) -> 
     one = {"pool_size": 1, "max_overflow": 0}  # so that all is sent on the same connection
     async with servers.migrated(engine_options=one) as db:
         async with db.session() as session:
-            await tell(
-                session,
-                "CREATE TABLE later (id int REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED)",
-            )
-            if not isinstance(servers, SQLite):
-                await tell(
-                    session,
-                    "CREATE PROCEDURE write_and_commit() LANGUAGE plpgsql AS "
-                    f"$$ BEGIN {INSERT}; COMMIT; END $$",
-                )
+            await tell(session, *PREPARATIONS[type(servers)])
             await session.commit()
             earlier = await session.bookmark()
         async with db.cluster.writer.begin() as beside:  # its position is not asked

@@ -12,7 +12,8 @@ LAYERS = (
     "web",
     "telemetry",
     "testing",
-    # The way of a revision, from its end to its beginning; then what all four rooms share.
+    # The way of a revision, from its end to its beginning; then what all rooms share.
+    "migrations.wrangler",
     "migrations.running",
     "migrations.compare",
     "migrations.ledger",

@@ -9,6 +9,7 @@ from sqlalchemy.exc import ResourceClosedError
 from models import User
 from orm import BookmarkSession, Database
 from orm.testing import caught_up
+from tests.conftest import MySQL
 
 NEWEST_FIRST = select(User.email).order_by(User.id.desc())
 
@@ -83,8 +84,12 @@ async def test_it_is_no_error_in_the_log_to_be_cut_off(
     servers, route: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with servers.migrated() as db:
+        # MariaDB and MySQL send all rows at once: the network between is to hold less.
+        rows, width = (20_000, 250) if isinstance(servers, MySQL) else (200, 1)
         async with db.begin() as writer:
-            await writer.execute(insert(User), [{"email": str(n)} for n in range(200)])
+            await writer.execute(
+                insert(User), [{"email": str(n).zfill(width)} for n in range(rows)]
+            )
         await caught_up(db)
 
         async def read(begun: asyncio.Event) -> None:
@@ -102,4 +107,6 @@ async def test_it_is_no_error_in_the_log_to_be_cut_off(
             reading.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await reading
-    assert [record.getMessage() for record in caplog.records] == []
+    # asyncmy logs the server's warnings, such as that primary keys have no names.
+    ours = [record for record in caplog.records if record.name != "asyncmy"]
+    assert [record.getMessage() for record in ours] == []

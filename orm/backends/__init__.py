@@ -7,7 +7,7 @@ from orm._lazy import lazy
 
 if TYPE_CHECKING:
     from orm.backends.base import Backend
-    from orm.backends.migrations import Migrations, Thing
+    from orm.backends.migrations import Migrations, NotAScript, Script, Thing
     from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Network, Roles
     from orm.backends.registry import backend_for, migrations_for, register
 
@@ -18,7 +18,9 @@ __all__ = [
     "Fences",
     "Migrations",
     "Network",
+    "NotAScript",
     "Roles",
+    "Script",
     "Thing",
     "backend_for",
     "migrations_for",
@@ -35,7 +37,9 @@ __getattr__: Callable[[str], Any] = lazy(
         "Fences": "orm.backends.parts",
         "Migrations": "orm.backends.migrations",
         "Network": "orm.backends.parts",
+        "NotAScript": "orm.backends.migrations",
         "Roles": "orm.backends.parts",
+        "Script": "orm.backends.migrations",
         "Thing": "orm.backends.migrations",
         "backend_for": "orm.backends.registry",
         "migrations_for": "orm.backends.registry",

@@ -1,15 +1,21 @@
 """The optional part of a backend that changes schemas: what migrations ask of an engine."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from sqlalchemy import URL, Connection, Engine, Insert, Update
+from sqlalchemy import URL, Connection, Engine, Insert, MetaData, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["Migrations", "Thing", "Write"]
+from orm.exceptions import MigrationError
+
+if TYPE_CHECKING:
+    from alembic.operations import MigrateOperation
+
+__all__ = ["Migrations", "NotAScript", "Script", "Thing", "Write"]
 
 
 class Thing(NamedTuple):
@@ -37,6 +43,32 @@ Write = tuple[Insert | Update, Mapping[str, Any]]
 """A statement without values, and those of its columns."""
 
 
+class NotAScript(MigrationError):
+    """A revision does what no script can do, such as to ask the database for rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What a revision executes, for a program that knows no more than to run it.
+
+    Attributes:
+        statements: each with the semicolon that ends it.
+        rewritten: the tables whose rows are all written anew, and how many rows a database writes
+            for each one of theirs.
+    """
+
+    statements: Sequence[str]
+    rewritten: Mapping[str, int]
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(f"{statement}\n\n" for statement in self.statements)
+
+
+Scripting = Callable[[Connection, frozenset[str]], AbstractContextManager[Callable[[], Script]]]
+
+
 class Migrations(Protocol):
     """Changes the schema of an engine's databases, describes it, and keeps it whole.
 
@@ -54,9 +86,19 @@ class Migrations(Protocol):
     new_columns_need_constants: bool
     """Whether a column that is added to a table with rows can have no default but a constant."""
 
-    operations_read_tables: bool
-    """Whether Alembic's operations read the tables that they change, as a rebuild of a table does:
-    their SQL is then known only from a replay."""
+    @property
+    def script(self) -> Scripting | None:
+        """Takes down what is executed in a block, as a script that does the same elsewhere.
+
+        None where Alembic's operations read no table, so that Alembic writes scripts without a
+        database. A rebuild of a table reads it: its SQL is known only from a replay.
+
+        The first argument is a connection to a `scratch` database, in no transaction, on which a
+        revision is replayed within the block. The second one has the tables whose statements are
+        left out. The block gets a function that returns the `Script` after the replay. Both raise
+        `NotAScript` where there is none, because the revision looks at rows, for example.
+        """
+        ...
 
     has_linter: bool
     """Whether there is a linter of the engine's migrations: without one, no SQL is rendered."""
@@ -178,6 +220,25 @@ class Migrations(Protocol):
 
     def is_generated_name(self, name: str) -> bool:
         """Whether the engine gives such a name to a constraint that has none of its own."""
+        ...
+
+    def operations_for(
+        self,
+        left: Mapping[Thing, tuple[str | None, str | None]],
+        operations: "Sequence[MigrateOperation]",
+        models: MetaData,
+    ) -> "Sequence[MigrateOperation] | None":
+        """What a new revision does on this engine, where what Alembic finds does not do.
+
+        Args:
+            left: the things that differ after `operations`, or before them if they do not run: how
+                the revisions, and how the models define each; None where it is not.
+            operations: what the revision does so far.
+            models: the models.
+
+        Returns:
+            All operations of the revision; None if the engine knows no better ones.
+        """
         ...
 
     def lint(self, sql: str) -> Sequence[str] | None:

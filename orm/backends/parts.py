@@ -29,13 +29,23 @@ class Network(Protocol):
 class Roles(Protocol):
     """Failover: servers say what they are, and positions say which primary they come from.
 
-    All but `is_standby` are pure functions of positions.
+    All but `is_standby` and `is_candidate` are pure functions of positions.
     """
 
     def is_standby(self, connection: Connection) -> bool | None:
         """Whether the server called itself a replica when `Backend.position` was last asked.
 
         None before that. No I/O.
+        """
+        ...
+
+    def is_candidate(self, connection: Connection) -> bool:
+        """Whether the server takes writes, follows none, and is not the primary by its position.
+
+        As `is_standby`, which is True of it. Where the primary cannot be reached, or is a replica
+        by now, such a server is the next primary: `Backend.prepare` is called for it, and its
+        position says so from then on. False for an engine whose promotion does that by itself.
+        No I/O.
         """
         ...
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alembic.operations import BatchOperations, MigrateOperation, Operations
+from alembic.operations.ops import CreateTableOp
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column
 
@@ -54,7 +55,8 @@ class Recorded:
     """One operation of a revision.
 
     Attributes:
-        operation: as Alembic describes it; those within a batch name their table too.
+        operation: as Alembic describes it; those within a batch name their table too. A batch that
+            says what the table is (``copy_from``) begins with its creation.
         batch: whether it was given inside ``batch_alter_table``.
     """
 
@@ -78,6 +80,8 @@ def recording(migration: MigrationContext, records: list[Recorded]) -> Iterator[
 
         @contextmanager
         def record_batch(*args: Any, **options: Any) -> Iterator[BatchOperations]:
+            if (table := options.get("copy_from")) is not None:
+                records.append(Recorded(CreateTableOp.from_table(table), batch=True))
             with batch_alter_table(*args, **options) as batch:
                 yield _Batch(batch.migration_context, batch.impl, records)
 

@@ -190,7 +190,9 @@ class Cluster:
             if self.floor is not None:  # else `Database.start` says so
                 server.refuse("it is a copy of another database than the primary")
         elif server.is_standby:
-            if self.epoch.is_before(at):
+            if server.is_candidate and (self.primary.unreachable or self.primary.is_standby):
+                self._begin_term(server)
+            elif self.epoch.is_before(at):
                 server.refuse("it follows a primary that has not been found yet")
                 self.watcher.nudge()
             elif lost := self.epoch.lost(at):
@@ -216,6 +218,13 @@ class Cluster:
         elif behind <= FAR_BEHIND and server.is_far_behind:
             _log.info("%s is behind no longer", server.name, extra={"server": server.name})
         server.is_far_behind = behind > FAR_BEHIND
+
+    def _begin_term(self, server: Server) -> None:
+        """Have a server that was promoted say so in its position, by which it is elected."""
+        with server.writer.sync_engine.connect() as connection:
+            self.backend.prepare(connection)
+            connection.commit()
+            server.ask(connection)
 
     def _primary_answered(self, server: Server, at: Bookmark) -> None:
         if server.is_standby:

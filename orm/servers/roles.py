@@ -12,6 +12,9 @@ class _Fixed:
     def is_standby(self, connection: Connection) -> bool | None:
         return None
 
+    def is_candidate(self, connection: Connection) -> bool:
+        return False
+
     def is_later(self, at: Bookmark, than: Bookmark) -> bool:
         return False
 

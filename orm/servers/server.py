@@ -104,6 +104,8 @@ class Server:
         self.knowledge: Knowledge = Knowledge()
         self.is_standby: bool | None = None
         """Whether it called itself a standby when it was last asked; None if it cannot tell."""
+        self.is_candidate: bool = False
+        """Whether it could be the next primary when it was last asked (`Roles.is_candidate`)."""
         self.replayed: float | None = None
         """Seconds since the latest commit that it showed then; None if it cannot tell."""
         self.unreachable: bool = False
@@ -362,6 +364,7 @@ class Server:
         self.asked_at = began
         self.speed.probed(clock() - began)
         self.is_standby = self._roles.is_standby(connection)
+        self.is_candidate = self._roles.is_candidate(connection)
         self.replayed = self._backend.replayed(connection)
         self.learn(self._backend.incarnation(connection), at)
         self.on_answer(self)

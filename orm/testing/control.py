@@ -12,7 +12,16 @@ from orm.database import Database
 from orm.exceptions import ConfigurationError
 from orm.servers.server import Server
 
-__all__ = ["Follower", "ReplicaControl", "Standby", "caught_up", "followers", "paused", "replicas"]
+__all__ = [
+    "Follower",
+    "Replica",
+    "ReplicaControl",
+    "Standby",
+    "caught_up",
+    "followers",
+    "paused",
+    "replicas",
+]
 
 
 class Follower(ABC):
@@ -68,6 +77,20 @@ class Standby(Follower):
     async def _ask(self, query: str) -> Any:
         async with self._server.engine.connect() as connection:
             return (await connection.exec_driver_sql(query)).scalar()
+
+
+class Replica(Follower):
+    """A replica of MariaDB or MySQL; the account needs REPLICATION SLAVE ADMIN to pause it."""
+
+    async def pause(self) -> None:
+        await self._do("STOP REPLICA SQL_THREAD")
+
+    async def resume(self) -> None:
+        await self._do("START REPLICA SQL_THREAD")
+
+    async def _do(self, statement: str) -> None:
+        async with self._server.engine.connect() as connection:
+            await connection.exec_driver_sql(statement)
 
 
 class ReplicaControl(Follower):
@@ -133,7 +156,9 @@ def followers(database: Database) -> Sequence[Follower]:
     """The replicas of a database, in order, whatever its engine."""
     if database.embedded:
         return replicas(database)
-    return [Standby(database, server) for server in database.cluster.replicas]
+    engine = database.cluster.primary.url.get_backend_name()
+    kind = Standby if engine == "postgresql" else Replica
+    return [kind(database, server) for server in database.cluster.replicas]
 
 
 async def caught_up(database: Database, within: float = 10.0) -> None:

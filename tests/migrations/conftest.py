@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from orm.testing.postgresql import Cluster
+from tests.migrations.scripts import try_out
 from tests.migrations.support import PostgreSQLProject, Project
 
 REPOSITORY = Path(__file__).parents[2]
@@ -13,7 +14,7 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture
 def project(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Project:
+) -> Iterator[Project]:
     """An empty application in the working directory, with this repository's template.
 
     Its database is the engine's that the parameter names; SQLite's without one.
@@ -41,7 +42,9 @@ def project(
             settings.write(f'[tool.orm]\nlocal = "{url}"\n')
         made = PostgreSQLProject(tmp_path, {})
     made.models("")
-    return made
+    yield made
+    if engine == "sqlite":
+        try_out(made)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import io
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,6 +30,8 @@ class Project:
 
     folder: Path
     attributes: dict[str, Any]
+    shown: list[str] = field(default_factory=list)
+    """The revisions whose SQL a test has looked at; what it says is tried out after the test."""
 
     trigger: ClassVar = (
         "CREATE TRIGGER tr AFTER INSERT ON users BEGIN UPDATE users SET age = 1; END",
@@ -132,7 +134,10 @@ class Project:
 
     def orm(self, *arguments: str, input: str | None = None) -> Result:  # noqa: A002 -- as click
         """Run `orm migrations …` as its command line would."""
-        return CliRunner().invoke(main, ["migrations", *arguments], input=input, prog_name="orm")
+        done = CliRunner().invoke(main, ["migrations", *arguments], input=input, prog_name="orm")
+        if arguments[0] == "show" and done.exit_code == 0:
+            self.shown.append(arguments[1])
+        return done
 
     def refusal(self, command_line: str) -> str:
         """What an upgrade of the local database is refused with.

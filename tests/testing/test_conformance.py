@@ -9,6 +9,7 @@ from sqlalchemy import text
 from orm import Database
 from orm.testing.conformance import BackendConformance
 from orm.testing.postgresql import Cluster
+from tests.conftest import MYSQL, MySQL
 
 
 class Ours(BackendConformance):
@@ -37,3 +38,10 @@ class TestPostgreSQL(Ours):
     def database(self, postgresql_cluster: Cluster, driver) -> Database:
         primary, *standbys = postgresql_cluster.servers
         return Database(primary.url(driver), replicas=[server.url(driver) for server in standbys])
+
+
+@pytest.mark.parametrize("servers", MYSQL, indirect=True)
+class TestMySQL(Ours):
+    @pytest.fixture
+    def database(self, servers: MySQL) -> Database:
+        return servers.database()

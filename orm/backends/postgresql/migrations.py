@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     URL,
     Connection,
     Engine,
     Insert,
+    MetaData,
     TextClause,
     TextualSelect,
     Update,
@@ -43,6 +44,9 @@ from orm.backends.postgresql.squawk import lint
 from orm.backends.postgresql.sync import is_tuned, sync_url
 from orm.exceptions import MigrationError
 
+if TYPE_CHECKING:
+    from alembic.operations import MigrateOperation
+
 __all__ = [
     "all_ddl_is_transactional",
     "definitions",
@@ -55,20 +59,21 @@ __all__ = [
     "lint",
     "migrating",
     "new_columns_need_constants",
-    "operations_read_tables",
+    "operations_for",
     "prepare_alembic",
     "prepare_scratch",
     "reserved_tables",
     "restore_point",
     "scratch",
+    "script",
     "verify",
 ]
 
 reserved_tables: frozenset[str] = frozenset()
 all_ddl_is_transactional = False
 new_columns_need_constants = False
-operations_read_tables = False
 has_linter = True
+script = None
 
 _GENERATED: Final = re.compile(r"\w*_(pkey|fkey|key|check|excl)\d*")
 _LOG: Final = logging.getLogger(__name__)
@@ -143,6 +148,15 @@ def prepare_scratch(
 def is_generated_name(name: str) -> bool:
     """Whether it is of the form ``table_column_key`` (PostgreSQL "ChooseIndexName")."""
     return _GENERATED.fullmatch(name) is not None
+
+
+def operations_for(
+    left: Mapping[Thing, tuple[str | None, str | None]],
+    operations: "Sequence[MigrateOperation]",
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """None (`orm.backends.Migrations.operations_for`)."""
+    return None
 
 
 def engine(url: URL, **options: Any) -> Engine | AsyncEngine:

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import URL, Connection, StaticPool, create_engine, event
+from sqlalchemy import URL, Connection, MetaData, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from orm._greenlet import await_, in_greenlet
@@ -23,9 +23,13 @@ from orm.backends.sqlite.definitions import definitions
 from orm.backends.sqlite.engines import is_absent
 from orm.backends.sqlite.engines import migration_engine as engine
 from orm.backends.sqlite.files import file_of
+from orm.backends.sqlite.recording import script
 from orm.backends.sqlite.snapshot import snapshot
 from orm.backends.sqlite.writing import write
 from orm.exceptions import ConfigurationError, MigrationError
+
+if TYPE_CHECKING:
+    from alembic.operations import MigrateOperation
 
 __all__ = [
     "all_ddl_is_transactional",
@@ -39,12 +43,13 @@ __all__ = [
     "lint",
     "migrating",
     "new_columns_need_constants",
-    "operations_read_tables",
+    "operations_for",
     "prepare_alembic",
     "prepare_scratch",
     "reserved_tables",
     "restore_point",
     "scratch",
+    "script",
     "verify",
 ]
 
@@ -52,10 +57,12 @@ _LOG: Final = logging.getLogger(__name__)
 _POLL: Final = 0.02
 """Seconds between two tries for the lock."""
 
-reserved_tables: frozenset[str] = frozenset({"orm_position"})
+# The last ones are of Cloudflare's D1 and of wrangler, its tool.
+reserved_tables: frozenset[str] = frozenset(
+    {"orm_position", "d1_migrations", "_cf_ALARM", "_cf_KV", "_cf_METADATA"}
+)
 all_ddl_is_transactional = True
 new_columns_need_constants = True
-operations_read_tables = True
 has_linter = False
 
 faults = dangling
@@ -119,6 +126,17 @@ def prepare_scratch(
 def is_generated_name(name: str) -> bool:
     """False: a constraint without a name has none."""
     return False
+
+
+def operations_for(
+    left: Mapping[Thing, tuple[str | None, str | None]],
+    operations: "Sequence[MigrateOperation]",
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """Rebuilds to the models' own tables (`orm.backends.Migrations.operations_for`)."""
+    from orm.backends.sqlite.rewriting import with_rebuilds
+
+    return with_rebuilds(left, operations, models)
 
 
 def lint(sql: str) -> Sequence[str] | None:

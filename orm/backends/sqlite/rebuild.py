@@ -11,27 +11,23 @@ dialect.
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
-from sqlalchemy import (
-    CheckConstraint,
-    Column,
-    Computed,
-    Connection,
-    ForeignKeyConstraint,
-    String,
-    Table,
-    text,
-)
+from alembic.util import CommandError
+from sqlalchemy import Column, Connection, Table, func, inspect, select, text
+from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeEngine
 
 from orm.backends.sqlite.broken import broken
+from orm.backends.sqlite.carrying import carry_over, would_lose
 from orm.backends.sqlite.new_columns import refuse_column_without_values
-from orm.backends.sqlite.schema import Clause, clauses, quoted
+from orm.backends.sqlite.schema import Clause, definition_of, quoted
+from orm.backends.sqlite.values import in_new_form
 from orm.exceptions import MigrationError
 
 __all__ = ["KeepingSQLiteImpl"]
@@ -42,6 +38,15 @@ _NOT_SO: Final = (
     "Skipped unsupported reflection of expression-based index",
 )
 
+_KEEP_COUNTING: Final = (
+    text("DELETE FROM sqlite_sequence WHERE name = :new"),
+    text(
+        "INSERT INTO sqlite_sequence"
+        " SELECT :new, seq FROM sqlite_sequence WHERE lower(name) = lower(:old)"
+    ),
+)
+"""The largest id that AUTOINCREMENT has given, for the new table; it is renamed with the table."""
+
 
 @dataclass
 class _Rebuild:
@@ -49,14 +54,15 @@ class _Rebuild:
 
     table: str
     temporary: str
-    before: list[Clause]
+    clauses: list[Clause]
+    """What the new table must say as the old one did."""
     dependents: list[tuple[str, str, str]]
     """Kind, name and SQL of the indexes and triggers that go with the old table."""
     broken: set[str]
     """Views and triggers that did not work before, which is not the rebuild's affair."""
-    sequence: int | None
-    """The largest id that AUTOINCREMENT has given; None without it."""
-    renamed: list[tuple[str, str, Column[Any]]] = field(default_factory=list)
+    counts: bool
+    """Whether AUTOINCREMENT gives its ids."""
+    renamed: list[tuple[str, str, Column[Any]]]
     """Old name, new name and column of the new table."""
 
 
@@ -78,10 +84,32 @@ class KeepingSQLiteImpl(SQLiteImpl):
             refuse_column_without_values(self._connection, table_name, [column], native=True)
         super().add_column(table_name, column, **options)
 
+    def cast_for_batch_migrate(
+        self, existing: Column[Any], existing_transfer: dict[str, Any], new_type: TypeEngine[Any]
+    ) -> None:
+        """Nothing: `in_new_form` knows better than ``CAST``."""
+
     def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
         super().prep_table_for_batch(batch_impl, table)
-        if not self.as_sql:
-            self._rebuild = _prepare(self._connection, batch_impl, table)
+        if self.as_sql:
+            raise CommandError(
+                f"the rebuild of {table.name} needs the database: it keeps triggers and the like"
+            )
+        self._rebuild = _prepare(self._connection, batch_impl, table)
+
+    def drop_table(self, table: Table, **options: Any) -> None:
+        rebuild = self._rebuild
+        if (
+            rebuild is not None
+            and table.name == rebuild.table
+            and rebuild.counts
+            and _counts(self._connection, rebuild.temporary)
+        ):
+            # In SQL alone, so that it is the same in a script, whatever the rows are.
+            names = {"old": rebuild.table, "new": rebuild.temporary}
+            for statement in _KEEP_COUNTING:
+                self._connection.execute(statement, names)
+        super().drop_table(table, **options)
 
     def rename_table(self, old_table_name: str, *arguments: Any, **options: Any) -> None:
         rebuild = self._rebuild
@@ -114,15 +142,6 @@ def _do(connection: Connection, sql: str, *parameters: object) -> None:
     connection.exec_driver_sql(sql, parameters)
 
 
-def _definition(connection: Connection, table: str) -> list[Clause]:
-    [(sql,)] = _ask(
-        connection,
-        "SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)",
-        table,
-    )
-    return clauses(sql)
-
-
 # Before the new table is made --------------------------------------------------------------
 
 
@@ -130,62 +149,65 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
     name, new = str(table.name), batch.new_table
     assert new is not None
     _refuse_leftover(connection, name, batch.temp_table_name)
-    added = [column for key, column in batch.columns.items() if key not in table.c]
-    refuse_column_without_values(connection, name, added, native=False)
-
-    dropped = {column.name.casefold() for column in table.c if column.key not in batch.columns}
-    before = [
-        clause
-        for clause in _definition(connection, name)
-        if not _goes(clause, batch, table, dropped)
-    ]
-    rebuild = _Rebuild(
+    there = {column["name"].casefold(): column for column in inspect(connection).get_columns(name)}
+    _refuse_unknown(name, there.keys() - {column.name.casefold() for column in table.c})
+    renamed = _put_off_renames(batch, table)
+    # `copy_from` says all of the new table, and the old one may lack some of its columns.
+    clauses = carry_over(connection, batch, table) if batch.reflected else []
+    _transfer(connection, batch, table, there)
+    gone = there.keys() - {column.name.casefold() for column in new.c}
+    return _Rebuild(
         name,
         batch.temp_table_name,
-        before,
-        _dependents(connection, batch, table, dropped),
+        clauses,
+        _dependents(connection, batch, table, gone),
         broken(connection),
-        _sequence(connection, name, before),
+        _counts(connection, name),
+        renamed,
     )
+
+
+def _transfer(
+    connection: Connection,
+    batch: ApplyBatchImpl,
+    table: Table,
+    there: Mapping[str, ReflectedColumn],
+) -> None:
+    """Copy the values of columns that are there, in the form in which the new ones keep them."""
+    added: list[Column[Any]] = []
+    transfers = cast("Mapping[str, dict[str, Any]]", batch.column_transfers)
+    for key, transfer in transfers.items():
+        column = batch.columns[key]
+        old = there.get(table.c[key].name.casefold()) if "expr" in transfer else None
+        if old is None or column.computed is not None:  # nothing can be inserted there
+            transfer.pop("expr", None)
+            added.append(column)
+        else:
+            value, where = table.c[key], f"{table.name}.{key}"
+            if old["nullable"] and not column.nullable:
+                _refuse_null(connection, where, value)
+            transfer["expr"] = in_new_form(connection, where, value, old["type"], column.type)
+    refuse_column_without_values(connection, str(table.name), added, native=False)
+
+
+def _put_off_renames(batch: ApplyBatchImpl, table: Table) -> list[tuple[str, str, Column[Any]]]:
+    """Let columns have their old names until `_finish`: old name, new name and column."""
+    assert batch.new_table is not None
+    renamed: list[tuple[str, str, Column[Any]]] = []
     for key, column in batch.columns.items():
         if key in table.c and column.name != key:
-            if any(other.name == key for other in new.c):
+            if any(other.name == key for other in batch.new_table.c):
                 raise MigrationError(
-                    f"{name}: {key} is renamed and another column takes its name in one batch: "
-                    "rename it in a batch_alter_table of its own"
+                    f"{table.name}: {key} is renamed and another column takes its name in one "
+                    "batch: rename it in a batch_alter_table of its own"
                 )
-            rebuild.renamed.append((key, column.name, column))
-            column.name = key  # until `_finish`
-
-    _keep_checks(new, batch, table, before)
-    for clause in before:
-        _put(clause, new)
-    for column in new.c:
-        if isinstance(column.server_default, Computed):  # nothing can be inserted there
-            batch.column_transfers[column.key].pop("expr", None)
-    said = {
-        str(constraint.name)
-        for constraint in batch.named_constraints.values()
-        if constraint not in table.constraints
-    }
-    _keep_actions(connection, name, new, said)
-    return rebuild
-
-
-def _goes(clause: Clause, batch: ApplyBatchImpl, table: Table, dropped: set[str]) -> bool:
-    """Whether what was asked for takes the clause along."""
-    if clause.column is not None and clause.column.casefold() in dropped:
-        return True
-    dropped_names = {
-        str(constraint.name).casefold()
-        for constraint in table.constraints
-        if constraint.name and constraint.name not in batch.named_constraints
-    }
-    return clause.constraint is not None and clause.constraint.casefold() in dropped_names
+            renamed.append((key, column.name, column))
+            column.name = key
+    return renamed
 
 
 def _dependents(
-    connection: Connection, batch: ApplyBatchImpl, table: Table, dropped: set[str]
+    connection: Connection, batch: ApplyBatchImpl, table: Table, gone: Set[str]
 ) -> list[tuple[str, str, str]]:
     """The indexes and triggers to make again; they are no longer Alembic's to make."""
     rows = _ask(
@@ -194,116 +216,23 @@ def _dependents(
         " AND type IN ('index', 'trigger') AND sql IS NOT NULL ORDER BY rowid",
         str(table.name),
     )
-    reflected = {str(index.name) for index in table.indexes}
+    said = {str(index.name) for index in table.indexes}
     kept: list[tuple[str, str, str]] = []
     for kind, name, sql in rows:
         if kind == "index":
-            asked = name in reflected and name not in batch.indexes
+            if name in said and (name not in batch.indexes or not batch.reflected):
+                continue  # it is dropped, or `copy_from` says it anew
             batch.indexes.pop(name, None)
             columns = _ask(connection, "SELECT name FROM pragma_index_info(?)", name)
-            if asked or any(column and column.casefold() in dropped for (column,) in columns):
+            if any(column and column.casefold() in gone for (column,) in columns):
                 continue
         kept.append((kind, name, sql))
     return kept
 
 
-def _sequence(connection: Connection, table: str, before: Iterable[Clause]) -> int | None:
-    if all(clause.kind != "AUTOINCREMENT" for clause in before):
-        return None
-    rows = _ask(connection, "SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(?)", table)
-    return int(rows[0][0]) if rows else 0
-
-
-def _put(clause: Clause, new: Table) -> None:
-    """Say it of the new table too, if SQLAlchemy has a word for it; `_finish` looks for the rest"""
-    match clause.kind:
-        case "AUTOINCREMENT":
-            new.dialect_options["sqlite"]["autoincrement"] = True
-        case "COLLATE" | "AS":
-            [column] = [c for c in new.c if c.name.casefold() == str(clause.column).casefold()]
-            if clause.kind == "AS" and column.computed is not None:
-                column.computed.sqltext = text(clause.text.replace(":", r"\:"))
-            elif clause.kind == "COLLATE" and isinstance(column.type, String):
-                column.type = column.type.copy()
-                column.type.collation = column.type.collation or clause.text
-        case _:
-            pass
-
-
-def _keep_checks(new: Table, batch: ApplyBatchImpl, table: Table, before: list[Clause]) -> None:
-    """Give the new table the CHECKs of the old one, word for word."""
-    if not batch.reflected:
-        return
-    old = {
-        str(constraint.name)
-        for constraint in table.constraints
-        if isinstance(constraint, CheckConstraint) and constraint.name
-    }
-    restated = any(isinstance(argument, CheckConstraint) for argument in batch.table_args)
-    for constraint in list(new.constraints):
-        if isinstance(constraint, CheckConstraint) and str(constraint.name) in old:
-            new.constraints.remove(constraint)
-    altered = {
-        column.name.casefold()
-        for column in table.c
-        if column.key in batch.columns and repr(batch.columns[column.key].type) != repr(column.type)
-    }
-    survivors = {column.name.casefold() for column in new.c}
-    gone = {column.name.casefold() for column in table.c} - survivors
-    for clause in [clause for clause in before if clause.kind == "CHECK"]:
-        if clause.constraint is None:
-            if restated or (clause.words & gone and not clause.words & survivors):
-                before.remove(clause)
-                continue
-            if clause.words & altered:
-                _refuse(
-                    table.name,
-                    clause,
-                    "it may have to change with the type of its column. Say what shall hold: "
-                    "batch_alter_table(…, table_args=(sa.CheckConstraint(…, name=…),))",
-                )
-        if clause.words & gone:
-            _refuse(
-                table.name,
-                clause,
-                "it names a column that is dropped. Drop it by its name, or say what shall hold: "
-                "batch_alter_table(…, table_args=(sa.CheckConstraint(…, name=…),))",
-            )
-        new.append_constraint(
-            CheckConstraint(text(clause.text.replace(":", r"\:")), name=clause.constraint)
-        )
-
-
-def _keep_actions(connection: Connection, table: str, new: Table, said: set[str]) -> None:
-    """ON DELETE and ON UPDATE, which are reflected for named references only.
-
-    Args:
-        connection: to the database.
-        table: the old table's name.
-        new: the new table.
-        said: the names of constraints that the batch itself makes, which say all of their actions.
-    """
-    rows = _ask(
-        connection,
-        'SELECT id, lower("table"), lower("from"), on_delete, on_update'
-        " FROM pragma_foreign_key_list(?) ORDER BY id, seq",
-        table,
-    )
-    actions: dict[tuple[str, tuple[str, ...]], tuple[str, str]] = {}
-    for number in {row[0] for row in rows}:
-        ours = [row for row in rows if row[0] == number]
-        actions[ours[0][1], tuple(row[2] for row in ours)] = (ours[0][3], ours[0][4])
-    for constraint in new.constraints:
-        if isinstance(constraint, ForeignKeyConstraint) and str(constraint.name) not in said:
-            key = (
-                constraint.elements[0].target_fullname.split(".")[-2].casefold(),
-                tuple(column.name.casefold() for column in constraint.columns),
-            )
-            on_delete, on_update = actions.get(key, ("NO ACTION", "NO ACTION"))
-            if constraint.ondelete is None and on_delete != "NO ACTION":
-                constraint.ondelete = on_delete
-            if constraint.onupdate is None and on_update != "NO ACTION":
-                constraint.onupdate = on_update
+def _counts(connection: Connection, table: str) -> bool:
+    """Whether AUTOINCREMENT gives its ids."""
+    return any(one.kind == "AUTOINCREMENT" for one in definition_of(connection, table))
 
 
 # After it has its name ---------------------------------------------------------------------
@@ -311,19 +240,17 @@ def _keep_actions(connection: Connection, table: str, new: Table, said: set[str]
 
 def _finish(connection: Connection, rebuild: _Rebuild) -> None:
     table = rebuild.table
-    said = Counter(clause.meaning for clause in _definition(connection, table))
-    for clause in rebuild.before:
+    now = definition_of(connection, table)
+    said = Counter(clause.meaning for clause in now)
+    for clause in rebuild.clauses:
         if not said[clause.meaning]:
-            _refuse(
+            raise would_lose(
                 table,
                 clause,
                 "it cannot be carried over. Rebuild the table in plain SQL (op.execute), which "
                 "says all of its definition",
             )
         said[clause.meaning] -= 1
-    if rebuild.sequence:
-        _do(connection, "DELETE FROM sqlite_sequence WHERE name = ?", table)
-        _do(connection, "INSERT INTO sqlite_sequence VALUES (?, ?)", table, rebuild.sequence)
     for kind, name, sql in rebuild.dependents:
         try:
             _do(connection, sql)
@@ -352,8 +279,23 @@ def _finish(connection: Connection, rebuild: _Rebuild) -> None:
 # Refusals ----------------------------------------------------------------------------------
 
 
-def _refuse(table: str, clause: Clause, why: str) -> NoReturn:
-    raise MigrationError(f"the rebuild of {table} would lose {clause}: {why}")
+def _refuse_null(connection: Connection, where: str, value: Column[Any]) -> None:
+    without = select(func.count()).select_from(value.table).where(value.is_(None))
+    count = connection.scalar(without.execution_options(probe=True))
+    if count:
+        raise MigrationError(
+            f"{where} cannot become NOT NULL: {count} row(s) have NULL there. Update or delete "
+            "these rows in the same revision, before the column changes"
+        )
+
+
+def _refuse_unknown(table: str, columns: Set[str]) -> None:
+    if columns:
+        raise MigrationError(
+            f"the rebuild of {table} would lose what its revision does not know of: column "
+            f"{', '.join(sorted(columns))}. If it was added by hand, add it to the table "
+            "of copy_from to keep it, or drop it before the batch: op.drop_column('…', '…')"
+        )
 
 
 def _refuse_leftover(connection: Connection, table: str, temporary: str) -> None:

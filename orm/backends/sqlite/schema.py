@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Clause", "clauses", "quoted", "unquoted"]
+from sqlalchemy import Connection
 
-_TOKEN: Final = re.compile(
-    r"""--[^\n]*|/\*.*?\*/                                # comments
-    |'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]
-    |[\w$]+|[^\s\w$]""",
-    re.VERBOSE | re.DOTALL,
-)
+__all__ = ["OPAQUE", "Clause", "clauses", "definition_of", "folded", "quoted", "unquoted"]
+
+OPAQUE: Final = r"""--[^\n]*|/\*.*?\*/                       # comments
+    |'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]"""
+"""What is not to be looked into, as a verbose expression: comments, strings, quoted names."""
+_TOKEN: Final = re.compile(rf"{OPAQUE}|[\w$]+|[^\s\w$]", re.VERBOSE | re.DOTALL)
 _KEY: Final = "PRIMARY KEY"
 _OF_THE_TABLE: Final = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"})
 
@@ -48,6 +48,11 @@ class Clause:
         return f"{said} on {self.column}" if self.column else said
 
 
+def folded(name: str) -> str:
+    """A name as SQLite compares it: without regard to case, which only ASCII has for it."""
+    return name.encode().lower().decode()
+
+
 def quoted(name: str) -> str:
     """A name as an identifier in SQL."""
     return '"' + name.replace('"', '""') + '"'
@@ -58,6 +63,14 @@ def unquoted(token: str) -> str:
     if token[:1] in "\"`'":
         return token[1:-1].replace(token[0] * 2, token[0])
     return token[1:-1] if token[:1] == "[" else token
+
+
+def definition_of(connection: Connection, table: str) -> list[Clause]:
+    """The clauses of a table that is there; upper and lower case of its name are the same."""
+    sql = connection.exec_driver_sql(
+        "SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)", (table,)
+    ).scalar_one()
+    return clauses(sql)
 
 
 def clauses(sql: str) -> list[Clause]:

@@ -14,6 +14,7 @@ __all__ = ["migrations"]
         "list": "orm.cli.migrations.list:list_",
         "apply": "orm.cli.migrations.apply:apply",
         "check": "orm.cli.migrations.check:check",
+        "export": "orm.cli.migrations.export:export",
         "show": "orm.cli.migrations.show:show",
         "renumber": "orm.cli.migrations.renumber:renumber",
         "baseline": "orm.cli.migrations.baseline:baseline",

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -13,17 +14,35 @@ __all__ = ["check"]
 @click.command()
 @click.option("--local", is_flag=True, help="Also the embedded database of this checkout.")
 @click.option("--remote", is_flag=True, help="Also the database that ORM_REMOTE_URL names.")
+@click.option(
+    "--wrangler",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also the folder of wrangler's migrations, for Cloudflare's D1.",
+)
+@click.option(
+    "--schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --wrangler: also what `wrangler d1 export --no-data` has written.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def check(local: bool, remote: bool, as_json: bool) -> None:
+def check(
+    local: bool, remote: bool, folder: Path | None, schema: Path | None, as_json: bool
+) -> None:
     """Check that models, revisions and, if asked, a database say the same; changes nothing.
 
     Without a target no database is needed: the revisions are one line of history, they make what
     the models say, and every foreign key has an index. With a target, its ledger agrees with the
-    files too, and its schema was not changed by hand. Exits with 1 if something differs. What a
+    files too, and its schema was not changed by hand. With --wrangler, each revision has its
+    file, and both are as they were exported. Exits with 1 if something differs. What a
     linter of the engine says of pending revisions is only a note.
     """
     if local and remote:
         raise click.UsageError("give at most one of --local and --remote")
+    if schema is not None and folder is None:
+        raise click.UsageError("--schema is checked with --wrangler DIR: add it")
     with explained():
         from orm.migrations.application import Application
         from orm.migrations.compare.checking import check_database, check_files, lint_pending
@@ -37,6 +56,10 @@ def check(local: bool, remote: bool, as_json: bool) -> None:
             if not found:
                 said = lint_pending(application, target)
             found += [f for f in check_database(application, target) if f not in found]
+        if folder is not None:
+            from orm.migrations.wrangler.exporting import check_folder
+
+            found += check_folder(application, folder, schema)
     if as_json:
         notes = [{"kind": "note", "message": sentence} for sentence in said]
         click.echo(json.dumps([*map(asdict, found), *notes], indent=2))

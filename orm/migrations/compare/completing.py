@@ -17,10 +17,11 @@ from alembic.operations.ops import (
     MigrateOperation,
     ModifyTableOps,
 )
-from sqlalchemy import CheckConstraint, Column, Enum, Index, MetaData, Table
+from sqlalchemy import Column, Enum, Index, MetaData, Table
 from sqlalchemy.schema import conv
 
 from orm.backends import Thing
+from orm.backends.operations import checks_of, creation_of
 from orm.migrations.compare.effects import flat
 from orm.migrations.compare.models import Sides
 
@@ -70,9 +71,10 @@ def complete(
     """
     found = _Found()
     operations = list(_needed(operations, both))
-    for operation in operations:
+    for at, operation in enumerate(operations):
         if isinstance(operation, CreateTableOp):
-            _add_checks_of_columns(operation, models)
+            within = f"{operation.schema}." if operation.schema else ""
+            operations[at] = creation_of(models.tables[within + operation.table_name])
     _enums(operations, both, found)
     tables = {
         table.fullname if table.fullname in both.tables else table.name.lower(): table
@@ -99,6 +101,8 @@ def _needed(operations: Iterable[MigrateOperation], both: Sides) -> Iterator[Mig
             operation.ops = list(_needed(operation.ops, both))
             if operation.ops:
                 yield operation
+        elif isinstance(operation, DropConstraintOp) and operation.constraint_name is None:
+            pass  # there is no statement that drops it
         elif (thing := _changed(operation)) is None or not _is_same(thing, both):
             yield operation
 
@@ -137,7 +141,7 @@ def _differing(both: Sides, kind: str, table: str) -> list[Thing]:
 
 
 def _checks(table: Table, things: Sequence[Thing], both: Sides, found: _Found) -> None:
-    ours = {str(check.name).lower(): check for check in _checks_of(table) if check.name}
+    ours = {str(check.name).lower(): check for check in checks_of(table) if check.name}
     drop: list[MigrateOperation] = []
     create: list[MigrateOperation] = []
     for thing in things:
@@ -154,36 +158,6 @@ def _checks(table: Table, things: Sequence[Thing], both: Sides, found: _Found) -
         found.before.append(ModifyTableOps(table.name, drop, schema=table.schema))
     if create:
         found.after.append(ModifyTableOps(table.name, create, schema=table.schema))
-
-
-def _checks_of(table: Table) -> list[CheckConstraint]:
-    """Those of the table and of its columns, but for those that a type makes."""
-    return [
-        *_own_checks(table.constraints),
-        *(check for column in table.columns for check in _own_checks(column.constraints)),
-    ]
-
-
-def _own_checks(constraints: Iterable[object]) -> Iterator[CheckConstraint]:
-    for constraint in constraints:
-        # By the name of the attribute by which Alembic knows it too; there is no public one.
-        if isinstance(constraint, CheckConstraint) and not getattr(
-            constraint, "_type_bound", False
-        ):
-            yield constraint
-
-
-def _add_checks_of_columns(operation: CreateTableOp, models: MetaData) -> None:
-    """Write the CHECKs that stand in columns, which Alembic leaves out, after the columns."""
-    within = f"{operation.schema}." if operation.schema else ""
-    operation.columns = [
-        *operation.columns,
-        *(
-            CheckConstraint(check.sqltext, name=check.name)
-            for column in models.tables[within + operation.table_name].columns
-            for check in _own_checks(column.constraints)
-        ),
-    ]
 
 
 # Indexes -----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from textwrap import fill
 from typing import Any, Final
 
 from alembic.autogenerate import RevisionContext
-from alembic.operations.ops import MigrationScript
+from alembic.operations.ops import MigrateOperation, MigrationScript
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import MetaData
@@ -99,7 +99,9 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
     if "remarks" not in request.template_args and migration.connection is not None:
         before = schema_of(migration.connection) if scripts else {}
         for script in scripts:
-            request.config.print_stdout(_in_words(remark(request, script, before)))
+            assert script.upgrade_ops is not None
+            found = remark(request, script.upgrade_ops.ops, before)
+            request.config.print_stdout(_in_words(found))
     first = next_number(str(one.revision) for one in request.script_directory.walk_revisions())
     for offset, script in enumerate(scripts):
         script.rev_id = f"{first + offset:04d}"
@@ -112,21 +114,22 @@ def _is_empty(script: MigrationScript) -> bool:
 # Remarks -----------------------------------------------------------------------------------
 
 
-def remark(request: RevisionContext, script: MigrationScript, before: Schema) -> list[Effect]:
+def remark(
+    request: RevisionContext, operations: Sequence[MigrateOperation], before: Schema
+) -> list[Effect]:
     """Have a new revision name its effects on rows in its docstring.
 
     Args:
         request: what the revision file is made from.
-        script: what the revision will do.
+        operations: what the revision will do.
         before: the tables that it meets.
 
     Returns:
         The effects.
     """
-    assert script.upgrade_ops is not None
     found = [
         effect
-        for effect in Tables(before).affected_by(flat(script.upgrade_ops.ops))
+        for effect in Tables(before).affected_by(flat(operations))
         if effect.kind in _REMARKED
     ]
     template: dict[str, object] = request.template_args  # type: ignore[assignment]

@@ -19,6 +19,7 @@ from alembic.operations.ops import (
     ModifyTableOps,
     RenameTableOp,
 )
+from sqlalchemy import Column as SQLColumn
 from sqlalchemy import Connection, Delete, TextClause, inspect
 
 from orm.migrations.internals import Recorded
@@ -167,9 +168,32 @@ def _of(record: Recorded, tables: Tables) -> Iterator[Effect]:
                     "drop_column", table, column, f"drops {table}.{column} and all its values"
                 )
         case CreateTableOp():
-            pass
+            if record.batch:
+                yield from _rebuilt(operation, tables)
         case _ if (of_before := tables.tables.get(_table(operation))) is not None:
             yield from _of_table(record, of_before, tables)
+
+
+def _rebuilt(operation: CreateTableOp, tables: Tables) -> Iterator[Effect]:
+    """What becomes of the columns of a table that a batch describes as it shall be."""
+    name = _table(operation)
+    new = {one.name: one for one in operation.columns if isinstance(one, SQLColumn)}
+    for (table, column), old in list(tables.columns.items()):
+        if table != tables.tables.get(name):
+            continue
+        if (now := new.pop(column, None)) is None:
+            changed: MigrateOperation = DropColumnOp(name, column)
+        else:
+            is_same = str(now.type) == tables.before[table][old].type
+            changed = AlterColumnOp(
+                name,
+                column,
+                modify_type=None if is_same else now.type,
+                modify_nullable=now.nullable,
+            )
+        yield from _of(Recorded(changed, batch=True), tables)
+    for added in new.values():
+        yield from _of(Recorded(AddColumnOp(name, added), batch=True), tables)
 
 
 def _of_table(record: Recorded, table: str, tables: Tables) -> Iterator[Effect]:

@@ -36,6 +36,13 @@ class Sides:
         """The tables that both have."""
         return _tables(self.revisions) & _tables(self.models)
 
+    @property
+    def left(self) -> dict[Thing, tuple[str | None, str | None]]:
+        """What differs: how the revisions, and how the models define it; None where it is not."""
+        things = sorted(self.revisions.keys() | self.models.keys())
+        both = {thing: (self.revisions.get(thing), self.models.get(thing)) for thing in things}
+        return {thing: two for thing, two in both.items() if two[0] != two[1]}
+
     def of(self, thing: Thing) -> tuple[str | None, str | None]:
         """How the revisions, and the models, define a thing that is named as models name it."""
         if thing not in self.models and thing not in self.revisions:

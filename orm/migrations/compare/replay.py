@@ -19,7 +19,7 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import Script
 from sqlalchemy import URL, Column, Connection, MetaData
 
-from orm.backends import migrations_for
+from orm.backends import NotAScript, migrations_for
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
 from orm.migrations.compare.configuration import options_of
@@ -165,6 +165,8 @@ class Replay:
         try:
             with alembic_alone(self.application):
                 yield
+        except NotAScript:
+            raise
         except Exception as error:
             for file in read(self.application.versions):
                 if (line := where(file.path, error)) and file.name not in str(error):

@@ -10,11 +10,11 @@ from alembic import command, context
 from alembic.operations import Operations
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
-from sqlalchemy import URL, Connection, MetaData, event, func
+from sqlalchemy import URL, MetaData, func
 from sqlalchemy.exc import NoSuchModuleError
 from sqlalchemy.schema import CreateTable
 
-from orm.backends import migrations_for
+from orm.backends import NotAScript, Script, migrations_for
 from orm.exceptions import ConfigurationError, MigrationError
 from orm.migrations.application import Application
 from orm.migrations.compare.configuration import options_of
@@ -27,7 +27,7 @@ from orm.migrations.internals import keep_whole
 from orm.migrations.ledger import table as ledger
 from orm.migrations.revision import Revision
 
-__all__ = ["print_script", "script_of", "statements_of"]
+__all__ = ["print_script", "script_of", "scripts_of", "statements_of"]
 
 # Statements --------------------------------------------------------------------------------
 
@@ -49,10 +49,41 @@ def statements_of(application: Application, files: Sequence[Revision], dialect: 
     """
     url = URL.create(dialect)
     try:
-        replay = migrations_for(url).operations_read_tables
+        replays = migrations_for(url).script is not None
     except ConfigurationError:  # Alembic knows engines that this library does not migrate
-        replay = False
-    return _replayed(application, files, url) if replay else _rendered(application, files, dialect)
+        replays = False
+    if replays:
+        return [script.text for script in scripts_of(application, files, url)]
+    return _rendered(application, files, dialect)
+
+
+def scripts_of(application: Application, files: Sequence[Revision], url: URL) -> list[Script]:
+    """What each of some revisions executes, on an engine whose backend takes down a replay.
+
+    Args:
+        application: whose revisions.
+        files: the revisions, which follow each other; not none.
+        url: of the engine.
+
+    Raises:
+        MigrationError: a revision fails, cannot be written as a script, or the models cannot be
+            loaded.
+    """
+    found: list[Script] = []
+    script = migrations_for(url).script
+    assert script is not None
+    with replay(application, files[0].down, url=url) as made:
+        for file in files:
+            try:
+                with script(made.connection, frozenset({ledger.VERSION.name})) as written:
+                    made.upgrade(file.id)
+                found.append(written())
+            except NotAScript as error:
+                line = where(file.path, error)
+                raise MigrationError(
+                    f"{file.name}.py cannot be written as a script{line}: {error}"
+                ) from error
+    return found
 
 
 def _rendered(application: Application, files: Sequence[Revision], dialect: str) -> list[str]:
@@ -81,35 +112,6 @@ def _rendered(application: Application, files: Sequence[Revision], dialect: str)
     with alembic_alone(application):
         command.upgrade(RunContext(instead=render).config(application), files[-1].id, sql=True)
     return found
-
-
-def _replayed(application: Application, files: Sequence[Revision], url: URL) -> list[str]:
-    found: list[str] = []
-    with replay(application, files[0].down, url=url) as made:
-        for file in files:
-            with _listening(made.connection) as statements:
-                made.upgrade(file.id)
-            found.append("".join(f"{statement};\n\n" for statement in statements))
-    return found
-
-
-@contextmanager
-def _listening(connection: Connection) -> Iterator[list[str]]:
-    """The statements that change something, but for those about Alembic's own table."""
-    statements: list[str] = []
-
-    def note(_c: object, _cursor: object, sql: str, parameters: Any, *_: object) -> None:
-        words = sql.split()
-        if words[0].upper() in ("SELECT", "PRAGMA") or ledger.VERSION.name in words[:4]:
-            return
-        values = f" /* {parameters!r} */" if parameters else ""
-        statements.append(sql.strip() + values)
-
-    event.listen(connection, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(connection, "before_cursor_execute", note)
 
 
 # Scripts -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from alembic.util import CommandError
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from orm.backends import Thing
+from orm.backends import NotAScript, Thing
 from orm.database import Database
 from orm.exceptions import MigrationError
 from orm.migrations.connecting import on_a_connection
@@ -93,6 +93,7 @@ class MigrationRules(Rules):
             assert Thing("table", ROWS.name, ROWS.name) in defined
             assert ROWS.name not in migrations.reserved_tables
             assert not migrations.is_generated_name("chosen")
+            assert not migrations.operations_for({}, [], METADATA), "nothing differs"
             assert _of_ours(await asyncio.to_thread(replay, db)) == _of_ours(defined)
 
         self._run(database, check)
@@ -134,7 +135,9 @@ class MigrationRules(Rules):
 
         self._run(database, check)
 
-    def test_operations_read_tables_if_the_backend_says_so(self, database: Database) -> None:
+    def test_operations_read_tables_if_the_backend_scripts_a_replay(
+        self, database: Database
+    ) -> None:
         migrations = part(database.cluster.backend.migrations, "migrations")
         migrations.prepare_alembic()
         script = MigrationContext.configure(
@@ -143,10 +146,24 @@ class MigrationRules(Rules):
         )
         operations = Operations(script)
         refused: AbstractContextManager[Any] = (
-            pytest.raises(CommandError) if migrations.operations_read_tables else nullcontext()
+            nullcontext() if migrations.script is None else pytest.raises(CommandError)
         )
         with refused, operations.batch_alter_table(ROWS.name) as batch:
             batch.alter_column("id", new_column_name="number")
+
+    def test_a_replay_is_taken_down_as_a_script(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+        script = part(migrations.script, "migrations.script")
+        with migrations.scratch(database.cluster.primary.url) as connection:
+            with script(connection, frozenset({"ours"})) as written:
+                for table in ("ours", "theirs"):
+                    connection.execute(text(f"CREATE TABLE {table} (id INTEGER)"))
+                connection.execute(text("INSERT INTO theirs VALUES (:id)"), {"id": 7})
+            said = written().text
+            assert all(word in said for word in ("theirs", "7"))
+            assert "ours" not in said
+            with pytest.raises(NotAScript), script(connection, frozenset()) as written:
+                connection.execute(text("SELECT * FROM theirs"))
 
     def test_a_table_that_alembic_alters_keeps_its_rows(self, database: Database) -> None:
         migrations = part(database.cluster.backend.migrations, "migrations")

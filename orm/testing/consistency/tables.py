@@ -20,9 +20,11 @@ from orm.testing.consistency.history import Seen
 
 __all__ = [
     "APPEND",
+    "INCREASE",
     "LOG",
     "RAISE",
     "REGISTER",
+    "VERSION",
     "create",
     "drop",
     "log_of",
@@ -65,13 +67,18 @@ def drop(connection: Connection) -> None:
     _METADATA.drop_all(connection)
 
 
-RAISE = (
+INCREASE = (
     update(REGISTER)
     .where(REGISTER.c.key == bindparam("of"))
     .values(version=REGISTER.c.version + 1, writer=bindparam("by"))
-    .returning(REGISTER.c.version)
 )
 """Raise the version of the register ``of``, in the name of the operation ``by``."""
+
+RAISE = INCREASE.returning(REGISTER.c.version)
+"""The same, and return it; MariaDB and MySQL cannot."""
+
+VERSION = select(REGISTER.c.version).where(REGISTER.c.key == bindparam("of"))
+"""The version of the register ``of``."""
 
 APPEND = LOG.insert()
 """Append to the log."""

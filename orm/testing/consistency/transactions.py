@@ -10,7 +10,15 @@ from sqlalchemy.exc import DBAPIError
 
 from orm.session import BookmarkSession
 from orm.testing.consistency.history import Kind, Operation, Seen
-from orm.testing.consistency.tables import APPEND, RAISE, log_of, registers, seen_in
+from orm.testing.consistency.tables import (
+    APPEND,
+    INCREASE,
+    RAISE,
+    VERSION,
+    log_of,
+    registers,
+    seen_in,
+)
 
 __all__ = ["Habits", "Notes", "Operate", "Transactions", "Work", "roll_back"]
 
@@ -192,13 +200,23 @@ class Transactions:
 
         await self._block(write, 0.4)
 
+    async def _raise(self, key: int, id_: str) -> int:
+        """Raise the version of a register; the new one."""
+        session, parameters = self._session, {"of": key, "by": id_}
+        if session.get_bind().dialect.update_returning:
+            raised = await session.execute(RAISE, parameters)
+        else:
+            await session.execute(INCREASE, parameters)
+            raised = await session.execute(VERSION, {"of": key})
+        version: int = raised.scalar_one()
+        return version
+
     async def _write(self, id_: str, notes: Notes) -> None:
         keys = self._habits.keys
         # In order, so that two of these never wait for each other's rows.
         some = sorted(self._chance.sample(range(keys), k=min(keys, self._chance.choice([1, 1, 2]))))
         for key in some:
-            raised = await self._session.execute(RAISE, {"of": key, "by": id_})
-            version = raised.scalar_one()
+            version = await self._raise(key, id_)
             entry = {"key": key, "version": version, "writer": id_}
             await self._session.execute(APPEND, entry)
             notes.writes.append(Seen(key, version, id_))

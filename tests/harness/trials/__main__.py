@@ -7,29 +7,40 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from orm.testing.postgresql import Cluster
+from orm.testing import mysql, postgresql
 from tests.harness.report import report
 from tests.harness.trials import cluster_trial, trial
 
 
 @contextmanager
-def _trials(postgresql: bool) -> Iterator[Callable[..., Coroutine[Any, Any, trial.Result]]]:
+def _trials(engine: str) -> Iterator[Callable[..., Coroutine[Any, Any, trial.Result]]]:
     """What runs a trial of a seed, in a folder."""
-    if not postgresql:
+    if engine == "sqlite":
         yield lambda seed, each, only, folder: trial.run(trial.plan(seed, each, only=only), folder)
         return
-    with Cluster() as cluster:
+    with _CLUSTERS[engine]() as cluster:
+        faults = cluster_trial.faults_of(cluster)
         yield lambda seed, each, only, folder: cluster_trial.run(
-            cluster_trial.plan(seed, each, only=only), cluster, folder
+            cluster_trial.plan(seed, each, faults=faults, only=only), cluster, folder
         )
 
 
+_CLUSTERS: Final[dict[str, Callable[[], postgresql.Cluster | mysql.Cluster]]] = {
+    "postgresql": postgresql.Cluster,
+    "mariadb": lambda: mysql.Cluster("mariadb"),
+    "mysql": lambda: mysql.Cluster("mysql"),
+}
+
+
 @click.command()
-@click.option("--postgresql", is_flag=True, help="On a cluster of PostgreSQL instead of SQLite.")
+@click.option("--sqlite", "engine", flag_value="sqlite", default=True, help="The default.")
+@click.option("--postgresql", "engine", flag_value="postgresql", help="On a cluster of it.")
+@click.option("--mariadb", "engine", flag_value="mariadb", help="On a cluster of it.")
+@click.option("--mysql", "engine", flag_value="mysql", help="On a cluster of it.")
 @click.option("--seed", default=1, show_default=True, help="Of the first trial; the next is +1.")
 @click.option("--operations", default=20_000, show_default=True, help="Stop after so many.")
 @click.option("--duration", type=float, help="Stop after so many seconds.")
@@ -37,7 +48,7 @@ def _trials(postgresql: bool) -> Iterator[Callable[..., Coroutine[Any, Any, tria
 @click.option("--only", help="This fault and no other; see nemesis, or cluster_faults.")
 @click.option("--output", type=click.Path(path_type=Path), help="A folder for what was found.")
 def main(
-    postgresql: bool,
+    engine: str,
     seed: int,
     operations: int,
     duration: float | None,
@@ -51,7 +62,7 @@ def main(
     busy = 0.0
     outcomes: Counter[str] = Counter()
     faults: Counter[str] = Counter()
-    with _trials(postgresql) as run:
+    with _trials(engine) as run:
         while done < operations and (duration is None or monotonic() - began < duration):
             with tempfile.TemporaryDirectory(prefix="orm-trial-") as folder:
                 try:

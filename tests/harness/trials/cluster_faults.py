@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from orm.testing.postgresql import Cluster, Proxy, Server
+from orm.testing.postgresql import Proxy
 
-__all__ = ["FAULTS", "Fault", "Scene"]
+__all__ = ["FAULTS", "Fault", "Scene", "deliver_again", "stop_delivering"]
 
 
 @dataclass(slots=True)
@@ -25,16 +25,16 @@ class Scene:
         proxy: which one it is about, if it is about the network.
     """
 
-    cluster: Cluster
-    proxies: Mapping[Server, Proxy]
+    cluster: Any
+    proxies: Mapping[Any, Proxy]
     loop: AbstractEventLoop
     database: str
     chance: random.Random
-    standby: Server
+    standby: Any
     proxy: Proxy
 
     @property
-    def other(self) -> Server:
+    def other(self) -> Any:
         """A standby that the fault is not about."""
         return next(server for server in self.cluster.standbys if server is not self.standby)
 
@@ -109,11 +109,13 @@ BEGIN; LOCK TABLE orm_verify_register IN EXCLUSIVE MODE;
 SELECT pg_switch_wal(), pg_sleep(0.2); ROLLBACK"""
 
 
-def _stop_delivering(scene: Scene) -> None:
+def stop_delivering(scene: Scene) -> None:
+    """Nothing arrives, and connections stay open."""
     scene.network(scene.proxy.black_hole)
 
 
-def _deliver_again(scene: Scene) -> None:
+def deliver_again(scene: Scene) -> None:
+    """What was held back arrives, or the connections end."""
     if scene.chance.random() < 0.5:
         scene.network(scene.proxy.cut)
     scene.network(scene.proxy.heal)
@@ -170,7 +172,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "idle segment switch": Fault(lambda s: s.execute(_IDLE)),
     "unflushed": Fault(lambda s: s.execute(_UNFLUSHED)),
     "conflict": Fault(lambda s: s.standby.conflict(database=s.database)),
-    "black hole": Fault(_stop_delivering, _deliver_again),
+    "black hole": Fault(stop_delivering, deliver_again),
     "cut": Fault(lambda s: s.network(s.proxy.cut)),
     "cut in COMMIT": Fault(
         lambda s: s.network(s.front.cut_at, _COMMIT),

@@ -1,4 +1,4 @@
-"""One trial on a real cluster of PostgreSQL: clients in several processes, and a nemesis."""
+"""One trial on a real cluster: clients in several processes, and a nemesis."""
 
 import asyncio
 import random
@@ -7,39 +7,58 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final, Literal
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import make_url
 
 from orm.database import Database
+from orm.testing import mysql, postgresql
 from orm.testing.consistency.audit import audit
 from orm.testing.consistency.checker import check
 from orm.testing.consistency.history import History
 from orm.testing.consistency.recorder import Recorder
 from orm.testing.consistency.tables import create
-from orm.testing.postgresql import Cluster, Proxy, Server
+from orm.testing.postgresql import Proxy
 from tests.harness.client import TrialHabits
-from tests.harness.trials.cluster_faults import FAULTS, Scene
+from tests.harness.trials import cluster_faults, mysql_faults
+from tests.harness.trials.cluster_faults import Fault, Scene
 from tests.harness.trials.life import Plan, Servers, fewer, live
 from tests.harness.trials.processes import GO_ON, run_processes
 from tests.harness.trials.trial import Result
 
-__all__ = ["plan", "run"]
+__all__ = ["faults_of", "plan", "run"]
 
-_DRIVERS: Final[tuple[Literal["asyncpg", "psycopg"], ...]] = ("asyncpg", "psycopg")
+Cluster: TypeAlias = postgresql.Cluster | mysql.Cluster
+Server: TypeAlias = postgresql.Server | mysql.Server
+
+_PROCESSES: Final = 2
+"""One for each driver."""
 _SHORTEST, _LONGEST = 0.02, 0.4  # seconds from one fault to the next, and that one lasts
 
 
-def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
+def faults_of(cluster: Cluster) -> Mapping[str, Fault]:
+    """What can go wrong there, by name."""
+    return mysql_faults.FAULTS if isinstance(cluster, mysql.Cluster) else cluster_faults.FAULTS
+
+
+def plan(
+    seed: int,
+    operations: int,
+    *,
+    faults: Iterable[str] = cluster_faults.FAULTS,
+    only: str | None = None,
+) -> Plan:
     """A plan from a seed: one fault, several, all or none.
 
     Args:
         seed: of all chances.
         operations: about how many.
-        only: of `FAULTS` or ``"kill"``: this fault and no other.
+        faults: the names of those to choose from.
+        only: one of them, or ``"kill"``: this fault and no other.
     """
     chance = random.Random(f"cluster/{seed}")
-    some = chance.sample(list(FAULTS), k=chance.choice([0, 1, 3, len(FAULTS)]))
+    known = list(faults)
+    some = chance.sample(known, k=chance.choice([0, 1, 3, len(known)]))
     kills = chance.random() < 0.1
     if only is not None:
         some, kills = ([], True) if only == "kill" else ([only], False)
@@ -52,7 +71,7 @@ def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
         seed=str(seed),
         operations=operations,
         clients=chance.choice([2, 4, 8]),
-        processes=len(_DRIVERS),
+        processes=_PROCESSES,
         faults=tuple(some),
         kills=kills,
         habits=TrialHabits(
@@ -95,7 +114,7 @@ async def _run(trial: Plan, cluster: Cluster, name: str, folder: Path) -> Result
         began = monotonic()
         if trial.faults:
             (folder / GO_ON).touch()
-        ways = [_through(proxies.values(), name, driver) for driver in _DRIVERS]
+        ways = _ways(proxies, name)
         run_clients = run_processes if trial.processes else _run_here
         clients = asyncio.ensure_future(run_clients(trial, ways, folder))
         try:
@@ -108,7 +127,7 @@ async def _run(trial: Plan, cluster: Cluster, name: str, folder: Path) -> Result
     async with Database(cluster.primary.url(database=name)) as database:
         await audit(database, recorder)
     history += recorder.history()
-    losses = any(FAULTS[fault].loses for fault in trial.faults)
+    losses = any(faults_of(cluster)[fault].loses for fault in trial.faults)
     violations = await asyncio.to_thread(lambda: check(history, losses=losses))
     return Result(history=history, violations=violations, faults=faults + others, seconds=seconds)
 
@@ -130,10 +149,22 @@ async def _run_here(
     return recorder.history(), faults
 
 
-def _through(proxies: Iterable[Proxy], database: str, driver: str) -> Servers:
-    to = make_url(f"postgresql+{driver}://postgres@127.0.0.1/{database}")
-    primary, *replicas = (to.set(port=proxy.port).render_as_string() for proxy in proxies)
-    return Servers(primary, replicas)
+def _ways(proxies: Mapping[Server, Proxy], database: str) -> Sequence[Servers]:
+    """How clients reach the servers: by each driver, through the proxies."""
+    ways = []
+    for number in range(_PROCESSES):
+        primary, *replicas = (
+            make_url(_url(server, database, number)).set(port=proxy.port).render_as_string()
+            for server, proxy in proxies.items()
+        )
+        ways.append(Servers(primary, replicas))
+    return ways
+
+
+def _url(server: Server, database: str, number: int) -> str:
+    if isinstance(server, mysql.Server):
+        return server.url(("asyncmy", "aiomysql")[number], database=database)
+    return server.url(("asyncpg", "psycopg")[number], database=database)
 
 
 async def _trouble(
@@ -148,7 +179,7 @@ async def _trouble(
     """One fault after the other, until each was done and undone, and the clients are done."""
     chance = random.Random(f"{trial.seed}/nemesis")
     loop = asyncio.get_running_loop()
-    left = chance.sample(trial.faults, k=len(trial.faults))
+    left, known = chance.sample(trial.faults, k=len(trial.faults)), faults_of(cluster)
     while trial.faults and not clients.done():
         await asyncio.sleep(chance.uniform(_SHORTEST, _LONGEST))
         name = left.pop() if left else chance.choice(trial.faults)
@@ -161,12 +192,12 @@ async def _trouble(
             standby=chance.choice(cluster.standbys),
             proxy=chance.choice(list(proxies.values())),
         )
-        await asyncio.to_thread(FAULTS[name].do, scene)
+        await asyncio.to_thread(known[name].do, scene)
         await asyncio.sleep(chance.uniform(_SHORTEST, _LONGEST))
-        if FAULTS[name].struck(scene):
+        if known[name].struck(scene):
             faults[name] += 1
         else:
             left.insert(0, name)  # another time
-        await asyncio.to_thread(FAULTS[name].undo, scene)
+        await asyncio.to_thread(known[name].undo, scene)
         if not left:
             (folder / GO_ON).unlink(missing_ok=True)

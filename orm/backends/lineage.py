@@ -1,0 +1,64 @@
+"""Positions of engines whose failovers begin a new domain: timelines of PostgreSQL, terms of MySQL.
+
+The domains are numbers, and each failover takes the next one. A position names the latest domain
+that a server has, and where earlier ones were left (their forks); so what a failover lost is told
+from what a server merely lacks yet.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from orm.bookmark import Bookmark
+
+__all__ = ["as_need", "current", "is_later", "latest", "lost"]
+
+
+def is_later(at: Bookmark, than: Bookmark) -> bool:
+    """Whether a primary is of a later domain than another."""
+    if len(at.position) == len(than.position) == 1 and at.position[0][0] == than.position[0][0]:
+        return False  # as a rule
+    return current(at) > current(than)
+
+
+def lost(
+    head: Bookmark,
+    need: Bookmark,
+    *,
+    untold: Callable[[int, int], str],
+    gone: Callable[[int, int, int], str],
+) -> str | None:
+    """Why a server at `head` will never have all of `need`; None if it may.
+
+    Args:
+        head: where the server is.
+        need: of the same history.
+        untold: says why the fork of a domain is not known; given that domain and the current one.
+        gone: says that a place lies after the fork; given the domain, the place and the fork.
+    """
+    there, now = dict(head.position), current(head)
+    for name, sequence in need.position:
+        if name.isdecimal() and int(name) < now:
+            fork = there.get(name)
+            if fork is None:
+                return untold(int(name), now)
+            if sequence > fork:
+                return gone(int(name), sequence, fork)
+    return None
+
+
+def as_need(at: Bookmark) -> Bookmark:
+    """Its latest domain alone: a server that has it has those that it came from.
+
+    Else each bookmark would name all of them, more with each failover.
+    """
+    return replace(at, position=((str(current(at)), latest(at)),))
+
+
+def latest(at: Bookmark) -> int:
+    """The place in the latest domain."""
+    return dict(at.position).get(str(current(at)), 0)
+
+
+def current(at: Bookmark) -> int:
+    """The latest domain. A forged bookmark may name others than numbers: they are left out."""
+    return max((int(name) for name, _ in at.position if name.isdecimal()), default=0)

@@ -1,0 +1,1 @@
+"""Revisions as files of wrangler, the tool of Cloudflare's D1."""

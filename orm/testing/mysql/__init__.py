@@ -1,0 +1,22 @@
+"""Real clusters of MariaDB or MySQL for tests: a primary and replicas by GTID, and their troubles.
+
+The servers' programs come from Debian's packages, unpacked into a folder of the user's::
+
+    python -m orm.testing.mysql.packages mariadb mysql
+
+or from the folder that the environment variable ``ORM_MYSQL_PROGRAMS`` names. They need the extra
+``mysql-testing`` and Linux.
+
+``with Cluster("mariadb") as cluster`` takes a second or two, ``"mysql"`` five. The methods of
+`Server` are its faults: ``pause``, ``resume``, ``freeze``, ``thaw``, ``partition``, ``kill``,
+``stop``, ``start``, ``restart``, ``promote``, ``follow``, ``heal``. Each blocks, and returns when
+what it says is so; after half a minute it raises. Servers listen on a free port of the loopback
+interface, ask for no password, and end with the process that started them. Data are in memory where
+there is room.
+"""
+
+from orm.testing.mysql.cluster import Cluster
+from orm.testing.mysql.packages import Flavour
+from orm.testing.mysql.server import Server
+
+__all__ = ["Cluster", "Flavour", "Server"]

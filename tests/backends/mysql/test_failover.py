@@ -1,0 +1,154 @@
+"""Failovers of MariaDB and MySQL: who becomes the primary, and what is known to be lost."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from models import Base, User
+from orm import Database, WriteLost
+from orm.exceptions import ConfigurationError, NotCaughtUp, OrmError
+from orm.testing.mysql import Cluster, Server
+from tests.conftest import started
+
+DRIVERS = {"mariadb": "asyncmy", "mysql": "aiomysql"}
+
+
+@pytest.fixture(params=DRIVERS)
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """One that a test may change for good, with an empty database."""
+    with started(request.param) as cluster, cluster.database() as name:
+        for server in cluster.servers:
+            server.database = name
+        yield cluster
+
+
+def url(cluster: Cluster, server: Server) -> str:
+    return server.url(DRIVERS[cluster.flavour])  # type: ignore[arg-type]
+
+
+def database(cluster: Cluster) -> Database:
+    """All servers, the first one as the primary, whatever they are now."""
+    primary, *replicas = cluster.servers
+    return Database(url(cluster, primary), replicas=[url(cluster, one) for one in replicas])
+
+
+async def created(db: Database) -> None:
+    async with db.connect() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+        await connection.commit()
+
+
+async def written(db: Database, email: str) -> str:
+    """Write as soon as a primary takes it; the bookmark after it."""
+    while True:
+        try:
+            async with db.begin() as session:
+                session.add(User(email=email))
+            return await session.bookmark()
+        except (OperationalError, NotCaughtUp):
+            await db.cluster.primary.probe()
+
+
+async def emails(db: Database, token: str) -> set[str]:
+    async with db.session(token) as session:
+        return set(await session.scalars(select(User.email)))
+
+
+async def test_what_a_failover_loses_is_known_even_after_the_switch_back(cluster: Cluster) -> None:
+    first, second, third = cluster.servers
+    async with database(cluster) as db:
+        await created(db)
+        before = await written(db, "before")
+        cluster.caught_up()
+        for replica in (second, third):
+            replica.partition()
+        lost = await written(db, "lost")
+
+        first.kill()
+        cluster.promote(second)
+        third.follow(second)
+        after = await written(db, "after")
+        assert await emails(db, before) == await emails(db, after) == {"before", "after"}
+        with pytest.raises(WriteLost, match="term 1"):
+            await emails(db, lost)
+
+        first.rejoin(second)
+        for replica in (first, third):
+            replica.caught_up(second)
+        second.sql("SET GLOBAL read_only = ON")
+        cluster.promote(first)
+        second.follow(first)
+        third.follow(first)
+        again = await written(db, "again")
+        for number in range(5):  # the numbers that were lost are in use again
+            again = await written(db, f"again {number}")
+        assert await emails(db, before) == await emails(db, again) > {"before", "after", "again"}
+        with pytest.raises(WriteLost):
+            await emails(db, lost)
+    async with database(cluster) as another:
+        assert await emails(another, again) > {"before", "after", "again"}
+        with pytest.raises(WriteLost):
+            await emails(another, lost)
+
+
+async def test_nobody_takes_the_place_of_a_primary_that_is_there(cluster: Cluster) -> None:
+    first, second, _ = cluster.servers
+    async with database(cluster) as db:
+        await created(db)
+        cluster.caught_up()
+        second.promote()  # by mistake
+        token = await written(db, "a")
+        await db.cluster.replicas[0].probe()
+        await db.cluster.primary.probe()
+        assert db.cluster.primary.url.port == first.port
+        assert await emails(db, token) == {"a"}
+
+
+async def test_a_server_with_writes_of_its_own_serves_no_session(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, second, _ = cluster.servers
+    async with database(cluster) as db:
+        await created(db)
+        await written(db, "a")
+        cluster.caught_up()
+        [replica] = [one for one in db.cluster.replicas if one.url.port == second.port]
+        await replica.probe()
+        assert replica.knowledge.at is not None
+        second.sql("CREATE TABLE by_mistake (id int)")  # as root, on a replica
+        await replica.probe()
+        assert replica.knowledge.at is None
+    assert "that no primary has had" in caplog.text
+
+
+async def test_a_replica_is_no_primary(cluster: Cluster) -> None:
+    with pytest.raises(OrmError, match="it is a standby"):
+        await Database(url(cluster, cluster.standbys[0])).start()
+
+
+async def test_a_server_without_order_is_refused(cluster: Cluster) -> None:
+    setting = "gtid_strict_mode" if cluster.flavour == "mariadb" else "gtid_mode"
+    value = "OFF" if cluster.flavour == "mariadb" else "ON_PERMISSIVE"
+    cluster.primary.sql(f"SET GLOBAL {setting} = {value}")
+    with pytest.raises(ConfigurationError, match=setting):
+        await Database(url(cluster, cluster.primary)).start()
+
+
+@pytest.mark.parametrize(
+    ("driver", "why"), [("mariadbconnector", "no error"), ("pymysql", "no async driver")]
+)
+async def test_drivers_that_cannot_be_used_are_refused(driver: str, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        Database(f"mysql+{driver}://app@localhost/app")
+
+
+async def test_a_reader_does_not_write(cluster: Cluster) -> None:
+    async with database(cluster) as db:
+        await created(db)
+        for server in (db.cluster.primary, *db.cluster.replicas):
+            async with server.engine.connect() as connection:
+                with pytest.raises(DBAPIError) as refused:
+                    await connection.execute(text("INSERT INTO users (email) VALUES ('x')"))
+                assert db.cluster.backend.is_read_only(refused.value)

@@ -1,0 +1,281 @@
+"""Pairs of models, drawn so that Hypothesis shrinks them: the second is the first, changed."""
+
+from dataclasses import replace
+from functools import cache
+from typing import Final
+
+from hypothesis import strategies as st
+
+from tests.harness.evolution.kinds import kinds_of
+from tests.harness.evolution.schema import KEYS, Column, Constraint, Reference, Schema, Table
+
+__all__ = ["pairs"]
+
+_TABLES: Final = ("alpha", "beta", "Gamma")
+_COLUMNS: Final = ("a", "b", "Mixed", "order")
+_ACTIONS: Final = (
+    "",
+    'ondelete="CASCADE"',
+    'ondelete="SET NULL"',
+    'ondelete="RESTRICT"',
+    'onupdate="CASCADE"',
+    'ondelete="SET DEFAULT", onupdate="SET NULL"',
+    'deferrable=True, initially="DEFERRED"',
+    'deferrable=True, initially="IMMEDIATE"',
+    'ondelete="CASCADE", deferrable=True, initially="DEFERRED"',
+    "use_alter=True",
+)
+_COMPUTED: Final = ("row * 2", "row * 3", "row + 1")
+_IDENTITIES: Final = ("Identity()", "Identity(always=True)", "Identity(start=5, increment=2)")
+_OPTIONS: Final = ("", "index=True", 'comment="it\'s a comment"', "unique=True", 'comment="other"')
+_OF_TABLES: Final = (
+    "",
+    "sqlite_autoincrement=True",
+    'comment="a table"',
+    "sqlite_with_rowid=False",
+    "sqlite_strict=True",
+    'info={"index_foreign_keys": False}',
+)
+_CHECKS: Final = (
+    "row > 0",
+    "row > -1",
+    "row <> 99 AND (row > 0 OR row IS NULL)",
+    "row BETWEEN 0 AND 1000",
+)
+
+
+@cache
+def _constraints(engine: str) -> list[Constraint]:
+    where = "sqlite_where={}, postgresql_where={}"
+    found = [
+        *(Constraint(f'CheckConstraint("{text}", name={{name}})', (), "ck") for text in _CHECKS),
+        Constraint(
+            'CheckConstraint("{0} IS NULL OR {0} IS NOT NULL", name={name})', ("a",), "Ck_A"
+        ),
+        Constraint("CheckConstraint(\"row <> 1 OR 'it''s (:x' <> ''\", name={name})", (), "quote"),
+        Constraint('UniqueConstraint("row", name={name})', (), "one"),
+        Constraint('UniqueConstraint("row", "id", name={name})', (), "two"),
+        Constraint('UniqueConstraint("{0}", "row", name={name})', ("b",), "three"),
+        Constraint('UniqueConstraint("{0}", name={name})', ("a",), "of_a", distinct=True),
+        Constraint('Index({name}, "row")', (), "ix"),
+        Constraint('Index({name}, "row", unique=True)', (), "ix"),
+        Constraint('Index({name}, text("row DESC"))', (), "ix"),
+        Constraint('Index({name}, "{0}", "row")', ("Mixed",), "ix_Mixed"),
+        Constraint('Index({name}, "{0}", unique=True)', ("a",), "ix_a", distinct=True),
+        Constraint('Index({name}, text("(row + 1)"))', (), "ix_sum"),
+        Constraint('Index({name}, text("(row + 2)"))', (), "ix_sum"),
+        *(
+            Constraint(f'Index({{name}}, "row", {where.format(on, on)})', (), "ix_part")
+            for on in ('text("row > 1")', 'text("row > 2")', 'text("row <> 5 AND row > 0")')
+        ),
+    ]
+    if engine == "postgresql":
+        found += [
+            Constraint('Index({name}, "row", postgresql_include=["id"])', (), "ix_more"),
+            Constraint('Index({name}, "row", postgresql_using="hash")', (), "ix_more"),
+            Constraint('Index({name}, "row", postgresql_ops={"row": "int4_ops"})', (), "ix_more"),
+            Constraint(
+                'Index({name}, "row", postgresql_nulls_not_distinct=True, unique=True)', (), "ix_n"
+            ),
+            Constraint('UniqueConstraint("row", name={name}, deferrable=True)', (), "late"),
+            Constraint(
+                'postgresql.ExcludeConstraint(("row", "="), name={name}, using="btree")',
+                (),
+                "excluded",
+            ),
+        ]
+    return found
+
+
+@cache
+def _columns(name: str, engine: str, own: bool) -> st.SearchStrategy[Column]:
+    kinds = kinds_of(engine, own=own)
+    references = st.builds(
+        Reference, st.sampled_from(_TABLES), st.sampled_from(_ACTIONS), st.booleans()
+    )
+    integer = kinds[0]
+    plain = st.builds(
+        Column,
+        st.just(name),
+        st.sampled_from(kinds),
+        st.booleans().map(lambda b: not b),
+        st.none() | st.integers(0, 5),
+        st.sampled_from(_OPTIONS).map(lambda option: option if option != "unique=True" else ""),
+    )
+    numbers = st.builds(Column, st.just(name), st.just(integer), options=st.sampled_from(_OPTIONS))
+    stored = st.just(True) if engine == "postgresql" else st.booleans()
+    computed = st.builds(
+        Column,
+        st.just(name),
+        st.just(integer),
+        computed=st.tuples(st.sampled_from(_COMPUTED), stored),
+    )
+    identity = st.builds(
+        Column,
+        st.just(name),
+        st.just(integer),
+        st.just(False),
+        identity=st.sampled_from(_IDENTITIES),
+    )
+    referring = st.builds(
+        Column,
+        st.just(name),
+        st.just(integer),
+        st.booleans().map(lambda b: not b),
+        st.none(),
+        st.sampled_from(_OPTIONS),
+        reference=references,
+    )
+    found = [plain, plain, plain, numbers, referring, computed]
+    if engine == "postgresql":
+        found.append(identity)
+    return st.one_of(found)
+
+
+@st.composite
+def _tables(draw: st.DrawFn, name: str, engine: str, own: bool) -> Table:
+    columns = tuple(
+        draw(_columns(column, engine, own)) for column in _COLUMNS if draw(st.booleans())
+    )
+    return _sound(
+        Table(
+            name,
+            draw(st.sampled_from(list(KEYS))),
+            columns,
+            _named(draw(st.lists(st.sampled_from(_constraints(engine)), max_size=3))),
+            draw(st.sampled_from(_OF_TABLES)),
+        ),
+        engine,
+    )
+
+
+def _named(constraints: list[Constraint]) -> tuple[Constraint, ...]:
+    """Those without those that have the name of another."""
+    return tuple({constraint.name: constraint for constraint in constraints}.values())
+
+
+def _sound(table: Table, engine: str) -> Table:
+    """The table without what the engine would not take."""
+    names = {column.name: column for column in table.columns}
+
+    def can_be(constraint: Constraint) -> bool:
+        return all(
+            name not in names
+            or (
+                names[name].computed is None
+                and (not constraint.distinct or len(names[name].kind.values) >= 3)
+                and (not constraint.distinct or names[name].reference is None)
+                and names[name].kind.family not in ("json", "pickle", "tsvector")
+            )
+            for name in constraint.columns
+        )
+
+    table = replace(table, constraints=tuple(c for c in table.constraints if can_be(c)))
+    options, is_rowid = table.options, table.key.startswith('Column("id", Integer, primary_key')
+    if options == "sqlite_autoincrement=True" and not is_rowid:
+        options = ""
+    if options == "sqlite_with_rowid=False" and KEYS[table.key] != ("id",):
+        options = ""
+    if options == "sqlite_with_rowid=False" and ("unique" in table.key or "Identity" in table.key):
+        options = ""
+    strict = all(column.kind.strict for column in table.columns)
+    if options == "sqlite_strict=True" and not (strict and is_rowid):
+        options = ""
+    return replace(table, options=options)
+
+
+@st.composite
+def _changed(draw: st.DrawFn, table: Table, engine: str, own: bool) -> Table:
+    """The table after a few changes."""
+    other = draw(_tables(table.name, engine, own))
+    theirs = {column.name: column for column in other.columns}
+    columns = []
+    for column in table.columns:
+        match draw(st.sampled_from(("same", "same", "part", "part", "other", "gone"))):
+            case "same":
+                columns.append(column)
+            case "part":
+                columns.append(draw(_altered(column, engine, own)))
+            case "other" if column.name in theirs:
+                columns.append(theirs[column.name])
+            case _:
+                pass
+    columns += [
+        column for name, column in theirs.items() if all(name != one.name for one in table.columns)
+    ]
+    constraints = [one for one in table.constraints if draw(st.sampled_from((True, True, False)))]
+    constraints += [one for one in other.constraints if draw(st.booleans())]
+    return _sound(
+        Table(
+            table.name,
+            draw(st.sampled_from((table.key, table.key, table.key, other.key))),
+            tuple(columns),
+            _named(constraints),
+            draw(st.sampled_from((table.options, table.options, other.options))),
+        ),
+        engine,
+    )
+
+
+@st.composite
+def _altered(draw: st.DrawFn, column: Column, engine: str, own: bool) -> Column:
+    """The column with one thing of it changed."""
+    other = draw(_columns(column.name, engine, own))
+    if column.computed is not None:
+        return replace(column, computed=other.computed)
+    if column.identity is not None:
+        return (
+            replace(column, identity=other.identity, kind=other.kind) if other.identity else other
+        )
+    if column.reference is not None:
+        changed = [
+            replace(column, reference=other.reference),
+            replace(column, nullable=other.nullable),
+            replace(column, options=other.options),
+        ]
+    else:
+        plain = "" if "unique" in other.options else other.options
+        changed = [
+            replace(column, kind=other.kind, default=None),
+            replace(column, kind=other.kind),
+            replace(column, nullable=other.nullable),
+            replace(column, default=other.default),
+            replace(column, options=plain),
+        ]
+    return draw(st.sampled_from(changed))
+
+
+@st.composite
+def pairs(
+    draw: st.DrawFn, engine: str, *, own: bool = True, conventions: bool = True
+) -> tuple[Schema, Schema]:
+    """Models A, and models B that they become.
+
+    Args:
+        draw: Hypothesis's.
+        engine: SQLAlchemy's name of the engine.
+        own: whether columns have types of the application's own.
+        conventions: whether the naming convention may change.
+    """
+    number = draw(st.integers(1, len(_TABLES)))
+    old: list[Table] = []
+    new: list[Table] = []
+    for name in _TABLES[:number]:
+        match draw(st.sampled_from(("both", "both", "both", "both", "gone", "made"))):
+            case "both":
+                table = draw(_tables(name, engine, own))
+                old.append(table)
+                new.append(draw(_changed(table, engine, own)))
+            case "gone":
+                old.append(draw(_tables(name, engine, own)))
+            case _:
+                new.append(draw(_tables(name, engine, own)))
+    convention = draw(st.booleans())
+    changes = conventions and draw(st.sampled_from((False,) * 9 + (True,)))
+    within = (
+        "other" if engine == "postgresql" and draw(st.sampled_from((False, False, True))) else None
+    )
+    return (
+        Schema(tuple(old), convention, within),
+        Schema(tuple(new), convention != changes, within),
+    )

@@ -1,0 +1,40 @@
+"""A slice of the evolutions: ``python -m tests.harness.evolution`` runs more."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+
+from tests.harness.evolution.draw import pairs
+from tests.harness.evolution.schema import Schema, source
+from tests.harness.evolution.trial import Place, Violation, run
+
+pytestmark = [
+    pytest.mark.slow,
+    # What drivers and Alembic say of models that applications should not have.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+SLICE = settings(
+    max_examples=40,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_all_of_b_with_all_values_or_a_refusal(tmp_path: Path, number: int) -> None:
+    place = Place(tmp_path / "app")
+
+    @seed(number)
+    @SLICE
+    @given(pairs("sqlite", own=False, conventions=False))
+    def evolve(pair: tuple[Schema, Schema]) -> None:
+        try:
+            run(pair, place)
+        except Violation as violation:
+            violation.add_note(f"A:\n{source(pair[0])}\nB:\n{source(pair[1])}")
+            raise
+
+    evolve()
