@@ -45,7 +45,7 @@ class Connections:
         self._network = network
         self._connect_timeout = connect_timeout
         self._dead_after = dead_after
-        self._making: set[asyncio.Timeout] = set()
+        self._making: dict[asyncio.Timeout, None] = {}
         self._made: dict[DBAPIConnection, asyncio.TimerHandle] = {}
         """All that are open; with each the end of its handshake, which may be over."""
         self._dead: str | None = None
@@ -108,11 +108,11 @@ class Connections:
     async def _in_time(self, connecting: Awaitable[_T]) -> _T:
         try:
             async with asyncio.timeout(self._connect_timeout) as scope:
-                self._making.add(scope)
+                self._making[scope] = None
                 try:
                     return await connecting
                 finally:
-                    self._making.remove(scope)
+                    del self._making[scope]
         except TimeoutError as error:
             late = f"it took more than {self._connect_timeout:g} s to connect"
             raise TimeoutError(self._dead or str(error) or late) from None

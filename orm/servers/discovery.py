@@ -95,7 +95,7 @@ class Discovery:
             _log.warning(_FAILS, str(error) or type(error).__name__)
             return
         there = {parse_url(one.url): one for one in found}
-        for url in there.keys() - self._names.keys():
+        for url in [url for url in there if url not in self._names]:
             try:
                 self._names[url] = await self._changes.add_replica(there[url])
             except ConfigurationError as error:
