@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from orm.exceptions import InvalidBookmark, NotCaughtUp, OrmError, ReadOnlyError, WriteLost
     from orm.model import Base
     from orm.routing import Reason, Route
+    from orm.servers.discovery import by_dns
+    from orm.servers.replica import Replica
     from orm.servers.status import ServerStatus
     from orm.session import BookmarkSession
 
@@ -32,10 +34,12 @@ __all__ = [
     "OrmError",
     "ReadOnlyError",
     "Reason",
+    "Replica",
     "Route",
     "ServerStatus",
     "WriteLost",
     "__version__",
+    "by_dns",
 ]
 
 # A program that asks for no name here, such as `orm --help`, does not wait for SQLAlchemy.
@@ -52,9 +56,11 @@ __getattr__: Callable[[str], Any] = lazy(
         "OrmError": "orm.exceptions",
         "ReadOnlyError": "orm.exceptions",
         "Reason": "orm.routing",
+        "Replica": "orm.servers.replica",
         "Route": "orm.routing",
         "ServerStatus": "orm.servers.status",
         "WriteLost": "orm.exceptions",
         "__version__": "orm._version",
+        "by_dns": "orm.servers.discovery",
     },
 )

@@ -4,22 +4,24 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Any, Final, Literal, Self, TypeVar, overload
 
-from sqlalchemy import URL, Pool, StaticPool, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Pool, StaticPool
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from orm.backends import Backend, EmbeddedReplica, backend_for
+from orm.backends import EmbeddedReplica, backend_for
 from orm.connection import BookmarkConnection
 from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, DatabaseClosed, NoPrimary, ReplicaUnavailable
 from orm.routing import Route
-from orm.routing.rules import Rules
+from orm.routing.rules import Rules, checked_staleness
 from orm.servers.cluster import Cluster, refuse_autocommit
-from orm.servers.server import Server
+from orm.servers.discovery import Discover, Discovery
+from orm.servers.making import Maker, parse_url
+from orm.servers.replica import Replica
 from orm.servers.status import ServerStatus, ask, known
+from orm.servers.timing import DRAIN, HEARTBEAT, SELDOM, Limits
 from orm.session import BookmarkSession, over_database
 
 __all__ = ["Database"]
@@ -42,12 +44,22 @@ class Database:
 
     Args:
         primary: the primary's URL, with an async driver.
-        replicas: the replicas' URLs; or how many to keep beside the primary's file, where the
-            engine is embedded (SQLite).
+        replicas: the replicas, as URLs or as `Replica`; or how many to keep beside the primary's
+            file, where the engine is embedded (SQLite); or an asynchronous function that says which
+            there are, and is asked every 5 s (`by_dns` makes one).
+        zones: which replicas to prefer, by their zone, the best zone first: those of the first
+            zone that has one which will do. Others serve when no zone of the list does.
         max_wait: seconds that a read may wait for a replica to catch up before the primary
             serves it; 0 never waits.
+        max_staleness: seconds that a replica may be behind the primary, at least 2. A replica that
+            is further behind, or may be, serves no session; what happens then is as for one that
+            has not caught up. None allows any lag.
         fallback: whether the primary serves the reads that no replica can serve in time. If not,
             they raise `NotCaughtUp`.
+        connect_timeout: seconds that it may take to connect to a server.
+        dead_after: seconds after which a server that does not answer the watcher is taken for dead:
+            what is in flight there is cut off, and reads are served elsewhere. The watcher asks
+            each server once a second. Where the database is a file, this has no meaning.
         shared: whether the URLs lead to a pooler that gives each transaction a server connection,
             such as PgBouncer in transaction mode. Each transaction then asks the server that
             it reads from for its position: two more round trips. Transactions that are begun
@@ -67,15 +79,19 @@ class Database:
         self,
         primary: str | URL,
         *,
-        replicas: int | Sequence[str | URL] = 0,
+        replicas: int | Sequence[str | URL | Replica] | Discover = 0,
+        zones: Sequence[str] = (),
         max_wait: float = 0.05,
+        max_staleness: float | None = None,
         fallback: bool = True,
+        connect_timeout: float = 5.0,
+        dead_after: float = 1.0,
         shared: bool = False,
         bookmark_keys: Sequence[str | bytes] = (),
         stray_bookmarks: Literal["primary", "error"] = "primary",
         engine_options: Mapping[str, Any] | None = None,
     ) -> None:
-        url = _url(primary)
+        url = parse_url(primary)
         backend = backend_for(url)
         options = dict(engine_options or {})
         refuse_autocommit(options | dict(options.get("execution_options", {})))
@@ -86,33 +102,33 @@ class Database:
             )
         if max_wait < 0:
             raise ConfigurationError("max_wait is a number of seconds, 0 or more")
+        if connect_timeout <= 0 or dead_after <= 0:
+            raise ConfigurationError(
+                "connect_timeout and dead_after are numbers of seconds, over 0"
+            )
         if stray_bookmarks not in ("primary", "error"):
             raise ConfigurationError("stray_bookmarks is 'primary' or 'error'")
-        self._embedded: list[EmbeddedReplica] = []
+        seldom = HEARTBEAT if max_staleness is not None else SELDOM.longest
+        limits = Limits(connect_timeout=connect_timeout, dead_after=dead_after, seldom=seldom)
+        self._make: Final = Maker(backend, url, shared=shared, limits=limits, **options)
+        self._embedded: Sequence[EmbeddedReplica] = ()
+        self._discovery: Discovery | None = None
         if isinstance(replicas, int):
-            urls = self._embed(backend, url, replicas)
+            made = self._make.embedded(replicas, self._landed)
+            replica_servers = [server for server, _ in made]
+            self._embedded = [keeper for _, keeper in made]
+        elif callable(replicas):
+            replica_servers = []
+            self._discovery = Discovery(replicas, self, (url, "primary"))
         else:
-            urls = [_url(replica) for replica in replicas]
-        for replica in urls:
-            if replica.get_backend_name() != url.get_backend_name():
-                raise ConfigurationError("the primary and its replicas are of one engine family")
-        primary_server = Server("primary", "primary", url, backend, shared=shared, **options)
-        replica_servers = [
-            Server(f"replica-{number}", "replica", replica, backend, shared=shared, **options)
-            for number, replica in enumerate(urls, start=1)
-        ]
-        for server, embedded in zip(replica_servers, self._embedded, strict=False):
-            server.on_damage = embedded.rebuild
-        self.cluster: Cluster = Cluster(
-            backend,
-            primary_server,
-            replica_servers,
-            new_writer=partial(backend.writer_engine, shared=shared, **options),
-        )
+            replica_servers = [self._make.replica(replica) for replica in replicas]
+        self.cluster: Cluster = Cluster(backend, self._make.primary(), replica_servers)
         """The servers; another object each time that the database is started anew."""
         self.rules: Final[Rules] = Rules(
             max_wait=max_wait,
+            max_staleness=checked_staleness(max_staleness),
             fallback=fallback,
+            zones=tuple(zones),
             keys=tuple(k.encode() if isinstance(k, str) else k for k in bookmark_keys),
             stray_bookmarks=stray_bookmarks,
         )
@@ -137,30 +153,12 @@ class Database:
         """
         cluster = self.cluster
         readers = (server.engine for server in (cluster.primary, *cluster.replicas))
-        return [*cluster.writers, *readers]
+        return [cluster.writer, *readers]
 
     @property
     def embedded(self) -> Sequence[EmbeddedReplica]:
         """The embedded replicas, in order; empty where the engine has none."""
         return self._embedded
-
-    def _embed(self, backend: Backend, primary: URL, count: int) -> list[URL]:
-        """Prepare the embedded replicas, none of which runs yet; returns their URLs."""
-        if count < 0:
-            raise ConfigurationError("replicas is a number, 0 or more, or a list of URLs")
-        if count and backend.embedded is None:
-            name = primary.get_backend_name()
-            raise ConfigurationError(
-                f"{name} replicates by itself: give its replicas' URLs, as in "
-                f"replicas=['{primary.drivername}://replica-1/app']"
-            )
-        urls: list[URL] = []
-        for number in range(count):
-            assert backend.embedded is not None
-            urls.append(backend.embedded.url(primary, number + 1))
-            landed = partial(self._landed, number)
-            self._embedded.append(backend.embedded.replica(primary, number + 1, landed))
-        return urls
 
     def __repr__(self) -> str:
         cluster = self.cluster
@@ -235,6 +233,8 @@ class Database:
                 )
         cluster.floor = cluster.roles.as_need(floor)
         cluster.watcher.start()
+        if self._discovery is not None:
+            await self._discovery.start()
 
     async def _replicate(self) -> None:
         starting = asyncio.gather(
@@ -264,13 +264,13 @@ class Database:
             return
         self.cluster.closed = True
         async with AsyncExitStack() as stack:  # if one of them fails, the rest is closed too
-            for writer in self.cluster.writers:
-                stack.push_async_callback(writer.dispose)
             for server in (self.cluster.primary, *self.cluster.replicas):
                 stack.push_async_callback(server.dispose)
             for replica in self._embedded:
                 stack.push_async_callback(asyncio.to_thread, replica.stop)
             stack.push_async_callback(self.cluster.watcher.stop)
+            if self._discovery is not None:
+                stack.push_async_callback(self._discovery.stop)
         self._started = False
 
     async def __aenter__(self) -> Self:
@@ -279,12 +279,15 @@ class Database:
     async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
-    def session(self, constraint: Constraint = None, **options: Any) -> BookmarkSession:
+    def session(
+        self, constraint: Constraint = None, *, max_staleness: float | None = None, **options: Any
+    ) -> BookmarkSession:
         """A new session.
 
         Args:
             constraint: ``"first-primary"``, ``"first-unconstrained"`` (the default), a bookmark
                 that an earlier session handed out, or several, which are merged.
+            max_staleness: instead of the Database's, for this session.
             options: all that `AsyncSession` takes, such as ``expire_on_commit``.
 
         Raises:
@@ -294,7 +297,9 @@ class Database:
             ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
                 or several bookmarks are of different databases.
         """
-        return BookmarkSession(database=self, constraint=constraint, **options)
+        return BookmarkSession(
+            database=self, constraint=constraint, max_staleness=max_staleness, **options
+        )
 
     @overload
     def sessionmaker(self, *, class_: type[_S], **options: Any) -> async_sessionmaker[_S]: ...
@@ -366,8 +371,9 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        self.cluster.require_open()
-        return await ask(self.cluster.primary, self.cluster.replicas)
+        cluster = self.cluster
+        cluster.require_open()
+        return await ask(cluster.primary, cluster.replicas, cluster.past)
 
     def last_status(self) -> list[ServerStatus]:
         """Every server, as it answered its last probe: the primary first. Sends nothing.
@@ -375,8 +381,47 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        self.cluster.require_started()
-        return known(self.cluster.primary, self.cluster.replicas)
+        cluster = self.cluster
+        cluster.require_started()
+        return known(cluster.primary, cluster.replicas, cluster.past)
+
+    async def add_replica(self, replica: str | URL | Replica) -> str:
+        """Read from one more replica, as soon as its position is known.
+
+        Args:
+            replica: where it is. A name, zone or weight takes a `Replica`.
+
+        Returns:
+            Its name.
+
+        Raises:
+            ConfigurationError: there is a server of that name already; or it is of another engine
+                family; or the engine makes its replicas itself.
+            DatabaseClosed: the database is not started, or closed.
+        """
+        self.cluster.require_open()
+        if self._embedded:
+            raise ConfigurationError("the number of embedded replicas is chosen when it is started")
+        server = self._make.replica(replica)
+        self.cluster.add(server)
+        await server.probe()
+        return server.name
+
+    async def remove_replica(self, name: str, *, drain: float = DRAIN) -> None:
+        """Read from a replica no longer; return when its connections are closed.
+
+        Sessions that have read there go on elsewhere, and see no less than they have seen.
+
+        Args:
+            name: its name.
+            drain: seconds for which reads in flight may go on; then they are cut off.
+
+        Raises:
+            ConfigurationError: there is no replica of that name.
+            DatabaseClosed: the database is not started, or closed.
+        """
+        self.cluster.require_open()
+        await self.cluster.remove(name, drain)
 
     def observe(self, observer: Callable[[Route], None]) -> Callable[[], None]:
         """Call a function with every transaction's route: where it goes, why, how long it waited.
@@ -405,10 +450,3 @@ class Database:
         loop = self.cluster.loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self.cluster.replicas[number].nudge)
-
-
-def _url(given: str | URL) -> URL:
-    try:
-        return make_url(given)
-    except ArgumentError as error:
-        raise ConfigurationError(f"not a database URL: {error}") from error

@@ -50,6 +50,8 @@ class BookmarkSession(AsyncSession):
         database: whose servers to use.
         constraint: where to start: ``"first-primary"``, ``"first-unconstrained"`` (the default),
             a bookmark that an earlier session handed out, or several, which are merged.
+        max_staleness: seconds that a replica may be behind the primary, at least 2; the
+            `database`'s if it is omitted.
         options: all that `AsyncSession` takes.
 
     Raises:
@@ -79,17 +81,18 @@ class BookmarkSession(AsyncSession):
         *,
         database: SupportsSessions | None = None,
         constraint: Constraint = None,
+        max_staleness: float | None = None,
         **options: Any,
     ) -> None:
         if database is None:
-            if constraint is not None:
+            if constraint is not None or max_staleness is not None:
                 raise ConfigurationError("a constraint needs a database to be met by")
             super().__init__(bind, **options)
             return
         if bind is not None or options.get("binds"):
             raise ConfigurationError(DATABASE_OR_BINDS)
         cluster, rules = database.cluster, database.rules
-        memory = SessionMemory.begin(cluster, rules, constraint)
+        memory = SessionMemory.begin(cluster, rules, constraint, max_staleness)
         given = options.get("execution_options") or {}
         autocommit = str(given.get("isolation_level", "")).upper() == "AUTOCOMMIT"
         if autocommit:  # reads are in autocommit as they are

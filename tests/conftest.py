@@ -54,8 +54,8 @@ class PostgreSQL:
         self.replica_urls = [standby.url(driver, database=database) for standby in cluster.standbys]
 
     def database(self, **options: Any) -> Database:
-        """The primary with both standbys."""
-        return Database(self.url, **{"replicas": self.replica_urls} | options)
+        """The primary with both standbys, which may be slow: many programs may run beside them."""
+        return Database(self.url, **{"replicas": self.replica_urls, "dead_after": 10.0} | options)
 
     elsewhere = database
 

@@ -16,6 +16,7 @@ from orm.backends import (
     EmbeddedReplicas,
     Fences,
     Migrations,
+    Network,
     Roles,
 )
 from orm.backends.mysql import MySQLBackend
@@ -31,6 +32,7 @@ SIMULATED: Backend = SimulatedBackend()
 
 PARTS = {
     "backend": Backend,
+    "network": Network,
     "roles": Roles,
     "fences": Fences,
     "embedded": EmbeddedReplicas,

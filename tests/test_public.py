@@ -21,10 +21,12 @@ def test_names_of_the_package() -> None:
         "OrmError",
         "ReadOnlyError",
         "Reason",
+        "Replica",
         "Route",
         "ServerStatus",
         "WriteLost",
         "__version__",
+        "by_dns",
     ]
     assert all(hasattr(orm, name) for name in orm.__all__)
 

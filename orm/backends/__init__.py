@@ -8,7 +8,7 @@ from orm._lazy import lazy
 if TYPE_CHECKING:
     from orm.backends.base import Backend
     from orm.backends.migrations import Migrations, NotAScript, Script, Thing
-    from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Roles
+    from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Network, Roles
     from orm.backends.registry import backend_for, known_backends, migrations_for, register
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "EmbeddedReplicas",
     "Fences",
     "Migrations",
+    "Network",
     "NotAScript",
     "Roles",
     "Script",
@@ -36,6 +37,7 @@ __getattr__: Callable[[str], Any] = lazy(
         "EmbeddedReplicas": "orm.backends.parts",
         "Fences": "orm.backends.parts",
         "Migrations": "orm.backends.migrations",
+        "Network": "orm.backends.parts",
         "NotAScript": "orm.backends.migrations",
         "Roles": "orm.backends.parts",
         "Script": "orm.backends.migrations",

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.migrations import Migrations
-from orm.backends.parts import EmbeddedReplicas, Fences, Roles
+from orm.backends.parts import EmbeddedReplicas, Fences, Network, Roles
 from orm.bookmark import Bookmark
 
 __all__ = ["Backend"]
@@ -27,6 +27,9 @@ class Backend(ABC):
     """
 
     # Optional parts --------------------------------------------------------------------------
+
+    network: Network | None = None
+    """How connections to a dead server are cut off; None where there is no server, but a file."""
 
     roles: Roles | None = None
     """How its servers change roles; None where the primary stays the primary."""

@@ -1,13 +1,29 @@
-"""The optional parts of a backend that sessions use: roles, fences, embedded replicas."""
+"""The optional parts of a backend that sessions use: network, roles, fences, embedded replicas."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sqlalchemy import URL, Connection
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from orm.bookmark import Bookmark
 
-__all__ = ["EmbeddedReplica", "EmbeddedReplicas", "Fences", "Roles"]
+__all__ = ["EmbeddedReplica", "EmbeddedReplicas", "Fences", "Network", "Roles"]
+
+
+class Network(Protocol):
+    """For engines whose servers are reached by a network: a server can stop answering."""
+
+    def hang_up(self, connection: DBAPIConnection) -> None:
+        """Cut a connection off, at once and without I/O; it may be cut off already.
+
+        What is in flight on it fails, as if the server had closed the connection: its error is one
+        of those that `Backend.is_unavailable` knows.
+
+        Args:
+            connection: SQLAlchemy's, over the driver's. A task may wait for its answer.
+        """
+        ...
 
 
 class Roles(Protocol):

@@ -10,6 +10,7 @@ from typing import Literal
 
 from orm.bookmark import Bookmark
 from orm.servers.server import Role, Server
+from orm.servers.timing import ALIKE
 
 __all__ = ["Reason", "Route", "choose", "counted", "describe", "route_to"]
 
@@ -70,6 +71,8 @@ def choose(
     *,
     last: Server | None,
     turn: int,
+    now: float,
+    zones: Sequence[str] = (),
     may_wait: bool,
 ) -> Server | Literal["wait", "primary"]:
     """The replica for a read at `need`, or what to do instead.
@@ -79,7 +82,9 @@ def choose(
         replicas: the replicas to choose from.
         last: the server that the session read from last, if that read has not been located yet: to
             stay there takes no round trip.
-        turn: a counter; replicas that are equally good take turns.
+        turn: a counter: which two replicas are compared; those that are alike take turns.
+        now: seconds on the event loop's clock.
+        zones: the best one first.
         may_wait: whether any waiting time is left.
 
     Returns:
@@ -89,10 +94,34 @@ def choose(
     if last in able:
         return last
     if able:
-        return able[turn % len(able)]
+        return _fastest(_nearest(able, zones), turn, now)
     if may_wait and any(server.worth_waiting_for for server in replicas):
         return "wait"
     return "primary"
+
+
+def _nearest(servers: Sequence[Server], zones: Sequence[str]) -> Sequence[Server]:
+    """The servers of the first zone that has any; those of other zones come last."""
+    for zone in zones:
+        near = [server for server in servers if server.zone == zone]
+        if near:
+            return near
+    return servers
+
+
+def _fastest(servers: Sequence[Server], turn: int, now: float) -> Server:
+    """The better one of two, which differ from read to read.
+
+    To take the best of all would send all processes to it at once, until it is the worst
+    (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing").
+    """
+    count = len(servers)
+    one = servers[turn % count]
+    if count == 1:
+        return one
+    other = servers[(turn + 1 + turn // count % (count - 1)) % count]
+    gap = one.load(now) - other.load(now)
+    return other if gap > ALIKE else one
 
 
 def describe(need: Bookmark, replicas: Sequence[Server]) -> str:

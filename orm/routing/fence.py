@@ -5,6 +5,9 @@ synchronous replica keeps the commit waiting. All of it runs inside SQLAlchemy's
 """
 
 from asyncio import sleep
+from functools import partial
+
+from sqlalchemy import Connection
 
 from orm._greenlet import await_
 from orm.backends import Fences
@@ -55,31 +58,30 @@ class Fence:
             self._locator.check(transaction)
         checked, waited = epoch.number, 0.0
         if fences is not None and memory.bookmark.shown:
-            waited = self._wait(transaction, fences)
+            waited = self._cluster.ask_primary(partial(self._wait, transaction, fences))
             memory.passed_fence()
         if memory.checked_epoch == checked:  # else the primary could not be asked
             transaction.fenced_epoch = checked
         return waited
 
-    def _wait(self, transaction: Transaction, fences: Fences) -> float:
+    def _wait(self, transaction: Transaction, fences: Fences, primary: Connection) -> float:
         shown, pause, waited = self._memory.bookmark.shown, 0.0, 0.0
-        with self._cluster.connected_to_primary() as connection:
-            hidden = fences.hidden(connection, shown)
-            seen = self._seen_of(transaction, fences, hidden) if hidden else hidden
-            while awaited := hidden if seen is None else hidden & seen:
-                if seen is None and waited > COMMITTING:
-                    awaited = fences.ending(connection, awaited)
-                    if not awaited:
-                        break
-                if waited > FENCE:
-                    raise PrimaryBehind(
-                        f"the primary has not shown for {waited:.0f} s what was read on a replica: "
-                        "does it wait for a synchronous standby?"
-                    )
-                pause = FENCE_POLL.after(pause)
-                await_(sleep(pause))
-                waited += pause
-                hidden = fences.hidden(connection, shown)
+        hidden = fences.hidden(primary, shown)
+        seen = self._seen_of(transaction, fences, hidden) if hidden else hidden
+        while awaited := hidden if seen is None else hidden & seen:
+            if seen is None and waited > COMMITTING:
+                awaited = fences.ending(primary, awaited)
+                if not awaited:
+                    break
+            if waited > FENCE:
+                raise PrimaryBehind(
+                    f"the primary has not shown for {waited:.0f} s what was read on a replica: "
+                    "does it wait for a synchronous standby?"
+                )
+            pause = FENCE_POLL.after(pause)
+            await_(sleep(pause))
+            waited += pause
+            hidden = fences.hidden(primary, shown)
         return waited
 
     def _seen_of(

@@ -63,8 +63,7 @@ class Locator:
             WriteLost: another primary has taken over, and may not have it.
         """
         cluster, memory, primary = self._cluster, self._memory, self._cluster.primary
-        with cluster.connected_to_primary() as connection:
-            at = cluster.backend.written(connection)
+        at = cluster.ask_primary(cluster.backend.written)
         if at is None:
             raise ConfigurationError(_NO_POSITION)
         if primary is cluster.primary:
@@ -79,7 +78,9 @@ class Locator:
     def _locate_at(self, transaction: Transaction, server: Server) -> bool:
         try:
             at = self._sample(transaction, server)
-        except (*CANNOT_CONNECT, PoolTimeout):
+        except CANNOT_CONNECT:
+            return False
+        except PoolTimeout:
             if server.role == "primary":
                 raise
             return False

@@ -6,7 +6,7 @@ from typing import Final, Self
 from orm.bookmark import Bookmark
 from orm.constraint import Constraint, parse
 from orm.exceptions import ForeignBookmark
-from orm.routing.rules import Rules
+from orm.routing.rules import Rules, checked_staleness
 from orm.servers.cluster import Cluster
 from orm.servers.server import Server
 
@@ -25,6 +25,7 @@ class SessionMemory:
         checked_epoch: the epoch (`PrimaryEpoch.number`) whose primary is known to have all of
             `start`; None if none was asked.
         stray: whether the session was started from a bookmark that could not be used.
+        max_staleness: seconds that a replica may be behind the primary; None allows any lag.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class SessionMemory:
         first_primary: bool,
         checked_epoch: int | None,
         stray: bool = False,
+        max_staleness: float | None = None,
     ) -> None:
         self.bookmark: Bookmark = start
         self.first_primary: bool = first_primary
         self.checked_epoch: int | None = checked_epoch
         self.stray: bool = stray
+        self.max_staleness: float | None = max_staleness
         self.unlocated: Server | None = None
         """The server last read from, while the position of that read is not known.
 
@@ -52,17 +55,27 @@ class SessionMemory:
         self._blank: Bookmark | None = None
         self._own: Bookmark | None = None
         """What it had seen itself when it last took in a bookmark from outside."""
+        self._before: tuple[Server | None, str, int] = (None, "", 0)
+        """The same three as they were before the latest read began."""
 
     @classmethod
-    def begin(cls, cluster: Cluster, rules: Rules, constraint: Constraint) -> Self:
+    def begin(
+        cls,
+        cluster: Cluster,
+        rules: Rules,
+        constraint: Constraint,
+        max_staleness: float | None = None,
+    ) -> Self:
         """The memory of a new session.
 
         Args:
             cluster: the servers.
             rules: of all sessions.
             constraint: where the session starts.
+            max_staleness: seconds; None stands for that of the rules.
 
         Raises:
+            ConfigurationError: `max_staleness` is too short.
             DatabaseClosed: the database is not started, or closed.
             InvalidBookmark: the constraint is none of the words, nor a bookmark.
             ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
@@ -70,17 +83,21 @@ class SessionMemory:
         """
         floor, epoch = cluster.require_open(), cluster.epoch.number
         first_primary, bookmark = parse(constraint, rules.keys)
+        stale = checked_staleness(max_staleness) or rules.max_staleness
         if bookmark is None:
-            memory = cls(floor, first_primary=first_primary, checked_epoch=epoch)
+            memory = cls(
+                floor, first_primary=first_primary, checked_epoch=epoch, max_staleness=stale
+            )
             memory._blank = floor
             return memory
         if bookmark.history == floor.history:
-            return cls(floor.merge(bookmark), first_primary=first_primary, checked_epoch=None)
+            start = floor.merge(bookmark)
+            return cls(start, first_primary=first_primary, checked_epoch=None, max_staleness=stale)
         if rules.stray_bookmarks == "error":
             raise ForeignBookmark(
                 "the bookmark is of another database, or of this one before it was restored"
             )
-        return cls(floor, first_primary=True, checked_epoch=epoch, stray=True)
+        return cls(floor, first_primary=True, checked_epoch=epoch, stray=True, max_staleness=stale)
 
     @property
     def is_blank(self) -> bool:
@@ -112,7 +129,13 @@ class SessionMemory:
 
     def reads(self, server: Server, incarnation: str, epoch: int) -> None:
         """The session is about to read what an incarnation of `server` shows."""
+        self._before = (self.unlocated, self.incarnation, self.read_epoch)
         self.unlocated, self.incarnation, self.read_epoch = server, incarnation, epoch
+
+    def saw_nothing(self) -> None:
+        """The latest read has failed, and nothing else was read on its connection."""
+        if self.unlocated is not None:
+            self.unlocated, self.incarnation, self.read_epoch = self._before
 
     def located(self, at: Bookmark) -> None:
         """All that the session has seen and written so far lies at or before `at`."""

@@ -5,11 +5,12 @@ All of it runs inside SQLAlchemy's greenlet.
 
 from asyncio import get_running_loop
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orm._greenlet import await_
+from orm.bookmark import Bookmark
 from orm.exceptions import NoPrimary, NotCaughtUp
 from orm.routing.decision import Reason, Route, choose, describe, route_to
 from orm.routing.fence import Fence
@@ -70,12 +71,15 @@ class ReadPlacement:
         crowded = False
         at_once = Reason.UNLINKED if memory.is_blank else Reason.CAUGHT_UP
         while not memory.first_primary:
+            now, need = clock(), self._need()
             chosen = choose(
-                memory.bookmark,
-                replicas,
+                need or memory.bookmark,
+                replicas if need else (),
                 last=memory.unlocated,
                 turn=turn,
-                may_wait=clock() < deadline,
+                now=now,
+                zones=rules.zones,
+                may_wait=now < deadline,
             )
             if isinstance(chosen, Server):
                 if memory.unlocated not in (None, chosen):
@@ -103,16 +107,29 @@ class ReadPlacement:
                 continue
             elif chosen == "wait":
                 left = deadline - clock()
-                waited += await_(cluster.watcher.wait(memory.bookmark, replicas, left))
+                waited += await_(cluster.watcher.wait(need or memory.bookmark, replicas, left))
             else:
                 break
         return self._open_primary(transaction, waited, crowded=crowded)
 
+    def _need(self) -> Bookmark | None:
+        """What a replica must have; None if it is not known what would be new enough."""
+        memory, cluster = self._memory, self._cluster
+        if memory.max_staleness is None:
+            return memory.bookmark
+        since = cluster.past.since(get_running_loop().time() - memory.max_staleness)
+        if since is None:
+            cluster.primary.nudge()  # it was not asked for that long
+            return None
+        if since.history != memory.bookmark.history:
+            return None
+        return memory.bookmark.merge(since)
+
     def _connect(self, transaction: Transaction, server: Server) -> Connection | None:
         """Connect to a replica; None if it does not have what is needed after all."""
-        engine = server.snapshots if transaction.read_only else server.engine.sync_engine
+        server.use(get_running_loop().time())
         try:
-            connection = engine.connect()
+            connection = _engine(transaction, server).connect()
         except CANNOT_CONNECT as error:
             server.fail(error)
             return None
@@ -139,13 +156,15 @@ class ReadPlacement:
                 connection.begin()
             incarnation = backend.incarnation(connection)
         except DBAPIError as error:
-            server.fail(error)
+            if not transaction.loses(server, error):
+                server.fail(error)
             return False
         if memory.unlocated is server and memory.incarnation != incarnation:
             # The incarnation that the session has read from is gone, and this one may be older.
             self._locator.locate_at_primary(transaction)
         # Not `server.knowledge`: that may be of a newer incarnation than this connection's.
-        if known.at is None or not known.at.covers(memory.bookmark):
+        need = self._need()
+        if need is None or known.at is None or not known.at.covers(need):
             return False
         memory.checked_epoch = epoch
         if cluster.epoch.is_after(known.at):
@@ -176,6 +195,8 @@ class ReadPlacement:
             try:
                 connection = self._connect_primary(transaction, primary)
             except CANNOT_CONNECT as error:
+                if transaction.loses(primary, error):
+                    continue
                 if reason not in (Reason.CROWDED, Reason.FALLBACK):
                     raise
                 why = getattr(error, "orig", None) or error
@@ -190,8 +211,8 @@ class ReadPlacement:
 
     def _connect_primary(self, transaction: Transaction, primary: Server) -> Connection | None:
         """Connect to the primary; None if another server or incarnation is the primary by now."""
-        engine = primary.snapshots if transaction.read_only else primary.engine.sync_engine
-        connection = engine.connect()
+        primary.use(get_running_loop().time())
+        connection = _engine(transaction, primary).connect()
         try:
             if self._cluster.leads_to_primary(primary, connection) and self._locator.is_checked():
                 if not connection.in_transaction():  # it is in one if it was asked just now
@@ -205,5 +226,14 @@ class ReadPlacement:
 
     def _no_server(self, primary: str) -> str:
         """Why no server can serve a read, for an error message."""
-        replicas = describe(self._memory.bookmark, self._cluster.replicas)
+        replicas = describe(self._need() or self._memory.bookmark, self._cluster.replicas)
         return f"no server can serve this read: {replicas}; {primary}"
+
+
+def _engine(transaction: Transaction, server: Server) -> Engine:
+    """The engine from which a transaction takes its connection to a server."""
+    engine = server.snapshots if transaction.read_only else server.engine.sync_engine
+    if server in transaction.lost:
+        # SQLAlchemy's session takes one connection of an engine. This one is new, on the same pool.
+        return engine.execution_options()
+    return engine

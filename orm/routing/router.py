@@ -4,7 +4,7 @@
 greenlet.
 """
 
-from asyncio import CancelledError
+from asyncio import CancelledError, get_running_loop
 from contextlib import ExitStack
 from typing import Any
 
@@ -143,6 +143,7 @@ class Router:
         transaction = self._transaction
         if transaction.writer is not None:
             return
+        self.cluster.primary.use(get_running_loop().time())
         fenced = self._fence.pass_to_primary(transaction)
         self._decided(route_to(self.cluster.primary, reason, fenced=fenced))
         transaction.routed = transaction.writes = True
@@ -158,7 +159,7 @@ class Router:
         transaction, cluster = self._transaction, self.cluster
         if connection is transaction.connection:
             return
-        if all(connection.engine is not writer.sync_engine for writer in cluster.writers):
+        if not any(s.is_writer_of(connection) for s in (cluster.primary, *cluster.replicas)):
             transaction.has_guest = True
             return
         refuse_autocommit(connection.get_execution_options())
@@ -236,6 +237,7 @@ class Router:
         finally:
             transaction.opening = False
         self._decided(route)
+        transaction.sent = get_running_loop().time()
         return connection
 
     def _decided(self, route: Route) -> None:
@@ -250,9 +252,14 @@ class Router:
             stream: its result, if rows are still to be fetched. It ends with the transaction,
                 since its connection then serves other sessions.
         """
-        self._transaction.answered = True
+        transaction = self._transaction
+        transaction.answered = True
+        if transaction.sent is not None and transaction.server is not None:
+            now = get_running_loop().time()
+            transaction.server.speed.took(now - transaction.sent, now)
+            transaction.sent = None
         if stream is not None:
-            self._transaction.streams += (stream,)
+            transaction.streams += (stream,)
 
     def serve_again(self, error: DBAPIError) -> bool:
         """Whether a statement that failed may be sent again, to another server perhaps.
@@ -280,14 +287,20 @@ class Router:
         if not transaction.renewed and backend.renew(transaction.connection, error):
             transaction.renewed = True  # if it fails again, the reason is another
             return True
-        if server.role == "primary" or not backend.is_unavailable(error):
+        if not backend.is_unavailable(error):
             return False
         if transaction.read_only and transaction.answered:
             return False  # its snapshot is gone, and no other server has the same
+        if not transaction.answered:
+            self._memory.saw_nothing()
+        lost = transaction.loses(server, error)
+        if server.role == "primary" and not lost:
+            return False
         if not transaction.streams:  # else the next fetch of a stream raises the driver's error
             transaction.connection.invalidate(error)  # another read may need its place in the pool
-        server.fail(error)
-        transaction.failed += (server,)
+        if not lost:
+            server.fail(error)
+            transaction.failed += (server,)
         transaction.connection = transaction.server = None
         return True
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
+from orm.exceptions import ConfigurationError
 from orm.routing.decision import Route
+from orm.servers.timing import HEARTBEAT
 
-__all__ = ["Rules"]
+__all__ = ["Rules", "checked_staleness"]
 
 
 @dataclass(kw_only=True)
@@ -16,16 +18,34 @@ class Rules:
 
     Attributes:
         max_wait: seconds that a read may wait for a replica before the primary serves it.
+        max_staleness: seconds that a replica may be behind the primary; None allows any lag.
         fallback: whether the primary serves reads that no replica can serve.
         keys: secret keys of bookmarks; the first one signs.
+        zones: of replicas, the best one first.
         stray_bookmarks: what to do with a bookmark that is not of this database's history.
         observers: functions that are called with the route of each transaction.
-        turns: counts reads; replicas that are equally good take turns.
+        turns: counts reads; replicas that are alike take turns.
     """
 
     max_wait: float
+    max_staleness: float | None = None
     fallback: bool
     keys: Sequence[bytes]
     stray_bookmarks: Literal["primary", "error"]
+    zones: Sequence[str] = ()
     observers: tuple[Callable[[Route], None], ...] = ()
     turns: "count[int]" = field(default_factory=count)
+
+
+def checked_staleness(seconds: float | None) -> float | None:
+    """A bound of staleness that can be kept.
+
+    Raises:
+        ConfigurationError: it is too short, since servers are asked now and then.
+    """
+    if seconds is not None and seconds < 2 * HEARTBEAT:
+        raise ConfigurationError(
+            f"max_staleness is {2 * HEARTBEAT:g} seconds or more: each server is asked every "
+            f"{HEARTBEAT:g} s. A session that must see everything starts 'first-primary'"
+        )
+    return seconds

@@ -4,6 +4,7 @@ from asyncio import CancelledError
 from typing import Any
 
 from sqlalchemy import Connection, Result
+from sqlalchemy.exc import DBAPIError
 
 from orm.servers.server import Server
 
@@ -28,6 +29,8 @@ class Transaction:
     """The server that it reads from while it does not write."""
     connection: Connection | None = None
     """The connection to `server` that it reads on."""
+    sent: float | None = None
+    """When its first read was sent, on the event loop's clock; None once it is answered."""
     writer: Connection | None = None
     """The connection to the primary that it writes on."""
     wrote: bool = False
@@ -46,8 +49,22 @@ class Transaction:
     """The cancellation that came after its COMMIT; it is raised when the transaction ends."""
     renewed: bool = False
     """Whether its connection has let go of what it kept of an earlier schema."""
+    lost: tuple[Server, ...] = ()
+    """Servers to which it has lost a connection; see `loses`."""
     failed: tuple[Server, ...] = ()
-    """Servers that it does not read from again: SQLAlchemy takes one connection of an engine."""
+    """Servers that it does not read from again."""
+
+    def loses(self, server: Server, error: Exception) -> bool:
+        """Whether an error ended a connection to a server, for the first time.
+
+        It may be that connection alone, which a firewall or a restart ended while it was idle; all
+        others that are as old are not used again. So the next one is a new one.
+        """
+        ended = isinstance(error, DBAPIError) and error.connection_invalidated
+        if not ended or server in self.lost:
+            return False
+        self.lost += (server,)
+        return True
 
     def pin(self, server: Server, connection: Connection) -> None:
         """Read from a server from now on."""

@@ -3,23 +3,26 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends import Backend, Roles
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, DatabaseClosed, PrimaryChanged
 from orm.servers.epoch import PrimaryEpoch
+from orm.servers.past import Past
 from orm.servers.roles import roles_of
 from orm.servers.server import Server
-from orm.servers.timing import ROLE_CHANGES
+from orm.servers.timing import FAR_BEHIND, ROLE_CHANGES
 from orm.servers.watcher import Watcher
 
 __all__ = ["Cluster", "refuse_autocommit"]
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("orm.cluster")
 
@@ -49,8 +52,6 @@ class Cluster:
         backend: of all servers.
         primary: the server that was given as the primary.
         replicas: the servers that were given as replicas.
-        new_writer: makes the engine for transactions that may write, on the server of a URL.
-        writers: the engines that it has made before, by the names of their servers.
     """
 
     def __init__(
@@ -58,9 +59,6 @@ class Cluster:
         backend: Backend,
         primary: Server,
         replicas: Sequence[Server],
-        *,
-        new_writer: Callable[[URL], AsyncEngine],
-        writers: Mapping[str, AsyncEngine] | None = None,
     ) -> None:
         self.backend = backend
         self.roles: Roles = roles_of(backend)
@@ -69,14 +67,14 @@ class Cluster:
         self.shared: bool = primary.shared
         """Whether a connection may lead to another server with each transaction."""
         self.epoch: PrimaryEpoch = PrimaryEpoch(self.roles)
+        self.past: Past = Past()
+        """Where the primary of this epoch was, and when."""
         self.watcher: Watcher = Watcher([primary, *replicas])
         self.on_commit: Callable[[], None] = lambda: None
         """Called after each commit of a session."""
         self.floor: Bookmark | None = None
         """The least state that any session sees: the primary's at start. None before the start."""
         self.closed: bool = False
-        self._new_writer = new_writer
-        self._writers = dict(writers or {primary.name: new_writer(primary.url)})
         self._process = os.getpid()
         self.loop: asyncio.AbstractEventLoop | None = None
         """The event loop that it was opened in; None before that."""
@@ -86,12 +84,7 @@ class Cluster:
     @property
     def writer(self) -> AsyncEngine:
         """The engine for transactions that may write, on the primary."""
-        return self._writers[self.primary.name]
-
-    @property
-    def writers(self) -> Iterable[AsyncEngine]:
-        """The engines of all servers that have been primary."""
-        return self._writers.values()
+        return self.primary.writer
 
     # Its life: one process, one event loop ---------------------------------------------------
 
@@ -111,13 +104,7 @@ class Cluster:
         """
         for server in (self.primary, *self.replicas):
             server.forget()
-        return Cluster(
-            self.backend,
-            self.primary,
-            self.replicas,
-            new_writer=self._new_writer,
-            writers=self._writers,
-        )
+        return Cluster(self.backend, self.primary, self.replicas)
 
     def require_started(self) -> Bookmark:
         """The floor of an open database; for what does no I/O, in any thread.
@@ -172,21 +159,60 @@ class Cluster:
                 return False
         return server is self.primary
 
-    @contextmanager
-    def connected_to_primary(self) -> Iterator[Connection]:
-        """A reading connection that is certain to lead to the primary.
+    def ask_primary(self, ask: Callable[[Connection], _T]) -> _T:
+        """Ask on a reading connection that is certain to lead to the primary.
+
+        Args:
+            ask: called with it; twice, if the first one turns out to be dead.
+
+        Returns:
+            What `ask` returned.
 
         Raises:
             PrimaryChanged: the primary changes again and again.
         """
+        lost = False
         for _ in range(ROLE_CHANGES):
             primary = self.primary
-            with primary.engine.sync_engine.connect() as connection:
-                if self.leads_to_primary(primary, connection):
-                    yield connection
-                    return
-                connection.invalidate()  # else its pool hands it out again
+            try:
+                with primary.engine.sync_engine.connect() as connection:
+                    if self.leads_to_primary(primary, connection):
+                        return ask(connection)
+                    connection.invalidate()  # else its pool hands it out again
+            except DBAPIError as error:
+                if lost or not error.connection_invalidated:
+                    raise
+                lost = True
         raise PrimaryChanged("the primary has changed: try the transaction again")
+
+    # Servers that come and go ----------------------------------------------------------------
+
+    def add(self, server: Server) -> None:
+        """Have a replica more. It serves as soon as its position is known.
+
+        Raises:
+            ConfigurationError: there is a server of that name.
+        """
+        if server.name in {other.name for other in (self.primary, *self.replicas)}:
+            raise ConfigurationError(
+                f"there is a server {server.name!r} already: name it otherwise"
+            )
+        server.on_answer = self._answered
+        self.replicas = [*self.replicas, server]
+        self.watcher.add(server)
+
+    async def remove(self, name: str, drain: float) -> None:
+        """Have a replica less. What is read there may go on for some time.
+
+        Raises:
+            ConfigurationError: there is no replica of that name.
+        """
+        server = next((one for one in self.replicas if one.name == name), None)
+        if server is None:
+            raise ConfigurationError(f"there is no replica {name!r}; the primary cannot be removed")
+        self.replicas = [one for one in self.replicas if one is not server]
+        await self.watcher.remove(server)
+        await server.drain(drain)
 
     # Which server is the primary -------------------------------------------------------------
 
@@ -202,10 +228,12 @@ class Cluster:
     def _answered(self, server: Server) -> None:
         """A server has told its position and role."""
         at = server.knowledge.at
-        if at is None or server.is_standby is None:
+        if at is None:
             return
         if server is self.primary:
             self._primary_answered(server, at)
+        elif server.is_standby is None:
+            self._tell_lag(server, at)
         elif not self.epoch.is_of(at.history):
             if self.floor is not None:  # else `Database.start` says so
                 server.refuse("it is a copy of another database than the primary")
@@ -217,22 +245,34 @@ class Cluster:
                 self.watcher.nudge()
             elif lost := self.epoch.lost(at):
                 server.refuse(f"it follows a primary that was replaced: {lost}")
+            else:
+                self._tell_lag(server, at)
         elif self.epoch.at is None or self.primary.is_standby or self.epoch.is_before(at):
             self._elect(server, at)
         else:
             server.refuse(_REPLACED)
 
+    def _tell_lag(self, server: Server, at: Bookmark) -> None:
+        """Log once that a replica has fallen far behind, and once that it has caught up."""
+        until = self.past.shown_until(at)
+        behind = 0.0 if until is None else server.asked_at - until
+        if behind > FAR_BEHIND and not server.is_far_behind:
+            _log.warning(
+                "%s is more than %.0f minutes behind the primary",
+                server.name,
+                FAR_BEHIND / 60,
+                extra={"server": server.name, "seconds": behind},
+            )
+        elif behind <= FAR_BEHIND and server.is_far_behind:
+            _log.info("%s is behind no longer", server.name, extra={"server": server.name})
+        server.is_far_behind = behind > FAR_BEHIND
+
     def _begin_term(self, server: Server) -> None:
         """Have a server that was promoted say so in its position, by which it is elected."""
-        with self._writer_of(server).sync_engine.connect() as connection:
+        with server.writer.sync_engine.connect() as connection:
             self.backend.prepare(connection)
             connection.commit()
             server.ask(connection)
-
-    def _writer_of(self, server: Server) -> AsyncEngine:
-        if server.name not in self._writers:
-            self._writers[server.name] = self._new_writer(server.url)
-        return self._writers[server.name]
 
     def _primary_answered(self, server: Server, at: Bookmark) -> None:
         if server.is_standby:
@@ -241,6 +281,7 @@ class Cluster:
             server.refuse(_REPLACED)  # the name leads to several servers in turn
         else:
             self.primary_is_at(at)
+            self.past.note(self.roles.as_need(at), server.asked_at)
 
     def _elect(self, server: Server, at: Bookmark) -> None:
         old = self.primary
@@ -251,13 +292,13 @@ class Cluster:
             extra={"server": server.name, "was": old.name},
         )
         old.role, server.role = "replica", "primary"
-        self._writer_of(server)
         self.primary = server
         self.replicas = [*(other for other in self.replicas if other is not server), old]
         self._begin_epoch(at)
 
     def _begin_epoch(self, at: Bookmark) -> None:
         self.epoch.begin(at)
+        self.past.clear()
         floor = self.floor
         if floor is not None and floor.history == at.history and self.roles.lost(at, floor):
             self.floor = self.roles.as_need(at)  # else no server could serve any session again

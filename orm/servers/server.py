@@ -19,8 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from orm.backends import Backend
 from orm.bookmark import Bookmark
 from orm.exceptions import OrmError
+from orm.servers.connections import Connections
+from orm.servers.patience import GaveUp, in_time
 from orm.servers.roles import roles_of
-from orm.servers.timing import PROBE
+from orm.servers.speed import Speed
+from orm.servers.timing import DRAIN_POLL, HEARTBEAT, PROBE, SELDOM, UNUSED, Limits
 
 __all__ = ["CANNOT_CONNECT", "Knowledge", "Role", "Server"]
 
@@ -53,7 +56,7 @@ class Knowledge:
 
 
 class Server:
-    """A server as sessions see it: a name, read-only engines, and what is known of it.
+    """A server as sessions see it: a name, engines, and what is known of it.
 
     Args:
         name: for people.
@@ -61,7 +64,10 @@ class Server:
         url: where it is.
         backend: its engine family.
         shared: whether each transaction may be on another server behind the URL.
-        options: for the engine that serves sessions.
+        limits: how long it may take.
+        zone: where it is, such as a region.
+        weight: how much it can do, compared with others.
+        options: for the engines that serve sessions.
     """
 
     def __init__(
@@ -72,13 +78,28 @@ class Server:
         backend: Backend,
         *,
         shared: bool = False,
+        limits: Limits | None = None,
+        zone: str | None = None,
+        weight: float = 1.0,
         **options: Any,
     ) -> None:
         self.name = name
         self.role: Role = role
         self.url = url
         self.shared = shared
+        self.zone = zone
+        self.weight = weight
+        self.speed: Speed = Speed()
+        self._backend = backend
+        self._roles = roles_of(backend)
+        self._limits = limits = limits or Limits()
+        self._options = options
+        self._connections = self._new_connections()
+        self._probing = self._new_connections()
+        self._writer: AsyncEngine | None = None
         self.engine: AsyncEngine = backend.reader_engine(url, shared=shared, **options)
+        if self._connections is not None:
+            self._connections.watch(self.engine)
         self.snapshots: Engine = backend.snapshot_engine(self.engine)
         self.knowledge: Knowledge = Knowledge()
         self.is_standby: bool | None = None
@@ -91,13 +112,19 @@ class Server:
         """Whether it was away when it last failed."""
         self.asked: float | None = None
         """When it last answered a probe, or failed to; seconds on the monotonic clock."""
-        self._backend = backend
-        self._roles = roles_of(backend)
         # Probes have a pool of their own: a server whose pool is in use can still be asked.
         alike = {k: v for k, v in options.items() if not k.startswith(("pool", "max_overflow"))}
         self._probes = backend.reader_engine(
             url, shared=shared, **(alike | {"pool_size": 1, "max_overflow": 0})
         )
+        if self._probing is not None:
+            self._probing.watch(self._probes, tries=False)
+        self.asked_at: float = 0.0
+        """When the question was sent that it has answered last, on the event loop's clock."""
+        self._used = 0.0
+        self._seldom = False
+        self.is_far_behind: bool = False
+        """Whether that was reported of it."""
         self._stalled: Bookmark | None = None
         self.nudged: asyncio.Event = asyncio.Event()
         """Set to probe it now."""
@@ -112,6 +139,68 @@ class Server:
     def __repr__(self) -> str:
         state = self.knowledge.error or self.knowledge.at
         return f"<Server {self.name} ({self.role}) {self.url!r}: {state}>"
+
+    def _new_connections(self) -> Connections | None:
+        network, limits = self._backend.network, self._limits
+        if network is None:
+            return None
+        return Connections(
+            network, connect_timeout=limits.connect_timeout, dead_after=limits.dead_after
+        )
+
+    def use(self, now: float) -> None:
+        """A session begins to read or write there.
+
+        Args:
+            now: seconds on the event loop's clock.
+        """
+        self._used = now
+        if self._seldom:  # it may be dead
+            self._seldom = False
+            self.nudge()
+
+    def rest(self, pause: float) -> float:
+        """Seconds until the next probe, if no session waits and it has answered.
+
+        Args:
+            pause: the seconds before this probe.
+        """
+        now = asyncio.get_running_loop().time()
+        self._seldom = not (self._connections is None or self.in_use or now - self._used < UNUSED)
+        if not self._seldom:
+            return HEARTBEAT
+        return min(SELDOM.after(pause), self._limits.seldom)
+
+    @property
+    def in_use(self) -> int:
+        """How many of its connections sessions read on; 0 if its pool does not count them."""
+        in_use: int = getattr(self.engine.pool, "checkedout", int)()
+        return in_use
+
+    def load(self, now: float) -> float:
+        """Seconds that one more read would take, about, beside those that it serves.
+
+        A server of twice the weight has half of the load.
+
+        Args:
+            now: seconds on the event loop's clock.
+        """
+        return self.speed.seconds(now) * (self.in_use + 1) / self.weight
+
+    @property
+    def writer(self) -> AsyncEngine:
+        """The engine for transactions that may write, if it is the primary."""
+        if self._writer is None:
+            self._writer = self._backend.writer_engine(
+                self.url, shared=self.shared, **self._options
+            )
+            if self._connections is not None:
+                self._connections.watch(self._writer)
+        return self._writer
+
+    def is_writer_of(self, connection: Connection) -> bool:
+        """Whether a connection was taken from `writer`."""
+        return self._writer is not None and connection.engine is self._writer.sync_engine
 
     def covers(self, need: Bookmark) -> bool:
         """Whether this server is known to have everything up to `need`."""
@@ -159,6 +248,8 @@ class Server:
         if at and old.at and old.incarnation == incarnation and old.at.covers(at):
             at = old.at  # a later answer has overtaken this one
         self.knowledge = Knowledge(incarnation, at, None)
+        if self._connections is not None:
+            self._connections.restore()
         if old.error not in (None, _NOT_ASKED):
             _log.info("%s serves again", self.name, extra={"server": self.name})
         if old != self.knowledge:
@@ -219,7 +310,12 @@ class Server:
         """Be as new: nothing is known of it, and it belongs to no event loop."""
         self.knowledge = Knowledge()
         self.is_standby = self.replayed = self.asked = self._stalled = None
-        self.unreachable = False
+        self.unreachable = self.is_candidate = self.is_far_behind = self._seldom = False
+        self.asked_at = self._used = 0.0
+        self.speed = Speed()
+        for connections in (self._connections, self._probing):
+            if connections is not None:
+                connections.restore()
         self.nudged = asyncio.Event()
 
     def gave_up(self) -> None:
@@ -240,17 +336,45 @@ class Server:
             What `ask` returned; None if it failed, which is knowledge, too.
         """
         try:
-            async with asyncio.timeout(PROBE), self._probes.connect() as connection:
-                return await connection.run_sync(ask)
-        except (SQLAlchemyError, OSError, OrmError) as error:  # a TimeoutError is an OSError
+            return await self._asked_in_time(ask)
+        except GaveUp:
+            self._is_dead()
+        except (SQLAlchemyError, OSError, OrmError) as error:
             self.fail(error)
-            return None
         finally:
             self.asked = monotonic()
+        return None
+
+    async def _asked_in_time(self, ask: Callable[[Connection], _T]) -> _T:
+        if self._probing is None:
+            return await in_time(self._ask_by(ask), PROBE)
+        dead_after = self._limits.dead_after
+        if self.knowledge.error is not None:  # as a rule there is no connection
+            seconds = self._limits.connect_timeout + dead_after
+            return await in_time(self._ask_by(ask), seconds, self._probing.end)
+        try:
+            return await in_time(self._ask_by(ask), dead_after / 2, self._probing.end)
+        except GaveUp:  # the connection may be dead, and not the server
+            return await in_time(self._ask_by(ask), dead_after / 2, self._probing.end)
+
+    def _is_dead(self) -> None:
+        seconds = PROBE if self._probing is None else self._limits.dead_after
+        why = f"it has not answered for {seconds:g} s"
+        self.fail(TimeoutError(why))
+        if self._connections is not None:
+            self._connections.cut_off(f"{self.name} is taken for dead: {why}")
+
+    async def _ask_by(self, ask: Callable[[Connection], _T]) -> _T:
+        async with self._probes.connect() as connection:
+            return await connection.run_sync(ask)
 
     def ask(self, connection: Connection) -> Knowledge:
         """Ask for its position and role: a round trip, before any read that rests on the answer."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
         at = self._backend.position(connection)
+        self.asked_at = began
+        self.speed.probed(clock() - began)
         self.is_standby = self._roles.is_standby(connection)
         self.is_candidate = self._roles.is_candidate(connection)
         self.replayed = self._backend.replayed(connection)
@@ -258,7 +382,24 @@ class Server:
         self.on_answer(self)
         return self.knowledge
 
+    async def drain(self, seconds: float) -> None:
+        """Serve nothing new, and close all connections once they are not in use.
+
+        Args:
+            seconds: after which those that still are in use are cut off.
+        """
+        self.on_answer = lambda _: None
+        self.knowledge = Knowledge(error="it was removed")
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        while self.in_use and clock() < until:  # noqa: ASYNC110 - pools tell of no return
+            await asyncio.sleep(DRAIN_POLL)
+        if self._connections is not None:
+            self._connections.cut_off(f"{self.name} was removed")
+        await self.dispose()
+
     async def dispose(self) -> None:
         """Close all idle connections."""
-        await self.engine.dispose()
-        await self._probes.dispose()
+        for engine in (self.engine, self._probes, self._writer):
+            if engine is not None:
+                await engine.dispose()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from orm.bookmark import Bookmark
+from orm.servers.past import Past
 from orm.servers.server import Role, Server
 
 __all__ = ["ServerStatus", "ask", "known"]
@@ -22,8 +23,8 @@ class ServerStatus:
         at: its position; None while that is not known.
         behind: how much it lacks; None while its position is not known, or not comparable.
         unit: what `behind` counts: ``"commits"``, or ``"bytes"`` of the log.
-        seconds: since the latest commit that it shows, 0 if it lacks nothing; so its lag is at most
-            that. None where the engine does not tell.
+        seconds: that it is behind the primary, at most. None where that is not known, or it is the
+            primary.
         error: why it serves no session; None when it serves.
         age: seconds since it was asked; None before the first time.
     """
@@ -39,26 +40,29 @@ class ServerStatus:
     age: float | None
 
 
-async def ask(primary: Server, replicas: Sequence[Server]) -> list[ServerStatus]:
+async def ask(
+    primary: Server, replicas: Sequence[Server], past: Past | None = None
+) -> list[ServerStatus]:
     """Ask all servers; the primary comes first in the answer."""
     # The primary is asked last: a replica that was asked later could be ahead of it.
     await asyncio.gather(*(replica.probe() for replica in replicas))
     await primary.probe()
-    return known(primary, replicas)
+    return known(primary, replicas, past)
 
 
-def known(primary: Server, replicas: Sequence[Server]) -> list[ServerStatus]:
+def known(
+    primary: Server, replicas: Sequence[Server], past: Past | None = None
+) -> list[ServerStatus]:
     """What all servers answered last; the primary comes first."""
-    head, now = primary.knowledge.at, monotonic()
-    return [_status(server, head, now) for server in (primary, *replicas)]
+    head = primary.knowledge.at
+    return [_status(server, head, past) for server in (primary, *replicas)]
 
 
-def _status(server: Server, head: Bookmark | None, now: float) -> ServerStatus:
+def _status(server: Server, head: Bookmark | None, past: Past | None) -> ServerStatus:
     behind = None if head is None else server.behind(head)
     role = server.role
     if server.is_standby is not None:
         role = "replica" if server.is_standby else "primary"
-    seconds = 0.0 if behind == 0 and server.is_standby else server.replayed
     return ServerStatus(
         name=server.name,
         role=role,
@@ -66,7 +70,19 @@ def _status(server: Server, head: Bookmark | None, now: float) -> ServerStatus:
         at=server.knowledge.at,
         behind=behind,
         unit=server.unit,
-        seconds=None if role == "primary" else seconds,
+        seconds=None if role == "primary" else _seconds(server, behind, past),
         error=server.knowledge.error,
-        age=None if server.asked is None else now - server.asked,
+        age=None if server.asked is None else monotonic() - server.asked,
     )
+
+
+def _seconds(server: Server, behind: int | None, past: Past | None) -> float | None:
+    """The lesser of two bounds: what the engine says, and what the primary's answers prove."""
+    if behind == 0:
+        return 0.0
+    at = server.knowledge.at
+    until = past.shown_until(at) if past and at else None
+    if until is None:
+        return server.replayed
+    proven = asyncio.get_running_loop().time() - until
+    return proven if server.replayed is None else min(proven, server.replayed)

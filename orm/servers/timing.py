@@ -4,17 +4,48 @@ from dataclasses import dataclass
 from typing import Final
 
 __all__ = [
+    "ALIKE",
     "CLOSING",
     "COMMITTING",
+    "DISCOVERY",
+    "DISCOVERY_TIMEOUT",
+    "DRAIN",
+    "DRAIN_POLL",
+    "FAR_BEHIND",
     "FENCE",
     "FENCE_POLL",
+    "FORGET",
     "HEARTBEAT",
+    "IDLE",
+    "LATE",
+    "MISSES",
+    "MOST",
     "POLL",
     "PROBE",
+    "PROBES",
     "RETRY",
     "ROLE_CHANGES",
+    "SELDOM",
+    "SLICES",
+    "UNUSED",
     "Backoff",
+    "Limits",
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the user chooses. All are seconds.
+
+    Attributes:
+        connect_timeout: how long it may take to connect to a server, all of the handshake included.
+        dead_after: how long a server may take to answer a probe; then it is taken for dead.
+        seldom: the longest time between two probes of a server that sessions do not use.
+    """
+
+    connect_timeout: float = 5.0
+    dead_after: float = 1.0
+    seldom: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +65,33 @@ class Backoff:
         return min(max(2 * pause, self.first), self.longest)
 
 
+ALIKE: Final = 0.005
+"""Two servers are alike if a read takes less than so much longer at one of them."""
+
+DISCOVERY: Final = 5.0
+"""Between two questions which replicas there are: a server that was added has time."""
+
+DISCOVERY_TIMEOUT: Final = 5.0
+"""A question that takes longer has failed."""
+
+MISSES: Final = 2
+"""A replica that is missing from so many answers in a row is gone."""
+
+DRAIN: Final = 5.0
+"""How long reads in flight on a replica that is removed may go on."""
+
+DRAIN_POLL: Final = 0.02
+"""Between two looks whether there are any."""
+
+FAR_BEHIND: Final = 600.0
+"""A replica that is further behind is reported as such."""
+
+FORGET: Final = 10.0
+"""In so many seconds a third is left of what a slow answer says of its server."""
+
+PROBES: Final = 3
+"""The fastest of so many probes counts: the others may have met something else that took time."""
+
 HEARTBEAT: Final = 1.0
 """Between probes of a server while no session waits: the longest time until an error is noticed."""
 
@@ -45,7 +103,28 @@ RETRY: Final = Backoff(0.1, 5.0)
 """Between probes of a server that fails: a restart takes about a second, an outage longer."""
 
 PROBE: Final = 5.0
-"""A probe that takes longer has failed. Connecting is part of it."""
+"""A probe of a server that is reached by no network has failed if it takes longer."""
+
+SLICES: Final = 5
+"""A probe is given up after so many parts of its time, in each of which this process could hear the
+answer: else a process that was held up would take all its servers for dead."""
+
+LATE: Final = 2.0
+"""A part that takes so many times as long as it should does not count."""
+
+MOST: Final = 10 * SLICES
+"""The most parts, with those that do not count."""
+
+SELDOM: Final = Backoff(HEARTBEAT, 10.0)
+"""Between probes of a server that sessions of this process do not use: with thousands of processes,
+those are most. The first read there has it probed at once."""
+
+UNUSED: Final = 5.0
+"""A server that no session has used for so long is probed seldom."""
+
+IDLE: Final = 1.0
+"""A connection that was not used for so long is tried before it is used: a firewall, or a restart
+of the server, may have ended it."""
 
 CLOSING: Final = 1.0
 """How long a probe may go on when the `Database` closes. A driver that is cancelled while it

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from orm.bookmark import Bookmark
 from orm.servers.server import Server
-from orm.servers.timing import CLOSING, HEARTBEAT, POLL, RETRY
+from orm.servers.timing import CLOSING, POLL, RETRY
 
 __all__ = ["Watcher"]
 
@@ -26,14 +26,29 @@ class Watcher:
     """Keeps the knowledge of all servers fresh: one task and one probe at a time for each."""
 
     def __init__(self, servers: Sequence[Server]) -> None:
-        self._servers = servers
         self._news = asyncio.Event()
-        for server in servers:
-            server.on_change = self._spread
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[Server, asyncio.Task[None] | None] = {}
+        self._started = False
         self.stopping: bool = False
         """Whether the tasks are to end."""
         self._waiters: set[_Waiter] = set()
+        for server in servers:
+            self.add(server)
+
+    def add(self, server: Server) -> None:
+        """Watch a server, too."""
+        server.on_change = self._spread
+        self._tasks[server] = self._watch(server) if self._started else None
+
+    async def remove(self, server: Server) -> None:
+        """Watch a server no longer."""
+        task = self._tasks.pop(server, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _watch(self, server: Server) -> asyncio.Task[None]:
+        return asyncio.create_task(_Watch(server, self).run(), name=f"orm watches {server.name}")
 
     @property
     def waiting(self) -> int:
@@ -56,10 +71,8 @@ class Watcher:
         return need, min(left, POLL.longest)
 
     def start(self) -> None:
-        self._tasks = [
-            asyncio.create_task(_Watch(server, self).run(), name=f"orm watches {server.name}")
-            for server in self._servers
-        ]
+        self._started = True
+        self._tasks = {server: self._watch(server) for server in self._tasks}
 
     async def stop(self) -> None:
         """End all probing. A probe that is under way may finish within `CLOSING` seconds.
@@ -69,20 +82,21 @@ class Watcher:
         """
         self.stopping = True
         self.nudge()
-        if self._tasks:
+        tasks = [task for task in self._tasks.values() if task is not None]
+        self._tasks = {}
+        if tasks:
             # A driver that is cut off while it connects may go on in a thread of its own.
-            await asyncio.wait(self._tasks, timeout=CLOSING)
-        for task in self._tasks:
+            await asyncio.wait(tasks, timeout=CLOSING)
+        for task in tasks:
             task.cancel()
-        outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, Exception):  # a CancelledError is none
                 raise outcome
 
     def nudge(self) -> None:
         """Probe all servers now."""
-        for server in self._servers:
+        for server in self._tasks:
             server.nudge()
 
     def _spread(self) -> None:
@@ -135,7 +149,7 @@ class _Watch:
 
     async def run(self) -> None:
         """Probe: often while a session waits, seldom otherwise, ever less often while it fails."""
-        server, pause = self._server, 0.0
+        server, pause, rest = self._server, 0.0, 0.0
         while not self._watcher.stopping:
             server.nudged.clear()
             waited = await server.probe_by(self._ask_and_wait)
@@ -146,12 +160,12 @@ class _Watch:
             elif self._watcher.waiting:
                 pause = POLL.after(pause)
             else:
-                pause = HEARTBEAT
+                pause, rest = 0.0, server.rest(rest)
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(pause or rest):
                     await server.nudged.wait()
-            if server.knowledge.error is None and (pause == HEARTBEAT or server.nudged.is_set()):
-                pause = 0.0
+            if server.knowledge.error is None and server.nudged.is_set():
+                pause = rest = 0.0
 
     def _ask_and_wait(self, connection: Connection) -> bool:
         """Learn the server's position; if a session waits for more, let the server wait for it.

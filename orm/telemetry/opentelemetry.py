@@ -1,8 +1,9 @@
 """Traces and metrics for OpenTelemetry. Needs the extra ``opentelemetry``."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from time import time_ns
-from typing import Final
+from typing import Final, Literal
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
@@ -27,7 +28,7 @@ def instrument(
 
     The current span gets an event ``orm.route`` for each transaction, and a child ``orm.wait`` for
     the time that a read waited. Metrics: ``orm.transactions``, ``orm.wait.duration`` (seconds),
-    ``orm.server.behind`` (commits, or bytes of the log).
+    ``orm.server.behind`` (commits, or bytes of the log), ``orm.server.lag`` (seconds, at most).
 
     Args:
         database: whose servers and routes are told.
@@ -47,18 +48,28 @@ def instrument(
     )
     observed = True
 
-    def behind(_: CallbackOptions) -> Iterable[Observation]:
+    def told(what: Literal["behind", "seconds"], _: CallbackOptions) -> Iterable[Observation]:
         try:
             servers = database.last_status() if observed else []
         except DatabaseClosed:
             servers = []
         for server in servers:
-            if server.behind is not None:
+            number = server.behind if what == "behind" else server.seconds
+            if number is not None:
                 attributes = {"orm.server": server.name, "orm.role": server.role}
-                yield Observation(server.behind, attributes)
+                yield Observation(number, attributes)
 
     meter.create_observable_gauge(
-        "orm.server.behind", [behind], "1", "Commits, or bytes of the log, that a server lacks."
+        "orm.server.behind",
+        [partial(told, "behind")],
+        "1",
+        "Commits, or bytes of the log, that a server lacks.",
+    )
+    meter.create_observable_gauge(
+        "orm.server.lag",
+        [partial(told, "seconds")],
+        "s",
+        "How long a replica is behind the primary, at most.",
     )
 
     def observe(route: Route) -> None:

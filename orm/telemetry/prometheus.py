@@ -36,6 +36,11 @@ class Servers(Collector):
             "Commits, or bytes of the log, that a server lacks.",
             labels=["server", "role"],
         )
+        seconds = GaugeMetricFamily(
+            "orm_server_seconds_behind",
+            "Seconds that a replica is behind the primary, at most.",
+            labels=["server", "role"],
+        )
         serves = GaugeMetricFamily(
             "orm_server_serves", "1 if a server answered its last probe.", labels=["server", "role"]
         )
@@ -48,18 +53,21 @@ class Servers(Collector):
             serves.add_metric(labels, server.error is None)
             if server.behind is not None:
                 behind.add_metric(labels, server.behind)
-        return [behind, serves]
+            if server.seconds is not None:
+                seconds.add_metric(labels, server.seconds)
+        return [behind, seconds, serves]
 
 
 def export(database: Database, registry: CollectorRegistry = REGISTRY) -> Callable[[], None]:
     """Export where transactions go, how long reads wait, and how far each server is behind.
 
-    ======================== ========= =========================================================
-    orm_transactions_total   counter   by ``server``, ``role`` and ``reason`` (`Reason`'s names)
-    orm_wait_seconds         histogram of the reads that waited for a replica
-    orm_server_behind        gauge     commits, or bytes of the log; by ``server`` and ``role``
-    orm_server_serves        gauge     1 or 0; by ``server`` and ``role``
-    ======================== ========= =========================================================
+    ========================= ========= ========================================================
+    orm_transactions_total    counter   by ``server``, ``role`` and ``reason`` (`Reason`'s names)
+    orm_wait_seconds          histogram of the reads that waited for a replica
+    orm_server_behind         gauge     commits, or bytes of the log; by ``server`` and ``role``
+    orm_server_seconds_behind gauge     at most; of replicas, by ``server`` and ``role``
+    orm_server_serves         gauge     1 or 0; by ``server`` and ``role``
+    ========================= ========= ========================================================
 
     The numbers are those of this process. With several workers a scrape meets one of them: set
     ``PROMETHEUS_MULTIPROC_DIR``, and counters and histograms are summed (prometheus_client,

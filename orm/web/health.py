@@ -15,8 +15,8 @@ def health(database: Database, *, needs_primary: bool = True) -> App:
 
     ``/live`` answers as long as the event loop turns. ``/ready`` is 200 while the database can be
     worked with, else 503, and says of each server its ``role``, ``position``, how many ``unit``
-    (commits, bytes) it is ``behind``, how many ``seconds_since_probe``, and why it is ``unused``,
-    if it is.
+    (commits, bytes) it is ``behind``, how many ``seconds_behind`` at most, how many
+    ``seconds_since_probe``, and why it is ``unused``, if it is.
 
     Args:
         database: whose servers it reports.
@@ -58,6 +58,7 @@ def server_report(server: ServerStatus, primary: ServerStatus) -> dict[str, Any]
         "position": None if server.at is None else sum(n for _, n in server.at.position),
         "behind": server.behind,
         "unit": server.unit,
+        "seconds_behind": None if server.seconds is None else round(server.seconds, 3),
         "seconds_since_probe": None if server.age is None else round(server.age, 3),
         "unused": _why_unused(server, primary),
     }

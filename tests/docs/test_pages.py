@@ -30,6 +30,7 @@ from orm.backends import (
     EmbeddedReplicas,
     Fences,
     Migrations,
+    Network,
     Roles,
 )
 
@@ -225,7 +226,7 @@ def named_in_the_guide(heading: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "part", [Backend, Roles, Fences, EmbeddedReplicas, EmbeddedReplica, Migrations]
+    "part", [Backend, Network, Roles, Fences, EmbeddedReplicas, EmbeddedReplica, Migrations]
 )
 def test_the_guide_to_backends_names_all_that_is_asked_of_one(part: type) -> None:
     asked = {name for name in (*vars(part), *part.__annotations__) if name[0] != "_"}

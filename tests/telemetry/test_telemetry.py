@@ -120,6 +120,11 @@ async def test_prometheus_has_it(patient: Database) -> None:
     }
     assert behind == {"primary": 0, "replica-1": 0, "replica-2": 1}
     assert value("orm_server_serves", {"server": "replica-2", "role": "replica"}) == 1
+    seconds = [
+        value("orm_server_seconds_behind", {"server": name, "role": "replica"})
+        for name in ("replica-1", "replica-2")
+    ]
+    assert seconds[0] == 0 < (seconds[1] or 0)
 
     stop()
     assert generate_latest(registry) == b""
@@ -172,6 +177,7 @@ async def test_opentelemetry_has_it(patient: Database) -> None:
     assert found["orm.transactions"] == {"primary": 1, "replica-1": 1}
     assert 0 < found["orm.wait.duration"]["replica-1"] < 10
     assert found["orm.server.behind"] == {"primary": 0, "replica-1": 0, "replica-2": 1}
+    assert found["orm.server.lag"]["replica-1"] == 0 < found["orm.server.lag"]["replica-2"]
 
     stop()
     await caught_up_again(patient)

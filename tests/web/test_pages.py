@@ -33,6 +33,8 @@ async def test_readiness_tells_of_every_server(db: Database, client) -> None:
     assert [primary["role"], first["role"]] == ["primary", "replica"]
     assert [primary["behind"], first["behind"], second["behind"]] == [0, 0, 1]
     assert second["position"] == primary["position"] - 1
+    assert primary["seconds_behind"] is None and first["seconds_behind"] == 0
+    assert second["seconds_behind"] > 0
     assert 0 <= second["seconds_since_probe"] < 5
     assert primary["unused"] is first["unused"] is second["unused"] is None
     assert "sqlite" not in ready.text  # where the servers are is nobody's business

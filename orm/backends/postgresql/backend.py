@@ -8,8 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.base import Backend
 from orm.backends.migrations import Migrations
-from orm.backends.parts import Fences, Roles
-from orm.backends.postgresql import engines, fences, migrations, position, roles, waiting
+from orm.backends.parts import Fences, Network, Roles
+from orm.backends.postgresql import (
+    driver,
+    engines,
+    fences,
+    migrations,
+    position,
+    roles,
+    waiting,
+)
 from orm.backends.postgresql.driver import renew, sqlstate
 from orm.bookmark import Bookmark
 
@@ -34,6 +42,7 @@ _DAMAGED: Final = frozenset({"XX001", "XX002"})
 class PostgreSQLBackend(Backend):
     """PostgreSQL through asyncpg or psycopg: a primary and its streaming standbys."""
 
+    network: Network | None = driver
     roles: Roles | None = roles
     fences: Fences | None = fences
     migrations: Migrations | None = migrations

@@ -1,5 +1,8 @@
 """asyncpg and psycopg below SQLAlchemy: a query in one round trip, outside of any transaction."""
 
+import os
+import socket
+from contextlib import suppress
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection
@@ -11,7 +14,9 @@ from orm.exceptions import ConfigurationError
 
 __all__ = [
     "arguments",
+    "bounded",
     "fetch",
+    "hang_up",
     "in_transaction",
     "is_outdated",
     "renew",
@@ -40,18 +45,27 @@ def arguments(url: URL, options: dict[str, Any], **settings: str) -> dict[str, A
     match url.get_driver_name():
         case "asyncpg":
             given["server_settings"] = settings | given.get("server_settings", {})
-            given.setdefault("timeout", _CONNECT)
         case "psycopg":
             said = " ".join(f"-c {name}={value}" for name, value in settings.items())
             # What is given here takes the place of the URL's.
             its_own = given.get("options", url.query.get("options", ""))
             given["options"] = f"{said} {its_own}".strip()
-            given.setdefault("connect_timeout", _CONNECT)
         case other:
             raise ConfigurationError(
                 f"{other!r} has no async driver: use postgresql+asyncpg:// or postgresql+psycopg://"
             )
     return options | {"connect_args": given}
+
+
+def bounded(url: URL, options: dict[str, Any]) -> dict[str, Any]:
+    """Engine options with which the driver gives up connecting, for engines of no `Database`.
+
+    Args:
+        url: of the database; its driver decides.
+        options: the user's engine options, which come first.
+    """
+    name = "timeout" if url.get_driver_name() == "asyncpg" else "connect_timeout"
+    return options | {"connect_args": {name: _CONNECT} | options.get("connect_args", {})}
 
 
 def unprepared(url: URL, options: dict[str, Any]) -> dict[str, Any]:
@@ -141,6 +155,18 @@ def _errors(driver: Any) -> tuple[type[Exception], ...]:
     from psycopg import Error
 
     return Error, OSError
+
+
+def hang_up(connection: DBAPIConnection) -> None:
+    """Cut a connection off (`orm.backends.Network`)."""
+    driver: Any = getattr(connection, "driver_connection", None)
+    if hasattr(driver, "terminate"):
+        driver.terminate()
+    elif driver is not None and not driver.closed:
+        # psycopg waits until its socket can be read, which one that was shut down can. It may be
+        # closed by psycopg alone, so this works on a copy.
+        with suppress(OSError), socket.socket(fileno=os.dup(driver.fileno())) as copy:
+            copy.shutdown(socket.SHUT_RDWR)
 
 
 def in_transaction(connection: Any) -> bool:

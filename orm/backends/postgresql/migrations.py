@@ -39,7 +39,7 @@ from orm.backends.postgresql.anew import begin_anew
 from orm.backends.postgresql.beyond_models import beyond_models
 from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.definitions import definitions
-from orm.backends.postgresql.driver import arguments, sqlstate
+from orm.backends.postgresql.driver import arguments, bounded, sqlstate
 from orm.backends.postgresql.explain import explain
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
@@ -203,10 +203,10 @@ def engine(url: URL, **options: Any) -> Engine | AsyncEngine:
     same = None if its_own else sync_url(url)
     options = {"poolclass": NullPool} | options
     if same is not None:
-        made = create_engine(same, **arguments(same, options))
+        made = create_engine(same, **arguments(same, bounded(same, options)))
         event.listen(made, "do_connect", _connect)
         return made
-    return create_async_engine(url, **arguments(url, options))
+    return create_async_engine(url, **arguments(url, bounded(url, options)))
 
 
 def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from orm.backends.postgresql import scratch_server
-from orm.backends.postgresql.driver import arguments
+from orm.backends.postgresql.driver import arguments, bounded
 from orm.backends.postgresql.sync import sync_url
 from orm.exceptions import ConfigurationError, MigrationError
 
@@ -129,7 +129,7 @@ def _database(url: URL) -> Iterator[Connection]:
 
 def _engine(url: URL) -> Engine:
     options = {"poolclass": NullPool, "isolation_level": "AUTOCOMMIT"}
-    return create_engine(url, **arguments(url, options))
+    return create_engine(url, **arguments(url, bounded(url, options)))
 
 
 def _sweep(server: Connection) -> None:

@@ -1,10 +1,11 @@
-"""The optional parts that sessions use: roles, fences, embedded replicas."""
+"""The optional parts that sessions use: network, roles, fences, embedded replicas."""
 
 import asyncio
 import threading
 
 import pytest
 from sqlalchemy import insert
+from sqlalchemy.exc import DBAPIError
 
 from orm.bookmark import Bookmark
 from orm.database import Database
@@ -14,7 +15,33 @@ __all__ = ["PartRules"]
 
 
 class PartRules(Rules):
-    """The rules for `orm.backends.Roles`, `Fences` and `EmbeddedReplicas`."""
+    """The rules for `orm.backends.Network`, `Roles`, `Fences` and `EmbeddedReplicas`."""
+
+    def test_what_waits_for_an_answer_is_cut_off(self, database: Database) -> None:
+        backend = database.cluster.backend
+        network = part(backend.network, "network")
+        if self.one_writer:
+            pytest.skip("there is nothing that a second transaction could wait for")
+
+        async def check(db: Database) -> None:
+            row = insert(ROWS).values(id=1)
+            engine = db.cluster.writer
+            async with engine.connect() as holder, engine.connect() as waiter:
+                await holder.execute(row)
+                pooled = await waiter.get_raw_connection()
+                assert pooled.dbapi_connection is not None
+                waiting = asyncio.create_task(waiter.execute(row))
+                await asyncio.wait([waiting], timeout=0.1)
+                assert not waiting.done()
+                network.hang_up(pooled.dbapi_connection)
+                async with asyncio.timeout(10):
+                    with pytest.raises(DBAPIError) as caught:
+                        await waiting
+                assert backend.is_unavailable(caught.value)
+                network.hang_up(pooled.dbapi_connection)  # it is cut off already
+                await holder.rollback()
+
+        self._run(database, check)
 
     def test_servers_say_which_one_is_the_primary(self, database: Database) -> None:
         backend = database.cluster.backend

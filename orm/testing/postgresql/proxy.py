@@ -60,6 +60,12 @@ class Proxy:
         """Deliver again, also what was held back."""
         self._open.set()
 
+    def forget(self) -> None:
+        """Deliver nothing on the connections that exist, without closing them; make new ones."""
+        self._open, forgotten = asyncio.Event(), self._open
+        self._open.set()
+        forgotten.clear()
+
     def cut(self) -> None:
         """Break all connections."""
         for task in self._tasks:
@@ -84,14 +90,14 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        ends = [writer]
+        ends, opened = [writer], self._open
         try:
-            await self._open.wait()
+            await opened.wait()
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
             ends.append(far_writer)
             await _first(
-                self._forward(reader, far_writer, client=writer),
-                self._forward(far_reader, writer),
+                self._forward(reader, far_writer, opened, client=writer),
+                self._forward(far_reader, writer, opened),
             )
         except (OSError, asyncio.CancelledError):
             return  # an end is gone, or `cut`, which asyncio would report as an error
@@ -103,6 +109,7 @@ class Proxy:
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        opened: asyncio.Event,
         *,
         client: asyncio.StreamWriter | None = None,
     ) -> None:
@@ -114,7 +121,7 @@ class Proxy:
             while True:
                 due, data = await under_way.get()
                 await asyncio.sleep(due - loop.time())
-                await self._open.wait()
+                await opened.wait()
                 if not data:
                     return
                 cut = client is not None and bool(self._fatal) and self._fatal in data

@@ -28,7 +28,7 @@ def main(
     """
     for noise in ("orm", "sqlalchemy"):
         logging.getLogger(noise).setLevel(logging.CRITICAL)  # servers fail all the time
-    began, done, virtual = process_time(), 0, 0.0
+    began, done, virtual, longest = process_time(), 0, 0.0, 0.0
     outcomes: Counter[str] = Counter()
     faults: Counter[str] = Counter()
     while done < operations:
@@ -40,6 +40,7 @@ def main(
             raise
         done += len(result.history)
         virtual += result.seconds
+        longest = max(longest, result.longest)
         outcomes += Counter(f"{o.kind} {o.outcome}" for o in result.history)
         faults += result.faults
         if result.violations:
@@ -52,7 +53,7 @@ def main(
         seed += 1
     rate = done / (process_time() - began)
     click.echo(f"{done} operations, {rate:.0f} a second, next seed {seed}: no violation")
-    click.echo(f"virtual time: {virtual / 3600:.1f} hours")
+    click.echo(f"virtual time: {virtual / 3600:.1f} hours; the longest read: {longest:.1f} s")
     click.echo(f"outcomes: {dict(sorted(outcomes.items()))}")
     click.echo(f"faults: {dict(sorted(faults.items()))}")
 

@@ -3,10 +3,11 @@
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from orm.backends import Backend, Fences, Roles
+from orm.backends import Backend, Fences, Network, Roles
 from orm.backends.postgresql import roles as timelines
 from orm.bookmark import Bookmark
 from tests.harness.simulation.driver import worlds
@@ -39,9 +40,16 @@ class _Fences:
         return frozenset(_ask(connection, "ending", hidden))
 
 
-class SimulatedBackend(Backend):
-    """Roles and fences as PostgreSQL has them; there is nothing to migrate."""
+class _Network:
+    def hang_up(self, connection: DBAPIConnection) -> None:
+        link: Any = connection
+        link.hang_up()
 
+
+class SimulatedBackend(Backend):
+    """Network, roles and fences as PostgreSQL has them; there is nothing to migrate."""
+
+    network: Network | None = _Network()
     roles: Roles | None = Timelines()
     fences: Fences | None = _Fences()
 

@@ -24,7 +24,7 @@ async def _connect(url: URL, writes: bool) -> Link:
     world = worlds[url.host or ""]
     machine = world.chance.choice(world.addresses[url.database or ""])
     await asyncio.sleep(world.chance.random() * world.latency + machine.slow)
-    await machine.awake()
+    await machine.reached()
     if machine.down:
         raise Lost(f"{machine.name} refuses connections")
     return Link(world, machine, writes)
@@ -76,6 +76,10 @@ class SimulatedDialect(default.DefaultDialect):
 
     def do_terminate(self, dbapi_connection: Any) -> None:
         dbapi_connection.terminate()
+
+    def do_ping(self, dbapi_connection: Any) -> bool:
+        await_(dbapi_connection.request(lambda: None))
+        return True
 
     def do_begin(self, dbapi_connection: Any) -> None:
         dbapi_connection.begin()

@@ -89,6 +89,8 @@ class Link:
         self.frozen_at: Snapshot | None = None
         """What its repeatable reads see; None in autocommit."""
         self._lost = False
+        self._way: asyncio.Timeout | None = None
+        """Of the request or answer that is under way; it may be cut off."""
 
     # What SQLAlchemy asks of it --------------------------------------------------------------
 
@@ -117,6 +119,14 @@ class Link:
         """Hang up."""
         self._lost = True
         self._roll_back()
+
+    def hang_up(self) -> None:
+        """Cut off what is under way, which fails as if the server had closed the connection."""
+        self._lost = True
+        if self._way is not None:
+            self._way.reschedule(asyncio.get_running_loop().time())
+        else:
+            self._roll_back()
 
     # On the server ---------------------------------------------------------------------------
 
@@ -218,9 +228,11 @@ class Link:
         chance, world = self._chance, self._world
         try:
             await self._travel()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Lost):
             if late and chance.random() < 0.5:
                 self._post(work)
+            else:
+                self._roll_back()
             raise
         if chance.random() < world.drops:
             if late and chance.random() < 0.5:
@@ -240,6 +252,9 @@ class Link:
         starts = self._machine.starts
 
         def arrive() -> None:
+            if not self._machine.reachable:  # it arrives when the server is
+                self._machine.when_reached(arrive)
+                return
             self.transaction = transaction
             (work if self._machine.starts == starts else self._roll_back)()
 
@@ -251,10 +266,16 @@ class Link:
         delay = machine.slow
         if chance.random() < 0.7:
             delay += chance.random() * self._world.latency
-        if delay:
-            await asyncio.sleep(delay)
-        if machine.frozen:
-            await machine.awake()
+        try:
+            async with asyncio.timeout(None) as self._way:
+                if delay:
+                    await asyncio.sleep(delay)
+                if not machine.reachable:
+                    await machine.reached()
+        except TimeoutError:
+            pass  # it was cut off
+        finally:
+            self._way = None
         if self._lost or machine.incarnation != self.incarnation:
             self.terminate()
             raise Lost("the server closed the connection")

@@ -14,8 +14,9 @@ __all__ = ["FAULTS", "Nemesis", "Strike", "at_random"]
 _T = TypeVar("_T")
 
 FAULTS: Final = (
-    "lag pause partition silence freeze crash outage promote stall slow drop conflict jump".split()
-)
+    "lag pause partition silence freeze blackout crash outage promote stall slow drop conflict "
+    "jump flap"
+).split()
 """What it can do: `outage` is of the primary, all others are of any server or of the network."""
 
 _BETWEEN: Final = 0.03  # seconds, at most, from one fault to the next
@@ -23,7 +24,8 @@ _SHORTEST, _LONGEST = 0.002, 0.5  # seconds that most last
 _PROMOTIONS: Final = 0.1
 """The share that is done: else the sessions would live in no other time than between two."""
 _LONG: Final = 12.0  # seconds that some last: longer than any probe may take
-_FOR_ANY: Final = ("freeze", "slow")
+_LONGEST_OF_ALL: Final = 60.0  # that a few last: as long as an operator takes
+_FOR_ANY: Final = ("freeze", "blackout", "slow")
 """What is done to the primary as well."""
 
 
@@ -65,7 +67,7 @@ def at_random(faults: Sequence[str], seed: str) -> Iterator[Strike]:
         if fault == "promote" and chance.random() > _PROMOTIONS:
             continue
         if chance.random() < 0.02:
-            lasts = chance.random() * _LONG
+            lasts = chance.random() * chance.choice([_LONG, _LONG, _LONG, _LONGEST_OF_ALL])
         else:  # of all orders of magnitude alike
             lasts = _SHORTEST * (_LONGEST / _SHORTEST) ** chance.random()
         yield Strike(
@@ -141,6 +143,12 @@ class Nemesis:
         await asyncio.sleep(strike.lasts)
         machine.thaw()
 
+    async def _blackout(self, strike: Strike, machine: Machine) -> None:
+        """Nothing that clients send arrives, nor do answers; the servers go on."""
+        machine.black_out()
+        await asyncio.sleep(strike.lasts)
+        machine.light_up()
+
     async def _crash(self, strike: Strike, machine: Machine) -> None:
         machine.crash()
         await asyncio.sleep(strike.choose(0.0, strike.lasts))
@@ -161,9 +169,24 @@ class Nemesis:
                 machine.follow(world.primary)
 
     async def _slow(self, strike: Strike, machine: Machine) -> None:
-        machine.slow = strike.choose(0.01, 0.1, 1.0, 6.0)
-        await asyncio.sleep(strike.lasts)
-        machine.slow = 0.0
+        """For a while, or by leaps."""
+        slow = strike.choose(0.01, 0.1, 1.0, 6.0)
+        for _ in range(strike.choose(1, 3)):
+            machine.slow = slow
+            await asyncio.sleep(strike.lasts / 3)
+            machine.slow = 0.0
+            await asyncio.sleep(strike.lasts / 3)
+
+    async def _flap(self, strike: Strike, machine: Machine) -> None:
+        """A replica goes and comes, as who looks for it sees it; or nothing can be looked up."""
+        world = self._world
+        if strike.choose(False, False, True):
+            world.lookup_fails = True
+        else:
+            world.unlisted.add(machine.name)
+        await asyncio.sleep(strike.lasts * 10)
+        world.lookup_fails = False
+        world.unlisted.discard(machine.name)
 
     async def _drop(self, strike: Strike, _: Machine) -> None:
         self._world.drops = strike.choose(0.01, 0.05, 0.2)

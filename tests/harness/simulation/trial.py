@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from orm.database import Database
+from orm.servers.replica import Replica
 from orm.testing.consistency.audit import audit
 from orm.testing.consistency.board import Handed
 from orm.testing.consistency.checker import Violation, check
@@ -40,6 +41,7 @@ class Plan:
         replicas: for each replica's address, how many machines are behind it.
         latency: the longest that a request or an answer travels, in seconds.
         samples: whether the position of a commit takes a request of its own.
+        discovers: whether the `Database` looks for its replicas.
         faults: of `FAULTS`, to draw strikes from.
         strikes: what goes wrong, instead of what would be drawn.
         habits: of the clients.
@@ -52,6 +54,7 @@ class Plan:
     replicas: tuple[int, ...] = (1, 1)
     latency: float = 0.02
     samples: bool = False
+    discovers: bool = False
     faults: tuple[str, ...] = ()
     strikes: tuple[Strike, ...] | None = None
     habits: TrialHabits = field(default_factory=TrialHabits)
@@ -78,6 +81,11 @@ class Result:
     def faults(self) -> Counter[str]:
         """How often each was done."""
         return Counter(strike.fault for strike in self.strikes)
+
+    @property
+    def longest(self) -> float:
+        """Seconds that the longest read took."""
+        return max((one.end - one.start for one in self.history if one.kind == "read"), default=0.0)
 
 
 class _Memory:
@@ -113,6 +121,9 @@ def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
         options["bookmark_keys"] = ["a secret of this trial"]
     if chance.random() < 0.2:
         options["fallback"] = False
+    later = random.Random(f"plan/{seed}/later")  # what older seeds do not have
+    if later.random() < 0.2:
+        options["max_staleness"] = later.choice([2.0, 5.0])
     if chance.random() < 0.2:
         options["stray_bookmarks"] = "error"
     return Plan(
@@ -122,6 +133,7 @@ def plan(seed: int, operations: int, *, only: str | None = None) -> Plan:
         replicas=chance.choice([(1,), (1, 1), (1, 1), (1, 1), (2,), (2, 1)]),
         latency=chance.choice([0.0001, 0.001, 0.01, 0.03]),
         samples=chance.random() < 0.5,
+        discovers="flap" in faults,
         faults=faults,
         habits=TrialHabits(
             keys=chance.choice([2, 8]),
@@ -167,8 +179,14 @@ async def _run(trial: Plan) -> tuple[History, tuple[Strike, ...]]:
     def go_on() -> bool:
         return len(recorder) < trial.operations
 
-    urls = [f"simulated://{name}/{address}" for address in world.addresses]
-    async with Database(urls[0], replicas=urls[1:], **trial.options) as database:
+    primary, *urls = (f"simulated://{name}/{address}" for address in world.addresses)
+
+    async def discover() -> list[Replica]:
+        await asyncio.sleep(world.latency)
+        return [Replica(f"simulated://{name}/{one}", name=one) for one in world.listed()]
+
+    replicas = discover if trial.discovers else urls
+    async with Database(primary, replicas=replicas, **trial.options) as database:
         clients = [
             TrialClient(f"c{n}", database, recorder, shelf, trial.habits, trial.seed)
             for n in range(trial.clients)

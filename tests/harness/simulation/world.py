@@ -9,6 +9,7 @@ that before it can follow.
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Final
 
 from tests.harness.simulation.store import Snapshot, Store, Transaction
@@ -44,6 +45,9 @@ class World:
         """The share of statements that a replica cancels."""
         self.stall = 0.0
         """The most seconds that a commit waits for a synchronous standby, in the log but unseen."""
+        self.unlisted: set[str] = set()
+        """Machines whose addresses are not found by who looks for replicas."""
+        self.lookup_fails = False
         self.primary = Machine(self, "primary", Store(keys))
         """The one that was promoted last."""
         self.addresses: dict[str, list[Machine]] = {"primary": [self.primary]}
@@ -53,6 +57,20 @@ class World:
                 Machine(self, f"{name}.{n}", self.primary.store, self.primary)
                 for n in range(machines)
             ]
+
+    def listed(self) -> list[str]:
+        """The addresses of the replicas that are found.
+
+        Raises:
+            OSError: none can be looked up.
+        """
+        if self.lookup_fails:
+            raise OSError("Temporary failure in name resolution")
+        return [
+            address
+            for address, machines in self.addresses.items()
+            if address != "primary" and self.unlisted.isdisjoint(m.name for m in machines)
+        ]
 
     @property
     def others(self) -> list["Machine"]:
@@ -88,6 +106,9 @@ class Machine:
         """Seconds that every request takes longer."""
         self._running = asyncio.Event()
         self._running.set()
+        self._lit = asyncio.Event()
+        self._lit.set()
+        self._held: list[Callable[[], object]] = []
         self._ticking = False
 
     @property
@@ -220,19 +241,42 @@ class Machine:
 
     def thaw(self) -> None:
         self._running.set()
+        self._deliver()
         self.wake()
 
-    async def awake(self) -> None:
-        """Return when it is not frozen."""
-        while self.frozen:
+    def when_reached(self, arrive: Callable[[], object]) -> None:
+        """Have something happen as soon as it is reachable."""
+        self._held.append(arrive)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether what is sent arrives, at a server that goes on."""
+        return self._lit.is_set() and not self.frozen
+
+    def black_out(self) -> None:
+        self._lit.clear()
+
+    def light_up(self) -> None:
+        self._lit.set()
+        self._deliver()
+
+    def _deliver(self) -> None:
+        held, self._held = self._held, []
+        for arrive in held:
+            arrive()
+
+    async def reached(self) -> None:
+        """Return when it is reachable."""
+        while not self.reachable:
             await self._running.wait()
+            await self._lit.wait()
 
     def crash(self) -> None:
         """Go down, and lose what is not durable."""
         self.down = True
         self.starts += 1
         self.received = self.seen = self.said = self.durable
-        self._running.set()
+        self.thaw()
         if self.is_primary:
             self.store.unlock_all()
 

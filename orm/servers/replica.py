@@ -1,0 +1,34 @@
+"""A replica as the user gives it."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import URL
+
+from orm.exceptions import ConfigurationError
+
+__all__ = ["Replica"]
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A replica, and what its URL does not say.
+
+    Args:
+        url: with an async driver.
+        name: by which status, routes and logs call it; ``"replica-1"``, … if it has none.
+        zone: where it is, such as a region; see ``zones`` of `orm.Database`.
+        weight: how much it can do, compared with others: one of weight 2 is chosen until a read
+            takes twice as long there.
+
+    Raises:
+        ConfigurationError: the weight is not over 0.
+    """
+
+    url: str | URL
+    name: str | None = None
+    zone: str | None = None
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.weight <= 0:
+            raise ConfigurationError("the weight of a replica is a number over 0")
