@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.base import Backend
 from orm.backends.lineage import current, latest
-from orm.backends.mysql import engines, fences, position, roles
+from orm.backends.mysql import driver, engines, fences, position, roles
 from orm.backends.mysql.driver import code
-from orm.backends.parts import Fences, Roles
+from orm.backends.parts import Fences, Network, Roles
 from orm.bookmark import Bookmark
 
 __all__ = ["MySQLBackend"]
@@ -33,6 +33,7 @@ _DAMAGED: Final = frozenset({1034, 1035, 1194, 1195, 1712})
 class MySQLBackend(Backend):
     """MariaDB and MySQL: a primary and its replicas by GTID."""
 
+    network: Network | None = driver
     roles: Roles | None = roles
     fences: Fences | None = fences
 
