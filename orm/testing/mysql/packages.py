@@ -19,9 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
+from orm._cache import cache
 from orm.exceptions import ConfigurationError
 
-__all__ = ["Flavour", "cache", "unpack"]
+__all__ = ["Flavour", "unpack"]
 
 Flavour = Literal["mariadb", "mysql"]
 
@@ -41,12 +42,6 @@ _MIRROR: Final = re.compile(r"\bhttps?://\S+/debian/?(?=\s|$)", re.MULTILINE)
 _DEFAULT_MIRROR: Final = "http://deb.debian.org/debian"
 _SOURCES: Final = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources")
 _URI: Final = re.compile(r"^'[^']+' (?P<file>(?P<package>[^_]+)_\S+\.deb) ", re.MULTILINE)
-
-
-def cache(flavour: Flavour) -> Path:
-    """The folder that the programs are unpacked into; it need not be there."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "bookmark-orm" / flavour
 
 
 def unpack(flavour: Flavour) -> Path:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from orm._cache import cache
 from orm.exceptions import ConfigurationError
-from orm.testing.mysql.packages import Flavour, cache
+from orm.testing.mysql.packages import Flavour
 
 __all__ = ["Programs", "find"]
 

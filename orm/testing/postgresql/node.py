@@ -63,7 +63,7 @@ class Node(OwnServer):
         target = (
             f"host={self.folder} port={self.port} user=postgres dbname={database or self.database}"
         )
-        psql = self._programs / "psql"
+        psql = self.programs / "psql"
         options = ("-XAtq", "-v", "ON_ERROR_STOP=1", "-d", target, "-c", statement)
         return programs.run(psql, *options).splitlines()
 

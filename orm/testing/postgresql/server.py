@@ -22,7 +22,7 @@ class Server(Node):
     def clone(self, source: Node) -> None:
         """Make the files of a standby of another server."""
         programs.run(
-            self._programs / "pg_basebackup",
+            self.programs / "pg_basebackup",
             *("-d", source.conninfo, "-D", self.data, "-X", "stream", "-c", "fast"),
             *("--no-sync", "--no-manifest"),
         )
@@ -147,7 +147,7 @@ class Server(Node):
         # timeline of its last checkpoint, and rewinds nothing.
         primary.sql("CHECKPOINT")
         programs.run(
-            self._programs / "pg_rewind",
+            self.programs / "pg_rewind",
             *("-D", self.data, "--source-server", f"{primary.conninfo} dbname=postgres"),
             "--no-sync",
         )
