@@ -59,10 +59,13 @@ class _Guard(AbstractContextManager["_Guard"]):
 
     def __enter__(self) -> "_Guard":
         self._is_the_same = self._migrations.watch_transaction(self._connection)
+        self._listen()
+        return self
+
+    def _listen(self) -> None:
         event.listen(self._connection, "before_cursor_execute", self._before)
         event.listen(self._connection, "commit", self._ended)
         event.listen(self._connection, "rollback", self._ended)
-        return self
 
     def __exit__(self, *_: object) -> None:
         event.remove(self._connection, "before_cursor_execute", self._before)
@@ -76,8 +79,12 @@ class _Guard(AbstractContextManager["_Guard"]):
         self.__exit__()
         try:
             yield
-        finally:
-            self.__enter__()
+        except BaseException:
+            # Nothing is asked now: the engine is about to be asked what the statement waited for.
+            self._is_the_same = lambda: True
+            self._listen()
+            raise
+        self.__enter__()
 
     def check(self) -> None:
         """See that the transaction is the one that was begun."""

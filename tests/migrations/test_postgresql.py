@@ -437,22 +437,6 @@ def test_who_blocks_is_named_as_far_as_the_account_may_know(account: Project) ->
     assert "of postgres (a report)\n" in said
 
 
-def test_what_such_an_account_cannot_review_may_lose_anything(
-    account: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ORM_POSTGRESQL_SCRATCH", "server")
-    account.revision(2, ALTER)
-    settings = account.folder / "pyproject.toml"
-    kept = settings.read_text()
-    settings.write_text(kept.partition("[tool.orm]")[0])  # and the local database is SQLite's
-    said = account.orm("apply", "--remote", "--yes")
-    assert said.exit_code == 1
-    assert "0002_by_hand cannot be reviewed: the account" in said.stderr
-    assert account.orm("apply", "--remote", "--yes", "--allow-data-loss").exit_code == 0
-    settings.write_text(kept)
-    assert account.ledger == ["0001", "0002"]
-
-
 def test_a_review_is_of_the_engine_of_the_target(
     users: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,8 +9,9 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
@@ -319,24 +320,32 @@ FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS setting (name, v
         before = {name: value for name, value in found if _SETTINGS[name][0] in (None, value)}
         values = [_SETTINGS[name][1] for name in before]
         connection.execute(change, {"names": list(before), "values": values}).all()
+    both = {"names": list(before), "values": list(before.values())}
     try:
         yield
-    finally:
-        if not connection.invalidated:
-            connection.rollback()
-            with connection.begin():
-                both = {"names": list(before), "values": list(before.values())}
-                connection.execute(change, both).all()
+    except BaseException:
+        with suppress(DBAPIError):  # what has failed says more; and it may have failed by that
+            if not connection.invalidated:
+                connection.rollback()
+                connection.execute(change, both)
+                connection.commit()
+        raise
+    connection.rollback()
+    with connection.begin():
+        connection.execute(change, both).all()
 
 
-_THIS: Final = text("SELECT pg_current_xact_id()::text")
-_STILL: Final = text("SELECT pg_current_xact_id_if_assigned()::text")
+# Each has its own text: DISCARD ALL takes away what the driver has prepared.
+_THIS: Final = "SELECT pg_current_xact_id()::text AS this{}"
+_STILL: Final = "SELECT pg_current_xact_id_if_assigned()::text AS still{}"
+_numbers: Final = count()
 
 
 def watch_transaction(connection: Connection) -> Callable[[], bool]:
     """By the number that the server gives to a transaction that writes."""
-    this = connection.scalar(_THIS)
-    return lambda: connection.scalar(_STILL) == this
+    number = next(_numbers)
+    this = connection.scalar(text(_THIS.format(number)))
+    return lambda: connection.scalar(text(_STILL.format(number))) == this
 
 
 # Before COMMIT -----------------------------------------------------------------------------
