@@ -31,7 +31,7 @@ __all__ = ["Archive", "adopt", "archive_of", "squash"]
 
 _INSTEAD: Final = (
     "Nothing was written. To take the schema of a database that is at their head in place of a "
-    "replay: orm migrations adopt --local (or --remote)"
+    "replay: orm migrations adopt --local, or orm migrations adopt --remote"
 )
 
 
