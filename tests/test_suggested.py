@@ -44,7 +44,8 @@ def texts_in(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "command_line":
         said = text_of(node.args[0])
         assert said is not None, ast.unparse(node)
-        yield command_line(said)
+        target = text_of(node.args[1]) if len(node.args) > 1 else None
+        yield command_line(said, target)
         return
     text = text_of(node)
     if text is not None:

@@ -16,8 +16,8 @@ from orm.backends import backend_for, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.compare.checkpoint import Checkpoint, History, write_checkpoint
+from orm.migrations.compare.naming import slug_of
 from orm.migrations.compare.replay import Replay, replay
-from orm.migrations.compare.writing import slug_of
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.explain import cause_of
 from orm.migrations.files.line import findings_in_files, refuse

@@ -6,6 +6,7 @@ Everything here is a pure function of what was read.
 from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import partial
 from shlex import quote
+from typing import Final
 
 from orm.migrations.files.line import Finding, command_line, findings_in_files, is_numbered
 from orm.migrations.files.numbers import is_number
@@ -13,6 +14,8 @@ from orm.migrations.ledger.applied import Applied
 from orm.migrations.revision import Revision
 
 __all__ = ["findings", "is_replaced", "pending"]
+
+_ANEW: Final = "; or begin the local database anew, with orm migrations reset --local"
 
 
 def findings(
@@ -102,7 +105,8 @@ def _against_the_ledger(
                 f"{file.name}.py was edited after it was applied {when}: put the old text back and "
                 "write the change as a new revision; if the change makes no difference to a "
                 "database, accept it with "
-                + command_line(f'repair {row.revision} --reason "it makes no difference"', target),
+                + command_line(f'repair {row.revision} --reason "it makes no difference"', target)
+                + (_ANEW if target == "local" else ""),
             )
     if not applied or any(not is_number(row.revision) for row in applied):
         return
@@ -135,7 +139,7 @@ def _gone(row: Applied, when: str, files: Sequence[Revision], target: str | None
             "checkout. Go to the branch that has the file"
         )
         if target != "remote":
-            message += "; or begin the local database anew, with orm migrations reset --local"
+            message += _ANEW
     else:
         message = (
             f"{row.name}.py was applied {when}, and the file is gone: get it back from version "
