@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orm.cli.migrations.common import Target, explained, shown
+from orm.cli.migrations.completion import revisions as typed_revisions
 from orm.cli.migrations.consent import consent
 from orm.cli.migrations.progress import progress
 from orm.cli.target import target_options
@@ -24,7 +25,13 @@ __all__ = ["apply"]
 
 @click.command()
 @target_options
-@click.option("--to", default="head", metavar="REVISION", help="The last one to apply.")
+@click.option(
+    "--to",
+    default="head",
+    metavar="REVISION",
+    shell_complete=typed_revisions,
+    help="The last one to apply.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the SQL; apply nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask about a remote database.")
 @click.option("--allow-data-loss", is_flag=True, help="With --yes: also if data would be lost.")
