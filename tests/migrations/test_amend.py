@@ -5,6 +5,9 @@ import re
 
 import pytest
 
+from orm.exceptions import MigrationError
+from orm.migrations.compare.amending import set_aside
+from orm.migrations.files.revisions import read
 from tests.migrations.support import ENGINES, Project
 
 USERS = 'users = Table("users", metadata, Column("id", Integer, primary_key=True){})'
@@ -101,6 +104,27 @@ def test_what_fails_changes_nothing(
     assert said in done.output
     assert {name: two.file(name).read_text() for name in two.revisions} == before
     assert not list(two.file("").glob("*.old"))
+
+
+def test_an_interruption_changes_nothing(two: Project) -> None:
+    newest = read(two.file(""))[-1]
+    with pytest.raises(KeyboardInterrupt), set_aside(newest):
+        two.file("0002_half_done.py").write_text("half")
+        raise KeyboardInterrupt
+    assert two.revisions == ["0001_create_users.py", "0002_add_a_nick.py"]
+    assert newest.path.read_text() == newest.text
+
+
+def test_one_that_does_not_run_stays_and_so_does_the_old_text(two: Project) -> None:
+    newest = read(two.file(""))[-1]
+    with (
+        pytest.raises(MigrationError, match=r"does not run. The old text is in .*\.py\.1\.old"),
+        set_aside(newest),
+    ):
+        newest.path.write_text("new")
+        raise MigrationError("it does not run")
+    assert newest.path.read_text() == "new"
+    assert two.file("0002_add_a_nick.py.1.old").read_text() == newest.text
 
 
 def test_there_must_be_one_of_the_models(two: Project) -> None:

@@ -23,7 +23,7 @@ __all__ = ["create"]
 def _needed(context: click.Context, argument: click.Parameter, name: str | None) -> str | None:
     """The NAME, which only --amend (it is parsed first) does without."""
     if name is None and not context.params["amend"] and not context.resilient_parsing:
-        raise click.MissingParameter(ctx=context, param=argument)
+        raise click.MissingParameter(ctx=context, param=argument, param_hint="NAME")
     return name
 
 

@@ -72,14 +72,14 @@ def _has(application: Application, target: str, revision: Revision) -> bool:
 
 @contextmanager
 def set_aside(revision: Revision) -> Iterator[Path]:
-    """Within the block, the file of a revision has another name; it stays so if another is written.
+    """Within the block, the file of a revision has another name.
 
     Args:
         revision: the newest one.
 
     Yields:
-        The path at which the old text is. If no file of its number is there at the end of the
-        block, the old one is put back.
+        The path at which the old text is. It stays there if the block writes a file of the same
+        number, whether that runs or not; else it is put back, as after any other error.
 
     Raises:
         MigrationError: the one that the block raises, with that path if the old text stays there.
@@ -89,8 +89,8 @@ def set_aside(revision: Revision) -> Iterator[Path]:
     kept = next(name for name in names if not name.exists())
     revision.path.rename(kept)
 
-    def written() -> bool:
-        return any(folder.glob(f"{revision.id}_*.py"))
+    def written() -> list[Path]:
+        return list(folder.glob(f"{revision.id}_*.py"))
 
     try:
         yield kept
@@ -98,6 +98,10 @@ def set_aside(revision: Revision) -> Iterator[Path]:
         if not written():
             raise
         raise MigrationError(f"{error}. The old text is in {kept}") from error
+    except BaseException:  # Ctrl-C: what is half done is not proved
+        for draft in written():
+            draft.unlink()
+        raise
     finally:
         if not written():
             kept.rename(revision.path)
