@@ -1,5 +1,7 @@
 """``orm …``: the library from a terminal."""
 
+import os
+
 import click
 
 from orm.cli.lazy import LazyGroup
@@ -18,5 +20,8 @@ __all__ = ["main"]
     },
 )
 @click.version_option(package_name="bookmark-orm")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Sessions that read their own writes over a primary and its replicas."""
+    if os.environ.get("NO_COLOR"):  # https://no-color.org
+        context.color = False

@@ -62,7 +62,8 @@ def _write(project: Project) -> None:
     if models is not None or named:
         click.echo(
             'Next: orm migrations create "first", then orm migrations apply --local. A database '
-            "that has the tables already: orm migrations baseline 0001 --local (or --remote)."
+            "that has the tables already: orm migrations baseline 0001 --local, or "
+            "orm migrations baseline 0001 --remote."
         )
 
 

@@ -21,10 +21,10 @@ _CROWDED: Final = (
     "are needed at once, give engine_options={'pool_size': …} a larger number."
 )
 _NOT_MIGRATED: Final = "Has this database been migrated?"
-_APPLY: Final = " Run: orm migrations apply --local (or --remote)"
+_APPLY: Final = " Run: orm migrations apply --local, or orm migrations apply --remote"
 _WAIT: Final = (
     " Migrations wait for the replicas by orm migrations apply --remote --wait; what the primary "
-    "has, orm migrations list --remote (or --local) says."
+    "has, orm migrations list --remote says."
 )
 
 

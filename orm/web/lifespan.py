@@ -75,6 +75,7 @@ async def _refuse_pending(database: Database, application: Application) -> None:
     if pending:
         names = ", ".join(revision.name for revision in pending)
         raise MigrationError(
-            f"the database lacks {names}: run orm migrations apply --local (or --remote) before "
-            "the application starts, or let it apply them by lifespan(…, migrations='apply')"
+            f"the database lacks {names}: before the application starts, run orm migrations "
+            "apply --local, or orm migrations apply --remote. Or let it apply them, by "
+            "lifespan(…, migrations='apply')"
         )

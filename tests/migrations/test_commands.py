@@ -217,7 +217,7 @@ def test_baseline_of_a_schema_that_is_not_there(ready: Project) -> None:
     assert said.exit_code == 1
     assert "0002 makes table t2, and the database does not have it" in said.output
     assert "the database has column t1.more, and 0002 does not make it" in said.output
-    assert 'orm migrations baseline 0002 --anyway "WHY" --local' in said.output
+    assert 'orm migrations baseline 0002 --anyway "they do not matter" --local' in said.output
     assert ready.ledger == []
     said = ready.orm("baseline", "0002", "--local", "--anyway", "t2 comes later")
     assert said.exit_code == 0, said.output

@@ -32,6 +32,22 @@ def test_a_database_that_is_ahead_says_so(ahead: Project) -> None:
         assert "orm migrations reset --local" in said.output
 
 
+def test_a_remote_database_that_is_ahead_is_not_to_be_reset(
+    ahead: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORM_REMOTE_URL", ahead.url)
+    said = ahead.orm("list", "--remote")
+    assert "the database is ahead of this checkout" in said.output
+    assert "reset" not in said.output
+
+
+def test_a_command_names_the_target_that_was_given(ahead: Project) -> None:
+    (ahead.folder / "alembic" / "versions" / "0001_by_hand.py").rename(ahead.file("0001_other.py"))
+    said = ahead.orm("list", "--local").output
+    assert 'orm migrations repair 0001 --reason "the file was renamed" --local' in said
+    assert "--remote" not in said
+
+
 @ENGINES
 def test_it_begins_anew(ahead: Project) -> None:
     said = ahead.orm("reset", "--local", "--yes", "--zero")

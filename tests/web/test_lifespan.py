@@ -38,7 +38,7 @@ async def test_it_does_not_start_on_an_older_schema(servers, kind: str) -> None:
             pass
     (error,) = getattr(caught.value, "exceptions", (caught.value,))
     assert isinstance(error, MigrationError)
-    assert "lacks 0001_create_users_and_posts: run orm migrations apply" in str(error)
+    assert "lacks 0001_create_users_and_posts: before the application starts, run orm" in str(error)
     with pytest.raises(DatabaseClosed, match="closed"):
         db.session()
 

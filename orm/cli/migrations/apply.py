@@ -1,15 +1,16 @@
 """``orm migrations apply``: run what is pending."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from orm.cli.migrations.common import Target, explained, shown
+from orm.cli.migrations.completion import revisions as typed_revisions
 from orm.cli.migrations.consent import consent
+from orm.cli.migrations.progress import progress
 from orm.cli.target import target_options
 
 if TYPE_CHECKING:
@@ -24,7 +25,13 @@ __all__ = ["apply"]
 
 @click.command()
 @target_options
-@click.option("--to", default="head", metavar="REVISION", help="The last one to apply.")
+@click.option(
+    "--to",
+    default="head",
+    metavar="REVISION",
+    shell_complete=typed_revisions,
+    help="The last one to apply.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the SQL; apply nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask about a remote database.")
 @click.option("--allow-data-loss", is_flag=True, help="With --yes: also if data would be lost.")
@@ -70,6 +77,10 @@ def apply(
         application = Application.at()
         url = target_url(target, application.pyproject)
         state = look(application, target)
+        if as_json and state.findings:
+            found = [asdict(finding) for finding in state.findings]
+            click.echo(json.dumps({"database": shown(url), "applied": [], "findings": found}))
+            raise click.exceptions.Exit(1)
         refuse(state.findings)
         pending = state.pending(to)
         at, to_run = state.basis(to)
@@ -89,7 +100,7 @@ def apply(
             reviewed = _reviewed(application, url, at, to_run) if target == "remote" else []
             consent(target, url, pending, reviewed, yes=yes, allow_data_loss=allow_data_loss)
             try:
-                with _progress(pending, quiet=as_json) as advance:
+                with progress(pending, quiet=as_json) as advance:
                     done = apply_now(
                         application,
                         url,
@@ -146,27 +157,3 @@ def _say_plan(
     for one in reviewed:
         click.echo(f"-- {one.message}")
     click.echo(sql, nl=False)
-
-
-@contextmanager
-def _progress(
-    pending: "Sequence[Revision]", *, quiet: bool
-) -> "Iterator[Callable[[Revision], None]]":
-    """A function to call with each applied revision: shows a bar on a terminal, else lines."""
-    if quiet:
-        yield lambda file: None
-    elif sys.stdout.isatty():
-        with click.progressbar(
-            length=len(pending), label="Applying", item_show_func=_shown_item
-        ) as bar:
-            yield lambda file: bar.update(1, file.name)
-    else:
-        yield lambda file: click.echo(f"{_done(file)} {file.name}")
-
-
-def _done(file: "Revision") -> str:
-    return "recorded, and not run:" if file.only_recorded else "applied"
-
-
-def _shown_item(name: object) -> str | None:
-    return None if name is None else str(name)  # None: before the first one

@@ -5,13 +5,14 @@ import json
 import click
 
 from orm.cli.migrations.common import Target, ask, explained, shown
+from orm.cli.migrations.completion import revisions as typed_revisions
 from orm.cli.target import target_options
 
 __all__ = ["baseline"]
 
 
 @click.command()
-@click.argument("revision")
+@click.argument("revision", shell_complete=typed_revisions)
 @target_options
 @click.option("--reason", default="the schema was the same", help="Why; the ledger keeps it.")
 @click.option("--anyway", metavar="WHY", help="Record them though the schema differs, and why.")

@@ -15,12 +15,20 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
     from orm.migrations.compare.renames import Rename
+    from orm.migrations.compare.writing import Created
 
 __all__ = ["create"]
 
 
+def _needed(context: click.Context, argument: click.Parameter, name: str | None) -> str | None:
+    """The NAME, which only --amend (it is parsed first) does without."""
+    if name is None and not context.params["amend"] and not context.resilient_parsing:
+        raise click.MissingParameter(ctx=context, param=argument, param_hint="NAME")
+    return name
+
+
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False, callback=_needed)
 @click.option("--empty", is_flag=True, help="Write an empty one, to be filled by hand.")
 @click.option(
     "--rename",
@@ -32,14 +40,33 @@ __all__ = ["create"]
 @click.option(
     "--no-rename", is_flag=True, help="There is no other rename: drop the old, add the new."
 )
+@click.option(
+    "--amend",
+    is_flag=True,
+    is_eager=True,
+    help="Write the newest revision anew; it keeps its number.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def create(name: str, empty: bool, asked: Sequence[str], no_rename: bool, as_json: bool) -> None:
+def create(
+    name: str | None,
+    empty: bool,
+    asked: Sequence[str],
+    no_rename: bool,
+    amend: bool,
+    as_json: bool,
+) -> None:
     """Write the next revision: what the models have and the revisions do not make.
 
     No database is needed, and none is changed. The command asks about probable renames, unless
     --rename or --no-rename answers. What it cannot write is named, by the new file too, which fails
     until that is written by hand; the command then ends with 1.
+
+    With --amend the newest revision is written anew, and keeps its name unless there is another
+    NAME. It is refused if the database that ORM_REMOTE_URL names has that revision. The old text
+    stays in a file beside it.
     """
+    if amend and empty:
+        raise click.UsageError("--amend writes what the models have, and --empty nothing")
     if empty and (asked or no_rename):
         raise click.UsageError("--empty writes nothing that could be renamed")
 
@@ -47,8 +74,14 @@ def create(name: str, empty: bool, asked: Sequence[str], no_rename: bool, as_jso
         from orm.migrations.application import Application
         from orm.migrations.compare import writing as creation
 
-        choose = None if empty else partial(_choose, asked=asked, no_rename=no_rename)
-        made = creation.create(Application.at(), name, choose=choose)
+        choose = partial(_choose, asked=asked, no_rename=no_rename)
+        application = Application.at()
+        made: Created | None
+        if amend:
+            made = creation.amend(application, name, choose=choose)
+        else:
+            assert name is not None
+            made = creation.create(application, name, choose=None if empty else choose)
     if as_json:
         click.echo(json.dumps(None if made is None else made.as_dict(), indent=2))
     elif made is None:
@@ -57,6 +90,8 @@ def create(name: str, empty: bool, asked: Sequence[str], no_rename: bool, as_jso
         click.echo(made.path)
         for effect in made.effects:
             click.secho(f"  {effect.message}", fg="yellow")
+        for note in made.notes:
+            click.echo(note, err=True)
     if made is not None and made.left:
         for difference in made.left:
             click.echo(difference.fact, err=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from orm.cli.migrations.common import explained
+from orm.cli.migrations.completion import revisions as typed_revisions
 
 __all__ = ["export"]
 
@@ -22,6 +23,7 @@ __all__ = ["export"]
 @click.option(
     "--baseline",
     metavar="REVISION",
+    shell_complete=typed_revisions,
     help="The databases have the schema of this revision already: the files up to it do nothing.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")

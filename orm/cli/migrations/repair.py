@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import click
 
 from orm.cli.migrations.common import Target, ask, explained, shown
+from orm.cli.migrations.completion import revisions as typed_revisions
 from orm.cli.target import target_options
 
 __all__ = ["repair"]
 
 
 @click.command()
-@click.argument("revisions", nargs=-1, metavar="[REVISION]...")
+@click.argument("revisions", nargs=-1, metavar="[REVISION]...", shell_complete=typed_revisions)
 @target_options
 @click.option("--reason", required=True, help="Why; it is kept in the ledger.")
 @click.option("--yes", is_flag=True, help="Do not ask about a remote database.")

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import click
 
 from orm.cli.migrations.common import explained
+from orm.cli.migrations.completion import revisions as typed_revisions
 
 __all__ = ["show"]
 
 
 @click.command()
-@click.argument("revision")
+@click.argument("revision", shell_complete=typed_revisions)
 @click.option(
     "--dialect",
     "dialects",

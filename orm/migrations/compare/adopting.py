@@ -16,8 +16,8 @@ from orm.backends import backend_for, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.compare.checkpoint import Checkpoint, History, write_checkpoint
+from orm.migrations.compare.naming import slug_of
 from orm.migrations.compare.replay import Replay, replay
-from orm.migrations.compare.writing import slug_of
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.explain import cause_of
 from orm.migrations.files.line import findings_in_files, refuse
@@ -31,7 +31,7 @@ __all__ = ["Archive", "adopt", "archive_of", "squash"]
 
 _INSTEAD: Final = (
     "Nothing was written. To take the schema of a database that is at their head in place of a "
-    "replay: orm migrations adopt --local (or --remote)"
+    "replay: orm migrations adopt --local, or orm migrations adopt --remote"
 )
 
 

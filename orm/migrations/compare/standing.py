@@ -73,7 +73,7 @@ def refuse_unless_equal(
     ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
     found = drift(made, migrations.definitions(connection), ours, by=revision.id)
     if found:
-        anyway = command_line(f'baseline {revision.id} --anyway "WHY"')
+        anyway = command_line(f'baseline {revision.id} --anyway "they do not matter"')
         raise MigrationError(
             f"the database does not have the schema of {revision.name}, and nothing was recorded:\n"
             + "".join(f"  {one.message}\n" for one in found)

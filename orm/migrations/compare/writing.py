@@ -1,27 +1,27 @@
 """``create``: the next revision, which makes what the models have and the revisions do not."""
 
-import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from alembic.operations.ops import MigrateOperation, MigrationScript
 from sqlalchemy import Dialect
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends import Thing, migrations_for
-from orm.exceptions import ConfigurationError, MigrationError
+from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.compare import renames as renaming
+from orm.migrations.compare.amending import newest_to_amend, set_aside
 from orm.migrations.compare.completing import complete
 from orm.migrations.compare.configuration import remark
 from orm.migrations.compare.differences import Difference, of_models, on_engines
 from orm.migrations.compare.effects import Effect, Schema, schema_of
 from orm.migrations.compare.merging import merged
 from orm.migrations.compare.models import Sides, made_by_models, sides
+from orm.migrations.compare.naming import message_of, slug_of
 from orm.migrations.compare.ordering import ordered
 from orm.migrations.compare.refusing import refuse_in
 from orm.migrations.compare.renames import Rename
@@ -30,12 +30,11 @@ from orm.migrations.explain import cause_of
 from orm.migrations.files import line
 from orm.migrations.files.lock import locked
 from orm.migrations.files.revisions import read
+from orm.migrations.revision import Revision
 from orm.migrations.target import engine_urls
 
-__all__ = ["Choose", "Created", "Draft", "create", "follow", "slug_of"]
+__all__ = ["Choose", "Created", "Draft", "amend", "create", "follow"]
 
-_LONGEST: Final = 40
-"""Characters of a slug, as Alembic has it."""
 Choose = Callable[[Sequence[MigrateOperation], Dialect], Sequence[Rename]]
 """Given the operations that autogenerate found, returns those that are renames."""
 
@@ -49,12 +48,14 @@ class Created:
         path: the file.
         effects: what it would do to existing rows.
         left: what the models have and it does not make; it fails before that is written by hand.
+        notes: sentences on the revision in whose place it is.
     """
 
     revision: str
     path: Path
     effects: Sequence[Effect]
     left: Sequence[Difference] = ()
+    notes: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -63,6 +64,7 @@ class Created:
             "path": str(self.path),
             "effects": [asdict(effect) for effect in self.effects],
             "left": [{"subject": one.subject, "message": one.fact} for one in self.left],
+            "notes": list(self.notes),
         }
 
 
@@ -84,27 +86,67 @@ def create(application: Application, name: str, *, choose: Choose | None) -> Cre
         MigrationError: the revisions are not one line, or one of them fails; or the new one does,
             whose file stays.
     """
-    message, slug = _message(name), slug_of(name)
+    message, slug = message_of(name), slug_of(name)
     application.versions.mkdir(exist_ok=True)  # Git does not keep an empty folder
     with locked(application.versions):
         files = read(application.versions)
         line.refuse(line.findings_in_files(files))
-        last = files[-1].id if files else None
-        with ExitStack() as stack:
-            urls = engine_urls(application.pyproject)
-            if choose is None:
-                made = stack.enter_context(replay(application, last))
-                written = made.write_revision(message, slug, _nothing, autogenerate=False)
-                assert written is not None
-                return Created(written.revision, Path(written.path), [])
-            each = [
-                Draft.begun(stack.enter_context(replay(application, last, url=url)), message, slug)
-                for url in urls.values()
-            ]
-            created = follow(each, choose)
-            if created is not None and created.left:
-                refuse_in(created.path, created.left)
-            return created
+        if choose is not None:
+            return _follow(application, files, message, slug, choose)
+        with replay(application, files[-1].id if files else None) as made:
+            written = made.write_revision(message, slug, _nothing, autogenerate=False)
+            assert written is not None
+            return Created(written.revision, Path(written.path), [])
+
+
+def amend(application: Application, name: str | None, *, choose: Choose) -> Created:
+    """Write the newest revision anew, from the models as they are now.
+
+    No database is changed. The old text stays, under another name.
+
+    Args:
+        application: whose newest revision.
+        name: what it is about; None: what it was about before.
+        choose: finds the renames.
+
+    Raises:
+        ConfigurationError: as `create`.
+        MigrationError: as `create`. Or it may not be written anew (`newest_to_amend`), or is not
+            needed any more; nothing was changed.
+    """
+    application.versions.mkdir(exist_ok=True)
+    with locked(application.versions):
+        files = read(application.versions)
+        line.refuse(line.findings_in_files(files))
+        newest, notes = newest_to_amend(application, files)
+        slug = newest.name.partition("_")[2] if name is None else slug_of(name)
+        message = message_of(newest.message or slug if name is None else name)
+        with set_aside(newest) as kept:
+            made = _follow(application, files[:-1], message, slug, choose)
+        if made is None:
+            raise MigrationError(
+                f"the revisions before {newest.name} make what the models say, so that "
+                f"{newest.path} is not needed for them. Nothing was changed: delete it, if nothing "
+                "in it was written by hand"
+            )
+        stays = f"The old text stays in {kept}, with all that was written in it by hand."
+        return replace(made, notes=[stays, *notes])
+
+
+def _follow(
+    application: Application, files: Sequence[Revision], message: str, slug: str, choose: Choose
+) -> Created | None:
+    """Write the revision that follows some, and have it fail if it does not make all."""
+    last = files[-1].id if files else None
+    with ExitStack() as stack:
+        each = [
+            Draft.begun(stack.enter_context(replay(application, last, url=url)), message, slug)
+            for url in engine_urls(application.pyproject).values()
+        ]
+        created = follow(each, choose)
+        if created is not None and created.left:
+            refuse_in(created.path, created.left)
+        return created
 
 
 def _nothing(*_: object) -> None:
@@ -295,33 +337,3 @@ class Draft:
         except MigrationError as error:
             return error
         return sides(self.made, self.wanted)
-
-
-def _message(name: str) -> str:
-    """The name as one line that any file can hold."""
-    line_of_it = " ".join(name.split())
-    if not line_of_it.isprintable():  # control characters, or invalid UTF-8
-        raise ConfigurationError(f"{name!r} has characters that cannot be printed: leave them out")
-    return line_of_it
-
-
-def slug_of(name: str) -> str:
-    """The part of a file's name that says what a revision is about.
-
-    Args:
-        name: any text. Letters of any script stay, without their accents.
-
-    Raises:
-        ConfigurationError: no letter or digit is in it.
-    """
-    plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not "\u0300" <= c <= "\u036f")
-    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFC", plain).lower())
-    if not words:
-        raise ConfigurationError(
-            f"{name!r} has no letter or digit to name a file by: say what the revision does, as in "
-            '"add a nickname"'
-        )
-    slug = "_".join(words)
-    if len(slug) > _LONGEST:
-        slug = slug[: _LONGEST + 1].rpartition("_")[0] or slug[:_LONGEST]
-    return slug

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from orm.exceptions import MigrationError
 from orm.migrations.files.numbers import is_number
 from orm.migrations.revision import Revision
 
 __all__ = [
-    "RENUMBER",
     "Finding",
     "Kind",
     "command_line",
@@ -23,12 +22,16 @@ __all__ = [
 K = TypeVar("K", bound=Hashable)
 
 
-def command_line(command: str) -> str:
-    """A command of ``orm migrations`` as messages print it, which do not know the target."""
-    return f"orm migrations {command} --local (or --remote)"
+def command_line(command: str, target: str | None = None) -> str:
+    """A command of ``orm migrations`` as messages print it: to be pasted, and to run.
 
+    Args:
+        command: its name, arguments and other options, as a shell reads them.
+        target: ``"local"`` or ``"remote"``; None if that is not known here: then both are printed.
+    """
+    targets = ("local", "remote") if target is None else (target,)
+    return ", or ".join(f"orm migrations {command} --{one}" for one in targets)
 
-RENUMBER: Final = command_line("renumber")
 
 Kind = Literal[
     "number",
@@ -89,8 +92,13 @@ def up_to(files: Sequence[Revision], last: str) -> list[Revision]:
     raise MigrationError(f"there is no revision {last!r}: {there}")
 
 
-def findings_in_files(files: Sequence[Revision]) -> list[Finding]:
-    """The reasons why the files are not one line; empty if they are."""
+def findings_in_files(files: Sequence[Revision], target: str | None = None) -> list[Finding]:
+    """The reasons why the files are not one line; empty if they are.
+
+    Args:
+        files: the revision files.
+        target: for the commands in the reasons, as `command_line` has it.
+    """
     odd = [file for file in files if not is_numbered(file)]
     if odd:  # nothing else can be said of a revision that has no number
         return [
@@ -104,7 +112,13 @@ def findings_in_files(files: Sequence[Revision]) -> list[Finding]:
         ]
     if misplaced := list(_misplaced_checkpoints(files)):
         return misplaced
-    return [*_same_number(files), *_same_parent(files), *_gaps(files), *_wrong_parents(files)]
+    renumber = command_line("renumber", target)
+    return [
+        *_same_number(files, renumber),
+        *_same_parent(files, renumber),
+        *_gaps(files, renumber),
+        *_wrong_parents(files),
+    ]
 
 
 def is_numbered(file: Revision) -> bool:
@@ -129,17 +143,17 @@ def _several(names: Sequence[str]) -> str:
     return f"{names[0]} is" if len(names) == 1 else f"{names[0]} to {names[-1]} are"
 
 
-def _same_number(files: Sequence[Revision]) -> Iterator[Finding]:
+def _same_number(files: Sequence[Revision], renumber: str) -> Iterator[Finding]:
     for number, same in _shared(files, _number).items():
         yield Finding(
             "duplicate",
             same[0].id,
             f"{_and(same)} are both number {number}: give the one that is not applied anywhere yet "
-            f"the next free number, with {RENUMBER}",
+            f"the next free number, with {renumber}",
         )
 
 
-def _same_parent(files: Sequence[Revision]) -> Iterator[Finding]:
+def _same_parent(files: Sequence[Revision], renumber: str) -> Iterator[Finding]:
     for parent, same in _shared(files, _parent).items():
         if len({_number(file) for file in same}) > 1:  # else `_same_number` has named them
             where = f"both follow {parent}" if parent else "are both the first"
@@ -147,11 +161,11 @@ def _same_parent(files: Sequence[Revision]) -> Iterator[Finding]:
                 "heads",
                 same[-1].id,
                 f"{_and(same)} {where}: history is one line, so make the one that is not applied "
-                f"anywhere yet follow the other, with {RENUMBER}",
+                f"anywhere yet follow the other, with {renumber}",
             )
 
 
-def _gaps(files: Sequence[Revision]) -> Iterator[Finding]:
+def _gaps(files: Sequence[Revision], renumber: str) -> Iterator[Finding]:
     numbers = sorted({_number(file) for file in files})
     by_number = {_number(file): file for file in files}
     for before, after in pairwise(numbers):
@@ -162,7 +176,7 @@ def _gaps(files: Sequence[Revision]) -> Iterator[Finding]:
                 by_number[after].id,
                 f"{missing} is missing between {by_number[before].name}.py and "
                 f"{by_number[after].name}.py: get the file back from version control; if it was "
-                f"never applied anywhere, close the gap with {RENUMBER}",
+                f"never applied anywhere, close the gap with {renumber}",
             )
 
 

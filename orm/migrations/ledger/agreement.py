@@ -5,23 +5,24 @@ Everything here is a pure function of what was read.
 
 from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import partial
+from shlex import quote
+from typing import Final
 
-from orm.migrations.files.line import (
-    RENUMBER,
-    Finding,
-    command_line,
-    findings_in_files,
-    is_numbered,
-)
+from orm.migrations.files.line import Finding, command_line, findings_in_files, is_numbered
 from orm.migrations.files.numbers import is_number
 from orm.migrations.ledger.applied import Applied
 from orm.migrations.revision import Revision
 
 __all__ = ["findings", "is_replaced", "pending"]
 
+_ANEW: Final = "; or begin the local database anew, with orm migrations reset --local"
+
 
 def findings(
-    files: Sequence[Revision], applied: Sequence[Applied], heads: Set[str]
+    files: Sequence[Revision],
+    applied: Sequence[Applied],
+    heads: Set[str],
+    target: str | None = None,
 ) -> list[Finding]:
     """The reasons not to apply the pending revisions; empty if all agree.
 
@@ -29,9 +30,13 @@ def findings(
         files: the revision files.
         applied: the ledger.
         heads: the rows of ``alembic_version``.
+        target: for the commands in the reasons, as `command_line` has it.
     """
-    against = [*_against_the_ledger(files, applied), *_against_alembic(files, applied, heads)]
-    alone = findings_in_files(files)
+    against = [
+        *_against_the_ledger(files, applied, target),
+        *_against_alembic(files, applied, heads, target),
+    ]
+    alone = findings_in_files(files, target)
     if any(finding.kind == "deleted" for finding in against):  # it is the gap, and says more
         alone = [finding for finding in alone if finding.kind != "gap"]
     return [*alone, *against]
@@ -73,7 +78,9 @@ def is_replaced(row: Applied, files: Sequence[Revision]) -> bool:
     )
 
 
-def _against_the_ledger(files: Sequence[Revision], applied: Sequence[Applied]) -> Iterator[Finding]:
+def _against_the_ledger(
+    files: Sequence[Revision], applied: Sequence[Applied], target: str | None
+) -> Iterator[Finding]:
     by_row = _by_row(files, applied)
     for row in applied:
         file = by_row.get(row.revision)
@@ -81,14 +88,15 @@ def _against_the_ledger(files: Sequence[Revision], applied: Sequence[Applied]) -
         if file is None and is_replaced(row, files):
             continue
         if file is None:
-            yield _gone(row, when, files)
+            yield _gone(row, when, files, target)
             continue
         if file.name != row.name:
             yield Finding(
                 "renamed",
                 row.revision,
                 f"{row.name}.py was applied {when}, and is now {file.name}.py: rename it back, or "
-                f"accept the new name with {_repair(row.revision)}",
+                "accept the new name with "
+                + command_line(f'repair {row.revision} --reason "the file was renamed"', target),
             )
         if file.checksum != row.checksum:
             yield Finding(
@@ -96,7 +104,9 @@ def _against_the_ledger(files: Sequence[Revision], applied: Sequence[Applied]) -
                 row.revision,
                 f"{file.name}.py was edited after it was applied {when}: put the old text back and "
                 "write the change as a new revision; if the change makes no difference to a "
-                f"database, accept it with {_repair(row.revision)}",
+                "database, accept it with "
+                + command_line(f'repair {row.revision} --reason "it makes no difference"', target)
+                + (_ANEW if target == "local" else ""),
             )
     if not applied or any(not is_number(row.revision) for row in applied):
         return
@@ -117,18 +127,19 @@ def _against_the_ledger(files: Sequence[Revision], applied: Sequence[Applied]) -
                 "late",
                 file.id,
                 f"{file.name}.py comes too late, {last.name}.py is applied already: give it the "
-                f"next free number, with {RENUMBER}",
+                f"next free number, with {command_line('renumber', target)}",
             )
 
 
-def _gone(row: Applied, when: str, files: Sequence[Revision]) -> Finding:
+def _gone(row: Applied, when: str, files: Sequence[Revision], target: str | None) -> Finding:
     numbers = [int(file.id) for file in files if is_number(file.id)]
     if is_number(row.revision) and int(row.revision) > max(numbers, default=0):
         message = (
             f"{row.name}.py was applied {when}, and is not here: the database is ahead of this "
-            "checkout. Go to the branch that has the file; or begin the local database anew, with "
-            "orm migrations reset --local"
+            "checkout. Go to the branch that has the file"
         )
+        if target != "remote":
+            message += _ANEW
     else:
         message = (
             f"{row.name}.py was applied {when}, and the file is gone: get it back from version "
@@ -138,7 +149,7 @@ def _gone(row: Applied, when: str, files: Sequence[Revision]) -> Finding:
 
 
 def _against_alembic(
-    files: Sequence[Revision], applied: Sequence[Applied], heads: Set[str]
+    files: Sequence[Revision], applied: Sequence[Applied], heads: Set[str], target: str | None
 ) -> Iterator[Finding]:
     first = files[0] if files else None
     if not applied:
@@ -160,11 +171,12 @@ def _against_alembic(
                 head,
                 f"alembic_version says that the database is at revision {head}, and there is no "
                 "ledger: if the files are what was applied, adopt the database with "
-                f"{_baseline(head)}",
+                f"{command_line(f'baseline {quote(head)}', target)}",
             )
     elif set(heads) != {applied[-1].revision}:
         adopt = "".join(
-            f". To make the ledger what alembic_version says: {_baseline(head)}"
+            ". To make the ledger what alembic_version says: "
+            + command_line(f"baseline {quote(head)}", target)
             for head in sorted(heads)[:1]
         )
         yield Finding(
@@ -172,17 +184,11 @@ def _against_alembic(
             applied[-1].revision,
             f"alembic_version says {', '.join(sorted(heads)) or 'nothing'}, and the ledger says "
             f"{applied[-1].revision}: another program has changed one of them. Find out which is "
-            f"right. To make alembic_version what the ledger says: {_repair()}{adopt}",
+            "right. To make alembic_version what the ledger says: "
+            + command_line('repair --reason "the ledger is right"', target)
+            + adopt,
         )
 
 
 def _old_upgrade(ends: str) -> str:
     return "; ".join(f"alembic -c alembic.ini upgrade {end}" for end in ends.split())
-
-
-def _repair(revision: str = "") -> str:
-    return command_line(" ".join(["repair", *revision.split(), '--reason "…"']))
-
-
-def _baseline(revision: str) -> str:
-    return command_line(f"baseline {revision}")

@@ -9,7 +9,7 @@ from orm.backends.sqlite import quick
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.files.checkpoints import line_for, read_replaced
-from orm.migrations.files.line import Finding, findings_in_files, up_to
+from orm.migrations.files.line import Finding, command_line, findings_in_files, up_to
 from orm.migrations.files.numbers import Renumbered, in_line, is_number
 from orm.migrations.files.revisions import read
 from orm.migrations.ledger import agreement
@@ -36,6 +36,8 @@ class State:
     files: Sequence[Revision]
     applied: Sequence[Applied]
     heads: Set[str]
+    target: str | None = None
+    """``"local"`` or ``"remote"``, for the commands in findings; None if that is not known."""
 
     @classmethod
     def of(
@@ -44,6 +46,7 @@ class State:
         files: Sequence[Revision],
         applied: Sequence[Applied],
         heads: Set[str],
+        target: str | None = None,
     ) -> Self:
         """The files of an application beside what was read from a database.
 
@@ -52,18 +55,19 @@ class State:
             files: those of its folder of revisions.
             applied: the ledger.
             heads: the rows of ``alembic_version``.
+            target: ``"local"`` or ``"remote"``, if that is known.
 
         Raises:
             MigrationError: a file that is replaced cannot be a revision.
         """
         replaced = read_replaced(application.replaced)
         line = line_for(files, replaced, [row.revision for row in applied], heads)
-        return cls(line, applied, heads)
+        return cls(line, applied, heads, target)
 
     @cached_property
     def findings(self) -> list[Finding]:
         """Where they do not agree."""
-        return agreement.findings(self.files, self.applied, self.heads)
+        return agreement.findings(self.files, self.applied, self.heads, self.target)
 
     @property
     def at(self) -> str | None:
@@ -126,11 +130,12 @@ def look(application: Application, target: str) -> State:
     if tables is not None:
         applied = in_order(Applied.of(row) for row in tables[_LEDGER])
         heads = {row["version_num"] for row in tables[_VERSION]}
-        return State.of(application, files, applied, heads)
+        return State.of(application, files, applied, heads, target)
 
     from orm.migrations.ledger.reading import read_database  # which imports SQLAlchemy
 
-    return State.of(application, files, *read_database(target_url(target, application.pyproject)))
+    applied, heads = read_database(target_url(target, application.pyproject))
+    return State.of(application, files, applied, heads, target)
 
 
 def renumbering(application: Application, target: str) -> list[Renumbered]:
@@ -164,8 +169,8 @@ def renumbering(application: Application, target: str) -> list[Renumbered]:
     if missing:
         raise MigrationError(
             f"{', '.join(sorted(missing))} is applied, and no file is what was applied: see "
-            f"orm migrations list --{target}"
+            + command_line("list", target)
         )
     if any(not is_number(file.id) for file in state.files):
-        raise MigrationError("\n".join(f.message for f in findings_in_files(state.files)))
+        raise MigrationError("\n".join(f.message for f in findings_in_files(state.files, target)))
     return in_line(state.files, kept)

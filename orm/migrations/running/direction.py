@@ -5,7 +5,7 @@ from typing import Final
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 
-from orm.migrations.files.line import RENUMBER, command_line
+from orm.migrations.files.line import command_line
 from orm.migrations.internals import command_name
 
 __all__ = ["is_read_only", "refuse_backward"]
@@ -20,7 +20,7 @@ _REFUSED: Final = {
     f"changed: {command_line('repair REVISION --reason WHY')}. To go back: write a new revision "
     "that makes the opposite change.",
     "merge": "history is one line, there is nothing to merge, nothing was changed. To make one "
-    f"branch follow the other: {RENUMBER}.",
+    f"branch follow the other: {command_line('renumber')}.",
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 from sqlalchemy import URL
@@ -115,7 +116,8 @@ def check_folder(
     files = read(folder)
     if not folder.is_dir():
         raise MigrationError(
-            f"there is no folder {folder}: orm migrations export --wrangler {folder} makes it"
+            f"there is no folder {folder}: it is made by "
+            f"orm migrations export --wrangler {quote(str(folder))}"
         )
     found: list[Finding | Difference] = [*agreement(files, revisions)]
     exported = {file.revision for file in files}
@@ -124,7 +126,7 @@ def check_folder(
             "gap",
             revision.id,
             f"{revision.name}.py has no file in {folder}: "
-            f"orm migrations export --wrangler {folder}",
+            f"orm migrations export --wrangler {quote(str(folder))}",
         )
         for revision in revisions
         if revision.id not in exported and not found

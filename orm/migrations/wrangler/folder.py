@@ -178,7 +178,7 @@ def _foreign(files: Sequence[File]) -> Iterator[Finding]:
                 "",
                 f"{file.path.name} was not exported from a revision, and comes after "
                 f"{files[first].path.name}, which was: write it as a revision (orm migrations "
-                'create "…" --empty, then op.execute), and delete it',
+                'create "what D1 has" --empty, then op.execute), and delete it',
             )
 
 
