@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, Literal, Self, TypeVar, overload
 
@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from orm.backends import EmbeddedReplica, backend_for
+from orm.chain import Chain
 from orm.connection import BookmarkConnection
 from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, DatabaseClosed, NoPrimary, ReplicaUnavailable
@@ -27,6 +28,7 @@ from orm.session import BookmarkSession, over_database
 __all__ = ["Database"]
 
 _S = TypeVar("_S", bound=AsyncSession)
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -364,6 +366,62 @@ class Database:
         """
         async with self.session(constraint) as session:
             yield BookmarkConnection(session)
+
+    def chain(self, constraint: Constraint = None) -> Chain:
+        """Sessions that follow each other: each starts from what those before it have seen.
+
+        Args:
+            constraint: where the first one starts: ``"first-primary"``, ``"first-unconstrained"``
+                (the default), a bookmark that an earlier session handed out, or several, which are
+                merged.
+        """
+        return Chain(self, constraint)
+
+    async def run(
+        self,
+        work: Callable[[BookmarkSession], Awaitable[_T]],
+        *,
+        constraint: Constraint = None,
+        read_only: bool = False,
+        idempotent: bool = False,
+        retry_for: float = 30.0,
+        **options: Any,
+    ) -> _T:
+        """Do work in one transaction, and again from its beginning if that may help.
+
+        As `Chain.run`, which says when that is. Sessions that shall see what it wrote belong to a
+        `chain`.
+
+        Args:
+            work: called with the session, in a transaction, once for each attempt.
+            constraint: where each attempt starts: as for `session`.
+            read_only: the work will not write. It is then one repeatable read, on any server that
+                has caught up.
+            idempotent: the work may be done twice. It is then tried again if the connection was
+                lost in COMMIT, too.
+            retry_for: seconds after which no attempt begins any more; 0 tries once.
+            options: ``max_staleness``, and all that `AsyncSession` takes; ``expire_on_commit`` is
+                False by default, so that objects can be returned.
+
+        Returns:
+            What the work returned, when it was committed.
+
+        Raises:
+            ConfigurationError: the options do not go together; or the primary has lost the table
+                that it keeps its position in.
+            DatabaseClosed: the database is not started, or closed.
+            InvalidBookmark: the constraint is none of the words, nor a bookmark.
+            ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
+                or several bookmarks are of different databases.
+            ReadOnlyError: the work writes, and is ``read_only``.
+            NotCaughtUp: no server could serve it in time.
+            WriteLost: the database does not have what the bookmark names.
+            sqlalchemy.exc.DBAPIError, OSError: the last attempt failed with it. A note says so if
+                the transaction may have been committed.
+        """
+        return await self.chain(constraint).run(
+            work, read_only=read_only, idempotent=idempotent, retry_for=retry_for, **options
+        )
 
     async def status(self) -> list[ServerStatus]:
         """Every server, asked now: the primary first.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 __all__ = [
+    "AGAIN",
     "ALIKE",
     "CLOSING",
     "COMMITTING",
@@ -64,6 +65,9 @@ class Backoff:
         """The pause that follows a pause; 0 stands for none yet."""
         return min(max(2 * pause, self.first), self.longest)
 
+
+AGAIN: Final = Backoff(0.02, 1.0)
+"""Before a transaction is tried again, at most: a conflict is over soon, a failover is not."""
 
 ALIKE: Final = 0.005
 """Two servers are alike if a read takes less than so much longer at one of them."""
