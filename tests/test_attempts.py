@@ -50,7 +50,7 @@ async def emails(db: Database) -> list[str]:
 @WITH_LOCKS_OF_ROWS
 async def test_both_sides_of_a_deadlock_are_committed(db: Database) -> None:
     async with db.begin() as session:
-        session.add_all([User(id=1, email=""), User(id=2, email="")])
+        session.add_all([User(id=1, email="x"), User(id=2, email="y")])
     both, tried = asyncio.Barrier(2), Counter[str]()
 
     async def append(letter: str, *ids: int) -> None:
