@@ -1,4 +1,4 @@
-"""Replicas that come and go while a `Database` runs, as somebody else says."""
+"""Replicas that come and go while a `Database` runs, as the application or DNS says."""
 
 import asyncio
 import logging

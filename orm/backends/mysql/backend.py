@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.base import Backend
 from orm.backends.lineage import current, latest
-from orm.backends.mysql import engines, fences, position, roles
+from orm.backends.mysql import driver, engines, fences, position, roles, state
 from orm.backends.mysql.driver import code
-from orm.backends.parts import Fences, Roles
+from orm.backends.parts import Fences, Network, Roles
 from orm.bookmark import Bookmark
 
 __all__ = ["MySQLBackend"]
@@ -41,6 +41,7 @@ _DAMAGED: Final = frozenset({1034, 1035, 1194, 1195, 1712})
 class MySQLBackend(Backend):
     """MariaDB and MySQL: a primary and its replicas by GTID."""
 
+    network: Network | None = driver
     roles: Roles | None = roles
     fences: Fences | None = fences
 
@@ -66,7 +67,7 @@ class MySQLBackend(Backend):
     # Positions -----------------------------------------------------------------------------
 
     def incarnation(self, connection: Connection) -> str:
-        return position.incarnation(connection)
+        return state.latest(connection).incarnation
 
     def position(self, connection: Connection) -> Bookmark | None:
         return position.position(connection)
@@ -78,11 +79,11 @@ class MySQLBackend(Backend):
         return position.committed(connection)
 
     def wait_until(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
-        state = position.ask(connection)
-        if not state.is_standby or not state.terms or state.terms[-1].number != current(need):
+        found = state.ask(connection)
+        if not found.is_standby or not found.terms or found.terms[-1].number != current(need):
             return False
-        term, milliseconds = state.terms[-1], ceil(seconds * 1000)  # MySQL: 0 is for ever
-        if state.mariadb:
+        term, milliseconds = found.terms[-1], ceil(seconds * 1000)  # MySQL: 0 is for ever
+        if found.mariadb:
             wait, gtid = "MASTER_GTID_WAIT", f"0-{term.writer}-{latest(need)}"
         else:
             wait, gtid = "WAIT_FOR_EXECUTED_GTID_SET", f"{term.writer}:{latest(need)}"

@@ -1,24 +1,21 @@
-"""asyncmy and aiomysql below SQLAlchemy: connecting has an end, and a COMMIT tells its GTID.
+"""asyncmy and aiomysql below SQLAlchemy: a COMMIT tells its GTID, and streams can be left.
 
 Servers tell the GTID of a commit in the packet that answers it, to clients that ask for it (MySQL
 "Server Tracking of Client Session State"; MariaDB "session_track_system_variables"). Both drivers
 keep the end of that packet, unparsed.
 """
 
-import asyncio
 from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
 from sqlalchemy import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from orm.exceptions import ConfigurationError
 
-__all__ = ["arguments", "code", "gtid_of", "in_transaction", "is_streaming"]
+__all__ = ["arguments", "code", "gtid_of", "hang_up", "in_transaction", "is_streaming"]
 
-_CONNECT: Final = 5.0
-"""Seconds after which a server that does not answer counts as unreachable; the drivers' own limit
-leaves out the handshake, in which a frozen server hangs."""
 _SESSION_TRACK: Final = 1 << 23
 _IN_TRANSACTION: Final = 1  # MySQL "Server Status Flags"
 
@@ -27,7 +24,7 @@ _VARIABLE, _GTIDS = 0, 3
 
 
 def arguments(url: URL, options: dict[str, Any], *, tracks: bool = False) -> dict[str, Any]:
-    """Engine options with which connecting has an end.
+    """Engine options with which connections are of the class below.
 
     Args:
         url: of the database; its driver decides.
@@ -53,8 +50,7 @@ def arguments(url: URL, options: dict[str, Any], *, tracks: bool = False) -> dic
             given["client_flag"] = given.get("client_flag", 0) | _SESSION_TRACK
         connection = _class_of(driver)(**given)
         try:
-            async with asyncio.timeout(_CONNECT):
-                await (connection.connect if driver == "asyncmy" else connection._connect)()
+            await (connection.connect if driver == "asyncmy" else connection._connect)()
         except BaseException:
             connection.close()
             raise
@@ -123,6 +119,14 @@ def gtid_of(connection: Any) -> str | None:
     """
     gtid: str | None = connection.driver_connection.orm_gtid
     return gtid
+
+
+def hang_up(connection: DBAPIConnection) -> None:
+    """Cut a connection off (`orm.backends.Network`)."""
+    driver: Any = getattr(connection, "driver_connection", None)
+    if driver is not None and not is_closed(driver):
+        transport = driver._transport if hasattr(driver, "_transport") else driver._writer.transport
+        transport.abort()
 
 
 def in_transaction(driver: Any) -> bool:

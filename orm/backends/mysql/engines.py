@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
 from orm.backends.mysql.driver import arguments, in_transaction, is_streaming
-from orm.backends.mysql.position import identify
+from orm.backends.mysql.state import identify
 from orm.exceptions import ConfigurationError
 
 __all__ = ["is_idle", "reader_engine", "refuse_shared", "snapshot_engine", "writer_engine"]

@@ -7,7 +7,8 @@ semi-synchronous replication, for as long as a replica's answer is awaited.
 from sqlalchemy import Connection, text
 
 from orm.backends.mysql.gtid import GtidSet
-from orm.backends.mysql.position import SHOWN_BITS, VISIBLE, ask, shown_by
+from orm.backends.mysql.position import SHOWN_BITS, VISIBLE, shown_by
+from orm.backends.mysql.state import ask
 
 __all__ = ["ending", "hidden", "shown"]
 

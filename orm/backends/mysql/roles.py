@@ -2,7 +2,7 @@
 
 from orm.backends import lineage
 from orm.backends.lineage import as_need, is_later
-from orm.backends.mysql.position import is_candidate, is_standby
+from orm.backends.mysql.state import is_candidate, is_standby
 from orm.bookmark import Bookmark
 
 __all__ = ["as_need", "behind", "is_candidate", "is_later", "is_standby", "lost"]

@@ -1,5 +1,6 @@
 """Failovers of MariaDB and MySQL: who becomes the primary, and what is known to be lost."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -121,6 +122,17 @@ async def test_a_server_with_writes_of_its_own_serves_no_session(
         await replica.probe()
         assert replica.knowledge.at is None
     assert "that no primary has had" in caplog.text
+
+
+async def test_a_frozen_server_holds_up_no_read(cluster: Cluster) -> None:
+    async with database(cluster) as db:
+        await created(db)
+        token = await written(db, "a")
+        cluster.caught_up()
+        cluster.standbys[0].freeze()
+        async with asyncio.timeout(60):  # drivers would wait for ever
+            for _ in range(20):
+                assert await emails(db, token) == {"a"}
 
 
 async def test_a_replica_is_no_primary(cluster: Cluster) -> None:
