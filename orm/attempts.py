@@ -4,10 +4,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from random import uniform
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from orm.backends import Backend
 from orm.exceptions import OrmError
@@ -20,10 +20,9 @@ _T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
-_UNKNOWN = (
-    "The connection was lost in COMMIT, so that the transaction may have been committed, and was "
-    "not tried again. Look whether what it wrote is there; or say idempotent=True, if it may be "
-    "done twice."
+_UNKNOWN: Final = (
+    "The connection was lost in COMMIT: the transaction may have been committed, and was not tried "
+    "again. Look whether what it wrote is there. If it may be done twice, say idempotent=True."
 )
 
 
@@ -90,6 +89,8 @@ class Attempt:
         """Whether the error says that the server or the connection was lost, or the role."""
         backend = self._backend
         if not self._begun:
+            if isinstance(error, InvalidRequestError):  # the pool's, see `CANNOT_CONNECT`
+                return True
             return backend.is_unreachable(error) or self._is_unavailable(error)
         if self._commit_sent and isinstance(error, OSError):  # TimeoutError is one
             return True

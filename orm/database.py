@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, Literal, Self, TypeVar, overload
 
-from sqlalchemy import URL, Pool, StaticPool
+from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
@@ -16,8 +16,8 @@ from orm.connection import BookmarkConnection
 from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, DatabaseClosed, NoPrimary, ReplicaUnavailable
 from orm.routing import Route
-from orm.routing.rules import Rules, checked_staleness
-from orm.servers.cluster import Cluster, refuse_autocommit
+from orm.routing.rules import Rules
+from orm.servers.cluster import Cluster
 from orm.servers.discovery import Discover, Discovery
 from orm.servers.making import Maker, parse_url
 from orm.servers.replica import Replica
@@ -95,24 +95,11 @@ class Database:
     ) -> None:
         url = parse_url(primary)
         backend = backend_for(url)
-        options = dict(engine_options or {})
-        refuse_autocommit(options | dict(options.get("execution_options", {})))
-        if issubclass(options.get("poolclass", Pool), StaticPool):
-            raise ConfigurationError(
-                "StaticPool gives all sessions one connection, and so one transaction: leave "
-                "poolclass out, or use NullPool"
-            )
-        if max_wait < 0:
-            raise ConfigurationError("max_wait is a number of seconds, 0 or more")
-        if connect_timeout <= 0 or dead_after <= 0:
-            raise ConfigurationError(
-                "connect_timeout and dead_after are numbers of seconds, over 0"
-            )
-        if stray_bookmarks not in ("primary", "error"):
-            raise ConfigurationError("stray_bookmarks is 'primary' or 'error'")
         seldom = HEARTBEAT if max_staleness is not None else SELDOM.longest
         limits = Limits(connect_timeout=connect_timeout, dead_after=dead_after, seldom=seldom)
-        self._make: Final = Maker(backend, url, shared=shared, limits=limits, **options)
+        self._make: Final = Maker(
+            backend, url, shared=shared, limits=limits, **(engine_options or {})
+        )
         self._embedded: Sequence[EmbeddedReplica] = ()
         self._discovery: Discovery | None = None
         if isinstance(replicas, int):
@@ -128,7 +115,7 @@ class Database:
         """The servers; another object each time that the database is started anew."""
         self.rules: Final[Rules] = Rules(
             max_wait=max_wait,
-            max_staleness=checked_staleness(max_staleness),
+            max_staleness=max_staleness,
             fallback=fallback,
             zones=tuple(zones),
             keys=tuple(k.encode() if isinstance(k, str) else k for k in bookmark_keys),

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from orm.exceptions import ConfigurationError
+
 __all__ = [
     "AGAIN",
     "ALIKE",
@@ -42,11 +44,20 @@ class Limits:
         connect_timeout: how long it may take to connect to a server, all of the handshake included.
         dead_after: how long a server may take to answer a probe; then it is taken for dead.
         seldom: the longest time between two probes of a server that sessions do not use.
+
+    Raises:
+        ConfigurationError: one of the first two is not over 0.
     """
 
     connect_timeout: float = 5.0
     dead_after: float = 1.0
     seldom: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.connect_timeout <= 0 or self.dead_after <= 0:
+            raise ConfigurationError(
+                "connect_timeout and dead_after are numbers of seconds, over 0"
+            )
 
 
 @dataclass(frozen=True, slots=True)
