@@ -147,6 +147,25 @@ async def test_a_primary_that_dies_in_commit(cluster: Cluster, driver: str) -> N
         primary.heal()
 
 
+async def test_a_primary_that_is_away_at_first(
+    cluster: Cluster, driver: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "orm.attempts")
+    primary = cluster.primary
+    async with migrated(cluster, primary.url(driver), driver) as db:
+        primary.kill()
+
+        async def add(session: BookmarkSession) -> None:
+            session.add(User(email="ada"))
+
+        running = asyncio.create_task(db.run(add, retry_for=60))
+        await asyncio.to_thread(primary.heal)
+        async with asyncio.timeout(60):
+            await running
+        assert caplog.records
+        assert await emails(db) == ["ada"]
+
+
 async def test_a_backend_that_is_ended_while_it_works(cluster: Cluster, driver: str) -> None:
     """A read-only transaction, whose snapshot is lost with its connection, has a new one."""
     primary = cluster.primary
