@@ -167,7 +167,7 @@ async def test_a_primary_that_is_away_at_first(
 
 
 async def test_a_backend_that_is_ended_while_it_works(cluster: Cluster, driver: str) -> None:
-    """A read-only transaction, whose snapshot is lost with its connection, has a new one."""
+    """A read-only transaction loses its snapshot with it, and has a new one."""
     primary = cluster.primary
     tried: list[BookmarkSession] = []
     async with migrated(cluster, primary.url(driver), driver) as db:
@@ -183,6 +183,14 @@ async def test_a_backend_that_is_ended_while_it_works(cluster: Cluster, driver: 
             assert await alone.run(read, read_only=True) == []
         assert len(tried) == 2
         tried.clear()
+
+        async def write(session: BookmarkSession) -> None:
+            tried.append(session)
+            session.add(User(email=f"{len(tried)}"))
+            await session.flush()
+            if len(tried) == 1:
+                await session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
         async with asyncio.timeout(60):
-            assert await db.run(read) == []
-        assert len(tried) == 2
+            await db.run(write)
+        assert await emails(db) == ["2"]
