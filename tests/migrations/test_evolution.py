@@ -33,7 +33,7 @@ SOME = settings(SLICE, max_examples=8)  # it takes longer where a server answers
 def test_all_of_b_with_all_values_or_a_refusal(tmp_path: Path, engine: str, number: int) -> None:
     @seed(number)
     @(SLICE if engine == "sqlite" else SOME)
-    @given(pairs(engine, own=False, conventions=False))
+    @given(pairs(engine))
     def evolve(pair: tuple[Schema, Schema]) -> None:
         try:
             run(pair, place)

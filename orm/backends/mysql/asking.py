@@ -53,10 +53,10 @@ class OnDriver:
         errors: type[Exception] = self._connection.dbapi.Error
         return errors
 
-    def execute(self, statement: str) -> Sequence[Mapping[str, Any]]:
+    def rows(self, query: str) -> Sequence[Mapping[str, Any]]:
         cursor = self._connection.cursor()
         try:
-            cursor.execute(statement)
+            cursor.execute(query)
             if cursor.description is None:
                 return []
             names = [column[0] for column in cursor.description]
@@ -64,9 +64,7 @@ class OnDriver:
         finally:
             cursor.close()
 
-    rows = execute
-
     def scalar(self, query: str) -> Any:
-        for row in self.execute(query):
+        for row in self.rows(query):
             return next(iter(row.values()))
         return None

@@ -121,11 +121,11 @@ def identify(*, writes: bool) -> Callable[[DBAPIConnection, ConnectionPoolEntry]
         asks = OnDriver(connection)
         mariadb = "mariadb" in str(asks.scalar("SELECT VERSION()")).lower()
         for setting in (_TELL_GTID[mariadb],) if writes else _READS:
-            asks.execute(setting)
+            asks.rows(setting)
         record.info[WRITES] = writes
         record.info[_STATE] = _ask(asks, mariadb, ())
         if writes:
-            asks.execute("ROLLBACK")  # what the first transaction reads is to be newer
+            asks.rows("ROLLBACK")  # what the first transaction reads is to be newer
 
     return learn
 

@@ -110,19 +110,22 @@ class _InThread(sqlite3.Connection):
         super().rollback()
 
 
-class _CursorInThread(sqlite3.Cursor):
-    connection: _InThread
+def _begin(connection: Any) -> None:
+    """Begin what is late: `sqlite3.Cursor.connection` is declared as SQLite's own class."""
+    connection.begin()
 
+
+class _CursorInThread(sqlite3.Cursor):
     def execute(self, *args: Any) -> Self:
-        self.connection.begin()
+        _begin(self.connection)
         return super().execute(*args)
 
     def executemany(self, *args: Any) -> Self:
-        self.connection.begin()
+        _begin(self.connection)
         return super().executemany(*args)
 
     def executescript(self, *args: Any) -> sqlite3.Cursor:
-        self.connection.begin()
+        _begin(self.connection)
         return super().executescript(*args)
 
 

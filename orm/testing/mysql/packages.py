@@ -147,7 +147,7 @@ def main(flavours: list[str]) -> int:
     Returns:
         The exit code.
     """
-    named = [flavour for flavour in _PACKAGES if flavour in flavours]
+    named: list[Flavour] = [flavour for flavour in _PACKAGES if flavour in flavours]
     if not flavours or len(named) != len(set(flavours)):
         sys.stderr.write(f"name what is to be unpacked: {' '.join(_PACKAGES)}\n")
         return 2

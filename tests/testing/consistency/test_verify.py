@@ -75,5 +75,9 @@ def test_verify_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     result = orm("verify", "--local")
     assert result.exit_code == 1
+    assert "there is no pyproject.toml" in result.output
+    (tmp_path / "pyproject.toml").touch()
+    result = orm("verify", "--local")
+    assert result.exit_code == 1
     assert "unable to open database file" in result.output
-    assert list(tmp_path.iterdir()) == []
+    assert [file.name for file in tmp_path.iterdir()] == ["pyproject.toml"]
