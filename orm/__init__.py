@@ -13,6 +13,7 @@ from orm._lazy import lazy
 if TYPE_CHECKING:
     from orm._version import __version__
     from orm.bookmark import Bookmark
+    from orm.chain import Chain
     from orm.connection import BookmarkConnection
     from orm.database import Database
     from orm.exceptions import InvalidBookmark, NotCaughtUp, OrmError, ReadOnlyError, WriteLost
@@ -28,6 +29,7 @@ __all__ = [
     "Bookmark",
     "BookmarkConnection",
     "BookmarkSession",
+    "Chain",
     "Database",
     "InvalidBookmark",
     "NotCaughtUp",
@@ -50,6 +52,7 @@ __getattr__: Callable[[str], Any] = lazy(
         "Bookmark": "orm.bookmark",
         "BookmarkConnection": "orm.connection",
         "BookmarkSession": "orm.session",
+        "Chain": "orm.chain",
         "Database": "orm.database",
         "InvalidBookmark": "orm.exceptions",
         "NotCaughtUp": "orm.exceptions",

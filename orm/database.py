@@ -2,21 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, Literal, Self, TypeVar, overload
 
-from sqlalchemy import URL, Pool, StaticPool
+from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from orm.backends import EmbeddedReplica, backend_for
+from orm.chain import Chain
 from orm.connection import BookmarkConnection
 from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, DatabaseClosed, NoPrimary, ReplicaUnavailable
 from orm.routing import Route
-from orm.routing.rules import Rules, checked_staleness
-from orm.servers.cluster import Cluster, refuse_autocommit
+from orm.routing.rules import Rules
+from orm.servers.cluster import Cluster
 from orm.servers.discovery import Discover, Discovery
 from orm.servers.making import Maker, parse_url
 from orm.servers.replica import Replica
@@ -27,6 +28,7 @@ from orm.session import BookmarkSession, over_database
 __all__ = ["Database"]
 
 _S = TypeVar("_S", bound=AsyncSession)
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -93,24 +95,11 @@ class Database:
     ) -> None:
         url = parse_url(primary)
         backend = backend_for(url)
-        options = dict(engine_options or {})
-        refuse_autocommit(options | dict(options.get("execution_options", {})))
-        if issubclass(options.get("poolclass", Pool), StaticPool):
-            raise ConfigurationError(
-                "StaticPool gives all sessions one connection, and so one transaction: leave "
-                "poolclass out, or use NullPool"
-            )
-        if max_wait < 0:
-            raise ConfigurationError("max_wait is a number of seconds, 0 or more")
-        if connect_timeout <= 0 or dead_after <= 0:
-            raise ConfigurationError(
-                "connect_timeout and dead_after are numbers of seconds, over 0"
-            )
-        if stray_bookmarks not in ("primary", "error"):
-            raise ConfigurationError("stray_bookmarks is 'primary' or 'error'")
         seldom = HEARTBEAT if max_staleness is not None else SELDOM.longest
         limits = Limits(connect_timeout=connect_timeout, dead_after=dead_after, seldom=seldom)
-        self._make: Final = Maker(backend, url, shared=shared, limits=limits, **options)
+        self._make: Final = Maker(
+            backend, url, shared=shared, limits=limits, **(engine_options or {})
+        )
         self._embedded: Sequence[EmbeddedReplica] = ()
         self._discovery: Discovery | None = None
         if isinstance(replicas, int):
@@ -126,7 +115,7 @@ class Database:
         """The servers; another object each time that the database is started anew."""
         self.rules: Final[Rules] = Rules(
             max_wait=max_wait,
-            max_staleness=checked_staleness(max_staleness),
+            max_staleness=max_staleness,
             fallback=fallback,
             zones=tuple(zones),
             keys=tuple(k.encode() if isinstance(k, str) else k for k in bookmark_keys),
@@ -364,6 +353,62 @@ class Database:
         """
         async with self.session(constraint) as session:
             yield BookmarkConnection(session)
+
+    def chain(self, constraint: Constraint = None) -> Chain:
+        """Sessions that follow each other: each starts from what those before it have seen.
+
+        Args:
+            constraint: where the first one starts: ``"first-primary"``, ``"first-unconstrained"``
+                (the default), a bookmark that an earlier session handed out, or several, which are
+                merged.
+        """
+        return Chain(self, constraint)
+
+    async def run(
+        self,
+        work: Callable[[BookmarkSession], Awaitable[_T]],
+        *,
+        constraint: Constraint = None,
+        read_only: bool = False,
+        idempotent: bool = False,
+        retry_for: float = 30.0,
+        **options: Any,
+    ) -> _T:
+        """Do work in one transaction, and again from its beginning if that may help.
+
+        As `Chain.run`, which says when that is. Sessions that shall see what it wrote belong to a
+        `chain`.
+
+        Args:
+            work: called with the session, in a transaction, once for each attempt.
+            constraint: where each attempt starts: as for `session`.
+            read_only: the work will not write. It is then one repeatable read, on any server that
+                has caught up.
+            idempotent: the work may be done twice. It is then tried again if the connection was
+                lost in COMMIT, too.
+            retry_for: seconds after which no attempt begins any more; 0 tries once.
+            options: ``max_staleness``, and all that `AsyncSession` takes; ``expire_on_commit`` is
+                False by default, so that objects can be returned.
+
+        Returns:
+            What the work returned, when it was committed.
+
+        Raises:
+            ConfigurationError: the options do not go together; or the primary has lost the table
+                that it keeps its position in.
+            DatabaseClosed: the database is not started, or closed.
+            InvalidBookmark: the constraint is none of the words, nor a bookmark.
+            ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
+                or several bookmarks are of different databases.
+            ReadOnlyError: the work writes, and is ``read_only``.
+            NotCaughtUp: no server could serve it in time.
+            WriteLost: the database does not have what the bookmark names.
+            sqlalchemy.exc.DBAPIError, OSError: the last attempt failed with it. A note says so if
+                the transaction may have been committed.
+        """
+        return await self.chain(constraint).run(
+            work, read_only=read_only, idempotent=idempotent, retry_for=retry_for, **options
+        )
 
     async def status(self) -> list[ServerStatus]:
         """Every server, asked now: the primary first.

@@ -152,7 +152,9 @@ def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]
 
 
 SUITES = {
+    "test_attempts.py",
     "test_bad_input.py",
+    "test_chain.py",
     "test_closing.py",
     "test_conformance.py",
     "test_connection.py",

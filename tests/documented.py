@@ -18,11 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 import orm.exceptions
 import orm.migrations
 import orm.testing
-from orm import Bookmark, BookmarkConnection, BookmarkSession, Database, OrmError
+from orm import Bookmark, BookmarkConnection, BookmarkSession, Chain, Database, OrmError
 from orm.session import _ReadOnlyTransaction
 from orm.web import RequestBookmarks
 
-CLASSES = (Bookmark, BookmarkConnection, BookmarkSession, Database, RequestBookmarks)
+CLASSES = (Bookmark, BookmarkConnection, BookmarkSession, Chain, Database, RequestBookmarks)
 PACKAGES = (orm.migrations, orm.testing)
 
 _SECTION = re.compile(

@@ -20,6 +20,8 @@ LAYERS = (
     "migrations.files",
     "migrations",
     "database",
+    "chain",
+    "attempts",
     "connection",
     "session",
     "routing",

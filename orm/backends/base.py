@@ -173,6 +173,13 @@ class Backend(ABC):
     def is_read_only(self, error: DBAPIError) -> bool:
         """Whether the error says that a write met a read-only server or connection."""
 
+    def is_retryable(self, error: DBAPIError) -> bool:
+        """Whether the error says that a conflict is why, and the transaction may succeed next time.
+
+        Nothing of the transaction has been committed then, even if COMMIT failed with it.
+        """
+        return False
+
     def is_unavailable(self, error: DBAPIError) -> bool:
         """Whether the error says that this server cannot serve, rather than the statement."""
         return error.connection_invalidated

@@ -25,6 +25,9 @@ class Rules:
         stray_bookmarks: what to do with a bookmark that is not of this database's history.
         observers: functions that are called with the route of each transaction.
         turns: counts reads; replicas that are alike take turns.
+
+    Raises:
+        ConfigurationError: one of them cannot work so; the message says what to change.
     """
 
     max_wait: float
@@ -35,6 +38,13 @@ class Rules:
     zones: Sequence[str] = ()
     observers: tuple[Callable[[Route], None], ...] = ()
     turns: "count[int]" = field(default_factory=count)
+
+    def __post_init__(self) -> None:
+        if self.max_wait < 0:
+            raise ConfigurationError("max_wait is a number of seconds, 0 or more")
+        if self.stray_bookmarks not in ("primary", "error"):
+            raise ConfigurationError("stray_bookmarks is 'primary' or 'error'")
+        checked_staleness(self.max_staleness)
 
 
 def checked_staleness(seconds: float | None) -> float | None:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, Pool, StaticPool, make_url
 from sqlalchemy.exc import ArgumentError
 
 from orm.backends import Backend, EmbeddedReplica
 from orm.exceptions import ConfigurationError
+from orm.servers.cluster import refuse_autocommit
 from orm.servers.replica import Replica
 from orm.servers.server import Server
 from orm.servers.timing import Limits
@@ -25,11 +26,20 @@ class Maker:
         shared: whether each transaction may be on another server behind a URL.
         limits: how long they may take.
         options: for the engines that serve sessions.
+
+    Raises:
+        ConfigurationError: the options would give several sessions one transaction, or none.
     """
 
     def __init__(
         self, backend: Backend, primary: URL, *, shared: bool, limits: Limits, **options: Any
     ) -> None:
+        refuse_autocommit(options | dict(options.get("execution_options", {})))
+        if issubclass(options.get("poolclass", Pool), StaticPool):
+            raise ConfigurationError(
+                "StaticPool gives all sessions one connection, and so one transaction: leave "
+                "poolclass out, or use NullPool"
+            )
         self._backend = backend
         self._primary = primary
         self._new = partial(Server, backend=backend, shared=shared, limits=limits, **options)

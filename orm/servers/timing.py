@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+from orm.exceptions import ConfigurationError
+
 __all__ = [
+    "AGAIN",
     "ALIKE",
     "CLOSING",
     "COMMITTING",
@@ -41,11 +44,20 @@ class Limits:
         connect_timeout: how long it may take to connect to a server, all of the handshake included.
         dead_after: how long a server may take to answer a probe; then it is taken for dead.
         seldom: the longest time between two probes of a server that sessions do not use.
+
+    Raises:
+        ConfigurationError: one of the first two is not over 0.
     """
 
     connect_timeout: float = 5.0
     dead_after: float = 1.0
     seldom: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.connect_timeout <= 0 or self.dead_after <= 0:
+            raise ConfigurationError(
+                "connect_timeout and dead_after are numbers of seconds, over 0"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,9 @@ class Backoff:
         """The pause that follows a pause; 0 stands for none yet."""
         return min(max(2 * pause, self.first), self.longest)
 
+
+AGAIN: Final = Backoff(0.02, 1.0)
+"""Before a transaction is tried again, at most: a conflict is over soon, a failover is not."""
 
 ALIKE: Final = 0.005
 """Two servers are alike if a read takes less than so much longer at one of them."""

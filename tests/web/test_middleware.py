@@ -19,7 +19,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from models import User
-from orm import Bookmark, Database
+from orm import Bookmark, BookmarkSession, Database
 from orm.exceptions import ConfigurationError, WriteLost
 from orm.testing import caught_up, replicas
 from orm.web import BookmarkCookie, BookmarkMiddleware, RequestBookmarks
@@ -123,6 +123,19 @@ async def test_bookmarks_of_parallel_responses_merge(still: Database, joined: bo
             response = await http.get("/", headers=[("x-bookmark", value) for value in values])
             assert response.json()["emails"] == ["ada"]
             assert response.headers["x-bookmark"] == after
+
+
+async def test_what_a_handler_has_run_is_in_the_bookmark(still: Database, client) -> None:
+    async def add(session: BookmarkSession) -> None:
+        session.add(User(email="ada"))
+
+    async def handler(bookmarks: RequestBookmarks) -> object:
+        return await bookmarks.run(add)
+
+    async with client(BookmarkMiddleware(by_method(GET=blog, POST=handler), still)) as http:
+        token = (await http.post("/")).headers["x-bookmark"]
+        linked = await http.get("/", headers={"x-bookmark": token})
+    assert linked.json()["emails"] == ["ada"]
 
 
 async def test_a_response_without_a_session_clears_nothing(still: Database, client) -> None:

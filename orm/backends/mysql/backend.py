@@ -26,6 +26,14 @@ _UNAVAILABLE: Final = _UNREACHABLE | {
     1927,  # the connection was killed
     4031,  # idle for too long
 }
+_CONFLICTS: Final = frozenset(
+    {
+        1020,  # changed since the snapshot was taken (MariaDB, innodb_snapshot_isolation)
+        1205,  # a lock was waited for too long
+        1213,  # a deadlock
+        3101,  # group replication has refused the commit
+    }
+)
 _MISSING: Final = frozenset({1054, 1146})  # no such column, table
 _DAMAGED: Final = frozenset({1034, 1035, 1194, 1195, 1712})
 
@@ -92,6 +100,9 @@ class MySQLBackend(Backend):
         return number in _READ_ONLY or (
             number == _OPTION_PREVENTS and "read-only" in str(error.orig)
         )
+
+    def is_retryable(self, error: DBAPIError) -> bool:
+        return code(error) in _CONFLICTS
 
     def is_unavailable(self, error: DBAPIError) -> bool:
         return error.connection_invalidated or code(error) in _UNAVAILABLE

@@ -35,6 +35,7 @@ _UNAVAILABLE: Final = frozenset(
         "57P03",  # it starts up
     }
 )
+_CONFLICTS: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _MISSING: Final = frozenset({"3F000", "42P01", "42703"})  # no such schema, table, column
 _DAMAGED: Final = frozenset({"XX001", "XX002"})
 
@@ -87,6 +88,9 @@ class PostgreSQLBackend(Backend):
 
     def replayed(self, connection: Connection) -> float | None:
         return position.replayed(connection)
+
+    def is_retryable(self, error: DBAPIError) -> bool:
+        return sqlstate(error) in _CONFLICTS
 
     def is_unavailable(self, error: DBAPIError) -> bool:
         code = sqlstate(error)

@@ -63,6 +63,9 @@ class SQLiteBackend(Backend):
     def is_read_only(self, error: DBAPIError) -> bool:
         return code(error) == sqlite3.SQLITE_READONLY
 
+    def is_retryable(self, error: DBAPIError) -> bool:
+        return code(error) == sqlite3.SQLITE_BUSY
+
     def is_unavailable(self, error: DBAPIError) -> bool:
         return code(error) in _UNAVAILABLE
 

@@ -295,12 +295,37 @@ class SessionRules(Rules):
                     await connection.execute(ABSENT)
                 assert not await connection.run_sync(backend.renew, refused.value)
             for answer in (
+                backend.is_retryable,
                 backend.is_unavailable,
                 backend.is_unreachable,
                 backend.is_damaged,
                 backend.is_read_only,
             ):
                 assert not answer(refused.value), answer.__name__
+
+        self._run(database, check)
+
+    def test_a_deadlock_may_be_tried_again(self, database: Database) -> None:
+        if self.one_writer:
+            pytest.skip("transactions that write wait for each other from the beginning")
+        backend = database.cluster.backend
+        update = text(f"UPDATE {ROWS.name} SET id = id + 10 WHERE id = :id")
+
+        async def check(db: Database) -> None:
+            await written(db, 1)
+            await written(db, 2)
+            both = asyncio.Barrier(2)
+
+            async def change(first: int, second: int) -> None:
+                async with db.begin() as session:
+                    await session.execute(update, {"id": first})
+                    await both.wait()
+                    await session.execute(update, {"id": second})
+
+            outcomes = await asyncio.gather(change(1, 2), change(2, 1), return_exceptions=True)
+            (error,) = (outcome for outcome in outcomes if outcome is not None)
+            assert isinstance(error, DBAPIError), error
+            assert backend.is_retryable(error)
 
         self._run(database, check)
 
