@@ -46,7 +46,14 @@ class Maker:
         self._made = 0
 
     def primary(self) -> Server:
-        return self._new(name="primary", role="primary", url=self._primary)
+        """The server that is given as the primary.
+
+        Raises:
+            ConfigurationError: nothing can be written there.
+        """
+        server = self._new(name="primary", role="primary", url=self._primary)
+        server.writer  # noqa: B018 - made at once, so that a wrong place is refused at once
+        return server
 
     def replica(self, given: str | URL | Replica) -> Server:
         """A replica on a server.
