@@ -141,6 +141,23 @@ class MigrationRules(Rules):
 
         self._run(database, check)
 
+    def test_a_database_begins_anew(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+
+        async def made() -> None:
+            async with database as db, db.connect() as connection:
+                await connection.run_sync(METADATA.create_all)
+                await connection.commit()
+
+        async def is_there() -> bool:
+            async with database as db, db.connect() as connection:
+                return await connection.run_sync(lambda c: inspect(c).has_table(ROWS.name))
+
+        asyncio.run(made())
+        assert asyncio.run(is_there())
+        assert migrations.begin_anew(database.cluster.primary.url, lambda _: False) is None
+        assert not asyncio.run(is_there())
+
     def test_a_restore_point_is_made_where_there_is_data(self, database: Database) -> None:
         migrations = part(database.cluster.backend.migrations, "migrations")
 
