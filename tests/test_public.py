@@ -15,6 +15,7 @@ def test_names_of_the_package() -> None:
         "Bookmark",
         "BookmarkConnection",
         "BookmarkSession",
+        "Chain",
         "Database",
         "InvalidBookmark",
         "NotCaughtUp",
