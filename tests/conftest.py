@@ -1,6 +1,7 @@
 """Real databases for the tests: one harness a backend, the same suite over all of them."""
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -256,6 +257,15 @@ def only_documented_errors() -> Iterator[None]:
     """Every error of ours that left a public method during the test is in its docstring."""
     yield
     documented.complain()
+
+
+@pytest.fixture(autouse=True)
+def loggers_stay() -> Iterator[None]:
+    """A stock ``env.py`` disables the loggers of its process that its file does not name."""
+    yield
+    for name, logger in logging.Logger.manager.loggerDict.items():
+        if name.startswith("orm") and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(autouse=True)
