@@ -195,6 +195,9 @@ class Database:
             raise
         async with cluster.primary.engine.connect() as connection:
             await connection.run_sync(cluster.primary.ask)
+            caveat = await connection.run_sync(cluster.backend.caveat)
+        if caveat is not None:
+            _log.warning("%s", caveat)
         floor = cluster.primary.knowledge.at
         if floor is None:  # after prepare() every primary has one
             raise NoPrimary(
