@@ -13,6 +13,7 @@ from orm.backends.postgresql.driver import (
     in_transaction,
     is_outdated,
     translate_stream,
+    understood,
     unprepared,
 )
 from orm.backends.postgresql.position import UNSURE, identify
@@ -32,6 +33,7 @@ _SETTINGS: Final = ("synchronous_commit", "set_config")
 
 def writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write."""
+    url, options = understood(url, options)
     given = arguments(url, options)
     if url.get_driver_name() == "psycopg":
         from orm.backends.postgresql.one_trip import SamplingConnection
@@ -46,6 +48,7 @@ def writer_engine(url: URL, **options: Any) -> AsyncEngine:
 
 def shared_writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write, each of which may be on another connection."""
+    url, options = understood(url, options)
     engine = create_async_engine(url, **arguments(url, unprepared(url, options)))
     _mend(engine)
     return engine
@@ -53,6 +56,7 @@ def shared_writer_engine(url: URL, **options: Any) -> AsyncEngine:
 
 def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     """Read-only and in autocommit: each statement sees what is committed when it begins."""
+    url, options = understood(url, options)
     readers = arguments(url, options, default_transaction_read_only="on")
     engine = create_async_engine(
         url, **(readers | {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True})

@@ -10,6 +10,7 @@ from models import Base, User
 from orm import Database, WriteLost
 from orm.exceptions import ReplicaUnavailable
 from orm.testing.postgresql import Cluster
+from tests.conftest import over
 
 _ACCOUNT = "my-app"  # which SQL has to quote
 _ROLE = f"""CREATE ROLE "{_ACCOUNT}" LOGIN IN ROLE pg_read_all_data, pg_write_all_data"""
@@ -40,7 +41,7 @@ async def migrate(cluster: Cluster) -> None:
 
 def database(cluster: Cluster, driver) -> Database:
     urls = [server.url(driver, user=_ACCOUNT) for server in cluster.servers]
-    return Database(urls[0], replicas=urls[1:])
+    return over(urls[0], urls[1:])
 
 
 async def add(db: Database, email: str) -> str:
