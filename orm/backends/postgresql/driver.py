@@ -19,6 +19,7 @@ __all__ = [
     "fetch",
     "hang_up",
     "in_transaction",
+    "is_closed",
     "is_outdated",
     "renew",
     "sqlstate",
@@ -222,8 +223,14 @@ def in_transaction(connection: Any) -> bool:
     """Whether the connection is in a transaction on the server, SQLAlchemy's or another."""
     driver = connection.driver_connection
     if hasattr(driver, "is_in_transaction"):
-        return bool(driver.is_in_transaction())
+        return not is_closed(connection) and bool(driver.is_in_transaction())
     return bool(driver.pgconn.transaction_status)  # 0 is IDLE
+
+
+def is_closed(connection: Any) -> bool:
+    """Whether the connection was closed on this side, as when it is cut off."""
+    driver = connection.driver_connection
+    return bool(driver.is_closed() if hasattr(driver, "is_closed") else driver.closed)
 
 
 class _Translated:

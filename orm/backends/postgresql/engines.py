@@ -11,6 +11,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from orm.backends.postgresql.driver import (
     arguments,
     in_transaction,
+    is_closed,
     is_outdated,
     translate_stream,
     understood,
@@ -153,6 +154,8 @@ def _end_streams(connection: Any, record: ConnectionPoolEntry, state: Any) -> No
     streams = record.info.pop(_STREAMS, ())
     if not state.asyncio_safe:  # the connection will not be used again
         return
+    if is_closed(connection):
+        raise ConnectionError("the connection was cut off")  # so that the pool drops it
     if in_transaction(connection):
         if connection.autocommit:  # SQLAlchemy takes it to have nothing to end
             _execute(connection, "ROLLBACK")
