@@ -154,7 +154,7 @@ def _from_replication(
     connection: Connection, command: str, incarnation: str, who: str
 ) -> str | None:
     """The answer to a command on a connection of its own; None if that cannot be had."""
-    dbapi = connection.connection.dbapi_connection
+    dbapi: Any = connection.connection.dbapi_connection
     if not isinstance(dbapi, AdaptedConnection):  # a migration's, without an event loop
         return None
     url = connection.engine.url
