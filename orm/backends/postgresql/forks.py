@@ -181,7 +181,7 @@ async def _replicating(driver: Any, url: URL, command: str, who: str) -> tuple[s
             **place, replication="database", autocommit=True, prepare_threshold=None
         )
         try:
-            row: Any = await (await other.execute(who)).fetchone()
+            row: Any = await (await other.execute(who.encode())).fetchone()
             cursor = await other.execute(command.encode())
             assert cursor.pgresult is not None
             return row[0], bytes(cursor.pgresult.get_value(0, 1) or b"").decode()
