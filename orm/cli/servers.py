@@ -47,14 +47,15 @@ async def servers(
 ) -> "AsyncIterator[tuple[Server, list[Server]]]":
     """The primary and its replicas, not probed yet; closed after the block."""
     from orm.backends import backend_for
+    from orm.servers.naming import name_of
     from orm.servers.server import Server
 
     backend = backend_for(url)
-    primary = Server("primary", "primary", url, backend)
-    others = [
-        Server(f"replica-{number}", "replica", replica, backend)
-        for number, replica in enumerate(replicas, start=1)
-    ]
+    primary = Server(name_of(url, "primary", ()), "primary", url, backend)
+    others: list[Server] = []
+    for replica in replicas:
+        taken = {server.name for server in (primary, *others)}
+        others.append(Server(name_of(replica, "replica", taken), "replica", replica, backend))
     try:
         yield primary, others
     finally:

@@ -89,6 +89,9 @@ class PostgreSQLBackend(Backend):
     def replayed(self, connection: Connection) -> float | None:
         return position.replayed(connection)
 
+    def caveat(self, connection: Connection) -> str | None:
+        return position.caveat(connection)
+
     def is_retryable(self, error: DBAPIError) -> bool:
         return sqlstate(error) in _CONFLICTS
 

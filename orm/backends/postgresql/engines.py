@@ -11,8 +11,10 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from orm.backends.postgresql.driver import (
     arguments,
     in_transaction,
+    is_closed,
     is_outdated,
     translate_stream,
+    understood,
     unprepared,
 )
 from orm.backends.postgresql.position import UNSURE, identify
@@ -32,6 +34,7 @@ _SETTINGS: Final = ("synchronous_commit", "set_config")
 
 def writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write."""
+    url, options = understood(url, options)
     given = arguments(url, options)
     if url.get_driver_name() == "psycopg":
         from orm.backends.postgresql.one_trip import SamplingConnection
@@ -46,6 +49,7 @@ def writer_engine(url: URL, **options: Any) -> AsyncEngine:
 
 def shared_writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write, each of which may be on another connection."""
+    url, options = understood(url, options)
     engine = create_async_engine(url, **arguments(url, unprepared(url, options)))
     _mend(engine)
     return engine
@@ -53,6 +57,7 @@ def shared_writer_engine(url: URL, **options: Any) -> AsyncEngine:
 
 def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     """Read-only and in autocommit: each statement sees what is committed when it begins."""
+    url, options = understood(url, options)
     readers = arguments(url, options, default_transaction_read_only="on")
     engine = create_async_engine(
         url, **(readers | {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True})
@@ -149,6 +154,8 @@ def _end_streams(connection: Any, record: ConnectionPoolEntry, state: Any) -> No
     streams = record.info.pop(_STREAMS, ())
     if not state.asyncio_safe:  # the connection will not be used again
         return
+    if is_closed(connection):
+        raise ConnectionError("the connection was cut off")  # so that the pool drops it
     if in_transaction(connection):
         if connection.autocommit:  # SQLAlchemy takes it to have nothing to end
             _execute(connection, "ROLLBACK")

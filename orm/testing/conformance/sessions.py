@@ -117,6 +117,17 @@ class SessionRules(Rules):
 
         self._run(database, check)
 
+    def test_a_caveat_is_a_sentence_or_none(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            async with db.cluster.primary.engine.connect() as connection:
+                await connection.run_sync(backend.position)
+                caveat = await connection.run_sync(backend.caveat)
+            assert caveat is None or " " in caveat
+
+        self._run(database, check)
+
     def test_a_server_only_moves_forward(self, database: Database) -> None:
         backend = database.cluster.backend
 
