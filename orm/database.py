@@ -416,9 +416,8 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        cluster = self.cluster
-        cluster.require_open()
-        return await ask(cluster.primary, cluster.replicas, cluster.past)
+        self.cluster.require_open()
+        return await ask(self.cluster)
 
     def last_status(self) -> list[ServerStatus]:
         """Every server, as it answered its last probe: the primary first. Sends nothing.
@@ -426,9 +425,8 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        cluster = self.cluster
-        cluster.require_started()
-        return known(cluster.primary, cluster.replicas, cluster.past)
+        self.cluster.require_started()
+        return known(self.cluster)
 
     async def add_replica(self, replica: str | URL | Replica) -> str:
         """Read from one more replica, as soon as its position is known.

@@ -46,11 +46,11 @@ def _readiness(database: Database, needs_primary: bool) -> tuple[bool, dict[str,
     ready = any(server.error is None for server in needed)
     return ready, {
         "status": "ready" if ready else "not ready",
-        "servers": [server_report(server, servers[0]) for server in servers],
+        "servers": [server_report(server) for server in servers],
     }
 
 
-def server_report(server: ServerStatus, primary: ServerStatus) -> dict[str, Any]:
+def server_report(server: ServerStatus) -> dict[str, Any]:
     """What is known of a server, for JSON. No URL: clients of `health` need not know it."""
     return {
         "name": server.name,
@@ -60,15 +60,5 @@ def server_report(server: ServerStatus, primary: ServerStatus) -> dict[str, Any]
         "unit": server.unit,
         "seconds_behind": None if server.seconds is None else round(server.seconds, 3),
         "seconds_since_probe": None if server.age is None else round(server.age, 3),
-        "unused": _why_unused(server, primary),
+        "unused": server.error,
     }
-
-
-def _why_unused(server: ServerStatus, primary: ServerStatus) -> str | None:
-    if server.error is not None:
-        return server.error
-    if server.at is None:
-        return "its position is not known"
-    if primary.at is not None and server.behind is None:
-        return "it is of another history than the primary"
-    return None

@@ -58,7 +58,7 @@ async def _events(
                 servers = database.last_status()
             except DatabaseClosed:
                 return
-            reports = [server_report(server, servers[0]) for server in servers]
+            reports = [server_report(server) for server in servers]
             told = list(routes)
             routes.clear()
             yield {"servers": reports, "routes": told, **more()}
