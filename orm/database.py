@@ -157,7 +157,8 @@ class Database:
     async def start(self) -> Self:
         """Open the primary and the replicas. ``async with`` does it.
 
-        A replica that cannot be reached is left out until it answers.
+        A replica that cannot be reached is left out until it answers, and a primary that was
+        replaced until it is a replica.
 
         Raises:
             DatabaseClosed: it is started already, or was before this process was forked.
@@ -209,6 +210,14 @@ class Database:
             if replica.unreachable:
                 _log.warning(
                     "%s cannot be reached, and serves no session until it answers: %s",
+                    name,
+                    known.error,
+                    extra={"server": replica.name, "error": known.error},
+                )
+            elif known.error is not None and replica.is_standby is not None:
+                # It answered, and its place may change: it has been the primary, for example.
+                _log.warning(
+                    "%s serves no session: %s",
                     name,
                     known.error,
                     extra={"server": replica.name, "error": known.error},

@@ -62,7 +62,7 @@ def operator(request: pytest.FixtureRequest) -> Iterator[Operator]:
 
 
 @pytest.mark.slow
-def test_from_a_dead_primary_to_two(operator: Operator) -> None:
+def test_from_a_dead_primary_to_two(operator: Operator, caplog: pytest.LogCaptureFixture) -> None:
     cluster = operator.cluster
     old, new, other = cluster.servers
     operator.write(old)
@@ -91,6 +91,7 @@ def test_from_a_dead_primary_to_two(operator: Operator) -> None:
     cluster.promote(new)
     operator.status()  # which writes nothing anywhere
     operator.write(old, new, other)
+    assert "primary" in caplog.text and "not asked yet" not in caplog.text
     code, servers, shown = operator.status()
     assert code == 1
     assert [(s["name"], s["timeline"]) for s in servers] == [
@@ -110,6 +111,8 @@ def test_from_a_dead_primary_to_two(operator: Operator) -> None:
     unable = operator.call("verify", "--remote", "--duration", "0.1")
     assert unable.exit_code == 3
     assert "replica-1 is the primary now" in unable.output
+    operator.write(*cluster.servers)  # a Database starts beside it
+    assert "it was the primary, and replica-1 has taken its place" in caplog.text
 
 
 @pytest.mark.parametrize("operator", ["mariadb-asyncmy", "mysql-aiomysql"], indirect=True)
