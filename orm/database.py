@@ -159,7 +159,8 @@ class Database:
     async def start(self) -> Self:
         """Open the primary and the replicas. ``async with`` does it.
 
-        A replica that cannot be reached is left out until it answers.
+        A replica that cannot be reached is left out until it answers, and a primary that was
+        replaced until it is a replica.
 
         Raises:
             DatabaseClosed: it is started already, or was before this process was forked.
@@ -214,6 +215,14 @@ class Database:
             if replica.unreachable:
                 _log.warning(
                     "%s cannot be reached, and serves no session until it answers: %s",
+                    name,
+                    known.error,
+                    extra={"server": replica.name, "error": known.error},
+                )
+            elif known.error is not None and replica.is_standby is not None:
+                # It answered, and its place may change: it has been the primary, for example.
+                _log.warning(
+                    "%s serves no session: %s",
                     name,
                     known.error,
                     extra={"server": replica.name, "error": known.error},
@@ -421,9 +430,8 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        cluster = self.cluster
-        cluster.require_open()
-        return await ask(cluster.primary, cluster.replicas, cluster.past)
+        self.cluster.require_open()
+        return await ask(self.cluster)
 
     def last_status(self) -> list[ServerStatus]:
         """Every server, as it answered its last probe: the primary first. Sends nothing.
@@ -431,9 +439,8 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        cluster = self.cluster
-        cluster.require_started()
-        return known(cluster.primary, cluster.replicas, cluster.past)
+        self.cluster.require_started()
+        return known(self.cluster)
 
     async def add_replica(self, replica: str | URL | Replica) -> str:
         """Read from one more replica, as soon as its position is known.

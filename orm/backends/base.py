@@ -160,6 +160,11 @@ class Backend(ABC):
         """How much a server at `at` lacks of `head`; None if the two are of different histories."""
         return at.behind(head)
 
+    def place(self, at: Bookmark) -> str:
+        """Where `at` is, as the engine's own tools write it: ``"commit 42"``."""
+        unit = self.unit.removesuffix("s")
+        return ", ".join(f"{unit} {number} {of}".rstrip() for of, number in at.position)
+
     def replayed(self, connection: Connection) -> float | None:
         """Seconds since the latest commit that a replica showed when `position` was last asked.
 

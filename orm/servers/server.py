@@ -322,8 +322,8 @@ class Server:
         self.nudged.set()
 
     def distrust(self) -> None:
-        """Forget what was known, and probe it now."""
-        self.knowledge = Knowledge()
+        """Forget what was known, but for why it serves no session, and probe it now."""
+        self.knowledge = Knowledge(error=self.knowledge.error or _NOT_ASKED)
         self.nudge()
 
     def forget(self) -> None:

@@ -78,6 +78,9 @@ class MySQLBackend(Backend):
     def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
         return position.committed(connection)
 
+    def place(self, at: Bookmark) -> str:
+        return f"transaction {latest(at)} of term {current(at)}"
+
     def wait_until(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
         found = state.ask(connection)
         if not found.is_standby or not found.terms or found.terms[-1].number != current(need):

@@ -146,6 +146,7 @@ class SessionRules(Rules):
                 assert not earlier.covers(later)
                 assert backend.behind(later, later) == 0
                 assert (backend.behind(earlier, later) or 0) > 0, f"no {backend.unit} behind"
+                assert backend.place(later) != backend.place(earlier), "for people they are one"
                 assert age is None or age >= 0
 
         self._run(database, check)
