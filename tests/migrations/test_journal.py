@@ -11,7 +11,7 @@ import pytest
 from orm.migrations import target_url
 from orm.migrations.application import Application
 from orm.migrations.running.applying import apply_now
-from tests.migrations.support import COMMAND_LINES, MYSQL, MySQLProject
+from tests.migrations.support import COMMAND_LINES, MYSQL, MySQLProject, Project
 
 FOUR = (
     "op.create_table('users', sa.Column('id', sa.Integer, primary_key=True),"
@@ -180,7 +180,7 @@ def test_killed_at_each_statement_it_goes_on(project: MySQLProject, when: str) -
 def test_killed_at_any_moment_it_does_each_statement_once(project: MySQLProject) -> None:
     project.revision(1, *TEN)
     chance = random.Random(7)
-    killed = rounds = 0
+    killed = 0
     for _ in range(int(os.environ.get("ORM_KILLS", "10"))):
         began = PROCESSES.Event()
         process = PROCESSES.Process(target=apply_in, args=[str(project.folder), began])
@@ -194,14 +194,12 @@ def test_killed_at_any_moment_it_does_each_statement_once(project: MySQLProject)
             is_whole(project)
             for table in project.tables:
                 project.query(f"DROP TABLE {table}")
-            rounds += 1
     project.upgrade("orm")
     is_whole(project)
-    print(f"{killed} kills in {rounds + 1} rounds")
     assert killed
 
 
-def test_the_journal_is_for_engines_whose_ddl_commits(project: MySQLProject) -> None:
+def test_the_journal_is_for_engines_whose_ddl_commits(project: Project) -> None:
     project.revision(
         1, "op.create_table('t', sa.Column('id', sa.Integer))", "op.execute('nonsense')"
     )

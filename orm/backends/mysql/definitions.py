@@ -49,7 +49,8 @@ def definitions(connection: Connection) -> dict[Thing, str]:
 
 def tables_of(connection: Connection) -> dict[str, str]:
     """The tables, views and sequences of the database: of each name, the kind."""
-    return {name: kind for name, kind in connection.exec_driver_sql("SHOW FULL TABLES")}
+    rows = connection.exec_driver_sql("SHOW FULL TABLES")
+    return {str(name): str(kind) for name, kind in rows}
 
 
 def _of_tables(connection: Connection) -> Iterator[tuple[Thing, str]]:
@@ -98,10 +99,8 @@ def _beyond(connection: Connection) -> Iterator[tuple[Thing, str]]:
     for name, query in connection.execute(_VIEWS):
         yield Thing("view", name, name), f"CREATE VIEW {quote(name)} AS {query.replace(here, '')}"
     for table, name, timing, happens, body in connection.execute(_TRIGGERS):
-        yield (
-            Thing("trigger", table, name),
-            f"CREATE TRIGGER {quote(name)} {timing} {happens} ON {quote(table)} FOR EACH ROW {body}",
-        )
+        says = f"{timing} {happens} ON {quote(table)} FOR EACH ROW {body}"
+        yield Thing("trigger", table, name), f"CREATE TRIGGER {quote(name)} {says}"
     for kind, name in connection.execute(_ROUTINES).all():
         said = _shown(connection, kind, name)
         yield Thing(kind.lower(), name, name), _DEFINER.sub("", said, count=1)

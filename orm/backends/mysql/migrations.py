@@ -70,6 +70,8 @@ script = None
 _LOCK_WAIT: Final = 5
 """Seconds: all other sessions wait behind an ALTER that waits, and for a day or a year by default.
 """
+_STRICT: Final = "STRICT_ALL_TABLES"
+"""Without it a value that does not fit is cut, and not refused."""
 _SLICE: Final = 5
 """Seconds of waiting in one statement; the server notices after it that a client is gone."""
 _LONGEST_NAME: Final = 64
@@ -112,7 +114,7 @@ def is_not_understood(error: DBAPIError) -> bool:
 
 
 def is_generated_name(name: str) -> bool:
-    """Whether it is one that the engines number: ``users_chk_1``, ``users_ibfk_1``, ``CONSTRAINT_1``.
+    """Whether it is a number with words before it: ``users_chk_1``, ``users_ibfk_1``.
 
     A UNIQUE constraint without a name has that of its first column, which a name that was chosen
     may have, too.
@@ -163,8 +165,10 @@ def adapted(
     both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
     models: MetaData,
 ) -> "Sequence[MigrateOperation] | None":
-    """Those of Alembic."""
-    return operations
+    """Those of Alembic; None if a column would lose values, which Alembic does not ask."""
+    from orm.backends.mysql.writing import loses_values
+
+    return None if loses_values(*both) else operations
 
 
 def operations_for(
@@ -173,8 +177,13 @@ def operations_for(
     both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
     models: MetaData,
 ) -> "Sequence[MigrateOperation] | None":
-    """None yet."""
-    return None
+    """The whole way, in place of Alembic's, which fail or do not do.
+
+    What would lose values without an error is left to be written by hand.
+    """
+    from orm.backends.mysql.writing import Plan
+
+    return Plan(*both, models).operations()
 
 
 # A database as a whole ---------------------------------------------------------------------
@@ -243,8 +252,8 @@ def migrating(connection: Connection, patience: float) -> Iterator[None]:
             "commit at the first CREATE or ALTER: hand it in before its transaction begins"
         )
     with connection.begin():
-        standby, wait = connection.execute(
-            text("SELECT @@global.read_only, @@session.lock_wait_timeout")
+        standby, wait, mode = connection.execute(
+            text("SELECT @@global.read_only, @@session.lock_wait_timeout, @@session.sql_mode")
         ).one()
     if standby:
         raise MigrationError(
@@ -252,19 +261,22 @@ def migrating(connection: Connection, patience: float) -> Iterator[None]:
             "there"
         )
     with _alone(connection, patience):
-        _set_wait(connection, min(wait, _LOCK_WAIT))
+        _set(connection, min(wait, _LOCK_WAIT), f"{mode},{_STRICT}")
         try:
             yield
         finally:
             with suppress(DBAPIError):  # what has failed says more
-                _set_wait(connection, wait)
+                _set(connection, wait, mode)
 
 
-def _set_wait(connection: Connection, seconds: int) -> None:
+def _set(connection: Connection, wait: int, mode: str) -> None:
     if not connection.invalidated:
         connection.rollback()
         with connection.begin():
-            connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {seconds}")
+            connection.execute(
+                text("SET SESSION lock_wait_timeout = :wait, sql_mode = :mode"),
+                {"wait": wait, "mode": mode},
+            )
 
 
 def _lock_of(database: str) -> str:

@@ -192,7 +192,7 @@ class Upgrade:
         return self._migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
 
     def _done(self, file: Revision) -> int | None:
-        """How many statements of a revision that failed stay; None if none can, or it is unknown."""
+        """How many statements of a revision that failed stay; None if that is not known."""
         journal = self._migrations.journal
         if journal is None or self._connection.invalidated:
             return None
