@@ -64,6 +64,7 @@ __all__ = [
     "is_absent",
     "is_generated_name",
     "is_not_understood",
+    "journal",
     "lint",
     "migrating",
     "new_columns_need_constants",
@@ -84,6 +85,7 @@ all_ddl_is_transactional = False
 new_columns_need_constants = False
 scratch_can_lack = True
 has_linter = True
+journal = None
 script = None
 
 _GENERATED: Final = re.compile(r"\w*_(pkey|fkey|key|check|excl)\d*")
