@@ -394,7 +394,7 @@ def _reflected(inspector: Inspector, schema: str | None) -> dict[str, str]:
             (
                 key["constrained_columns"],
                 key["referred_table"],
-                sorted(key.get("options", {}).items()),
+                sorted(_timed(key.get("options", {}), inspector.dialect.name).items()),
             )
             for key in inspector.get_foreign_keys(table, schema)
         ]
@@ -410,9 +410,17 @@ def _reflected(inspector: Inspector, schema: str | None) -> dict[str, str]:
                 f"{one['name']} {one['unique']} {one.get('expressions', one['column_names'])} "
                 f"{sorted((k, str(v)) for k, v in one.get('dialect_options', {}).items())}"
                 for one in inspector.get_indexes(table, schema)
+                if not one.get("duplicates_constraint")  # PostgreSQL names both alike
             )
         )
     return found
+
+
+def _timed(options: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
+    """A reference's options; SQLite checks all at once but DEFERRABLE INITIALLY DEFERRED."""
+    if engine == "sqlite" and options.get("initially") != "DEFERRED":
+        return {name: options[name] for name in options if name not in ("deferrable", "initially")}
+    return options
 
 
 def _plain(sql: Any) -> str:
