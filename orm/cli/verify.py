@@ -21,12 +21,16 @@ __all__ = ["verify"]
 @click.option("--replica", "replicas", multiple=True, metavar="URL", help="A replica; repeatable.")
 @click.option("--duration", default=60.0, show_default=True, help="Seconds.")
 @click.option("--seed", default=1, show_default=True, help="Of the clients' random decisions.")
+@click.option(
+    "--writers", default=2, show_default=True, help="Other processes that write meanwhile."
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def verify(
     target: Literal["local", "remote"],
     replicas: Sequence[str],
     duration: float,
     seed: int,
+    writers: int,
     as_json: bool,
 ) -> None:
     """Read and write through sessions, and check the guarantees against what they saw.
@@ -45,7 +49,7 @@ def verify(
         servers: int | Sequence[str] = replicas
         if target == "local" and not replicas:
             servers = len(replicas_of(url, (), embedded=True))
-        report = asyncio.run(verify(url, servers, seconds=duration, seed=seed))
+        report = asyncio.run(verify(url, servers, seconds=duration, seed=seed, processes=writers))
     except (OrmError, SQLAlchemyError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else _text(report))
@@ -59,6 +63,9 @@ def _text(report: "Report") -> str:
     lines = [
         f"{report.operations} operations in {report.seconds:.0f} s, "
         f"{report.sessions} sessions, {report.linked} linked by bookmarks",
+        f"  {report.commits:>8} commits, {report.foreign} of them by "
+        f"{report.processes - 1} other processes",
+        *(f"  {count:>8} went {move}" for move, count in report.moves.items()),
         *(f"  {count:>8} by {server}" for server, count in report.served.items()),
         *(f"  {count:>8} failed: {error}" for error, count in report.errors.items()),
         "",
