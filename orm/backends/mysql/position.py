@@ -55,7 +55,9 @@ def position(connection: Connection) -> Bookmark | None:
         connection,
         "replica",
         "takes writes, and replicates: what is written there is on no other server. "
-        "On that server: SET GLOBAL read_only = ON" if takes_writes else "",
+        "On that server: SET GLOBAL read_only = ON"
+        if takes_writes
+        else "",
     )
     at = None
     if state.terms and not _is_stray(connection, state):

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -24,6 +25,7 @@ REPLICATOR: Final = "replicator"
 _PATIENCE: Final = 30.0
 """Seconds after which what ought to happen soon has failed."""
 _POLL: Final = 0.01
+_WAITED: Final = 1205  # for a lock, in vain
 
 _SETTINGS: Final = (
     *("--log-bin=bin", "--binlog-format=ROW", "--sync-binlog=0", "--skip-name-resolve"),
@@ -291,6 +293,29 @@ class Server:
         self.sql(f"RESET {self._replica} ALL", database="")
         self.sql("SET GLOBAL read_only = OFF", database="")
         self.upstream = None
+
+    def stop_writes(self) -> None:
+        """Make a primary read-only, as before a switch of roles; return when it takes no writes.
+
+        ``SET GLOBAL read_only`` waits for the transactions of all clients, also of those that the
+        network has cut off, and holds up all that commits meanwhile. So clients are ended first,
+        the wait is bounded, and those that have come meanwhile are ended again.
+        """
+        clients = f"SELECT id AS one FROM information_schema.processlist WHERE user = '{ACCOUNT}'"
+
+        def read_only() -> bool:
+            for row in self.sql(clients, database=""):
+                with suppress(pymysql.MySQLError):  # it has gone by itself
+                    self.sql(f"KILL {row['one']}", database="")
+            try:
+                self.sql("SET SESSION lock_wait_timeout = 1, GLOBAL read_only = ON", database="")
+            except pymysql.MySQLError as error:
+                if error.args[0] != _WAITED:
+                    raise
+                return False
+            return True
+
+        self.wait(read_only, "does not become read-only")
 
     def rejoin(self, primary: "Server") -> None:
         """Make it anew as a replica of a server; return when it has caught up.
