@@ -8,6 +8,7 @@ from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from orm.backends.pool import FairPool
 from orm.backends.postgresql.driver import (
     arguments,
     in_transaction,
@@ -32,7 +33,7 @@ _SETTINGS: Final = ("synchronous_commit", "set_config")
 
 def writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write."""
-    given = arguments(url, options)
+    given = {"poolclass": FairPool} | arguments(url, options)
     if url.get_driver_name() == "psycopg":
         from orm.backends.postgresql.one_trip import SamplingConnection
 
@@ -46,17 +47,17 @@ def writer_engine(url: URL, **options: Any) -> AsyncEngine:
 
 def shared_writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write, each of which may be on another connection."""
-    engine = create_async_engine(url, **arguments(url, unprepared(url, options)))
+    given = arguments(url, unprepared(url, options))
+    engine = create_async_engine(url, **({"poolclass": FairPool} | given))
     _mend(engine)
     return engine
 
 
 def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     """Read-only and in autocommit: each statement sees what is committed when it begins."""
-    readers = arguments(url, options, default_transaction_read_only="on")
-    engine = create_async_engine(
-        url, **(readers | {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True})
-    )
+    readers = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
+    given = arguments(url, options, default_transaction_read_only="on")
+    engine = create_async_engine(url, **({"poolclass": FairPool} | given | readers))
     _prepare(engine)
     return engine
 

@@ -1,0 +1,3 @@
+"""stub"""
+def plot(outcomes, names):
+    return ""
