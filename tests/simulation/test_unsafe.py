@@ -235,7 +235,7 @@ VARIANTS: dict[str, tuple[Patch, tuple[str, ...], int]] = {
     "what a replica says it has taken for all it showed": (
         lower_bound_for_upper,
         ("lag", "silence"),
-        7,
+        48,
     ),
     "the position taken before COMMIT": (position_before_commit, ("lag",), 1),
     "a savepoint taken for a commit": (savepoint_for_commit, ("lag",), 1),

@@ -31,9 +31,17 @@ _MAY_END: Final = re.compile(
 _SETTINGS: Final = ("synchronous_commit", "set_config")
 
 
+def _pool(url: URL) -> dict[str, Any]:
+    if url.get_driver_name() == "asyncpg":
+        from orm.backends.postgresql.asyncpg_pool import AsyncpgPool
+
+        return {"poolclass": AsyncpgPool}
+    return {"poolclass": FairPool}
+
+
 def writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write."""
-    given = {"poolclass": FairPool} | arguments(url, options)
+    given = _pool(url) | arguments(url, options)
     if url.get_driver_name() == "psycopg":
         from orm.backends.postgresql.one_trip import SamplingConnection
 
@@ -48,7 +56,7 @@ def writer_engine(url: URL, **options: Any) -> AsyncEngine:
 def shared_writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write, each of which may be on another connection."""
     given = arguments(url, unprepared(url, options))
-    engine = create_async_engine(url, **({"poolclass": FairPool} | given))
+    engine = create_async_engine(url, **(_pool(url) | given))
     _mend(engine)
     return engine
 
@@ -57,7 +65,7 @@ def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     """Read-only and in autocommit: each statement sees what is committed when it begins."""
     readers = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
     given = arguments(url, options, default_transaction_read_only="on")
-    engine = create_async_engine(url, **({"poolclass": FairPool} | given | readers))
+    engine = create_async_engine(url, **(_pool(url) | given | readers))
     _prepare(engine)
     return engine
 
