@@ -172,6 +172,7 @@ class Locator:
             await_(cluster.watcher.wait(memory.bookmark, cluster.replicas, rules.max_wait))
         if at.covers(memory.bookmark):
             memory.checked_epoch = epoch
+            memory.proved(cluster.roles)
             return "has it"
         believed = before is not None or memory.is_ahead_of(at)
         if believed or rules.keys or rules.stray_bookmarks == "error":

@@ -26,6 +26,7 @@ class Timelines:
     is_later = staticmethod(timelines.is_later)
     lost = staticmethod(timelines.lost)
     as_need = staticmethod(timelines.as_need)
+    without_oldest = staticmethod(timelines.without_oldest)
     is_candidate = staticmethod(timelines.is_candidate)
 
     def is_standby(self, connection: Connection) -> bool | None:
