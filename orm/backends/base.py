@@ -116,6 +116,14 @@ class Backend(ABC):
         engine with `fences` it says what the replica has `shown`.
         """
 
+    def reached(self, connection: Connection) -> Bookmark | None:
+        """A lower bound, as `position` has it, that a replica has told when it was last asked `seen`.
+
+        So each read that is located tells where its replica is. None where the answer to `seen`
+        does not tell that. No I/O.
+        """
+        return None
+
     def written(self, connection: Connection) -> Bookmark | None:
         """On the primary: an upper bound of all that any server has shown so far."""
         return self.seen(connection)

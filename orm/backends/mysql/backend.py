@@ -77,6 +77,9 @@ class MySQLBackend(Backend):
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.seen(connection)
 
+    def reached(self, connection: Connection) -> Bookmark | None:
+        return position.reached(connection)
+
     def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
         return position.committed(connection)
 

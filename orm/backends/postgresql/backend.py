@@ -75,6 +75,9 @@ class PostgreSQLBackend(Backend):
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.seen(connection)
 
+    def reached(self, connection: Connection) -> Bookmark | None:
+        return position.reached(connection)
+
     def written(self, connection: Connection) -> Bookmark | None:
         return position.written(connection)
 
