@@ -195,7 +195,11 @@ def _run(pair: tuple[Schema, Schema], place: Place) -> Outcome:
     _no_problems(place)
     with place.connected() as connection:
         _same_schema(connection, wanted, place)
-        _kept(before, _values(connection, wanted), pair, place)
+        try:
+            after = _values(connection, wanted)
+        except LookupError as error:  # as SQLAlchemy says of a label that an enum does not have
+            raise Violation("value", f"cannot be read: {error}", place) from error
+        _kept(before, after, pair, place)
         _found_by_their_values(connection, wanted, pair, place)
     return outcome or Outcome("written")
 

@@ -1,6 +1,6 @@
 """A column that stays, as it is to be."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orm.backends.migrations import Thing
@@ -30,6 +30,7 @@ class Alter:
         old_sequence: the definition of the sequence that it owns; None if there is none.
         new_sequence: of the one that it is to own.
         words: the new default as the models say it; None if they do not.
+        labels: the only values that the models read, if the database does not know them.
     """
 
     table: str
@@ -39,6 +40,7 @@ class Alter:
     old_sequence: str | None
     new_sequence: str | None
     words: str | None
+    labels: Sequence[str]
 
     def statements(self) -> Iterator[str]:
         """All that has to be done, without the comment."""
@@ -123,6 +125,14 @@ class Alter:
                 condition,
                 f"{self.table}.{old.name} has values that would be changed by the new type "
                 f"{new.type}: update them first, or delete this statement",
+            )
+        if self.labels:
+            said = ", ".join(map(literal, self.labels))
+            yield refuse_if(
+                self.table,
+                f"{quote(old.name)}::text NOT IN ({said})",
+                f"{self.table}.{old.name} has values that are none of {said}: update them first, "
+                "or delete this statement",
             )
         expression = using(old, new)
         if self.recast:

@@ -5,15 +5,16 @@ another one then. So what the models have is made in their words, and only what 
 definition.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Column, Index, Table
+from sqlalchemy import Column, Enum, Index, Table, TypeDecorator
 from sqlalchemy.dialects.postgresql import dialect
 from sqlalchemy.schema import AddConstraint, CreateIndex
 
 from orm.backends.migrations import Thing
 
-__all__ = ["column", "creation", "default"]
+__all__ = ["column", "creation", "default", "labels"]
 
 # Percent signs stay single: SQLAlchemy doubles them when the revision runs.
 _DIALECT: Final = dialect(paramstyle="named")  # type: ignore[no-untyped-call]
@@ -30,6 +31,14 @@ def default(model: Column[Any]) -> str | None:
     """The default of a column; None if it has none of its own words."""
     said = _COMPILER.get_column_default_string(model)
     return None if said is None else str(said)
+
+
+def labels(model: Column[Any]) -> Sequence[str]:
+    """All values that a column of text may have, if an enum of Python says which; else none."""
+    type_ = model.type.dialect_impl(_DIALECT)
+    while isinstance(type_, TypeDecorator):
+        type_ = type_.impl_instance.dialect_impl(_DIALECT)
+    return type_.enums if isinstance(type_, Enum) and not type_.native_enum else ()
 
 
 def creation(table: Table, thing: Thing) -> str | None:
