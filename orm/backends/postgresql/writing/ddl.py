@@ -5,16 +5,16 @@ another one then. So what the models have is made in their words, and only what 
 definition.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Column, Enum, Index, Table, TypeDecorator
-from sqlalchemy.dialects.postgresql import dialect
+from sqlalchemy.dialects.postgresql import DOMAIN, CreateDomainType, dialect
 from sqlalchemy.schema import AddConstraint, CreateIndex
 
 from orm.backends.migrations import Thing
 
-__all__ = ["column", "creation", "default", "labels"]
+__all__ = ["column", "creation", "default", "domains", "labels"]
 
 # Percent signs stay single: SQLAlchemy doubles them when the revision runs.
 _DIALECT: Final = dialect(paramstyle="named")  # type: ignore[no-untyped-call]
@@ -31,6 +31,18 @@ def default(model: Column[Any]) -> str | None:
     """The default of a column; None if it has none of its own words."""
     said = _COMPILER.get_column_default_string(model)
     return None if said is None else str(said)
+
+
+def domains(tables: Iterable[Table]) -> dict[str, str]:
+    """The statements that make the domains of some tables, by their names with their schemas."""
+    types = [column.type.dialect_impl(_DIALECT) for table in tables for column in table.columns]
+    return {
+        f"{type_.schema}.{type_.name}" if type_.schema else str(type_.name): str(
+            CreateDomainType(type_).compile(dialect=_DIALECT)
+        )
+        for type_ in types
+        if isinstance(type_, DOMAIN)
+    }
 
 
 def labels(model: Column[Any]) -> Sequence[str]:
