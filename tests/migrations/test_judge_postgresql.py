@@ -400,6 +400,7 @@ LOST = {
     "an offset in text": (a("Text"), a("DateTime"), "2024-01-02 10:00+05"),
     "spaces": (a("String(9)"), a("String(3)"), "abc  "),
     "a number that is no boolean": (a("Integer"), a("Boolean"), "2"),
+    "text that is no pickle": (a("Text"), a("PickleType"), "x"),
     "what is not a label": (a("Integer"), a('Enum("1", "2", native_enum=False)'), "3"),
     "a label of another length": (a("String(9)"), a('Enum("a", native_enum=False)'), "b"),
     "a fraction in an array": (a("ARRAY(Numeric(9, 2))"), a("ARRAY(Numeric(9, 1))"), "{1.25}"),

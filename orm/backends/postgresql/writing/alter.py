@@ -1,6 +1,6 @@
 """A column that stays, as it is to be."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orm.backends.migrations import Thing
@@ -30,7 +30,7 @@ class Alter:
         old_sequence: the definition of the sequence that it owns; None if there is none.
         new_sequence: of the one that it is to own.
         words: the new default as the models say it; None if they do not.
-        labels: the only values that the models read, if the database does not know them.
+        misread: the condition of values that the models would not read, and what they are.
     """
 
     table: str
@@ -40,7 +40,7 @@ class Alter:
     old_sequence: str | None
     new_sequence: str | None
     words: str | None
-    labels: Sequence[str]
+    misread: tuple[str, str] | None
 
     def statements(self) -> Iterator[str]:
         """All that has to be done, without the comment."""
@@ -126,13 +126,13 @@ class Alter:
                 f"{self.table}.{old.name} has values that would be changed by the new type "
                 f"{new.type}: update them first, or delete this statement",
             )
-        if self.labels:
-            said = ", ".join(map(literal, self.labels))
+        if self.misread is not None:
+            condition, what = self.misread
             yield refuse_if(
                 self.table,
-                f"{quote(old.name)}::text NOT IN ({said})",
-                f"{self.table}.{old.name} has values that are none of {said}: update them first, "
-                "or delete this statement",
+                condition,
+                f"{self.table}.{old.name} has values that are {what}: update them first, or "
+                "delete this statement",
             )
         expression = using(old, new)
         if self.recast:

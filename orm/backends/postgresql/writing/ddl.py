@@ -5,16 +5,17 @@ another one then. So what the models have is made in their words, and only what 
 definition.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import Column, Enum, Index, Table, TypeDecorator
+from sqlalchemy import Column, Enum, Index, PickleType, Table, TypeDecorator
 from sqlalchemy.dialects.postgresql import DOMAIN, CreateDomainType, dialect
 from sqlalchemy.schema import AddConstraint, CreateIndex
 
 from orm.backends.migrations import Thing
+from orm.backends.postgresql.writing.names import literal
 
-__all__ = ["column", "creation", "default", "domains", "labels"]
+__all__ = ["column", "creation", "default", "domains", "misread"]
 
 # Percent signs stay single: SQLAlchemy doubles them when the revision runs.
 _DIALECT: Final = dialect(paramstyle="named")  # type: ignore[no-untyped-call]
@@ -45,12 +46,21 @@ def domains(tables: Iterable[Table]) -> dict[str, str]:
     }
 
 
-def labels(model: Column[Any]) -> Sequence[str]:
-    """All values that a column of text may have, if an enum of Python says which; else none."""
-    type_ = model.type.dialect_impl(_DIALECT)
+def misread(model: Column[Any]) -> tuple[str, str] | None:
+    """Values of another type that the type in Python would not read, once the database has them.
+
+    Returns:
+        The condition of such a value, and what people call it; None if there is none.
+    """
+    type_, name = model.type.dialect_impl(_DIALECT), _PREPARER.quote(model.name)
     while isinstance(type_, TypeDecorator):
+        if isinstance(type_, PickleType):
+            return f"{name} IS NOT NULL", "no pickles"
         type_ = type_.impl_instance.dialect_impl(_DIALECT)
-    return type_.enums if isinstance(type_, Enum) and not type_.native_enum else ()
+    if isinstance(type_, Enum) and not type_.native_enum:
+        labels = ", ".join(map(literal, type_.enums))
+        return f"{name}::text NOT IN ({labels})", f"none of {labels}"
+    return None
 
 
 def creation(table: Table, thing: Thing) -> str | None:

@@ -292,7 +292,7 @@ class Plan:
             self.old.get(sequence),
             self.new.get(sequence),
             ddl.default(self._model(table).columns[name]),
-            ddl.labels(self._model(table).columns[name]),
+            ddl.misread(self._model(table).columns[name]),
         ).statements()
 
     def _add(self, table: str, names: list[str]) -> Iterator[MigrateOperation]:
