@@ -222,6 +222,7 @@ class MigrationRules(Rules):
             said = written().text
             assert all(word in said for word in ("theirs", "7"))
             assert "ours" not in said
+            connection.commit()
             with pytest.raises(NotAScript), script(connection, frozenset()) as written:
                 connection.execute(text("SELECT * FROM theirs"))
 
