@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -214,7 +215,11 @@ def _run(pair: tuple[Schema, Schema], place: Place) -> Outcome:
     _no_problems(place)
     with place.connected() as connection:
         _same_schema(connection, wanted, place)
-        _kept(before, _values(connection, wanted), pair, place)
+        try:
+            after = _values(connection, wanted)
+        except (LookupError, UnpicklingError, EOFError) as error:  # of an enum, of a pickle
+            raise Violation("value", f"cannot be read: {error}", place) from error
+        _kept(before, after, pair, place)
         _found_by_their_values(connection, wanted, pair, place)
     return outcome or Outcome("written")
 
