@@ -166,11 +166,12 @@ async def test_an_exporter_in_a_thread_is_told_the_seconds(db: Database) -> None
 
 
 async def test_while_the_primary_is_away_lag_counts_from_what_it_last_said(db: Database) -> None:
-    _, late = replicas(db)
+    one, late = replicas(db)
     await caught_up(db)
     await late.pause()
     async with db.begin() as session:
         session.add(User(email="a"))
+    await one.caught_up()
     await db.status()
     db.cluster.primary.fail(OSError("of the disk"))
     primary, level, late_one = db.last_status()
