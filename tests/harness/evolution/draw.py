@@ -75,9 +75,6 @@ def _constraints(engine: str) -> list[Constraint]:
     if engine in MYSQL:
         found = [one for one in found if one.name not in ("ix_sum", "ix_part")]
         found = [replace(one, text=_ROW.sub("`row`", one.text)) for one in found]
-        found += [
-            Constraint('Index({name}, "{0}", mysql_length={{"{0}": 5}})', ("b",), "ix_begins"),
-        ]
     if engine == "mysql":
         found += [
             Constraint(f'Index({{name}}, text("((`row` + {n}))"))', (), "ix_sum") for n in (1, 2)
@@ -191,11 +188,18 @@ def _sound(table: Table, engine: str) -> Table:
                 and (not constraint.distinct or len(names[name].kind.values) >= 3)
                 and (not constraint.distinct or names[name].reference is None)
                 and names[name].kind.family not in ("json", "pickle", "tsvector")
+                and (engine not in MYSQL or not names[name].kind.is_large)
             )
             for name in constraint.columns
         )
 
     table = replace(table, constraints=tuple(c for c in table.constraints if can_be(c)))
+    if engine in MYSQL:
+        columns = [
+            replace(one, options="") if one.kind.is_large and "index" in one.options else one
+            for one in table.columns
+        ]
+        table = replace(table, columns=tuple(columns))
     options, is_rowid = table.options, table.key.startswith('Column("id", Integer, primary_key')
     if options == "sqlite_autoincrement=True" and not is_rowid:
         options = ""
