@@ -54,7 +54,7 @@ def test_create_writes_what_alembic_does_not(project: MySQLProject) -> None:
     assert done.exit_code == 0, done.output
     project.upgrade("orm")
     assert project.orm("check", "--local").output == "All is well.\n"
-    assert project.orm("create", "nothing").output.startswith("Nothing")
+    assert "there is nothing to write" in project.orm("create", "nothing").output
     [row] = project.query("SELECT name, state, score, twice, at, note FROM users")
     assert row[:4] == ("ada", "old", 3, 9)
     assert str(row[4]) == "2026-01-02 03:04:05.123456"
@@ -168,3 +168,44 @@ def test_baseline_and_squash(project: MySQLProject) -> None:
     assert done.exit_code == 0, (done.output, done.exception)
     assert project.orm("check", "--local").output == "All is well.\n"
     assert "names" in project.tables
+
+
+@MYSQL
+def test_a_review_says_how_the_engine_changes_each_table(
+    project: MySQLProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.revision(1, "op.execute('CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER)')")
+    project.upgrade("orm")
+    project.query("INSERT INTO t VALUES (1, 1)")
+    project.revision(2, "op.add_column('t', sa.Column('b', sa.Integer))")
+    project.file("0002_by_hand.py").rename(project.file("0002_more.py"))
+    project.revision(3, "op.create_index('ix', 't', ['a'])")
+    project.file("0003_by_hand.py").rename(project.file("0003_more.py"))
+    project.revision(4, "op.execute('ALTER TABLE t MODIFY COLUMN a VARCHAR(10)')")
+    said = project.orm("apply", "--local", "--dry-run").output
+    assert "0002_more changes t at once (INSTANT), however many rows it has (1 rows)" in said
+    assert "0003_more changes t in place (INPLACE), while others write to it (1 rows)" in said
+    assert "0004_by_hand changes t by a copy of all its rows (COPY), and nobody can" in said
+    project.upgrade("orm")
+
+    monkeypatch.setenv("ORM_REMOTE_URL", project.url)
+    project.revision(5, "op.execute('ALTER TABLE t MODIFY COLUMN a INTEGER')")
+    asked = project.orm("apply", "--remote", input="n\n")
+    assert "by a copy of all its rows (COPY)" in asked.output
+    assert project.ledger == ["0001", "0002", "0003", "0004"]
+
+
+@MYSQL
+def test_create_says_what_becomes_of_fractions_of_a_second(project: MySQLProject) -> None:
+    project.models(
+        IMPORTS + 'Table("t", metadata, Column("id", Integer, primary_key=True),'
+        ' Column("at", DateTime), Column("exact", DATETIME(fsp=6)))'
+    )
+    said = project.orm("create", "t").output
+    assert "t.at: MariaDB cuts fractions of a second off, and MySQL rounds them" in said
+    assert "t.exact" not in said
+    project.models(
+        IMPORTS + 'Table("t", metadata, Column("id", Integer, primary_key=True),'
+        ' Column("at", DateTime().with_variant(DATETIME(fsp=6), "mysql", "mariadb")))'
+    )
+    assert "fractions" not in project.orm("create", "exact").output
