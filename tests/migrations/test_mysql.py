@@ -1,8 +1,10 @@
 """What MariaDB and MySQL have, and Alembic does not write; and what a portable model meets."""
 
+import pymysql
 import pytest
+from sqlalchemy import make_url
 
-from tests.migrations.support import MYSQL, MySQLProject
+from tests.migrations.support import MYSQL, MySQLProject, Project
 
 BEFORE = """
 Table("users", metadata,
@@ -114,14 +116,9 @@ def test_create_says_what_the_engine_does_not_take(
 
 @MYSQL
 def test_one_run_at_a_time(project: MySQLProject) -> None:
-    project.models(
-        'import threading, pymysql\nTable("t", metadata, Column("id", Integer, primary_key=True))'
-    )
+    project.models('Table("t", metadata, Column("id", Integer, primary_key=True))')
     project.orm("create", "t")
     [(name,)] = project.query("SELECT DATABASE()")
-    import pymysql
-    from sqlalchemy import make_url
-
     url = make_url(project.url)
     holder = pymysql.connect(host=url.host, port=url.port or 3306, user=url.username)
     try:
@@ -209,3 +206,31 @@ def test_create_says_what_becomes_of_fractions_of_a_second(project: MySQLProject
         ' Column("at", DateTime().with_variant(DATETIME(fsp=6), "mysql", "mariadb")))'
     )
     assert "fractions" not in project.orm("create", "exact").output
+
+
+@pytest.mark.parametrize("engine", ["mariadb", "mysql"])
+def test_a_revision_for_sqlite_and_mysql(
+    project: Project,
+    engine: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with (project.folder / "pyproject.toml").open("a") as settings:
+        settings.write(f'[tool.orm]\nengines = ["sqlite", "{engine}"]\n')
+    project.models(
+        'Table("t", metadata, Column("id", Integer, primary_key=True),'
+        ' Column("n", Integer, server_default="1"))'
+    )
+    variable = f"ORM_{engine.upper()}_SERVER"
+    monkeypatch.delenv(variable, raising=False)
+    assert f"set {variable} to one" in project.orm("create", "t").stderr
+    server = request.getfixturevalue(f"{engine}_server")
+    monkeypatch.setenv(variable, server.primary.url(database=""))
+    assert project.orm("create", "t").exit_code == 0
+    project.models(
+        'Table("t", metadata, Column("id", Integer, primary_key=True),'
+        ' Column("n", BigInteger, server_default="2"), CheckConstraint("n > 0", name="ck"))'
+    )
+    done = project.orm("create", "more", "--no-rename")
+    assert done.exit_code == 0, done.output
+    assert project.orm("check").output == "All is well.\n"
