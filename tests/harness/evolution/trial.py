@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import (
     Column,
@@ -52,6 +52,7 @@ _PLAIN: Final = {
 }
 """Drivers without an event loop."""
 ENGINES: Final = tuple(_PLAIN)
+_FLAVOURS: Final[dict[str, Literal["mariadb", "mysql"]]] = {"mariadb": "mariadb", "mysql": "mysql"}
 
 
 class Violation(AssertionError):
@@ -155,10 +156,10 @@ def database_of(engine: str) -> Iterator[str]:
         yield ""
         return
     # Imported here: pairs on SQLite need none of it.
-    if engine in ("mariadb", "mysql"):
+    if engine in _FLAVOURS:
         from orm.testing import mysql
 
-        with mysql.Cluster(engine, standbys=0) as cluster, cluster.database() as name:
+        with mysql.Cluster(_FLAVOURS[engine], standbys=0) as cluster, cluster.database() as name:
             yield cluster.primary.url(database=name)
         return
     from orm.backends.postgresql.scratch_server import running
