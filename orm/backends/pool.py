@@ -72,11 +72,11 @@ class _FairQueue(QueueCommon[Any]):
             raise Empty
         return await_(self._next(timeout))
 
-    async def _next(self, timeout: float | None) -> Any:
+    async def _next(self, within: float | None) -> Any:
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 return await waiter
         except BaseException as error:
             if not waiter.cancelled() and not self._give(waiter.result()):
