@@ -5,13 +5,16 @@ that a server has, and where earlier ones were left (their forks); so what a fai
 from what a server merely lacks yet.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
 from orm.bookmark import Bookmark
 
-__all__ = ["as_need", "current", "is_later", "latest", "lost", "without_oldest"]
+__all__ = ["as_need", "at_least", "current", "is_later", "latest", "lost", "without_oldest"]
+
+_LEAST: Final = ":least"
+"""Ends the name of a domain that says of another one: its fork lies where it is said, or later."""
 
 KEPT: Final = 16
 """Domains that a bookmark goes on naming: with all of them a token would outgrow its 1,024
@@ -23,6 +26,15 @@ def is_later(at: Bookmark, than: Bookmark) -> bool:
     if len(at.position) == len(than.position) == 1 and at.position[0][0] == than.position[0][0]:
         return False  # as a rule
     return current(at) > current(than)
+
+
+def at_least(at: Bookmark, domains: Iterable[str]) -> Bookmark:
+    """A position of which some forks are not exact: the earlier domains were left later, or there.
+
+    No need names such a fork (`as_need`).
+    """
+    marks = ((f"{domain}{_LEAST}", 0) for domain in domains)
+    return replace(at, position=tuple(sorted((*at.position, *marks))))
 
 
 def lost(
@@ -41,13 +53,17 @@ def lost(
         gone: says that a place lies after the fork; given the domain, the place and the fork.
     """
     there, now = dict(head.position), current(head)
+    needed = dict(need.position)
     for name, sequence in need.position:
         if name.isdecimal() and int(name) < now:
             fork = there.get(name)
+            if f"{name}{_LEAST}" in needed:  # of a server; where it is now says what it came from
+                continue
             if fork is None:
                 return untold(int(name), now)
             if sequence > fork:
-                return gone(int(name), sequence, fork)
+                exact = f"{name}{_LEAST}" not in there
+                return gone(int(name), sequence, fork) if exact else untold(int(name), now)
     return None
 
 
@@ -73,7 +89,9 @@ def without_oldest(need: Bookmark) -> Bookmark:
     return replace(
         need,
         position=tuple(
-            (name, at) for name, at in need.position if not name.isdecimal() or int(name) in kept
+            (name, at)
+            for name, at in need.position
+            if not (domain := name.removesuffix(_LEAST)).isdecimal() or int(domain) in kept
         ),
     )
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from orm.bookmark import Bookmark
 from orm.servers.server import Server
-from orm.servers.timing import CLOSING, POLL, RETRY
+from orm.servers.timing import CLOSING, POLL, RETRY, jittered
 
 __all__ = ["Watcher"]
 
@@ -167,7 +167,7 @@ class _Watch:
             else:
                 pause, rest = 0.0, server.rest(rest)
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause or rest):
+                async with asyncio.timeout(jittered(pause or rest)):
                     await server.nudged.wait()
             if server.knowledge.error is None and server.nudged.is_set():
                 pause = rest = 0.0

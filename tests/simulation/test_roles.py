@@ -14,7 +14,7 @@ from tests.harness.simulation.world import Machine, World
 from tests.simulation.test_found import raised, simulated
 
 ONE = {"of": 0, "by": "test"}
-ADDRESSES = [f"simulated://test/{name}" for name in ("primary", "replica-1", "replica-2")]
+ADDRESSES = [f"simulated:///test/{name}" for name in ("primary", "replica-1", "replica-2")]
 
 
 async def read(database: Database) -> tuple[str, str, int]:

@@ -12,8 +12,10 @@ from orm.backends.pool import FairPool
 from orm.backends.postgresql.driver import (
     arguments,
     in_transaction,
+    is_closed,
     is_outdated,
     translate_stream,
+    understood,
     unprepared,
 )
 from orm.backends.postgresql.position import UNSURE, identify
@@ -41,6 +43,7 @@ def _pool(url: URL) -> dict[str, Any]:
 
 def writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write."""
+    url, options = understood(url, options)
     given = _pool(url) | arguments(url, options)
     if url.get_driver_name() == "psycopg":
         from orm.backends.postgresql.one_trip import SamplingConnection
@@ -55,6 +58,7 @@ def writer_engine(url: URL, **options: Any) -> AsyncEngine:
 
 def shared_writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write, each of which may be on another connection."""
+    url, options = understood(url, options)
     given = arguments(url, unprepared(url, options))
     engine = create_async_engine(url, **(_pool(url) | given))
     _mend(engine)
@@ -63,6 +67,7 @@ def shared_writer_engine(url: URL, **options: Any) -> AsyncEngine:
 
 def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     """Read-only and in autocommit: each statement sees what is committed when it begins."""
+    url, options = understood(url, options)
     readers = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
     given = arguments(url, options, default_transaction_read_only="on")
     engine = create_async_engine(url, **(_pool(url) | given | readers))
@@ -158,6 +163,8 @@ def _end_streams(connection: Any, record: ConnectionPoolEntry, state: Any) -> No
     streams = record.info.pop(_STREAMS, ())
     if not state.asyncio_safe:  # the connection will not be used again
         return
+    if is_closed(connection):
+        raise ConnectionError("the connection was cut off")  # so that the pool drops it
     if in_transaction(connection):
         if connection.autocommit:  # SQLAlchemy takes it to have nothing to end
             _execute(connection, "ROLLBACK")

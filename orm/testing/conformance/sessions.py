@@ -122,6 +122,17 @@ class SessionRules(Rules):
 
         self._run(database, check)
 
+    def test_a_caveat_is_a_sentence_or_none(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            async with db.cluster.primary.engine.connect() as connection:
+                await connection.run_sync(backend.position)
+                caveat = await connection.run_sync(backend.caveat)
+            assert caveat is None or " " in caveat
+
+        self._run(database, check)
+
     def test_a_server_only_moves_forward(self, database: Database) -> None:
         backend = database.cluster.backend
 
@@ -140,6 +151,7 @@ class SessionRules(Rules):
                 assert not earlier.covers(later)
                 assert backend.behind(later, later) == 0
                 assert (backend.behind(earlier, later) or 0) > 0, f"no {backend.unit} behind"
+                assert backend.place(later) != backend.place(earlier), "for people they are one"
                 assert age is None or age >= 0
 
         self._run(database, check)

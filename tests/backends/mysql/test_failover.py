@@ -124,6 +124,50 @@ async def test_a_server_with_writes_of_its_own_serves_no_session(
     assert "that no primary has had" in caplog.text
 
 
+async def test_a_replica_that_takes_writes_is_told_once(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, second, _ = cluster.servers
+    async with database(cluster) as db:
+        await created(db)
+        [replica] = [one for one in db.cluster.replicas if one.url.port == second.port]
+        await replica.probe()
+        assert "takes writes" not in caplog.text
+        second.sql("SET GLOBAL read_only = OFF")
+        for _ in range(3):
+            await replica.probe()
+        assert caplog.text.count("takes writes, and replicates") == 1
+        assert f":{second.port}/" in caplog.text
+
+
+async def test_an_account_that_writes_on_read_only_servers_is_told_at_start(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    ordinary = url(cluster, cluster.primary)
+    async with Database(ordinary) as db:
+        await created(db)
+    assert "read-only servers" not in caplog.text
+    privilege = "READ_ONLY ADMIN" if cluster.flavour == "mariadb" else "CONNECTION_ADMIN"
+    for statement in (
+        "CREATE USER operator@'%'",
+        "GRANT ALL ON `test\\_%`.* TO operator@'%'",
+        f"GRANT {privilege} ON *.* TO operator@'%'",
+    ):
+        cluster.primary.sql(statement)
+    async with Database(ordinary.replace("app@", "operator@")) as db:
+        await written(db, "a")
+    assert caplog.text.count(f"an account with {privilege}, which writes on read-only") == 1
+
+
+async def test_several_domains_are_refused(cluster: Cluster) -> None:
+    if cluster.flavour == "mysql":
+        pytest.skip("MariaDB has domains")
+    cluster.primary.sql("SET GLOBAL gtid_domain_id = 1")
+    cluster.primary.sql("CREATE TABLE elsewhere (id int)")
+    with pytest.raises(ConfigurationError, match="domain"):
+        await Database(url(cluster, cluster.primary)).start()
+
+
 async def test_a_frozen_server_holds_up_no_read(cluster: Cluster) -> None:
     async with database(cluster) as db:
         await created(db)

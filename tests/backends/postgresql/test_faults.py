@@ -19,6 +19,7 @@ from orm import BookmarkSession, Database
 from orm.exceptions import ConfigurationError, NotCaughtUp
 from orm.routing import Reason
 from orm.testing.postgresql import Cluster, Proxy, Server
+from tests.conftest import over
 
 
 @pytest.fixture(params=["asyncpg", "psycopg"])
@@ -39,7 +40,7 @@ async def migrated(cluster: Cluster, driver, urls=None, **options) -> AsyncItera
         await connection.commit()
     cluster.caught_up()
     urls = urls or [standby.url(driver) for standby in cluster.standbys]
-    async with Database(primary, replicas=urls, **options) as db:
+    async with over(primary, urls, **options) as db:
         yield db
 
 
@@ -155,7 +156,7 @@ async def test_replicas_that_are_away_do_not_stop_a_start(
         proxy.black_hole()
         urls = [proxy.url(one.url(driver)), two.url(driver)]
         begin = time.monotonic()
-        async with Database(cluster.primary.url(driver), replicas=urls) as db:
+        async with over(cluster.primary.url(driver), urls) as db:
             assert time.monotonic() - begin < 30  # a driver's own time-out is 60 s
             assert caplog.text.count("cannot be reached") == 2
             _, hole, stopped = db.last_status()
@@ -194,7 +195,7 @@ async def test_a_primary_of_another_database_is_refused_as_a_replica(
     """It is not taken for the primary: that is another one's."""
     urls = [shared_cluster.primary.url()]
     with pytest.raises(ConfigurationError, match=r"^replica-1 .* is a copy of another database"):
-        await Database(cluster.primary.url(), replicas=urls).start()
+        await over(cluster.primary.url(), urls).start()
 
 
 async def test_a_late_replica_of_another_database_is_not_believed(
@@ -205,7 +206,7 @@ async def test_a_late_replica_of_another_database_is_not_believed(
     async with Proxy(other.port) as proxy:
         proxy.black_hole()
         urls = [proxy.url(other.url())]
-        async with Database(cluster.primary.url(), replicas=urls) as db:
+        async with over(cluster.primary.url(), urls) as db:
             proxy.heal()
             async with asyncio.timeout(60):
                 while "another database" not in ((await db.status())[1].error or ""):
@@ -296,7 +297,7 @@ async def test_what_was_read_from_a_server_whose_pool_is_exhausted_is_not_forgot
     options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.2}
     async with (
         migrated(cluster, driver, engine_options=options) as db,
-        Database(cluster.primary.url(driver)) as elsewhere,
+        over(cluster.primary.url(driver), []) as elsewhere,
     ):
         cluster.standbys[1].pause()
         token = await add(db, "a")

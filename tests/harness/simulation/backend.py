@@ -116,7 +116,7 @@ def _engine(url: URL, options: dict[str, Any], *, writes: bool) -> AsyncEngine:
 
 
 def _world(connection: Connection) -> World:
-    return worlds[connection.engine.url.host or ""]
+    return worlds[(connection.engine.url.database or "").split("/")[0]]
 
 
 def _ask(connection: Connection, question: str, *parameters: Any) -> Any:
