@@ -49,7 +49,10 @@ class Database:
             tell which of them is the primary, and that one may be a replica later.
         replicas: the replicas, as URLs or as `Replica`; or how many to keep beside the primary's
             file, where the engine is embedded (SQLite); or an asynchronous function that says which
-            there are, and is asked every 5 s (`by_dns` makes one).
+            there are, and is asked every 5 s (`by_dns` makes one). An embedded replica gets a copy
+            of the whole file after a commit. That is right for files of up to some 20 MB: to copy a
+            larger one takes longer than `max_wait`, so that what follows a write is read on the
+            primary.
         zones: which replicas to prefer, by their zone, the best zone first: those of the first
             zone that has one which will do. Others serve when no zone of the list does.
         max_wait: seconds that a read may wait for a replica to catch up before the primary
@@ -159,7 +162,8 @@ class Database:
     async def start(self) -> Self:
         """Open the primary and the replicas. ``async with`` does it.
 
-        A replica that cannot be reached is left out until it answers.
+        A replica that cannot be reached is left out until it answers, and a primary that was
+        replaced until it is a replica.
 
         Raises:
             DatabaseClosed: it is started already, or was before this process was forked.
@@ -214,6 +218,14 @@ class Database:
             if replica.unreachable:
                 _log.warning(
                     "%s cannot be reached, and serves no session until it answers: %s",
+                    name,
+                    known.error,
+                    extra={"server": replica.name, "error": known.error},
+                )
+            elif known.error is not None and replica.is_standby is not None:
+                # It answered, and its place may change: it has been the primary, for example.
+                _log.warning(
+                    "%s serves no session: %s",
                     name,
                     known.error,
                     extra={"server": replica.name, "error": known.error},
@@ -421,9 +433,8 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        cluster = self.cluster
-        cluster.require_open()
-        return await ask(cluster.primary, cluster.replicas, cluster.past)
+        self.cluster.require_open()
+        return await ask(self.cluster)
 
     def last_status(self) -> list[ServerStatus]:
         """Every server, as it answered its last probe: the primary first. Sends nothing.
@@ -431,9 +442,8 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        cluster = self.cluster
-        cluster.require_started()
-        return known(cluster.primary, cluster.replicas, cluster.past)
+        self.cluster.require_started()
+        return known(self.cluster)
 
     async def add_replica(self, replica: str | URL | Replica) -> str:
         """Read from one more replica, as soon as its position is known.

@@ -112,10 +112,10 @@ def shared_cluster() -> Iterator[Cluster]:
 
 
 @contextmanager
-def started(flavour: mysql.Flavour) -> Iterator[mysql.Cluster]:
+def started(flavour: mysql.Flavour, standbys: int = 2) -> Iterator[mysql.Cluster]:
     with ExitStack() as stack:
         try:
-            cluster = stack.enter_context(mysql.Cluster(flavour))
+            cluster = stack.enter_context(mysql.Cluster(flavour, standbys))
         except ConfigurationError as error:
             pytest.skip(str(error))
         yield cluster
@@ -184,7 +184,7 @@ STARTS_SERVERS = {
     "postgresql_clusters",
     "shared_cluster",
 }
-ENGINES = ("asyncpg", "psycopg", "postgresql", *MYSQL)
+ENGINES = ("asyncpg", "mariadb", "mysql", "psycopg", "postgresql", *MYSQL)
 """By fixture, and by parameter of a fixture."""
 
 SLOW = {"demo", "docs", "simulation", "trials"}

@@ -116,6 +116,14 @@ class Backend(ABC):
         engine with `fences` it says what the replica has `shown`.
         """
 
+    def reached(self, connection: Connection) -> Bookmark | None:
+        """A lower bound, as `position` has it, that a replica told when it was last asked `seen`.
+
+        So each read that is located tells where its replica is. None where the answer to `seen`
+        does not tell that. No I/O.
+        """
+        return None
+
     def written(self, connection: Connection) -> Bookmark | None:
         """On the primary: an upper bound of all that any server has shown so far."""
         return self.seen(connection)
@@ -159,6 +167,11 @@ class Backend(ABC):
     def behind(self, at: Bookmark, head: Bookmark) -> int | None:
         """How much a server at `at` lacks of `head`; None if the two are of different histories."""
         return at.behind(head)
+
+    def place(self, at: Bookmark) -> str:
+        """Where `at` is, as the engine's own tools write it: ``"commit 42"``."""
+        unit = self.unit.removesuffix("s")
+        return ", ".join(f"{unit} {number} {of}".rstrip() for of, number in at.position)
 
     def replayed(self, connection: Connection) -> float | None:
         """Seconds since the latest commit that a replica showed when `position` was last asked.

@@ -11,10 +11,14 @@ from typing import Final
 
 from orm.bookmark import Bookmark
 
-__all__ = ["as_need", "at_least", "current", "is_later", "latest", "lost"]
+__all__ = ["as_need", "at_least", "current", "is_later", "latest", "lost", "without_oldest"]
 
 _LEAST: Final = ":least"
 """Ends the name of a domain that says of another one: its fork lies where it is said, or later."""
+
+KEPT: Final = 16
+"""Domains that a bookmark goes on naming: with all of them a token would outgrow its 1,024
+characters after some 40 failovers."""
 
 
 def is_later(at: Bookmark, than: Bookmark) -> bool:
@@ -69,6 +73,27 @@ def as_need(at: Bookmark) -> Bookmark:
     Else each bookmark would name all of them, more with each failover.
     """
     return replace(at, position=((str(current(at)), latest(at)),))
+
+
+def without_oldest(need: Bookmark) -> Bookmark:
+    """Leave out all but the latest domains of a position that a server was known to have.
+
+    That server has left each of the older domains at or after the place that is named, on its way
+    to the latest one of them. Where a domain comes from never changes. So each server that has the
+    latest one has them, too; and one that never went that way has no such domain, so that what it
+    lacks is told as lost as before.
+    """
+    if len(need.position) <= KEPT:
+        return need
+    kept = set(sorted(int(name) for name, _ in need.position if name.isdecimal())[-KEPT:])
+    return replace(
+        need,
+        position=tuple(
+            (name, at)
+            for name, at in need.position
+            if not (domain := name.removesuffix(_LEAST)).isdecimal() or int(domain) in kept
+        ),
+    )
 
 
 def latest(at: Bookmark) -> int:

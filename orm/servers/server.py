@@ -294,6 +294,25 @@ class Server:
             at = known.at.merge(at)
         self.knowledge = Knowledge(known.incarnation, at, known.error)
 
+    def heard(self, connection: Connection) -> None:
+        """Take in what it has told besides, on a connection where it was just asked `Backend.seen`.
+
+        Only on the timeline that it was on when it was last probed: whether another one counts is
+        decided by a probe alone.
+        """
+        known, incarnation = self.knowledge, self._backend.incarnation(connection)
+        if self.shared or known.at is None or known.incarnation != incarnation:
+            return
+        at = self._backend.reached(connection)
+        if at is None or known.at.covers(at):
+            return
+        later, earlier = (self._roles.is_later(*pair) for pair in ((at, known.at), (known.at, at)))
+        if at.history != known.at.history or later or earlier:
+            self.nudge()
+            return
+        self.advance(at)
+        self.on_change()
+
     def fail(self, error: Exception) -> None:
         """It could not serve: let no session read there until it answers a probe again."""
         self.refuse(str(getattr(error, "orig", None) or error) or type(error).__name__)
@@ -322,8 +341,8 @@ class Server:
         self.nudged.set()
 
     def distrust(self) -> None:
-        """Forget what was known, and probe it now."""
-        self.knowledge = Knowledge()
+        """Forget what was known, but for why it serves no session, and probe it now."""
+        self.knowledge = Knowledge(error=self.knowledge.error or _NOT_ASKED)
         self.nudge()
 
     def forget(self) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from orm.backends.pool import FairPool
 from orm.backends.postgresql.driver import (
     arguments,
     in_transaction,
@@ -32,10 +33,18 @@ _MAY_END: Final = re.compile(
 _SETTINGS: Final = ("synchronous_commit", "set_config")
 
 
+def _pool(url: URL) -> dict[str, Any]:
+    if url.get_driver_name() == "asyncpg":
+        from orm.backends.postgresql.asyncpg_pool import AsyncpgPool
+
+        return {"poolclass": AsyncpgPool}
+    return {"poolclass": FairPool}
+
+
 def writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write."""
     url, options = understood(url, options)
-    given = arguments(url, options)
+    given = _pool(url) | arguments(url, options)
     if url.get_driver_name() == "psycopg":
         from orm.backends.postgresql.one_trip import SamplingConnection
 
@@ -50,7 +59,8 @@ def writer_engine(url: URL, **options: Any) -> AsyncEngine:
 def shared_writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write, each of which may be on another connection."""
     url, options = understood(url, options)
-    engine = create_async_engine(url, **arguments(url, unprepared(url, options)))
+    given = arguments(url, unprepared(url, options))
+    engine = create_async_engine(url, **(_pool(url) | given))
     _mend(engine)
     return engine
 
@@ -58,10 +68,9 @@ def shared_writer_engine(url: URL, **options: Any) -> AsyncEngine:
 def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     """Read-only and in autocommit: each statement sees what is committed when it begins."""
     url, options = understood(url, options)
-    readers = arguments(url, options, default_transaction_read_only="on")
-    engine = create_async_engine(
-        url, **(readers | {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True})
-    )
+    readers = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
+    given = arguments(url, options, default_transaction_read_only="on")
+    engine = create_async_engine(url, **(_pool(url) | given | readers))
     _prepare(engine)
     return engine
 

@@ -56,6 +56,7 @@ __all__ = [
     "all_ddl_is_transactional",
     "begin_anew",
     "beyond_models",
+    "costs",
     "definitions",
     "engine",
     "explain",
@@ -64,6 +65,7 @@ __all__ = [
     "is_absent",
     "is_generated_name",
     "is_not_understood",
+    "journal",
     "lint",
     "migrating",
     "new_columns_need_constants",
@@ -75,6 +77,7 @@ __all__ = [
     "scratch",
     "scratch_can_lack",
     "script",
+    "surprises",
     "verify",
     "watch_transaction",
 ]
@@ -84,6 +87,8 @@ all_ddl_is_transactional = False
 new_columns_need_constants = False
 scratch_can_lack = True
 has_linter = True
+costs = None
+journal = None
 script = None
 
 _GENERATED: Final = re.compile(r"\w*_(pkey|fkey|key|check|excl)\d*")
@@ -154,6 +159,11 @@ def prepare_scratch(
     for thing in like:
         if thing.kind == "extension":
             connection.exec_driver_sql(f"CREATE EXTENSION IF NOT EXISTS {quote(thing.name)}")
+
+
+def surprises(new: Mapping[Thing, str]) -> Sequence[str]:
+    """None."""
+    return ()
 
 
 def is_generated_name(name: str) -> bool:

@@ -30,6 +30,7 @@ __all__ = [
     "incarnation",
     "may_not_see",
     "position",
+    "reached",
     "replayed",
     "seen",
     "written",
@@ -39,6 +40,7 @@ _AGE: Final = "orm.postgresql.age"
 _HISTORY: Final = "orm.postgresql.history"
 _INCARNATION: Final = "orm.postgresql.incarnation"
 _LOADED: Final = "orm.postgresql.loaded"
+_REACHED: Final = "orm.postgresql.reached"
 _SEGMENT: Final = "orm.postgresql.segment"
 STANDBY: Final = "orm.postgresql.standby"
 _TIMELINE: Final = "orm.postgresql.timeline"
@@ -104,6 +106,7 @@ SELECT
         THEN NULL ELSE (pg_current_wal_flush_lsn() - '0/0')::bigint END AS flushed,
     CASE WHEN pg_is_in_recovery()
         THEN pg_snapshot_xmax(pg_current_snapshot())::text::bigint ELSE 0 END AS shown,
+    CASE WHEN pg_is_in_recovery() THEN (log.replayed - '0/0')::bigint END AS shows,
     pg_size_bytes(current_setting('wal_segment_size')) AS segment,
     s.system_identifier::text AS history,
     {_STARTED} AS started
@@ -160,6 +163,7 @@ def seen(connection: Connection) -> Bookmark | None:
     row = connection.execute(text(_SEEN)).one()
     _note_identity(connection.info, row.history, row.started)
     timeline = _timeline(connection, row)
+    connection.info[_REACHED] = None if row.shows is None else {timeline: row.shows}
     if row.at is None:
         return None
     at = _end_of_record(row.at, row.segment)
@@ -168,6 +172,12 @@ def seen(connection: Connection) -> Bookmark | None:
         # a session commits, and so would a session that must see it on a standby.
         connection.execute(text(_FLUSH))
     return _bookmark(connection, {timeline: at}, row.shown)
+
+
+def reached(connection: Connection) -> Bookmark | None:
+    """What a standby had replayed when `seen` was last asked, on its latest timeline."""
+    at = connection.info.get(_REACHED)
+    return None if at is None else _bookmark(connection, at)
 
 
 def written(connection: Connection) -> Bookmark | None:
@@ -228,7 +238,8 @@ def _note_identity(info: dict[Any, Any], system: str, started: str) -> None:
     incarnation = f"{system}-{started}"
     if info.get(_INCARNATION) != incarnation:
         info[_HISTORY], info[_INCARNATION] = system, incarnation
-        info.pop(_TIMELINE, None)  # was that of another server
+        for known in (_TIMELINE, _REACHED):  # were those of another server
+            info.pop(known, None)
 
 
 def _timeline(connection: Connection, row: Any) -> int:

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from orm.backends import lineage
-from orm.backends.lineage import as_need, is_later, latest
+from orm.backends.lineage import as_need, is_later, latest, without_oldest
 from orm.backends.postgresql.position import STANDBY
 from orm.bookmark import Bookmark
 
@@ -16,6 +16,7 @@ __all__ = [
     "latest",
     "lost",
     "lsn",
+    "without_oldest",
 ]
 
 

@@ -7,9 +7,10 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -310,3 +311,24 @@ async def test_what_was_read_from_a_server_whose_pool_is_exhausted_is_not_forgot
             assert await emails(session) == {"a", "b"}
             assert served_by(session) == "primary"
             await stream.close()
+
+
+async def test_a_connection_that_is_lost_while_asyncpg_sets_it_up(cluster: Cluster) -> None:
+    def cut_off(connection: Any, _: object) -> None:
+        connection.driver_connection.terminate()
+
+    url, replica = cluster.primary.url("asyncpg"), cluster.standbys[0].url("asyncpg")
+    async with Database(url, replicas=[replica]) as db:
+        reader = db.cluster.replicas[0].engine.sync_engine
+        event.listen(reader, "connect", cut_off, insert=True)  # before the dialect's own
+        async with db.session() as session:
+            statement = text("SELECT 1").execution_options(route="read")
+            assert await session.scalar(statement) == 1
+            assert served_by(session) == "primary"
+        await db.cluster.writer.dispose()  # so that there has to be a new connection
+        event.listen(db.cluster.writer.sync_engine, "connect", cut_off, insert=True, once=True)
+        async with db.session() as session:
+            with pytest.raises(DBAPIError, match="closed"):
+                await session.scalar(text("SELECT 1"))
+            await session.rollback()
+            assert await session.scalar(text("SELECT 1")) == 1
