@@ -157,7 +157,7 @@ def test(*arguments: str) -> int:
 
 
 def servers() -> int:
-    return become(ready("test"), "-m", "orm.testing.mysql.packages", "mariadb", "mysql")
+    return become(ready("test"), "-m", "orm.testing.mysql", "mariadb", "mysql")
 
 
 FAST = ("-m", "not cluster and not slow", "--durations=5")

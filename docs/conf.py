@@ -30,6 +30,8 @@ nitpick_ignore = [
     ("py:class", "orm.servers.cluster.Cluster"),
     ("py:class", "orm.connection._T"),
     ("py:class", "orm.database._S"),
+    ("py:class", "orm.database._T"),
+    ("py:class", "orm.chain._T"),
     ("py:class", "orm.web.crowds.Crowd"),
     ("py:class", "orm.backends.sqlite.replication.replicator.Replicator"),
     ("py:class", "orm.session.SupportsSessions"),

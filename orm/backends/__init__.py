@@ -7,7 +7,7 @@ from orm._lazy import lazy
 
 if TYPE_CHECKING:
     from orm.backends.base import Backend
-    from orm.backends.migrations import Migrations, NotAScript, Script, Thing
+    from orm.backends.migrations import Journal, Migrations, NotAScript, Script, Thing
     from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Network, Roles
     from orm.backends.registry import backend_for, known_backends, migrations_for, register
 
@@ -16,6 +16,7 @@ __all__ = [
     "EmbeddedReplica",
     "EmbeddedReplicas",
     "Fences",
+    "Journal",
     "Migrations",
     "Network",
     "NotAScript",
@@ -36,6 +37,7 @@ __getattr__: Callable[[str], Any] = lazy(
         "EmbeddedReplica": "orm.backends.parts",
         "EmbeddedReplicas": "orm.backends.parts",
         "Fences": "orm.backends.parts",
+        "Journal": "orm.backends.migrations",
         "Migrations": "orm.backends.migrations",
         "Network": "orm.backends.parts",
         "NotAScript": "orm.backends.migrations",

@@ -15,7 +15,7 @@ from orm.exceptions import MigrationError
 if TYPE_CHECKING:
     from alembic.operations import MigrateOperation
 
-__all__ = ["Migrations", "NotAScript", "Script", "Thing", "Write"]
+__all__ = ["Journal", "Migrations", "NotAScript", "Script", "Thing", "Write"]
 
 
 class Thing(NamedTuple):
@@ -69,6 +69,37 @@ class Script:
 Scripting = Callable[[Connection, frozenset[str]], AbstractContextManager[Callable[[], Script]]]
 
 
+class Journal(Protocol):
+    """For engines whose DDL commits: it keeps which statements of a revision were done."""
+
+    def resuming(
+        self, connection: Connection, revision: str, checksum: str
+    ) -> AbstractContextManager[None]:
+        """Keep account of what is executed in the block, and leave out what was done before.
+
+        What was done is forgotten at the end of the block, in the transaction that is open then.
+
+        Args:
+            connection: in a transaction, within `Migrations.migrating`.
+            revision: its id.
+            checksum: of its file.
+
+        Raises:
+            MigrationError: another statement was done in the place of one; or what was done is not
+                known.
+        """
+        ...
+
+    def done(self, connection: Connection, revision: str) -> int:
+        """How many statements of a revision stay, which has failed.
+
+        Args:
+            connection: in no transaction.
+            revision: its id.
+        """
+        ...
+
+
 class Migrations(Protocol):
     """Changes the schema of an engine's databases, describes it, and keeps it whole.
 
@@ -100,6 +131,11 @@ class Migrations(Protocol):
         """
         ...
 
+    @property
+    def journal(self) -> Journal | None:
+        """Keeps account of what of a revision was done; None where a transaction takes DDL back."""
+        ...
+
     scratch_can_lack: bool
     """Whether a `scratch` database can lack what one has that is made ``beside`` another."""
 
@@ -114,7 +150,7 @@ class Migrations(Protocol):
         ...
 
     def engine(self, url: URL, **options: Any) -> Engine | AsyncEngine:
-        """The engine for schema changes: each transaction is atomic, DDL included.
+        """The engine for schema changes: each transaction is atomic; DDL too, without a `journal`.
 
         It need not be asynchronous: migrations are one statement after the other.
         """

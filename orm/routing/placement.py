@@ -167,6 +167,7 @@ class ReadPlacement:
         if need is None or known.at is None or not known.at.covers(need):
             return False
         memory.checked_epoch = epoch
+        memory.proved(cluster.roles)
         if cluster.epoch.is_after(known.at):
             epoch = NO_EPOCH  # it may follow a primary that was replaced, and show its lost writes
         memory.reads(server, incarnation, epoch)

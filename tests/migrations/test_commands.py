@@ -121,7 +121,8 @@ def test_apply_shows_progress_on_a_terminal(ready: Project) -> None:
     said = os.read(ours, 10_000).decode()
     os.close(ours)
     assert "Applying" in said
-    assert "100%" in said
+    assert "0002_by_hand" in said
+    assert "2/2" in said
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "", "maybe\n"])

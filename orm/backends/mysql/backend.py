@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.base import Backend
 from orm.backends.lineage import current, latest
-from orm.backends.mysql import driver, engines, fences, position, roles, state
+from orm.backends.migrations import Migrations
+from orm.backends.mysql import driver, engines, fences, migrations, position, roles, state
 from orm.backends.mysql.driver import code
 from orm.backends.parts import Fences, Network, Roles
 from orm.bookmark import Bookmark
@@ -45,6 +46,7 @@ class MySQLBackend(Backend):
     network: Network | None = driver
     roles: Roles | None = roles
     fences: Fences | None = fences
+    migrations: Migrations | None = migrations
 
     def writer_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
         if shared:
@@ -76,8 +78,14 @@ class MySQLBackend(Backend):
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.seen(connection)
 
+    def reached(self, connection: Connection) -> Bookmark | None:
+        return position.reached(connection)
+
     def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
         return position.committed(connection)
+
+    def place(self, at: Bookmark) -> str:
+        return f"transaction {latest(at)} of term {current(at)}"
 
     def wait_until(self, connection: Connection, need: Bookmark, seconds: float) -> bool:
         found = state.ask(connection)

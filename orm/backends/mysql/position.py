@@ -20,7 +20,7 @@ from orm.backends.mysql.state import DENIED, WRITES, State, ask, latest
 from orm.bookmark import Bookmark
 from orm.exceptions import NoPrimary
 
-__all__ = ["SHOWN_BITS", "VISIBLE", "committed", "position", "prepare", "seen", "shown_by"]
+__all__ = ["SHOWN_BITS", "VISIBLE", "committed", "position", "prepare", "reached", "seen", "shown_by"]
 
 _log = logging.getLogger("orm.server")
 
@@ -82,6 +82,14 @@ def seen(connection: Connection) -> Bookmark | None:
     term, number = terms.top(state.terms, have)
     shown = (term << SHOWN_BITS) + number + 1 if state.is_standby else 0
     return _bookmark(state, {term: number}, shown)
+
+
+def reached(connection: Connection) -> Bookmark | None:
+    """What a replica had applied when it was last asked."""
+    state = latest(connection)
+    if not state.is_standby or not state.terms or terms.stray(state.terms, state.everything):
+        return None
+    return _bookmark(state, terms.position(state.terms, state.applied))
 
 
 def shown_by(connection: Connection, state: State) -> GtidSet | None:

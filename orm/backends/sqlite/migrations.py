@@ -46,6 +46,7 @@ __all__ = [
     "is_absent",
     "is_generated_name",
     "is_not_understood",
+    "journal",
     "lint",
     "migrating",
     "new_columns_need_constants",
@@ -76,6 +77,7 @@ all_ddl_is_transactional = True
 new_columns_need_constants = True
 scratch_can_lack = False
 has_linter = False
+journal = None
 
 faults = dangling
 

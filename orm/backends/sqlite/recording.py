@@ -61,6 +61,8 @@ class _Recorder:
         driver: Any = connection.connection.driver_connection
         self._connection = connection
         self._driver: sqlite3.Connection = driver
+        if driver.in_transaction:  # the copy below would wait for its end, and never see it
+            raise ValueError("a replay is taken down from a connection in no transaction")
         self._without = without
         self._before = sqlite3.connect(":memory:", isolation_level=None)
         self._driver.backup(self._before)

@@ -57,10 +57,10 @@ def check(
         from orm.migrations.compare.checking import check_database, check_files, lint_pending
 
         application = Application.at()
-        found = check_files(application)
+        target = "local" if local else "remote" if remote else None
+        found = check_files(application, target)
         said: list[str] = []
-        if local or remote:
-            target = "local" if local else "remote"
+        if target is not None:
             # Both checks find what is wrong with the files alone: it is printed once.
             if not found:
                 said = lint_pending(application, target)

@@ -5,6 +5,7 @@ from orm.migrations.application import Application
 from orm.migrations.compare.differences import (
     Difference,
     drift,
+    of_forms,
     of_models,
     on_engines,
     without_index,
@@ -22,18 +23,22 @@ from orm.migrations.target import engine_urls, target_url, wants_indexes
 __all__ = ["check_database", "check_files", "lint_pending"]
 
 
-def check_files(application: Application) -> list[Finding | Difference]:
+def check_files(application: Application, target: str | None = None) -> list[Finding | Difference]:
     """What is wrong with the revisions, without any database; empty if nothing is.
 
     The revisions are one line of history, they make what the models say, and an index begins with
     every foreign key.
+
+    Args:
+        application: whose revisions.
+        target: ``"local"`` or ``"remote"``, for the commands in the findings.
 
     Raises:
         MigrationError: a revision cannot be loaded, or fails; names its file and line. Or the
             models cannot be loaded.
     """
     files = read(application.versions)
-    if broken := findings_in_files(files):
+    if broken := findings_in_files(files, target):
         return list(broken)  # they cannot be replayed
     urls = engine_urls(application.pyproject)
     indexed = wants_indexes(application.pyproject)
@@ -42,7 +47,7 @@ def check_files(application: Application) -> list[Finding | Difference]:
         with replay(application, files[-1].id if files else None, url=url) as made:
             both = sides(made, made_by_models(made))
             bare = without_index(made.connection, made.metadata) if indexed else []
-            for one in (*of_models(both), *bare):
+            for one in (*of_models(both), *of_forms(both), *bare):
                 found.setdefault(one, []).append(engine)
     return [on_engines(one, engines, len(urls)) for one, engines in found.items()]
 

@@ -2,7 +2,7 @@
 
 The servers' programs come from Debian's packages, unpacked into a folder of the user's::
 
-    python -m orm.testing.mysql.packages mariadb mysql
+    python -m orm.testing.mysql mariadb mysql
 
 or from the folder that the environment variable ``ORM_MYSQL_PROGRAMS`` names. They need the extra
 ``mysql-testing`` and Linux.
@@ -15,8 +15,24 @@ interface, ask for no password, and end with the process that started them. Data
 there is room.
 """
 
-from orm.testing.mysql.cluster import Cluster
-from orm.testing.mysql.packages import Flavour
-from orm.testing.mysql.server import Server
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from orm._lazy import lazy
+
+if TYPE_CHECKING:
+    from orm.testing.mysql.cluster import Cluster
+    from orm.testing.mysql.packages import Flavour
+    from orm.testing.mysql.server import Server
 
 __all__ = ["Cluster", "Flavour", "Server"]
+
+# The programs are unpacked without the extra, which the servers need.
+__getattr__: Callable[[str], Any] = lazy(
+    __name__,
+    {
+        "Cluster": "orm.testing.mysql.cluster",
+        "Flavour": "orm.testing.mysql.packages",
+        "Server": "orm.testing.mysql.server",
+    },
+)

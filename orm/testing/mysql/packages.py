@@ -2,7 +2,7 @@
 
 Run it once on a machine with ``apt-get``, as any user::
 
-    python -m orm.testing.mysql.packages mariadb mysql
+    python -m orm.testing.mysql mariadb mysql
 
 The packages come from the mirror, and by the proxy, that the machine's own apt is set up with, and
 are verified with Debian's keys. They bring the C library that they were built with, so the suite
@@ -22,7 +22,7 @@ from typing import Final, Literal
 from orm._cache import cache
 from orm.exceptions import ConfigurationError
 
-__all__ = ["Flavour", "unpack"]
+__all__ = ["Flavour", "main", "unpack"]
 
 Flavour = Literal["mariadb", "mysql"]
 
@@ -149,7 +149,3 @@ def main(flavours: list[str]) -> int:
     for flavour in named:
         sys.stdout.write(f"{unpack(flavour)}\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

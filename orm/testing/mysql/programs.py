@@ -112,6 +112,6 @@ def find(flavour: Flavour) -> Programs:
     if installed := shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
         return Programs(flavour, Path(installed), None)
     raise ConfigurationError(
-        f"there is no {name} here. Unpack it: python -m orm.testing.mysql.packages {flavour}; or "
+        f"there is no {name} here. Unpack it: python -m orm.testing.mysql {flavour}; or "
         f"set {_VARIABLE} to a folder that has it"
     )

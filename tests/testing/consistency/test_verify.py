@@ -136,10 +136,10 @@ async def test_verify_of_a_primary_alone_says_so(tmp_path: Path, monkeypatch) ->
 def test_verify_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = orm("verify", "--local")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "there is no pyproject.toml" in result.output
     (tmp_path / "pyproject.toml").touch()
     result = orm("verify", "--local")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "unable to open database file" in result.output
     assert [file.name for file in tmp_path.iterdir()] == ["pyproject.toml"]
