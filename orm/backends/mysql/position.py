@@ -20,7 +20,16 @@ from orm.backends.mysql.state import DENIED, WRITES, State, ask, latest
 from orm.bookmark import Bookmark
 from orm.exceptions import NoPrimary
 
-__all__ = ["SHOWN_BITS", "VISIBLE", "committed", "position", "prepare", "reached", "seen", "shown_by"]
+__all__ = [
+    "SHOWN_BITS",
+    "VISIBLE",
+    "committed",
+    "position",
+    "prepare",
+    "reached",
+    "seen",
+    "shown_by",
+]
 
 _log = logging.getLogger("orm.server")
 
