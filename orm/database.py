@@ -49,7 +49,10 @@ class Database:
             tell which of them is the primary, and that one may be a replica later.
         replicas: the replicas, as URLs or as `Replica`; or how many to keep beside the primary's
             file, where the engine is embedded (SQLite); or an asynchronous function that says which
-            there are, and is asked every 5 s (`by_dns` makes one).
+            there are, and is asked every 5 s (`by_dns` makes one). An embedded replica gets a copy
+            of the whole file after a commit. That is right for files of up to some 20 MB: to copy a
+            larger one takes longer than `max_wait`, so that what follows a write is read on the
+            primary.
         zones: which replicas to prefer, by their zone, the best zone first: those of the first
             zone that has one which will do. Others serve when no zone of the list does.
         max_wait: seconds that a read may wait for a replica to catch up before the primary

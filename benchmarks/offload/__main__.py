@@ -154,7 +154,7 @@ if __name__ == "__main__":
     add = partial(parser.add_argument)
     add("--ways", nargs="+", choices=WAYS, help="all, if it is omitted")
     add("--writes", nargs="+", type=float, default=[0.05, 0.2, 0.5], help="shares of requests")
-    add("--clients", type=int, default=30)
+    add("--clients", type=int, default=24)
     add("--seconds", type=float, default=20)
     add("--capacity", type=float, default=50, help="statements a second, of each server")
     add("--share", type=float, default=0.05, help="of a statement that does not name the table")

@@ -38,7 +38,7 @@ class Client:
 
 
 class Way(Protocol):
-    """A way to use a primary and its replicas. Each call is one request, with a session of its own."""
+    """A way to use a primary and its replicas. Each call is one request, with its own session."""
 
     async def write(self, client: Client) -> int: ...
     async def read(self, client: Client, key: int) -> int: ...
@@ -131,7 +131,8 @@ class Bookmarks:
     def __init__(self, stack: AsyncExitStack, urls: list[str]) -> None:
         from orm import Database
 
-        self.db = Database(urls[0], replicas=urls[1:])
+        # A server whose queue is long is not dead, here.
+        self.db = Database(urls[0], replicas=urls[1:], dead_after=10)
         self.stack = stack
 
     async def start(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 __all__ = ["plot"]
 
 _LEFT: Final = 236  # of the bars
-_WIDTH: Final = 400  # of the longest one
+_WIDTH: Final = 330  # of the longest one
 _BAR, _GAP, _GROUP = 22, 6, 40
 _TOP: Final = 66
 _COLOURS: Final = {"fresh": "#2f6fa8", "stale": "#c2571a", "ours": "#2e7d46"}

@@ -117,7 +117,7 @@ class Backend(ABC):
         """
 
     def reached(self, connection: Connection) -> Bookmark | None:
-        """A lower bound, as `position` has it, that a replica has told when it was last asked `seen`.
+        """A lower bound, as `position` has it, that a replica told when it was last asked `seen`.
 
         So each read that is located tells where its replica is. None where the answer to `seen`
         does not tell that. No I/O.

@@ -46,9 +46,7 @@ def test_servers_are_judged_by_what_is_kept_as_by_all(seed: int) -> None:
         has = line.at(line.start + chance.randrange(5))
         # A chain of sessions has seen some of that, in any of the domains.
         seen = [(name, at) for name, at in has.position if chance.random() < 0.9]
-        need = Bookmark(
-            "one", tuple((name, max(0, at - chance.randrange(3))) for name, at in seen)
-        )
+        need = Bookmark("one", tuple((name, max(0, at - chance.randrange(3))) for name, at in seen))
         latest = dict(need.position).get(str(line.number))
         if latest is None or latest < line.start or not has.covers(need):
             continue

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -21,6 +22,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
         pool_size=1,
         max_overflow=1,
         pool_timeout=5,
+        pool_reset_on_return=None,
     )
     yield engine
     await engine.dispose()
@@ -46,7 +48,7 @@ async def test_no_task_has_a_second_turn_before_all_had_their_first(engine: Asyn
     order = await run_in_turns(engine, tasks=8, turns=5)
     for number in range(8):
         places = [place for place, who in enumerate(order) if who == number]
-        waits = [after - before for before, after in zip(places, places[1:], strict=False)]
+        waits = [after - before for before, after in pairwise(places)]
         assert min(waits) >= 7  # of two connections one may be given back sooner
         assert max(waits) <= 9
 
@@ -83,6 +85,39 @@ async def test_a_task_that_is_cancelled_in_the_line_holds_nothing_up(engine: Asy
             task.cancel()
         await asyncio.gather(*waiting[:3], return_exceptions=True)
     await waiting[3]
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+async def test_what_comes_back_at_once_goes_to_all_that_wait_at_once(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'app.db'}"
+    engine = create_async_engine(url, poolclass=FairPool, pool_size=1, max_overflow=5)
+    opened: list[object] = []
+    event.listen(engine.sync_engine, "connect", lambda connection, _: opened.append(connection))
+    held = [await engine.connect() for _ in range(6)]
+    waiting = [asyncio.ensure_future(engine.connect().start()) for _ in range(6)]
+    await asyncio.sleep(0)
+    for connection in held:
+        await connection.close()
+    for connection in await asyncio.gather(*waiting):
+        await connection.close()
+    assert len(opened) == 6  # none was closed, to be opened again
+    await engine.dispose()
+
+
+async def test_a_connection_that_comes_when_its_task_is_cancelled_is_not_lost(
+    engine: AsyncEngine,
+) -> None:
+    one, two = await engine.connect(), await engine.connect()
+    first = asyncio.ensure_future(engine.connect().start())
+    second = asyncio.ensure_future(engine.connect().start())
+    await asyncio.sleep(0)
+    # It is given to the first one, which has not run since when it is cancelled.
+    one.sync_connection.close()  # type: ignore[union-attr]
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    third = await second
+    await third.close()
+    await two.close()
     assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 

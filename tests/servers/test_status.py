@@ -106,13 +106,13 @@ def test_from_a_dead_primary_to_two(operator: Operator, caplog: pytest.LogCaptur
     code, servers, shown = operator.status()
     assert code == 1
     assert [s["role"] for s in servers] == ["primary", "replica", "primary"]
-    assert servers[2]["error"] == "it was the primary, and replica-1 has taken its place"
+    assert servers[2]["error"] == "it was the primary, and replica-1 has replaced it"
     assert "primary still takes writes, which will be lost: stop it, or make it follow" in shown
     unable = operator.call("verify", "--remote", "--duration", "0.1")
     assert unable.exit_code == 3
     assert "replica-1 is the primary now" in unable.output
     operator.write(*cluster.servers)  # a Database starts beside it
-    assert "it was the primary, and replica-1 has taken its place" in caplog.text
+    assert "it was the primary, and replica-1 has replaced it" in caplog.text
 
 
 @pytest.mark.parametrize("operator", ["mariadb-asyncmy", "mysql-aiomysql"], indirect=True)
@@ -166,11 +166,12 @@ async def test_an_exporter_in_a_thread_is_told_the_seconds(db: Database) -> None
 
 
 async def test_while_the_primary_is_away_lag_counts_from_what_it_last_said(db: Database) -> None:
-    _, late = replicas(db)
+    one, late = replicas(db)
     await caught_up(db)
     await late.pause()
     async with db.begin() as session:
         session.add(User(email="a"))
+    await one.caught_up()
     await db.status()
     db.cluster.primary.fail(OSError("of the disk"))
     primary, level, late_one = db.last_status()
