@@ -80,7 +80,7 @@ def test_writers_end_with_the_command(checkout: Path, by: signal.Signals) -> Non
     with subprocess.Popen(
         command, cwd=checkout, env=os.environ | {"TMPDIR": str(folder)}, stderr=subprocess.DEVNULL
     ) as verify:
-        while not sum(file.stat().st_size > 0 for file in folder.glob("*/w*.history")) == 2:
+        while sum(file.stat().st_size > 0 for file in folder.glob("*/w*.history")) != 2:
             assert verify.poll() is None
             time.sleep(0.05)
         assert len(processes(folder)) == 2
