@@ -180,8 +180,8 @@ def _settled(connection: Connection, entries: list[_Entry]) -> list[_Entry]:
     if last.catalog is None:
         raise MigrationError(
             f"statement {last.number} of {last.revision} was begun, and did not come to its end: "
-            f"{_shown(last.statement)}. It may commit in its middle, so that nobody but you can "
-            "tell what it did. If all of it: "
+            f"{_shown(last.statement)}. It may commit in its middle, and what it did is not "
+            "known here. If all of it: "
             f"UPDATE {TABLE} SET ended = TRUE WHERE revision = '{last.revision}' AND number = "
             f"{last.number}. If nothing: DELETE FROM {TABLE} WHERE revision = '{last.revision}' "
             f"AND number = {last.number}. Then apply again"
