@@ -105,11 +105,11 @@ class Journal(Protocol):
         """
         ...
 
-    def done(self, connection: Connection, revision: str) -> int:
-        """How many statements of a revision stay, which has failed.
+    def done(self, connection: Connection, revision: str) -> int | None:
+        """How many statements of a revision stay, which has failed; None if that is not known.
 
         Args:
-            connection: in no transaction.
+            connection: in no transaction; it may be lost.
             revision: its id.
         """
         ...

@@ -27,7 +27,7 @@ _WAYS: Final = (
     ("ALGORITHM=INSTANT", "at once (INSTANT), however many rows it has"),
     ("ALGORITHM=INPLACE, LOCK=NONE", "in place (INPLACE), while others write to it"),
 )
-_COPIES: Final = "by a copy of all its rows (COPY), and nobody can write to it meanwhile"
+_COPIES: Final = "by a copy of all its rows (COPY), and others cannot write to it meanwhile"
 _NOT_SO: Final = frozenset({1221, 1845, 1846})
 """Errors of a way in which it cannot be done."""
 _NOTHING: Final = "DO 0"
