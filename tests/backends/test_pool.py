@@ -49,8 +49,8 @@ async def test_no_task_has_a_second_turn_before_all_had_their_first(engine: Asyn
     for number in range(8):
         places = [place for place, who in enumerate(order) if who == number]
         waits = [after - before for before, after in pairwise(places)]
-        assert min(waits) >= 7  # of two connections one may be given back sooner
-        assert max(waits) <= 9
+        # All others come before it is its turn again, but for one that may hold the other connection.
+        assert min(waits) >= 7
 
 
 async def test_writers_of_sqlite_take_turns(tmp_path: Path) -> None:
