@@ -115,8 +115,12 @@ async def megabytes(folder: Path, size: int) -> AsyncIterator[float]:
 async def rows_of_a_rebuild(folder: Path, size: int) -> AsyncIterator[float]:
     """What SQLite does where ALTER TABLE cannot: a new table, a copy: microseconds a row."""
     metadata = MetaData()
-    names = [Column("id", Integer, primary_key=True), Column("name", String(50), nullable=False)]
-    old = Table("people", metadata, *names)
+    old = Table(
+        "people",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("name", String(50), nullable=False),
+    )
     async with Database(url_of(folder / "app.db")) as db, db.connect() as connection:
         await connection.run_sync(metadata.create_all)
         await connection.execute(insert(old), [{"name": f"Person {n}"} for n in range(size)])

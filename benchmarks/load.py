@@ -217,8 +217,8 @@ async def load(url: str, clients: int, seconds: float, trouble: Trouble | None =
 async def main(postgresql: bool, clients: int, seconds: float, rounds: int) -> None:
     """Start servers and applications, and load them."""
     async with AsyncExitStack() as stack:
-        if postgresql:
-            cluster = stack.enter_context(Cluster())
+        cluster = stack.enter_context(Cluster()) if postgresql else None
+        if cluster is not None:
             urls = [server.url() for server in cluster.servers]
             other = [cluster.primary.url(database=cluster.create_database())]
         else:
@@ -246,7 +246,7 @@ async def main(postgresql: bool, clients: int, seconds: float, rounds: int) -> N
 
         kill: Trouble = partial(_post, f"{ours}/replicas/2/kill")
         revive: Trouble = partial(_post, f"{ours}/replicas/2/revive")
-        if postgresql:
+        if cluster is not None:
             kill = partial(asyncio.to_thread, cluster.standbys[1].kill)
             revive = partial(asyncio.to_thread, cluster.standbys[1].start)
 

@@ -89,7 +89,8 @@ async def measure(way: str, writes: float, options: argparse.Namespace) -> Outco
                 for server in cluster.servers
             ]
             urls = [
-                queue.url(server.url()) for queue, server in zip(servers, cluster.servers, strict=1)
+                queue.url(server.url())
+                for queue, server in zip(servers, cluster.servers, strict=True)
             ]
             program = sys.executable
             if way == "advanced-alchemy":

@@ -46,11 +46,11 @@ async def run_in_turns(engine: AsyncEngine, tasks: int, turns: int) -> list[int]
 
 async def test_no_task_has_a_second_turn_before_all_had_their_first(engine: AsyncEngine) -> None:
     order = await run_in_turns(engine, tasks=8, turns=5)
+    first_end = next(n for n in range(len(order)) if order[:n].count(order[n]) == 4)
     for number in range(8):
-        places = [place for place, who in enumerate(order) if who == number]
-        waits = [after - before for before, after in pairwise(places)]
-        assert min(waits) >= 7  # of two connections one may be given back sooner
-        assert max(waits) <= 9
+        # As long as all of them go on: the others come first, but for one that holds a connection.
+        places = [place for place, who in enumerate(order[: first_end + 1]) if who == number]
+        assert all(after - before >= 7 for before, after in pairwise(places))
 
 
 async def test_writers_of_sqlite_take_turns(tmp_path: Path) -> None:
