@@ -15,7 +15,7 @@ from orm.exceptions import MigrationError
 if TYPE_CHECKING:
     from alembic.operations import MigrateOperation
 
-__all__ = ["Migrations", "NotAScript", "Script", "Thing", "Write"]
+__all__ = ["Cost", "Journal", "Migrations", "NotAScript", "Script", "Thing", "Write"]
 
 
 class Thing(NamedTuple):
@@ -37,6 +37,18 @@ class Thing(NamedTuple):
         if self.kind == "column":
             return f"column {self.table}.{self.name}"
         return f"{self.kind} {self.name} of {self.table}"
+
+
+class Cost(NamedTuple):
+    """What the change of a table costs.
+
+    Attributes:
+        table: its name.
+        words: how the engine changes it: what follows ``changes users``.
+    """
+
+    table: str
+    words: str
 
 
 Write = tuple[Insert | Update, Mapping[str, Any]]
@@ -67,6 +79,40 @@ class Script:
 
 
 Scripting = Callable[[Connection, frozenset[str]], AbstractContextManager[Callable[[], Script]]]
+
+
+Costs = Callable[[Connection], AbstractContextManager[Sequence[Cost]]]
+
+
+class Journal(Protocol):
+    """For engines whose DDL commits: it keeps which statements of a revision were done."""
+
+    def resuming(
+        self, connection: Connection, revision: str, checksum: str
+    ) -> AbstractContextManager[None]:
+        """Keep account of what is executed in the block, and leave out what was done before.
+
+        What was done is forgotten at the end of the block, in the transaction that is open then.
+
+        Args:
+            connection: in a transaction, within `Migrations.migrating`.
+            revision: its id.
+            checksum: of its file.
+
+        Raises:
+            MigrationError: another statement was done in the place of one; or what was done is not
+                known.
+        """
+        ...
+
+    def done(self, connection: Connection, revision: str) -> int:
+        """How many statements of a revision stay, which has failed.
+
+        Args:
+            connection: in no transaction.
+            revision: its id.
+        """
+        ...
 
 
 class Migrations(Protocol):
@@ -100,6 +146,20 @@ class Migrations(Protocol):
         """
         ...
 
+    @property
+    def journal(self) -> Journal | None:
+        """Keeps account of what of a revision was done; None where a transaction takes DDL back."""
+        ...
+
+    @property
+    def costs(self) -> Costs | None:
+        """Learns what the changes of tables cost that are executed in a block.
+
+        The argument is a connection to a `scratch` database, with tables without rows. None where
+        the engine does not say it.
+        """
+        ...
+
     scratch_can_lack: bool
     """Whether a `scratch` database can lack what one has that is made ``beside`` another."""
 
@@ -114,7 +174,7 @@ class Migrations(Protocol):
         ...
 
     def engine(self, url: URL, **options: Any) -> Engine | AsyncEngine:
-        """The engine for schema changes: each transaction is atomic, DDL included.
+        """The engine for schema changes: each transaction is atomic; DDL too, without a `journal`.
 
         It need not be asynchronous: migrations are one statement after the other.
         """
@@ -254,6 +314,17 @@ class Migrations(Protocol):
             connection: to a `scratch` database.
             schemas: the schemas that the models name.
             like: the `definitions` of a database that has the rest, such as extensions.
+        """
+        ...
+
+    def surprises(self, new: Mapping[Thing, str]) -> Sequence[str]:
+        """What the engine does with a model that says the same elsewhere and means more there.
+
+        Args:
+            new: `definitions` of things that a revision makes.
+
+        Returns:
+            Sentences for people.
         """
         ...
 

@@ -52,14 +52,15 @@ async def servers(
 ) -> "AsyncIterator[tuple[Server, list[Server]]]":
     """The primary and its replicas, not probed yet; closed after the block."""
     from orm.backends import backend_for
+    from orm.servers.naming import name_of
     from orm.servers.server import Server
 
     backend = backend_for(url)
-    primary = Server("primary", "primary", url, backend)
-    others = [
-        Server(f"replica-{number}", "replica", replica, backend)
-        for number, replica in enumerate(replicas, start=1)
-    ]
+    primary = Server(name_of(url, "primary", ()), "primary", url, backend)
+    others: list[Server] = []
+    for replica in replicas:
+        taken = {server.name for server in (primary, *others)}
+        others.append(Server(name_of(replica, "replica", taken), "replica", replica, backend))
     try:
         yield primary, others
     finally:
@@ -80,16 +81,17 @@ async def asked(url: "URL", replicas: "Sequence[URL]") -> "list[ServerStatus]":
         return await ask(cluster)
 
 
-def remarks(answers: "Sequence[ServerStatus]", target: str) -> Iterator[str]:
+def remarks(answers: "Sequence[ServerStatus]", named: "URL", target: str) -> Iterator[str]:
     """What the answers mean together, and what to do.
 
     Args:
         answers: as `asked` gives them.
+        named: the server that is named as the primary.
         target: which database it is: ``"local"`` or ``"remote"``.
     """
     primary, *others = answers
     promoted = [server.name for server in others if server.promoted]
-    if primary.name != "primary":
+    if primary.url != named.render_as_string():
         yield (
             f"{primary.name} is the primary now: name it first, in ORM_{target.upper()}_URL, and "
             "the others as replicas."

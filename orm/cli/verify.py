@@ -23,12 +23,16 @@ __all__ = ["verify"]
 @click.option("--replica", "replicas", multiple=True, metavar="URL", help="A replica; repeatable.")
 @click.option("--duration", default=60.0, show_default=True, help="Seconds.")
 @click.option("--seed", default=1, show_default=True, help="Of the clients' random decisions.")
+@click.option(
+    "--writers", default=2, show_default=True, help="Other processes that write meanwhile."
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def verify(
     target: Literal["local", "remote"],
     replicas: Sequence[str],
     duration: float,
     seed: int,
+    writers: int,
     as_json: bool,
 ) -> None:
     """Read and write through sessions, and check the guarantees against what they saw.
@@ -51,7 +55,7 @@ def verify(
         servers: int | Sequence[str | URL] = named
         if target == "local" and not replicas and backend_for(url).embedded is not None:
             servers = len(named)
-        report = asyncio.run(verify(url, servers, seconds=duration, seed=seed))
+        report = asyncio.run(verify(url, servers, seconds=duration, seed=seed, processes=writers))
     except DBAPIError as error:
         raise _CannotTell(f"a server failed: {' '.join(str(error.orig).split())}") from error
     except (OrmError, SQLAlchemyError, OSError) as error:
@@ -73,9 +77,9 @@ async def _require_primary(url: "URL", replicas: "Sequence[URL]", target: str) -
     primary = answers[0]
     if primary.error is not None:
         why = " ".join(primary.error.split())
-        raise _CannotTell("\n".join((f"{primary.url}: {why}", *remarks(answers, target))))
-    if primary.name != "primary":
-        raise _CannotTell("\n".join(remarks(answers, target)))
+        raise _CannotTell("\n".join((f"{primary.url}: {why}", *remarks(answers, url, target))))
+    if primary.url != url.render_as_string():
+        raise _CannotTell("\n".join(remarks(answers, url, target)))
 
 
 def _text(report: "Report") -> str:
@@ -84,6 +88,9 @@ def _text(report: "Report") -> str:
     lines = [
         f"{report.operations} operations in {report.seconds:.0f} s, "
         f"{report.sessions} sessions, {report.linked} linked by bookmarks",
+        f"  {report.commits:>8} commits, {report.foreign} of them by "
+        f"{report.processes - 1} other processes",
+        *(f"  {count:>8} went {move}" for move, count in report.moves.items()),
         *(f"  {count:>8} by {server}" for server, count in report.served.items()),
         *(f"  {count:>8} failed: {error}" for error, count in report.errors.items()),
         "",

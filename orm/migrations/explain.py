@@ -31,6 +31,7 @@ def failed(
     at: str | None,
     ours: bool,
     may_split: bool,
+    done: int | None = None,
     more: Iterable[str] = (),
 ) -> MigrationError:
     """The error to raise in place of an error in a revision.
@@ -41,9 +42,12 @@ def failed(
         at: the last applied revision, which the database is at now.
         ours: whether the transaction is Alembic's, and was rolled back.
         may_split: whether an ``autocommit_block`` commits what comes before it.
+        done: how many of its statements stay, on an engine whose DDL commits.
         more: what the backend knows of the error besides.
     """
-    if isinstance(error, TransactionEnded):
+    if done:
+        stays = "its first statement stays" if done == 1 else f"its first {done} statements stay"
+    elif isinstance(error, TransactionEnded):
         stays = "some of what it did may stay"
     elif not ours:
         stays = "the transaction is yours to roll back"
@@ -57,8 +61,10 @@ def failed(
         statement = " ".join(error.statement.split())
         parts.append(f"The statement: {statement[:_LONGEST]}")
     now = f"is at {at}" if at else "has no revision yet"
+    goes_on = f"its statement {done + 1}, and leaves out those that were done" if done else ""
     parts.append(
-        f"The database {now}. Correct the file and apply again: apply goes on with this revision."
+        f"The database {now}. Correct the file and apply again: apply goes on with "
+        f"{goes_on or 'this revision'}."
     )
     return MigrationError("\n".join(parts))
 

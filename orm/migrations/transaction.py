@@ -58,7 +58,10 @@ class _Guard(AbstractContextManager["_Guard"]):
         self._migrations = migrations
 
     def __enter__(self) -> "_Guard":
-        self._is_the_same = self._migrations.watch_transaction(self._connection)
+        if self._migrations.journal is None:
+            self._is_the_same = self._migrations.watch_transaction(self._connection)
+        else:  # DDL ends it, and so may the revision: the journal is committed with what it did
+            self._is_the_same = lambda: True
         self._listen()
         return self
 

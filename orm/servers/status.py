@@ -21,7 +21,8 @@ class ServerStatus:
     """A server as it answered.
 
     Attributes:
-        name: ``"primary"``, ``"replica-1"``, …
+        name: what the user calls it; by default its host, or ``"primary"``, ``"replica-1"``, … for
+            one that has none.
         role: ``"primary"`` or ``"replica"``: what the server says that it is, where it can tell.
         url: where it is, without the password.
         host: its host, and its port if the URL has one; None where the database is a file.

@@ -1,13 +1,16 @@
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from orm.backends.postgresql.scratch_server import running
+from orm.testing import mysql
 from orm.testing.postgresql import Cluster
+from tests.conftest import started
 from tests.migrations.scripts import try_out
-from tests.migrations.support import PostgreSQLProject, Project
+from tests.migrations.support import MySQLProject, PostgreSQLProject, Project
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -35,6 +38,12 @@ def project(
     monkeypatch.delenv("ORM_REMOTE_URL", raising=False)
     if engine == "sqlite":
         made = Project(tmp_path, {})
+    elif engine in ("mariadb", "mysql"):
+        server = request.getfixturevalue(f"{engine}_server")
+        name = request.getfixturevalue("mysql_database")(server)
+        with (tmp_path / "pyproject.toml").open("a") as settings:
+            settings.write(f'[tool.orm]\nlocal = "{server.primary.url(database=name)}"\n')
+        made = MySQLProject(tmp_path, {})
     else:
         url = request.getfixturevalue("postgresql_url")
         if engine == "asyncpg":  # by a parameter that only this driver knows
@@ -61,3 +70,24 @@ def postgresql_url(postgresql: Cluster) -> Iterator[str]:
     """The URL of an empty database, for psycopg."""
     with postgresql.database() as name:
         yield postgresql.primary.url("psycopg", database=name)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[mysql.Cluster]:
+    """A server of MariaDB without replicas."""
+    with started("mariadb", standbys=0) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[mysql.Cluster]:
+    """A server of MySQL without replicas."""
+    with started("mysql", standbys=0) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def mysql_database() -> Iterator[Callable[[mysql.Cluster], str]]:
+    """Makes databases that are gone after the test."""
+    with ExitStack() as stack:
+        yield lambda cluster: stack.enter_context(cluster.database())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import psycopg
+import pymysql
 import pytest
 from alembic.config import CommandLine, Config
 from alembic.util import CommandError
@@ -21,6 +22,8 @@ ENGINES = pytest.mark.parametrize("project", ["sqlite", "postgresql"], indirect=
 """The project's database is one of each engine."""
 POSTGRESQL = pytest.mark.parametrize("project", ["postgresql", "asyncpg"], indirect=True)
 """It is one of PostgreSQL, migrated through each of its drivers."""
+MYSQL = pytest.mark.parametrize("project", ["mariadb", "mysql"], indirect=True)
+"""It is one of an engine whose DDL commits."""
 COMMAND_LINES = pytest.mark.parametrize("command_line", ["orm", "alembic"])
 
 
@@ -165,7 +168,7 @@ class Project:
             self.alembic("upgrade", "head")
         else:
             result = self.orm("apply", "--local")
-            assert result.exit_code == 0, result.output
+            assert result.exit_code == 0, (result.output, result.exception)
 
 
 class PostgreSQLProject(Project):
@@ -212,3 +215,42 @@ class PostgreSQLProject(Project):
     def clear(self) -> None:
         self.query("DROP SCHEMA public CASCADE")
         self.query("CREATE SCHEMA public")
+
+
+class MySQLProject(Project):
+    """One whose local database is on a server of MariaDB or MySQL."""
+
+    trigger = ("CREATE TRIGGER tr BEFORE INSERT ON users FOR EACH ROW SET NEW.age = 1",)
+    indexes = (
+        "SELECT index_name FROM information_schema.statistics"
+        " WHERE table_schema = DATABASE() AND index_name LIKE 'ix%'"
+    )
+
+    @property
+    def url(self) -> str:
+        return target_url("local", self.folder / "pyproject.toml").render_as_string(False)
+
+    def query(self, sql: str, *parameters: Any) -> list[Any]:
+        url = make_url(self.url)
+        with closing(
+            pymysql.connect(
+                host=url.host, port=url.port or 3306, user=url.username, database=url.database
+            )
+        ) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute(sql.replace("?", "%s"), parameters or None)
+                rows = list(cursor.fetchall())
+            connection.commit()
+            return rows
+
+    @property
+    def tables(self) -> set[str]:
+        return {name for (name,) in self.query("SHOW TABLES")} - {"orm_history", "orm_journal"}
+
+    @property
+    def is_untouched(self) -> bool:
+        return self.tables == set()
+
+    def columns(self, table: str) -> list[str]:
+        """The names of a table's columns, in their order."""
+        return [row[0] for row in self.query(f"SHOW COLUMNS FROM {table}")]

@@ -24,15 +24,17 @@ SLICE = settings(
 
 
 SOME = settings(SLICE, max_examples=8)  # it takes longer where a server answers
+FEW = settings(SLICE, max_examples=4)  # and longer where each statement is committed
+SLICES = {"sqlite": SLICE, "postgresql": SOME}
 
 
 @pytest.mark.parametrize(
     ("engine", "number"),
-    [*(("sqlite", number) for number in range(4)), ("postgresql", 0)],
+    [*(("sqlite", number) for number in range(4)), ("postgresql", 0), ("mariadb", 0), ("mysql", 0)],
 )
 def test_all_of_b_with_all_values_or_a_refusal(tmp_path: Path, engine: str, number: int) -> None:
     @seed(number)
-    @(SLICE if engine == "sqlite" else SOME)
+    @SLICES.get(engine, FEW)
     @given(pairs(engine))
     def evolve(pair: tuple[Schema, Schema]) -> None:
         try:

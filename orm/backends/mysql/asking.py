@@ -50,7 +50,8 @@ class OnDriver:
 
     @property
     def errors(self) -> type[Exception]:
-        errors: type[Exception] = self._connection.dbapi.Error
+        # SQLAlchemy's adapter of an asynchronous driver has them beside it.
+        errors: type[Exception] = getattr(self._connection, "dbapi", self._connection).Error
         return errors
 
     def rows(self, query: str) -> Sequence[Mapping[str, Any]]:

@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.base import Backend
 from orm.backends.lineage import current, latest
-from orm.backends.mysql import driver, engines, fences, position, roles, state
+from orm.backends.migrations import Migrations
+from orm.backends.mysql import driver, engines, fences, migrations, position, roles, state
 from orm.backends.mysql.driver import code
 from orm.backends.parts import Fences, Network, Roles
 from orm.bookmark import Bookmark
@@ -35,6 +36,7 @@ _CONFLICTS: Final = frozenset(
     }
 )
 _MISSING: Final = frozenset({1054, 1146})  # no such column, table
+_LAST_NUMBER: Final = 2**63 - 2  # MySQL refuses a larger one, which a forged bookmark may have
 _DAMAGED: Final = frozenset({1034, 1035, 1194, 1195, 1712})
 
 
@@ -44,6 +46,7 @@ class MySQLBackend(Backend):
     network: Network | None = driver
     roles: Roles | None = roles
     fences: Fences | None = fences
+    migrations: Migrations | None = migrations
 
     def writer_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
         if shared:
@@ -75,6 +78,9 @@ class MySQLBackend(Backend):
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.seen(connection)
 
+    def reached(self, connection: Connection) -> Bookmark | None:
+        return position.reached(connection)
+
     def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
         return position.committed(connection)
 
@@ -86,10 +92,11 @@ class MySQLBackend(Backend):
         if not found.is_standby or not found.terms or found.terms[-1].number != current(need):
             return False
         term, milliseconds = found.terms[-1], ceil(seconds * 1000)  # MySQL: 0 is for ever
+        number = min(latest(need), _LAST_NUMBER)
         if found.mariadb:
-            wait, gtid = "MASTER_GTID_WAIT", f"0-{term.writer}-{latest(need)}"
+            wait, gtid = "MASTER_GTID_WAIT", f"0-{term.writer}-{number}"
         else:
-            wait, gtid = "WAIT_FOR_EXECUTED_GTID_SET", f"{term.writer}:{latest(need)}"
+            wait, gtid = "WAIT_FOR_EXECUTED_GTID_SET", f"{term.writer}:{number}"
         connection.execute(
             text(f"SELECT {wait}(:gtid, :seconds)"),
             {"gtid": gtid, "seconds": max(milliseconds, 1) / 1000},

@@ -115,9 +115,9 @@ def gtid_of(connection: Any) -> str | None:
 
     Returns:
         One GTID or a range; None if the transaction wrote nothing to the log, or the server did
-        not tell.
+        not tell, or the connection is one of migrations, which do not ask.
     """
-    gtid: str | None = connection.driver_connection.orm_gtid
+    gtid: str | None = getattr(connection.driver_connection, "orm_gtid", None)
     return gtid
 
 

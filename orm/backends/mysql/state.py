@@ -119,7 +119,7 @@ def identify(*, writes: bool) -> Callable[[DBAPIConnection, ConnectionPoolEntry]
 
     def learn(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         asks = OnDriver(connection)
-        mariadb = "mariadb" in str(asks.scalar("SELECT VERSION()")).lower()
+        mariadb = _is_mariadb(asks)
         for setting in (_TELL_GTID[mariadb],) if writes else _READS:
             asks.rows(setting)
         record.info[WRITES] = writes
@@ -128,6 +128,10 @@ def identify(*, writes: bool) -> Callable[[DBAPIConnection, ConnectionPoolEntry]
             asks.rows("ROLLBACK")  # what the first transaction reads is to be newer
 
     return learn
+
+
+def _is_mariadb(asks: Asks) -> bool:
+    return "mariadb" in str(asks.scalar("SELECT VERSION()")).lower()
 
 
 def ask(connection: Connection) -> State:
@@ -186,6 +190,12 @@ def _replicates(asks: Asks, mariadb: bool) -> bool | None:
 
 def latest(connection: Connection) -> State:
     """What it has last said."""
+    if _STATE not in connection.info:  # of migrations, or of an engine of the caller's
+        dbapi = connection.connection.dbapi_connection
+        assert dbapi is not None
+        asks = OnDriver(dbapi)
+        connection.info[WRITES] = True
+        connection.info[_STATE] = _ask(asks, _is_mariadb(asks), ())
     state: State = connection.info[_STATE]
     return state
 

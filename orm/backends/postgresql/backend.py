@@ -75,6 +75,9 @@ class PostgreSQLBackend(Backend):
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.seen(connection)
 
+    def reached(self, connection: Connection) -> Bookmark | None:
+        return position.reached(connection)
+
     def written(self, connection: Connection) -> Bookmark | None:
         return position.written(connection)
 
@@ -92,6 +95,9 @@ class PostgreSQLBackend(Backend):
 
     def replayed(self, connection: Connection) -> float | None:
         return position.replayed(connection)
+
+    def caveat(self, connection: Connection) -> str | None:
+        return position.caveat(connection)
 
     def is_retryable(self, error: DBAPIError) -> bool:
         return sqlstate(error) in _CONFLICTS

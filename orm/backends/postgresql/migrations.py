@@ -40,7 +40,7 @@ from orm.backends.postgresql.anew import begin_anew
 from orm.backends.postgresql.beyond_models import beyond_models
 from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.definitions import definitions
-from orm.backends.postgresql.driver import arguments, bounded, sqlstate
+from orm.backends.postgresql.driver import arguments, bounded, sqlstate, understood
 from orm.backends.postgresql.explain import explain
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
@@ -56,6 +56,7 @@ __all__ = [
     "all_ddl_is_transactional",
     "begin_anew",
     "beyond_models",
+    "costs",
     "definitions",
     "engine",
     "explain",
@@ -64,6 +65,7 @@ __all__ = [
     "is_absent",
     "is_generated_name",
     "is_not_understood",
+    "journal",
     "lint",
     "migrating",
     "new_columns_need_constants",
@@ -75,6 +77,7 @@ __all__ = [
     "scratch",
     "scratch_can_lack",
     "script",
+    "surprises",
     "verify",
     "watch_transaction",
 ]
@@ -84,6 +87,8 @@ all_ddl_is_transactional = False
 new_columns_need_constants = False
 scratch_can_lack = True
 has_linter = True
+costs = None
+journal = None
 script = None
 
 _GENERATED: Final = re.compile(r"\w*_(pkey|fkey|key|check|excl)\d*")
@@ -156,6 +161,11 @@ def prepare_scratch(
             connection.exec_driver_sql(f"CREATE EXTENSION IF NOT EXISTS {quote(thing.name)}")
 
 
+def surprises(new: Mapping[Thing, str]) -> Sequence[str]:
+    """None."""
+    return ()
+
+
 def is_generated_name(name: str) -> bool:
     """Whether it is of the form ``table_column_key`` (PostgreSQL "ChooseIndexName")."""
     return _GENERATED.fullmatch(name) is not None
@@ -207,6 +217,7 @@ def engine(url: URL, **options: Any) -> Engine | AsyncEngine:
         made = create_engine(same, **arguments(same, bounded(same, options)))
         event.listen(made, "do_connect", _connect)
         return made
+    url, options = understood(url, options)
     return create_async_engine(url, **arguments(url, bounded(url, options)))
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "all_ddl_is_transactional",
     "begin_anew",
     "beyond_models",
+    "costs",
     "definitions",
     "engine",
     "explain",
@@ -46,6 +47,7 @@ __all__ = [
     "is_absent",
     "is_generated_name",
     "is_not_understood",
+    "journal",
     "lint",
     "migrating",
     "new_columns_need_constants",
@@ -57,6 +59,7 @@ __all__ = [
     "scratch",
     "scratch_can_lack",
     "script",
+    "surprises",
     "verify",
     "watch_transaction",
 ]
@@ -76,6 +79,8 @@ all_ddl_is_transactional = True
 new_columns_need_constants = True
 scratch_can_lack = False
 has_linter = False
+costs = None
+journal = None
 
 faults = dangling
 
@@ -163,6 +168,11 @@ def beyond_models(connection: Connection) -> tuple[Sequence[str], Sequence[str]]
         "ORDER BY type = 'trigger', rowid"
     )
     return (), connection.scalars(made).all()
+
+
+def surprises(new: Mapping[Thing, str]) -> Sequence[str]:
+    """None."""
+    return ()
 
 
 def is_generated_name(name: str) -> bool:

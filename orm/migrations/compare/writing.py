@@ -17,7 +17,7 @@ from orm.migrations.compare import renames as renaming
 from orm.migrations.compare.amending import newest_to_amend, set_aside
 from orm.migrations.compare.completing import complete
 from orm.migrations.compare.configuration import remark
-from orm.migrations.compare.differences import Difference, of_models, on_engines
+from orm.migrations.compare.differences import Difference, of_forms, of_models, on_engines
 from orm.migrations.compare.effects import Effect, Schema, schema_of
 from orm.migrations.compare.merging import merged
 from orm.migrations.compare.models import Sides, made_by_models, sides
@@ -48,7 +48,7 @@ class Created:
         path: the file.
         effects: what it would do to existing rows.
         left: what the models have and it does not make; it fails before that is written by hand.
-        notes: sentences on the revision in whose place it is.
+        notes: sentences on what an engine makes of it, and on the revision in whose place it is.
     """
 
     revision: str
@@ -130,7 +130,7 @@ def amend(application: Application, name: str | None, *, choose: Choose) -> Crea
                 "in it was written by hand"
             )
         stays = f"The old text stays in {kept}, with all that was written in it by hand."
-        return replace(made, notes=[stays, *notes])
+        return replace(made, notes=[stays, *notes, *made.notes])
 
 
 def _follow(
@@ -166,9 +166,9 @@ def follow(drafts: Sequence["Draft"], choose: Choose) -> Created | None:
     Raises:
         MigrationError: it was written, and does not run.
     """
-    asked = next((draft for draft in drafts if draft.both.left), drafts[0])
+    asked = next((draft for draft in drafts if not draft.both.agree), drafts[0])
     first = choose(asked.found, asked.made.connection.dialect)
-    if not any(draft.both.left for draft in drafts):
+    if all(draft.both.agree for draft in drafts):
         return None
     texts: dict[str, str] = {}
     left: list[Difference] = []
@@ -182,7 +182,8 @@ def follow(drafts: Sequence["Draft"], choose: Choose) -> Created | None:
     if len(drafts) > 1:
         main.path.write_text(merged(texts), "utf-8")
         left = _left(drafts)
-    return Created(main.revision, main.path, main.effects, left)
+    notes = [note for draft in drafts for note in draft.surprises]
+    return Created(main.revision, main.path, main.effects, left, list(dict.fromkeys(notes)))
 
 
 def _left(drafts: Sequence["Draft"]) -> list[Difference]:
@@ -239,6 +240,13 @@ class Draft:
         """SQLAlchemy's name of its engine."""
         return self.made.connection.dialect.name
 
+    @property
+    def surprises(self) -> Sequence[str]:
+        """What its engine does with the models that their author may not expect."""
+        old, new = self.both.revisions, self.both.models
+        made = {thing: said for thing, said in new.items() if old.get(thing) != said}
+        return migrations_for(self.made.connection.engine.url).surprises(made)
+
     def rename(self, renames: Sequence[Rename]) -> None:
         """Do the renames first."""
         if not renames:
@@ -267,7 +275,7 @@ class Draft:
             self.write(operations)
             first = self.proved(anew=bool(self.renames))
             if isinstance(first, Sides) and not first.left:
-                return []
+                return self.left_after(first)
         left = self.both.left if isinstance(first, MigrationError) else first.left
         better = migrations.operations_for(left, operations or (), definitions, models)
         if better is not None:
@@ -289,12 +297,12 @@ class Draft:
             MigrationError: it fails, and not by what it asks of the database; its file stays.
         """
         if isinstance(after, Sides):
-            return of_models(after)
+            return [*of_models(after), *of_forms(self.both)]
         if isinstance(after.__cause__, DBAPIError):
             # No statement is known to make it: what was tried may help who writes it by hand.
             cause = " ".join(cause_of(after.__cause__).split())
             fails = Difference("model", "what fails", f"what follows fails: {cause}")
-            return [*of_models(self.both), fails]
+            return [*of_models(self.both), *of_forms(self.both), fails]
         raise MigrationError(
             f"{self.revision} was written, and does not run: correct the file, or delete it and "
             f"create it anew. {after}"

@@ -4,7 +4,7 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import perf_counter
 from typing import Any, Final
 
@@ -116,6 +116,7 @@ class Upgrade:
                         at=self._at,
                         ours=self._ours,
                         may_split=not self._migrations.all_ddl_is_transactional,
+                        done=self._done(file),
                         more=self._explained(error),
                     ) from error
                 self._at = file.id
@@ -190,10 +191,23 @@ class Upgrade:
     def _bookkeeping(self) -> frozenset[str]:
         return self._migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
 
+    def _done(self, file: Revision) -> int | None:
+        """How many statements of a revision that failed stay; None if that is not known."""
+        journal = self._migrations.journal
+        if journal is None or self._connection.invalidated:
+            return None
+        return journal.done(self._connection, file.id)
+
     def _explained(self, error: Exception) -> Sequence[str]:
         if not isinstance(error, DBAPIError) or error.connection_invalidated or not self._ours:
             return ()
         return self._migrations.explain(self._connection, error)
+
+    def _resuming(self, file: Revision) -> AbstractContextManager[None]:
+        journal = self._migrations.journal
+        if journal is None:
+            return nullcontext()
+        return journal.resuming(self._connection, file.id, file.checksum)
 
     def _apply(self, context: MigrationContext, step: RevisionStep, file: Revision) -> None:
         """Run and record one revision, in a transaction of its own."""
@@ -202,7 +216,10 @@ class Upgrade:
         with context.begin_transaction():
             position = self._committed or self._backend.position(self._connection)
             began = perf_counter()
-            with one_transaction(context, self._connection, self._migrations):
+            with (
+                one_transaction(context, self._connection, self._migrations),
+                self._resuming(file),
+            ):
                 step.migration_fn()
             row = ledger.row(
                 file,

@@ -4,14 +4,26 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from io import StringIO
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import pytest
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, delete, insert, inspect, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Executable,
+    Integer,
+    MetaData,
+    Table,
+    delete,
+    insert,
+    inspect,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateTable
 
 from orm.backends import NotAScript, Thing
 from orm.database import Database
@@ -22,6 +34,9 @@ from orm.testing.conformance.rules import ABSENT, METADATA, ROWS, Rules, part, r
 __all__ = ["MigrationRules"]
 
 _T = TypeVar("_T")
+_AS_IT_IS: Final[Mapping[str, Any]] = {"existing_type": Integer(), "existing_nullable": False}
+"""What a statement of MySQL has to say again of a column that it renames."""
+_OTHER: Final = Table("orm_conformance_other", MetaData(), Column("id", Integer))
 
 
 class MigrationRules(Rules):
@@ -29,11 +44,12 @@ class MigrationRules(Rules):
 
     def test_a_migration_that_fails_leaves_nothing(self, database: Database) -> None:
         migrations = part(database.cluster.backend.migrations, "migrations")
-        other = Table("orm_conformance_other", MetaData(), Column("id", Integer))
+        if migrations.journal is not None:
+            pytest.skip("a journal has what stays")
 
         def migrate(connection: Connection) -> None:
             with migrations.migrating(connection, 60), connection.begin():
-                other.create(connection)
+                _OTHER.create(connection)
                 connection.execute(insert(ROWS).values(id=1))
                 connection.execute(ABSENT)
 
@@ -41,8 +57,51 @@ class MigrationRules(Rules):
             with pytest.raises(MigrationError, match="orm_conformance_absent"):
                 await _migrating(db, migrate)
             async with db.cluster.writer.connect() as connection:
-                assert not await connection.run_sync(lambda c: inspect(c).has_table(other.name))
+                assert not await connection.run_sync(lambda c: inspect(c).has_table(_OTHER.name))
             assert await rows(db.cluster.primary) == []
+
+        self._run(database, check)
+
+    def test_a_statement_that_was_done_is_left_out(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+        journal = part(migrations.journal, "journal")
+
+        def migrate(*fails: Executable) -> Callable[[Connection], None]:
+            def work(connection: Connection) -> None:
+                with (
+                    migrations.migrating(connection, 60),
+                    connection.begin(),
+                    journal.resuming(connection, "0001", "conformance"),
+                ):
+                    connection.execute(insert(ROWS).values(id=1))
+                    connection.execute(CreateTable(_OTHER))
+                    connection.execute(insert(ROWS).values(id=2))
+                    for statement in fails:
+                        connection.execute(statement)
+
+            return work
+
+        def changed(connection: Connection) -> None:
+            with (
+                migrations.migrating(connection, 60),
+                connection.begin(),
+                journal.resuming(connection, "0001", "conformance"),
+            ):
+                connection.execute(insert(ROWS).values(id=3))
+                connection.execute(ABSENT)
+
+        async def check(db: Database) -> None:
+            for _ in range(2):
+                with pytest.raises(MigrationError, match="orm_conformance_absent"):
+                    await _migrating(db, migrate(ABSENT))
+                assert await rows(db.cluster.primary) == [1], "committed by what followed it"
+                assert await _migrating(db, lambda c: journal.done(c, "0001")) == 2
+            with pytest.raises(MigrationError):
+                await _migrating(db, changed)
+            await _migrating(db, migrate())
+            assert await rows(db.cluster.primary) == [1, 2]
+            await _migrating(db, _OTHER.drop)
+            assert await _migrating(db, lambda c: journal.done(c, "0001")) == 0
 
         self._run(database, check)
 
@@ -134,6 +193,7 @@ class MigrationRules(Rules):
             assert Thing("table", ROWS.name, ROWS.name) in defined
             assert ROWS.name not in migrations.reserved_tables
             assert not migrations.is_generated_name("chosen")
+            assert not migrations.surprises(defined), "a table of numbers"
             same = defined, defined
             assert migrations.adapted([], same, METADATA) == []
             assert not migrations.operations_for({}, [], same, METADATA), "nothing differs"
@@ -195,6 +255,19 @@ class MigrationRules(Rules):
 
         self._run(database, check)
 
+    def test_the_engine_says_what_the_change_of_a_table_costs(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+        costs = part(migrations.costs, "costs")
+        with migrations.scratch(database.cluster.primary.url) as connection:
+            METADATA.create_all(connection)
+            with costs(connection) as found:
+                connection.execute(text(f"ALTER TABLE {ROWS.name} ADD COLUMN more INTEGER"))
+                connection.execute(text(f"ALTER TABLE {ROWS.name} MODIFY COLUMN more CHAR(7)"))
+            added, changed = found
+            assert added.table == changed.table == ROWS.name
+            assert added.words != changed.words
+            assert len(inspect(connection).get_columns(ROWS.name)) == 2
+
     def test_operations_read_tables_if_the_backend_scripts_a_replay(
         self, database: Database
     ) -> None:
@@ -209,7 +282,7 @@ class MigrationRules(Rules):
             nullcontext() if migrations.script is None else pytest.raises(CommandError)
         )
         with refused, operations.batch_alter_table(ROWS.name) as batch:
-            batch.alter_column("id", new_column_name="number")
+            batch.alter_column("id", new_column_name="number", **_AS_IT_IS)
 
     def test_a_replay_is_taken_down_as_a_script(self, database: Database) -> None:
         migrations = part(database.cluster.backend.migrations, "migrations")
@@ -235,9 +308,9 @@ class MigrationRules(Rules):
                 connection.execute(insert(ROWS).values(id=1))
                 operations = Operations(MigrationContext.configure(connection))
                 with operations.batch_alter_table(ROWS.name) as batch:
-                    batch.alter_column("id", new_column_name="number")
+                    batch.alter_column("id", new_column_name="number", **_AS_IT_IS)
                 with operations.batch_alter_table(ROWS.name) as batch:
-                    batch.alter_column("number", new_column_name="id")
+                    batch.alter_column("number", new_column_name="id", **_AS_IT_IS)
 
         async def check(db: Database) -> None:
             await _migrating(db, migrate)

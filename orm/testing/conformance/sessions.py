@@ -108,12 +108,28 @@ class SessionRules(Rules):
                 async with server.engine.connect() as connection:
                     assert (await connection.scalars(ALL)).all() == [1]
                     seen = await connection.run_sync(backend.seen)
+                    reached = await connection.run_sync(backend.reached)
+                    later = await connection.run_sync(backend.position)
                 assert seen is not None
                 assert seen.covers(at)
+                if reached is not None:
+                    assert later is not None
+                    assert later.covers(reached), "more than any later statement sees for certain"
             async with db.cluster.primary.engine.connect() as connection:
                 anywhere = await connection.run_sync(backend.written)
             assert anywhere is not None
             assert anywhere.covers(at)
+
+        self._run(database, check)
+
+    def test_a_caveat_is_a_sentence_or_none(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            async with db.cluster.primary.engine.connect() as connection:
+                await connection.run_sync(backend.position)
+                caveat = await connection.run_sync(backend.caveat)
+            assert caveat is None or " " in caveat
 
         self._run(database, check)
 

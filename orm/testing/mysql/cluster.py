@@ -21,6 +21,7 @@ _ROOM: Final = 2 * 2**30  # bytes
 _ACCOUNTS: Final = (
     f"CREATE USER {ACCOUNT}@'%'",
     f"GRANT ALL ON `test\\_%`.* TO {ACCOUNT}@'%'",
+    f"GRANT ALL ON `orm\\_scratch\\_%`.* TO {ACCOUNT}@'%'",
     f"CREATE USER {REPLICATOR}@'%'",
     f"GRANT REPLICATION SLAVE ON *.* TO {REPLICATOR}@'%'",
 )

@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from tests.harness.evolution.draw import pairs
 from tests.harness.evolution.schema import Schema, source
-from tests.harness.evolution.trial import Place, Violation, database_of, run
+from tests.harness.evolution.trial import ENGINES, Place, Violation, database_of, run
 
 _EACH = 50
 """Pairs that Hypothesis draws from one seed."""
 
 
 @click.command()
-@click.option("--engine", type=click.Choice(["sqlite", "postgresql"]), default="sqlite")
+@click.option("--engine", type=click.Choice(ENGINES), default="sqlite")
 @click.option("--pairs", "number", default=1000, show_default=True, help="Stop after so many.")
 @click.option("--seed", "first", default=1, show_default=True, help="Of the first pairs.")
 @click.option("--own/--no-own", default=True, help="Types of the application's own.")

@@ -4,7 +4,7 @@ import enum
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -13,6 +13,7 @@ from uuid import UUID
 __all__ = [
     "IMPOSSIBLE",
     "KINDS",
+    "MYSQL",
     "PREAMBLE",
     "ROUND_TRIP",
     "Color",
@@ -72,6 +73,7 @@ class Kind:
         own: whether the type is the application's own, or one of its arguments is of a module that
             revisions do not import.
         strict: whether a STRICT table of SQLite can have it.
+        lengthless: whether it is a text without a length, which MariaDB and MySQL do not have.
     """
 
     family: str
@@ -81,6 +83,12 @@ class Kind:
     engine: str | None = None
     own: bool = False
     strict: bool = False
+    lengthless: bool = False
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it can be in no key of MariaDB or MySQL, unless a length is said."""
+        return self.family in {"json", "bytes", "pickle"} or "Text()" in self.source
 
 
 _WORDS: Final = ("plain", "it's", 'ü: "q" %s \\n')
@@ -105,7 +113,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("integer", "Integer()", _NUMBERS, ('"0"', '"-1"', 'text("(1 + 1)")'), strict=True),
     Kind("string", "String(20)", _WORDS, _SAYS),
     Kind("string", "Text()", _WORDS, _SAYS, strict=True),
-    Kind("string", "String()", _WORDS, _SAYS),
+    Kind("string", "String()", _WORDS, _SAYS, lengthless=True),
     Kind("string", "String(40)", ("2024-01-02", "1999-12-31", "2000-02-29"), _SAYS),
     Kind("string", "Unicode(20)", ("12", "-7", "0"), _SAYS),
     Kind(
@@ -198,7 +206,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("enum class", 'Enum(Color, native_enum=False, name="{name}", length=30)', tuple(Color)),
     Kind("integer", "Cents()", _NUMBERS, ('"0"',), own=True),
     Kind("string", "Short()", _WORDS, _SAYS, own=True),
-    Kind("string", "AutoString()", _WORDS, _SAYS, own=True),
+    Kind("string", "AutoString()", _WORDS, _SAYS, own=True, lengthless=True),
     Kind("string", "AutoString(length=50)", _WORDS, _SAYS, own=True),
     Kind("array", "ARRAY(Integer())", ([], [1, 2], [3]), ('"{}"',), engine="postgresql"),
     Kind(
@@ -209,6 +217,13 @@ KINDS: Final[tuple[Kind, ...]] = (
 )
 
 
+MYSQL: Final = ("mariadb", "mysql")
+
+
+def _is_constant(default: str) -> bool:
+    return "||" not in default and "CURRENT" not in default
+
+
 def kinds_of(engine: str, *, own: bool) -> list[Kind]:
     """The kinds that an engine has.
 
@@ -216,7 +231,16 @@ def kinds_of(engine: str, *, own: bool) -> list[Kind]:
         engine: SQLAlchemy's name of it.
         own: whether types of the application's own are among them.
     """
-    return [kind for kind in KINDS if kind.engine in (None, engine) and (own or not kind.own)]
+    found = [kind for kind in KINDS if kind.engine in (None, engine) and (own or not kind.own)]
+    if engine not in MYSQL:
+        return found
+    return [
+        replace(kind, defaults=tuple(filter(_is_constant, kind.defaults)))
+        if not kind.is_large
+        else replace(kind, defaults=())  # a large text has none but an expression
+        for kind in found
+        if not kind.lengthless
+    ]
 
 
 IMPOSSIBLE: Final = object()
@@ -252,6 +276,8 @@ def _integer(value: Any, old: Kind, _: Kind) -> Any:
 
 
 def _boolean(value: Any, *_: object) -> Any:
+    if isinstance(value, str):  # PostgreSQL writes out the words
+        return {"true": True, "false": False, "1": True, "0": False}[value]
     return bool(value) if isinstance(value, int) and value in (0, 1) else IMPOSSIBLE
 
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
-from typing import Any, Final
+from pickle import UnpicklingError
+from typing import Any, Final, Literal
 
 from sqlalchemy import (
     Column,
@@ -35,10 +36,23 @@ from orm.migrations.target import target_url
 from tests.harness.evolution.kinds import IMPOSSIBLE, ROUND_TRIP, converted
 from tests.harness.evolution.schema import Schema, rows, source
 
-__all__ = ["Outcome", "Place", "Violation", "database_of", "run"]
+__all__ = ["ENGINES", "Outcome", "Place", "Violation", "database_of", "run"]
 
 _TEMPLATE: Final = Path(__file__).parents[3] / "alembic" / "script.py.mako"
-_BOOKKEEPING: Final = {"alembic_version", "orm_revisions", "orm_position"}
+_BOOKKEEPING: Final = {
+    *("alembic_version", "orm_revisions", "orm_position", "orm_history", "orm_journal")
+}
+
+
+_PLAIN: Final = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+"""Drivers without an event loop."""
+ENGINES: Final = tuple(_PLAIN)
+_FLAVOURS: Final[dict[str, Literal["mariadb", "mysql"]]] = {"mariadb": "mariadb", "mysql": "mysql"}
 
 
 class Violation(AssertionError):
@@ -90,7 +104,9 @@ class Place:
             '[tool.alembic]\nscript_location = "%(here)s/alembic"\nrevision_environment = true\n'
             f'[tool.orm]\nlocal = "{url}"\n'
         )
-        if self.url:
+        if self.url and not self.url.startswith("postgresql"):
+            migrations_for(self.url).begin_anew(make_url(self.url), lambda _: False)
+        elif self.url:
             with self.connected() as connection:
                 for name in ("public", "other"):
                     connection.execute(text(f"DROP SCHEMA IF EXISTS {name} CASCADE"))
@@ -120,8 +136,7 @@ class Place:
 
     def engine(self) -> Engine:
         url = target_url("local", self.folder / "pyproject.toml")
-        plain = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}[url.get_backend_name()]
-        return create_engine(url.set(drivername=plain))
+        return create_engine(url.set(drivername=_PLAIN[url.get_backend_name()]))
 
     @property
     def written(self) -> str:
@@ -141,6 +156,12 @@ def database_of(engine: str) -> Iterator[str]:
         yield ""
         return
     # Imported here: pairs on SQLite need none of it.
+    if engine in _FLAVOURS:
+        from orm.testing import mysql
+
+        with mysql.Cluster(_FLAVOURS[engine], standbys=0) as cluster, cluster.database() as name:
+            yield cluster.primary.url(database=name)
+        return
     from orm.backends.postgresql.scratch_server import running
 
     with running() as url:
@@ -195,7 +216,11 @@ def _run(pair: tuple[Schema, Schema], place: Place) -> Outcome:
     _no_problems(place)
     with place.connected() as connection:
         _same_schema(connection, wanted, place)
-        _kept(before, _values(connection, wanted), pair, place)
+        try:
+            after = _values(connection, wanted)
+        except (LookupError, UnpicklingError, EOFError) as error:  # of an enum, of a pickle
+            raise Violation("value", f"cannot be read: {error}", place) from error
+        _kept(before, after, pair, place)
         _found_by_their_values(connection, wanted, pair, place)
     return outcome or Outcome("written")
 
@@ -241,6 +266,8 @@ def _no_problems(place: Place, *, files_only: bool = False) -> None:
 def _fill(connection: Connection, models: MetaData, schema: Schema) -> None:
     if connection.dialect.name == "postgresql":  # tables may refer to each other in circles
         connection.execute(text("SET session_replication_role = replica"))
+    if connection.dialect.name in ("mariadb", "mysql"):
+        connection.execute(text("SET foreign_key_checks = 0"))
     for table in schema.tables:
         made = _table(models, table.name)
         for row in rows(table, schema):
@@ -373,7 +400,7 @@ def _reflected(inspector: Inspector, schema: str | None) -> dict[str, str]:
             (
                 key["constrained_columns"],
                 key["referred_table"],
-                sorted(key.get("options", {}).items()),
+                sorted(_timed(key.get("options", {}), inspector.dialect.name).items()),
             )
             for key in inspector.get_foreign_keys(table, schema)
         ]
@@ -389,9 +416,17 @@ def _reflected(inspector: Inspector, schema: str | None) -> dict[str, str]:
                 f"{one['name']} {one['unique']} {one.get('expressions', one['column_names'])} "
                 f"{sorted((k, str(v)) for k, v in one.get('dialect_options', {}).items())}"
                 for one in inspector.get_indexes(table, schema)
+                if not one.get("duplicates_constraint")  # PostgreSQL names both alike
             )
         )
     return found
+
+
+def _timed(options: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
+    """A reference's options; SQLite checks all at once but DEFERRABLE INITIALLY DEFERRED."""
+    if engine == "sqlite" and options.get("initially") != "DEFERRED":
+        return {name: options[name] for name in options if name not in ("deferrable", "initially")}
+    return options
 
 
 def _plain(sql: Any) -> str:

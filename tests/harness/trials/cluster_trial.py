@@ -193,7 +193,7 @@ async def _trouble(
             proxy=chance.choice(list(proxies.values())),
         )
         await asyncio.to_thread(known[name].do, scene)
-        await asyncio.sleep(chance.uniform(_SHORTEST, _LONGEST))
+        await asyncio.sleep(known[name].lasts + chance.uniform(_SHORTEST, _LONGEST))
         if known[name].struck(scene):
             faults[name] += 1
         else:

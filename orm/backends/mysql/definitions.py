@@ -1,0 +1,106 @@
+"""How a database of MariaDB or MySQL is defined: in the lines of ``SHOW CREATE``.
+
+What an engine prints it also takes, so that a line is a definition and, after ``ADD`` or
+``MODIFY COLUMN``, a part of a statement that makes it (`orm.backends.mysql.writing`).
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+
+from orm.backends.migrations import Thing
+
+__all__ = ["BEYOND", "definitions", "tables_of"]
+
+BEYOND: Final = ("sequence", "function", "procedure", "view", "trigger")
+"""What no model makes, in an order in which it can be made; its definition is a statement."""
+
+_TABLES: Final = {"BASE TABLE", "SYSTEM VERSIONED"}
+_ITEM: Final = re.compile(
+    r"\n  (?=`|PRIMARY KEY|UNIQUE KEY|KEY|FULLTEXT KEY|SPATIAL KEY|CONSTRAINT|PERIOD)"
+)
+_COLUMN: Final = re.compile(r"(`(?:[^`]|``)*`) (.*)", re.DOTALL)
+_KEY: Final = re.compile(r"(?:UNIQUE |FULLTEXT |SPATIAL )?KEY (`(?:[^`]|``)*`) .*", re.DOTALL)
+_CONSTRAINT: Final = re.compile(r"CONSTRAINT (`(?:[^`]|``)*`) (.*)", re.DOTALL)
+_COUNTER: Final = re.compile(r" AUTO_INCREMENT=\d+")
+_DEFINER: Final = re.compile(r"\s+DEFINER=(?:`(?:[^`]|``)*`@`(?:[^`]|``)*`|\S+)")
+
+_VIEWS: Final = text(
+    "SELECT table_name, view_definition FROM information_schema.views"
+    " WHERE table_schema = DATABASE()"
+)
+_TRIGGERS: Final = text(
+    "SELECT event_object_table, trigger_name, action_timing, event_manipulation, action_statement"
+    " FROM information_schema.triggers WHERE trigger_schema = DATABASE()"
+    " ORDER BY event_object_table, action_order"
+)
+_ROUTINES: Final = text(
+    "SELECT routine_type, routine_name FROM information_schema.routines"
+    " WHERE routine_schema = DATABASE() AND routine_type IN ('FUNCTION', 'PROCEDURE')"
+)
+
+
+def definitions(connection: Connection) -> dict[Thing, str]:
+    """Each thing of the database (`orm.backends.Migrations.definitions`)."""
+    return dict([*_of_tables(connection), *_beyond(connection)])
+
+
+def tables_of(connection: Connection) -> dict[str, str]:
+    """The tables, views and sequences of the database: of each name, the kind."""
+    rows = connection.exec_driver_sql("SHOW FULL TABLES")
+    return {str(name): str(kind) for name, kind in rows}
+
+
+def _of_tables(connection: Connection) -> Iterator[tuple[Thing, str]]:
+    for name, kind in tables_of(connection).items():
+        if kind in _TABLES:
+            yield from _table(name, _shown(connection, "TABLE", name))
+        elif kind == "SEQUENCE":
+            yield Thing("sequence", name, name), _shown(connection, "SEQUENCE", name)
+
+
+def _shown(connection: Connection, kind: str, name: str) -> str:
+    """What the engine says of one thing, in the column whose name begins with ``Create``."""
+    quoted = connection.dialect.identifier_preparer.quote_identifier(name)
+    row: Any = connection.exec_driver_sql(f"SHOW CREATE {kind} {quoted}").mappings().one()
+    return next(str(value) for key, value in row.items() if key.startswith("Create "))
+
+
+def _table(table: str, created: str) -> Iterator[tuple[Thing, str]]:
+    body, _, options = created.rpartition("\n)")
+    yield Thing("table", table, table), _COUNTER.sub("", options).strip()
+    _, *items = _ITEM.split(body)
+    for item in items:
+        yield _item(table, item.removesuffix(","))
+
+
+def _item(table: str, item: str) -> tuple[Thing, str]:
+    if found := _COLUMN.fullmatch(item):
+        return Thing("column", table, _name(found[1])), found[2]
+    if found := _KEY.fullmatch(item):
+        kind = "constraint" if item.startswith("UNIQUE") else "index"
+        return Thing(kind, table, _name(found[1])), item
+    if found := _CONSTRAINT.fullmatch(item):
+        definition = re.sub("^CHECK", "check", found[2])
+        return Thing("constraint", table, _name(found[1])), definition
+    kind = "constraint" if item.startswith("PRIMARY KEY") else "period"
+    return Thing(kind, table, "PRIMARY" if kind == "constraint" else item), item
+
+
+def _name(quoted: str) -> str:
+    return quoted[1:-1].replace("``", "`")
+
+
+def _beyond(connection: Connection) -> Iterator[tuple[Thing, str]]:
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    here = f"{quote(str(connection.scalar(text('SELECT DATABASE()'))))}."
+    for name, query in connection.execute(_VIEWS):
+        yield Thing("view", name, name), f"CREATE VIEW {quote(name)} AS {query.replace(here, '')}"
+    for table, name, timing, happens, body in connection.execute(_TRIGGERS):
+        says = f"{timing} {happens} ON {quote(table)} FOR EACH ROW {body}"
+        yield Thing("trigger", table, name), f"CREATE TRIGGER {quote(name)} {says}"
+    for kind, name in connection.execute(_ROUTINES).all():
+        said = _shown(connection, kind, name)
+        yield Thing(kind.lower(), name, name), _DEFINER.sub("", said, count=1)

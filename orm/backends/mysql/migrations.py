@@ -1,0 +1,381 @@
+"""Migrations of MariaDB and MySQL (`orm.backends.Migrations`).
+
+One runs at a time. DDL commits, so that a journal says what of a revision was done.
+"""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import URL, Connection, Engine, MetaData, text
+from sqlalchemy.exc import DBAPIError
+
+from orm.backends.migrations import Thing, Write
+from orm.backends.mysql.costs import costs
+from orm.backends.mysql.definitions import BEYOND, definitions, tables_of
+from orm.backends.mysql.driver import code
+from orm.backends.mysql.explain import explain
+from orm.backends.mysql.journal import TABLE as JOURNAL
+from orm.backends.mysql.journal import journal
+from orm.backends.mysql.scratch import scratch
+from orm.backends.mysql.state import latest
+from orm.backends.mysql.sync import sync_engine
+from orm.backends.mysql.terms import TABLE as HISTORY
+from orm.exceptions import ConfigurationError, MigrationError
+
+if TYPE_CHECKING:
+    from alembic.operations import MigrateOperation
+
+__all__ = [
+    "adapted",
+    "all_ddl_is_transactional",
+    "begin_anew",
+    "beyond_models",
+    "costs",
+    "definitions",
+    "engine",
+    "explain",
+    "faults",
+    "has_linter",
+    "is_absent",
+    "is_generated_name",
+    "is_not_understood",
+    "journal",
+    "lint",
+    "migrating",
+    "new_columns_need_constants",
+    "operations_for",
+    "prepare_alembic",
+    "prepare_scratch",
+    "reserved_tables",
+    "restore_point",
+    "scratch",
+    "scratch_can_lack",
+    "script",
+    "surprises",
+    "verify",
+    "watch_transaction",
+]
+
+_LOG: Final = logging.getLogger(__name__)
+
+reserved_tables: frozenset[str] = frozenset({HISTORY, JOURNAL})
+all_ddl_is_transactional = True  # with the journal there is nothing to leave a transaction for
+new_columns_need_constants = False
+scratch_can_lack = False
+has_linter = False
+script = None
+
+_LOCK_WAIT: Final = 5
+"""Seconds: all other sessions wait behind an ALTER that waits, and for a day or a year by default.
+"""
+_STRICT: Final = "STRICT_ALL_TABLES"
+"""Without it a value that does not fit is cut, and not refused."""
+_SLICE: Final = 5
+"""Seconds of waiting in one statement; the server notices after it that a client is gone."""
+_LONGEST_NAME: Final = 64
+_LOCK: Final = "orm.mysql.lock"
+_NOT_UNDERSTOOD: Final = frozenset(
+    {
+        1064,  # syntax
+        1115,  # no such character set
+        1235,  # not supported yet
+        1273,  # no such collation
+        1305,  # no such function
+        4161,  # no such type (MariaDB)
+    }
+)
+_WHOLE_SECONDS: Final = re.compile(r"(?:datetime|timestamp|time)\b(?!\()")
+_NO_SAVEPOINT: Final = 1305
+
+
+def is_absent(url: URL) -> bool:
+    """False: a server's database is made by its administrator."""
+    return False
+
+
+def prepare_alembic() -> None:
+    """Nothing: Alembic's own operations suit MariaDB and MySQL."""
+
+
+def engine(url: URL, **options: Any) -> Engine:
+    """An engine of PyMySQL: migrations need no event loop."""
+    return sync_engine(url, **options)
+
+
+def faults(connection: Connection) -> Counter[str]:
+    """None: the engines hold all constraints by themselves."""
+    return Counter()
+
+
+def is_not_understood(error: DBAPIError) -> bool:
+    """A syntax error, or a function, type or collation that does not exist."""
+    return code(error) in _NOT_UNDERSTOOD
+
+
+def is_generated_name(name: str) -> bool:
+    """Whether it is a number with words before it: ``users_chk_1``, ``users_ibfk_1``.
+
+    A UNIQUE constraint without a name has that of its first column, which a name that was chosen
+    may have, too.
+    """
+    stem, _, number = name.rpartition("_")
+    return number.isdecimal() and stem.endswith(("_chk", "_ibfk", "CONSTRAINT"))
+
+
+def lint(sql: str) -> Sequence[str] | None:
+    """Nothing: there is no linter."""
+    return ()
+
+
+def prepare_scratch(
+    connection: Connection, schemas: Collection[str], like: Mapping[Thing, str]
+) -> None:
+    """Nothing: there are no extensions.
+
+    Raises:
+        MigrationError: the models name schemas, which are other databases of the server.
+    """
+    if schemas:
+        raise MigrationError(
+            f"the models name the schema {min(schemas)!r}, which is another database on MariaDB "
+            "and MySQL: a revision changes one database. Leave schema= out"
+        )
+
+
+def surprises(new: Mapping[Thing, str]) -> Sequence[str]:
+    """Time stamps without fractions of a second."""
+    whole = [
+        f"{thing.table}.{thing.name}"
+        for thing, said in new.items()
+        if thing.kind == "column" and _WHOLE_SECONDS.match(said)
+    ]
+    if not whole:
+        return ()
+    return [
+        f"{', '.join(sorted(whole))}: MariaDB cuts fractions of a second off, and MySQL rounds "
+        'them. To keep them: DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", '
+        '"mariadb"), from sqlalchemy.dialects import mysql'
+    ]
+
+
+def beyond_models(connection: Connection) -> tuple[Sequence[str], Sequence[str]]:
+    """Sequences and routines; then views, each after those that it names, and triggers."""
+    found = {thing: said for thing, said in definitions(connection).items() if thing.kind in BEYOND}
+    first = [said for thing, said in found.items() if BEYOND.index(thing.kind) < 3]
+    triggers = [said for thing, said in found.items() if thing.kind == "trigger"]
+    views = {thing.name: said for thing, said in found.items() if thing.kind == "view"}
+    last: list[str] = []
+    while views:
+        ready = [
+            name
+            for name, said in views.items()
+            if not any(f"`{other}`" in said for other in views if other != name)
+        ]
+        last += [views.pop(name) for name in ready or list(views)]
+    return first, [*last, *triggers]
+
+
+def adapted(
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """Those of Alembic; None if a column would lose values, which Alembic does not ask."""
+    from orm.backends.mysql.writing import loses_values
+
+    return None if loses_values(*both) else operations
+
+
+def operations_for(
+    left: Mapping[Thing, tuple[str | None, str | None]],
+    operations: "Sequence[MigrateOperation]",
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> "Sequence[MigrateOperation] | None":
+    """The whole way, in place of Alembic's, which fail or do not do.
+
+    What would lose values without an error is left to be written by hand.
+    """
+    from orm.backends.mysql.writing import Plan
+
+    return Plan(*both, models).operations()
+
+
+# A database as a whole ---------------------------------------------------------------------
+
+
+def restore_point(connection: Connection, name: str, without: frozenset[str]) -> str | None:
+    """The GTIDs that the server has, up to which its log can be applied to a backup."""
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    with connection.begin():
+        kinds = tables_of(connection)
+        tables = [name for name, kind in kinds.items() if kind != "VIEW" and name not in without]
+        has_rows = "SELECT EXISTS (SELECT 1 FROM {})"
+        if not any(connection.exec_driver_sql(has_rows.format(quote(t))).scalar() for t in tables):
+            return None
+        mariadb = latest(connection).mariadb
+        gtids = "@@gtid_current_pos" if mariadb else "@@global.gtid_executed"
+        at, when = connection.execute(text(f"SELECT {gtids}, UTC_TIMESTAMP(3)")).one()
+    return (
+        f"{''.join(str(at).split())} at {str(when)[:23]} UTC (to go back: restore a backup, and "
+        "apply the log to it up to there)"
+    )
+
+
+def begin_anew(url: URL, suits: Callable[[URL], bool]) -> str | None:
+    """Drop the database, and make it again; a place in the log is no restore point here.
+
+    Raises:
+        MigrationError: the account may not.
+    """
+    made = sync_engine(url)
+    try:
+        with made.connect() as connection, _alone(connection, 0):
+            quote = connection.dialect.identifier_preparer.quote_identifier
+            name = quote(str(url.database))
+            like = connection.execute(text("SELECT @@character_set_database, @@collation_database"))
+            charset, collation = like.one()
+            connection.exec_driver_sql(f"DROP DATABASE {name}")
+            connection.exec_driver_sql(
+                f"CREATE DATABASE {name} CHARACTER SET {charset} COLLATE {collation}"
+            )
+    except DBAPIError as error:
+        raise MigrationError(f"the database cannot be emptied: {error.orig}") from error
+    finally:
+        made.dispose()
+    return None
+
+
+# One at a time -----------------------------------------------------------------------------
+
+
+@contextmanager
+def migrating(connection: Connection, patience: float) -> Iterator[None]:
+    """Hold the lock of the database's migrations (`orm.backends.Migrations.migrating`).
+
+    It is the connection's. The server frees it once the connection is gone, and the statement has
+    ended that was running there: an ALTER goes on without its client.
+
+    Raises:
+        ConfigurationError: the connection is in a transaction, which the first DDL would commit.
+        MigrationError: the server is read-only; or another process migrates for longer than
+            `patience` seconds.
+    """
+    if connection.in_transaction():
+        raise ConfigurationError(
+            "the connection that was handed in is inside a transaction, which MariaDB and MySQL "
+            "commit at the first CREATE or ALTER: hand it in before its transaction begins"
+        )
+    with connection.begin():
+        standby, wait, mode = connection.execute(
+            text("SELECT @@global.read_only, @@session.lock_wait_timeout, @@session.sql_mode")
+        ).one()
+    if standby:
+        raise MigrationError(
+            "this server is read-only, as a replica is, which does what the primary does: apply "
+            "there"
+        )
+    with _alone(connection, patience):
+        _set(connection, min(wait, _LOCK_WAIT), f"{mode},{_STRICT}")
+        try:
+            yield
+        finally:
+            with suppress(DBAPIError):  # what has failed says more
+                _set(connection, wait, mode)
+
+
+def _set(connection: Connection, wait: int, mode: str) -> None:
+    if not connection.invalidated:
+        connection.rollback()
+        with connection.begin():
+            connection.execute(
+                text("SET SESSION lock_wait_timeout = :wait, sql_mode = :mode"),
+                {"wait": wait, "mode": mode},
+            )
+
+
+def _lock_of(database: str) -> str:
+    """The name of a lock is the server's, so it has that of the database in it."""
+    name = f"orm_migrations_{database}"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"orm_migrations_{sha256(database.encode()).hexdigest()[:40]}"
+
+
+@contextmanager
+def _alone(connection: Connection, patience: float) -> Iterator[None]:
+    with connection.begin():
+        lock = _lock_of(str(connection.scalar(text("SELECT DATABASE()"))))
+        _take(connection, lock, patience)
+    connection.info[_LOCK] = lock
+    try:
+        yield
+    finally:
+        if not connection.invalidated:  # else the lock ended with the connection
+            with suppress(DBAPIError):
+                connection.rollback()
+                with connection.begin():
+                    connection.execute(text("DO RELEASE_LOCK(:lock)"), {"lock": lock})
+
+
+def _take(connection: Connection, lock: str, patience: float) -> None:
+    take = text("SELECT GET_LOCK(:lock, :seconds)")
+    seconds = 0.0
+    while not connection.scalar(take, {"lock": lock, "seconds": seconds}):
+        holder = connection.scalar(text("SELECT IS_USED_LOCK(:lock)"), {"lock": lock})
+        who = "another process" if holder is None else f"the connection {holder} of the server"
+        if patience <= 0:
+            raise MigrationError(
+                f"{who} is migrating this database, and was not done in time: apply again when it "
+                "is"
+            )
+        if not seconds:
+            _LOG.warning("%s is migrating this database: waiting for it", who)
+        seconds = min(patience, _SLICE)
+        patience -= seconds
+
+
+# Transactions ------------------------------------------------------------------------------
+
+_numbers: Final = count()
+
+
+def watch_transaction(connection: Connection) -> Callable[[], bool]:
+    """By a savepoint, which ends with its transaction."""
+    name = f"orm_{next(_numbers)}"
+    connection.exec_driver_sql(f"SAVEPOINT {name}")
+
+    def is_the_same() -> bool:
+        try:
+            connection.exec_driver_sql(f"RELEASE SAVEPOINT {name}")
+        except DBAPIError as error:
+            if code(error) == _NO_SAVEPOINT:
+                return False
+            raise
+        connection.exec_driver_sql(f"SAVEPOINT {name}")
+        return True
+
+    return is_the_same
+
+
+def verify(connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:
+    """See that the lock is still held, and make the last writes.
+
+    Raises:
+        MigrationError: the lock is gone.
+    """
+    held = text("SELECT IS_USED_LOCK(:lock) <=> CONNECTION_ID()")
+    if not connection.scalar(held, {"lock": connection.info[_LOCK]}):
+        raise MigrationError(
+            "the lock that keeps others from migrating is gone: the revision lets go of all locks "
+            "(RELEASE_ALL_LOCKS), or there is a proxy in between that gives each transaction "
+            "another connection: migrate past it, on the server itself"
+        )
+    for statement, values in writes:
+        connection.execute(statement.values(values))
