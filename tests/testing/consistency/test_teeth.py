@@ -9,7 +9,6 @@ What shows only after a failover is beyond `verify`, which disturbs nothing: tho
 """
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -124,39 +123,6 @@ async def a_replica_waits_for_its_own(
             await asyncio.to_thread(first.await_replicas, seconds=0)
 
 
-@asynccontextmanager
-async def commits_in_a_group_wait_for_a_slow_one() -> AsyncIterator[Servers]:
-    """MySQL shows each of a group when it has committed it, and counts them when all are done.
-
-    One of a group with an index of words takes long: words are looked for in COMMIT.
-    """
-    with replicas("mysql") as (cluster, servers):
-        cluster.primary.sql("CREATE TABLE texts (words TEXT, FULLTEXT (words))")
-        cluster.primary.sql("SET GLOBAL binlog_group_commit_sync_delay = 20000")  # microseconds
-        done = threading.Event()
-
-        def write() -> None:
-            while not done.wait(LATENCY):
-                cluster.primary.sql(TEXTS)
-
-        async with Proxy(cluster.primary.port, latency=LATENCY) as network:
-            for replica in cluster.standbys:
-                await asyncio.to_thread(replica.follow, cluster.primary, port=network.port)
-            writing = asyncio.ensure_future(asyncio.to_thread(write))
-            try:
-                yield servers
-            finally:
-                done.set()
-                await writing
-
-
-TEXTS: Final = """\
-INSERT INTO texts
-WITH RECURSIVE rows_ (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM rows_ WHERE n < 300)
-SELECT CONCAT_WS(' ', UUID(), UUID(), UUID(), UUID(), UUID(), UUID())
-FROM rows_"""
-
-
 # Variants ------------------------------------------------------------------------------------
 
 
@@ -179,12 +145,11 @@ def high_lower_bound(patch: pytest.MonkeyPatch) -> None:
 
 
 def low_upper_bound(patch: pytest.MonkeyPatch) -> None:
-    """What is `gtid_slave_pos`, or `gtid_executed`, is taken for all that was seen."""
+    """What is `gtid_slave_pos` is taken for all that was seen."""
     right = position.shown_by
 
     def shown_by(connection: Connection, state: state.State) -> GtidSet | None:
-        too_low = state.is_standby or not state.mariadb
-        return state.applied if too_low else right(connection, state)
+        return state.applied if state.is_standby else right(connection, state)
 
     patch.setattr(position, "shown_by", shown_by)
 
@@ -229,10 +194,6 @@ SET_UPS: dict[str, tuple[SetUp, Sequence[Patch]]] = {
     "mysql: what is in the log is not shown yet": (
         partial(a_replica_waits_for_its_own, "mysql", shown=False),
         (high_lower_bound,),
-    ),
-    "mysql: what is shown is not counted yet": (
-        commits_in_a_group_wait_for_a_slow_one,
-        (low_upper_bound,),
     ),
 }
 
