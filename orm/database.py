@@ -45,10 +45,14 @@ class Database:
     closed.
 
     Args:
-        primary: the primary's URL, with an async driver.
+        primary: the primary's URL, with an async driver; or a `Replica`, to name it: the servers
+            tell which of them is the primary, and that one may be a replica later.
         replicas: the replicas, as URLs or as `Replica`; or how many to keep beside the primary's
             file, where the engine is embedded (SQLite); or an asynchronous function that says which
-            there are, and is asked every 5 s (`by_dns` makes one).
+            there are, and is asked every 5 s (`by_dns` makes one). An embedded replica gets a copy
+            of the whole file after a commit. That is right for files of up to some 20 MB: to copy a
+            larger one takes longer than `max_wait`, so that what follows a write is read on the
+            primary.
         zones: which replicas to prefer, by their zone, the best zone first: those of the first
             zone that has one which will do. Others serve when no zone of the list does.
         max_wait: seconds that a read may wait for a replica to catch up before the primary
@@ -79,7 +83,7 @@ class Database:
 
     def __init__(
         self,
-        primary: str | URL,
+        primary: str | URL | Replica,
         *,
         replicas: int | Sequence[str | URL | Replica] | Discover = 0,
         zones: Sequence[str] = (),
@@ -93,12 +97,13 @@ class Database:
         stray_bookmarks: Literal["primary", "error"] = "primary",
         engine_options: Mapping[str, Any] | None = None,
     ) -> None:
-        url = parse_url(primary)
+        first = primary if isinstance(primary, Replica) else Replica(primary)
+        url = parse_url(first.url)
         backend = backend_for(url)
         seldom = HEARTBEAT if max_staleness is not None else SELDOM.longest
         limits = Limits(connect_timeout=connect_timeout, dead_after=dead_after, seldom=seldom)
         self._make: Final = Maker(
-            backend, url, shared=shared, limits=limits, **(engine_options or {})
+            backend, first, shared=shared, limits=limits, **(engine_options or {})
         )
         self._embedded: Sequence[EmbeddedReplica] = ()
         self._discovery: Discovery | None = None
@@ -108,10 +113,10 @@ class Database:
             self._embedded = [keeper for _, keeper in made]
         elif callable(replicas):
             replica_servers = []
-            self._discovery = Discovery(replicas, self, (url, "primary"))
+            self._discovery = Discovery(replicas, self, (url, self._make.primary.name))
         else:
-            replica_servers = [self._make.replica(replica) for replica in replicas]
-        self.cluster: Cluster = Cluster(backend, self._make.primary(), replica_servers)
+            replica_servers = self._make.replicas(replicas)
+        self.cluster: Cluster = Cluster(backend, self._make.primary, replica_servers)
         """The servers; another object each time that the database is started anew."""
         self.rules: Final[Rules] = Rules(
             max_wait=max_wait,
@@ -157,7 +162,8 @@ class Database:
     async def start(self) -> Self:
         """Open the primary and the replicas. ``async with`` does it.
 
-        A replica that cannot be reached is left out until it answers.
+        A replica that cannot be reached is left out until it answers, and a primary that was
+        replaced until it is a replica.
 
         Raises:
             DatabaseClosed: it is started already, or was before this process was forked.
@@ -195,6 +201,9 @@ class Database:
             raise
         async with cluster.primary.engine.connect() as connection:
             await connection.run_sync(cluster.primary.ask)
+            caveat = await connection.run_sync(cluster.backend.caveat)
+        if caveat is not None:
+            _log.warning("%s", caveat)
         floor = cluster.primary.knowledge.at
         if floor is None:  # after prepare() every primary has one
             raise NoPrimary(
@@ -209,6 +218,14 @@ class Database:
             if replica.unreachable:
                 _log.warning(
                     "%s cannot be reached, and serves no session until it answers: %s",
+                    name,
+                    known.error,
+                    extra={"server": replica.name, "error": known.error},
+                )
+            elif known.error is not None and replica.is_standby is not None:
+                # It answered, and its place may change: it has been the primary, for example.
+                _log.warning(
+                    "%s serves no session: %s",
                     name,
                     known.error,
                     extra={"server": replica.name, "error": known.error},
@@ -416,9 +433,8 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        cluster = self.cluster
-        cluster.require_open()
-        return await ask(cluster.primary, cluster.replicas, cluster.past)
+        self.cluster.require_open()
+        return await ask(self.cluster)
 
     def last_status(self) -> list[ServerStatus]:
         """Every server, as it answered its last probe: the primary first. Sends nothing.
@@ -426,9 +442,8 @@ class Database:
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
-        cluster = self.cluster
-        cluster.require_started()
-        return known(cluster.primary, cluster.replicas, cluster.past)
+        self.cluster.require_started()
+        return known(self.cluster)
 
     async def add_replica(self, replica: str | URL | Replica) -> str:
         """Read from one more replica, as soon as its position is known.
@@ -447,7 +462,8 @@ class Database:
         self.cluster.require_open()
         if self._embedded:
             raise ConfigurationError("the number of embedded replicas is chosen when it is started")
-        server = self._make.replica(replica)
+        cluster = self.cluster
+        server = self._make.replica(replica, (cluster.primary, *cluster.replicas))
         self.cluster.add(server)
         await server.probe()
         return server.name

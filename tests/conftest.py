@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from models import Base
-from orm import Database
+from orm import Database, Replica
 from orm.exceptions import ConfigurationError
 from orm.testing import mysql
 from orm.testing.postgresql import Cluster
@@ -47,6 +47,12 @@ class SQLite:
             yield db
 
 
+def over(primary: str, replicas: Sequence[str], **options: Any) -> Database:
+    """A `Database` whose servers have the names that SQLite's have."""
+    named = [Replica(url, name=f"replica-{number}") for number, url in enumerate(replicas, 1)]
+    return Database(Replica(primary, name="primary"), **{"replicas": named} | options)
+
+
 class PostgreSQL:
     """A primary and two standbys of a real cluster, and a database of the test's own on them."""
 
@@ -57,7 +63,7 @@ class PostgreSQL:
 
     def database(self, **options: Any) -> Database:
         """The primary with both standbys, which may be slow: many programs may run beside them."""
-        return Database(self.url, **{"replicas": self.replica_urls, "dead_after": 10.0} | options)
+        return over(self.url, self.replica_urls, **{"dead_after": 10.0} | options)
 
     elsewhere = database
 
@@ -81,7 +87,7 @@ class MySQL:
 
     def database(self, **options: Any) -> Database:
         """The primary with both replicas."""
-        return Database(self.url, **{"replicas": self.replica_urls} | options)
+        return over(self.url, self.replica_urls, **options)
 
     elsewhere = database
 

@@ -89,7 +89,7 @@ def test_what_it_makes_is_left_out_of_git(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("*.pyc\n/app.db*\n")
     assert init(tmp_path).exit_code == 0
     lines = (tmp_path / ".gitignore").read_text().splitlines()
-    assert lines == ["*.pyc", "/app.db*", "/app.before-*", "/app.replica-*"]
+    assert lines == ["*.pyc", "/app.db*", "/app.before-*", "/app.replica-*", "*.py.*.old"]
 
 
 BASE = "from sqlalchemy.orm import DeclarativeBase\n\n\nclass Model(DeclarativeBase):\n    pass\n"

@@ -10,10 +10,10 @@ def test_a_database_and_its_servers_do_not_print_passwords() -> None:
     db = Database(URLS[0], replicas=URLS[1:])
     assert repr(db) == "<Database postgresql+asyncpg://app:***@db-1/app, 1 replica(s), not started>"
     assert repr(db.cluster.primary) == (
-        "<Server primary (primary) postgresql+asyncpg://app:***@db-1/app: not asked yet>"
+        "<Server db-1 (primary) postgresql+asyncpg://app:***@db-1/app: not asked yet>"
     )
     assert repr(db.cluster.replicas[0]) == (
-        "<Server replica-1 (replica) postgresql+asyncpg://app:***@db-2/app: not asked yet>"
+        "<Server db-2 (replica) postgresql+asyncpg://app:***@db-2/app: not asked yet>"
     )
 
 

@@ -5,12 +5,20 @@ that a server has, and where earlier ones were left (their forks); so what a fai
 from what a server merely lacks yet.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Final
 
 from orm.bookmark import Bookmark
 
-__all__ = ["as_need", "current", "is_later", "latest", "lost"]
+__all__ = ["as_need", "at_least", "current", "is_later", "latest", "lost", "without_oldest"]
+
+_LEAST: Final = ":least"
+"""Ends the name of a domain that says of another one: its fork lies where it is said, or later."""
+
+KEPT: Final = 16
+"""Domains that a bookmark goes on naming: with all of them a token would outgrow its 1,024
+characters after some 40 failovers."""
 
 
 def is_later(at: Bookmark, than: Bookmark) -> bool:
@@ -18,6 +26,15 @@ def is_later(at: Bookmark, than: Bookmark) -> bool:
     if len(at.position) == len(than.position) == 1 and at.position[0][0] == than.position[0][0]:
         return False  # as a rule
     return current(at) > current(than)
+
+
+def at_least(at: Bookmark, domains: Iterable[str]) -> Bookmark:
+    """A position of which some forks are not exact: the earlier domains were left later, or there.
+
+    No need names such a fork (`as_need`).
+    """
+    marks = ((f"{domain}{_LEAST}", 0) for domain in domains)
+    return replace(at, position=tuple(sorted((*at.position, *marks))))
 
 
 def lost(
@@ -36,13 +53,17 @@ def lost(
         gone: says that a place lies after the fork; given the domain, the place and the fork.
     """
     there, now = dict(head.position), current(head)
+    needed = dict(need.position)
     for name, sequence in need.position:
         if name.isdecimal() and int(name) < now:
             fork = there.get(name)
+            if f"{name}{_LEAST}" in needed:  # of a server; where it is now says what it came from
+                continue
             if fork is None:
                 return untold(int(name), now)
             if sequence > fork:
-                return gone(int(name), sequence, fork)
+                exact = f"{name}{_LEAST}" not in there
+                return gone(int(name), sequence, fork) if exact else untold(int(name), now)
     return None
 
 
@@ -52,6 +73,27 @@ def as_need(at: Bookmark) -> Bookmark:
     Else each bookmark would name all of them, more with each failover.
     """
     return replace(at, position=((str(current(at)), latest(at)),))
+
+
+def without_oldest(need: Bookmark) -> Bookmark:
+    """Leave out all but the latest domains of a position that a server was known to have.
+
+    That server has left each of the older domains at or after the place that is named, on its way
+    to the latest one of them. Where a domain comes from never changes. So each server that has the
+    latest one has them, too; and one that never went that way has no such domain, so that what it
+    lacks is told as lost as before.
+    """
+    if len(need.position) <= KEPT:
+        return need
+    kept = set(sorted(int(name) for name, _ in need.position if name.isdecimal())[-KEPT:])
+    return replace(
+        need,
+        position=tuple(
+            (name, at)
+            for name, at in need.position
+            if not (domain := name.removesuffix(_LEAST)).isdecimal() or int(domain) in kept
+        ),
+    )
 
 
 def latest(at: Bookmark) -> int:

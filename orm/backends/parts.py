@@ -72,6 +72,17 @@ class Roles(Protocol):
         """
         ...
 
+    def without_oldest(self, need: Bookmark) -> Bookmark:
+        """Leave out of a bookmark what would let it grow with each failover for ever.
+
+        Args:
+            need: all of which a server was known to have.
+
+        Returns:
+            A bookmark that the same servers cover, and that names the same writes as lost.
+        """
+        ...
+
 
 class Fences(Protocol):
     """For engines whose replicas may show a commit before the primary does.

@@ -1,6 +1,7 @@
 """Backends are found by the name in the URL: those registered here, then the installed ones."""
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Final
@@ -68,9 +69,15 @@ def _installed(name: str) -> Backend:
     found = [entry for entry in installed if entry.name == name]
     if not found:
         known = ", ".join(known_backends()) or "none"
+        meant = get_close_matches(name, known_backends(), n=1)
+        hint = (
+            f"SQLAlchemy calls it {meant[0]!r}: put that in the place of {name!r}. "
+            if meant
+            else ""
+        )
         raise ConfigurationError(
-            f"no backend for {name!r} URLs is installed (installed: {known}); "
-            "a distribution provides one in the entry point group 'orm.backends'"
+            f"no backend for {name!r} URLs is installed (installed: {known}). {hint}"
+            "A distribution provides one in the entry point group 'orm.backends'"
         )
     if len({entry.value for entry in found}) > 1:
         several = ", ".join(sorted(entry.value for entry in found))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["SETTINGS", "Project", "template"]
 
 SETTINGS: Final = "pyproject.toml"
+_SET_ASIDE: Final = "*.py.*.old"
+"""What `create --amend` makes of the revision that it writes anew."""
 _TABLE: Final = r"^\[{}\][^\n]*\n(?:(?!\[)[^\n]*\n?)*"
 """A table of a TOML file, up to the next one."""
 
@@ -85,13 +87,18 @@ class Project:
         self.write(SETTINGS, text)
 
     def ignore(self, database: Path | None) -> None:
-        """Have Git leave out the files that a local SQLite database makes."""
-        if database is None or database.is_absolute():
-            return
-        name = database.as_posix()
-        stem = database.with_suffix("").as_posix()
+        """Have Git leave out what `create --amend` sets aside, and what a local database makes.
+
+        Args:
+            database: the file of a local SQLite database; None for another one.
+        """
+        lines: list[str] = []
+        if database is not None and not database.is_absolute():
+            name = database.as_posix()
+            stem = database.with_suffix("").as_posix()
+            lines += [f"/{name}*", f"/{stem}.before-*", f"/{stem}.replica-*"]
+        lines.append(_SET_ASIDE)
         text = self._text(".gitignore")
-        lines = [f"/{name}*", f"/{stem}.before-*", f"/{stem}.replica-*"]
         missing = [line for line in lines if line not in text.splitlines()]
         if missing:
             begin = f"{text.rstrip()}\n" if text.strip() else ""

@@ -144,10 +144,16 @@ def _state(need: Bookmark, server: Server) -> str:
 
 
 def counted(number: int, unit: str) -> str:
-    """A number with its unit, for people: ``"1 commit"``, ``"2 commits"``.
+    """A number with its unit, for people: ``"1 commit"``, ``"2 commits"``, ``"12.3 MB"``.
 
     Args:
         number: how many.
-        unit: in the plural.
+        unit: in the plural. Many bytes are told as kB, MB, …, of 1,000 each.
     """
+    if unit == "bytes" and number >= 1000:
+        amount, prefixes = number / 1000, iter("kMGTP")
+        prefix = next(prefixes)
+        while amount >= 999.5:
+            amount, prefix = amount / 1000, next(prefixes)
+        return f"{amount:.3g} {prefix}B"
     return f"{number:,} {unit.removesuffix('s') if number == 1 else unit}"

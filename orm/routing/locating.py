@@ -5,6 +5,7 @@ All of it runs inside SQLAlchemy's greenlet.
 
 from typing import Final, Literal
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orm._greenlet import await_
@@ -102,7 +103,8 @@ class Locator:
         cluster, memory = self._cluster, self._memory
         backend = cluster.backend
         if transaction.server is server and transaction.connection is not None:
-            return backend.seen(transaction.connection)  # its pool may have no second one to give
+            # Its pool may have no second one to give.
+            return self._seen(server, transaction.connection)
         same = memory.read_epoch == cluster.epoch.number
         writer = transaction.writer
         if same and server.role == "primary" and writer is not None and writer.in_transaction():
@@ -118,7 +120,12 @@ class Locator:
                 and cluster.leads_to_primary(server, connection)
             ):
                 same = memory.read_epoch == cluster.epoch.number
-            return backend.seen(connection) if same else None
+            return self._seen(server, connection) if same else None
+
+    def _seen(self, server: Server, connection: Connection) -> Bookmark | None:
+        at = self._cluster.backend.seen(connection)
+        server.heard(connection)
+        return at
 
     # Checking ----------------------------------------------------------------------------------
 
@@ -165,6 +172,7 @@ class Locator:
             await_(cluster.watcher.wait(memory.bookmark, cluster.replicas, rules.max_wait))
         if at.covers(memory.bookmark):
             memory.checked_epoch = epoch
+            memory.proved(cluster.roles)
             return "has it"
         believed = before is not None or memory.is_ahead_of(at)
         if believed or rules.keys or rules.stray_bookmarks == "error":

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Final, Self
 
+from orm.backends import Roles
 from orm.bookmark import Bookmark
 from orm.constraint import Constraint, parse
 from orm.exceptions import ForeignBookmark
@@ -143,6 +144,11 @@ class SessionMemory:
         same = at.history == self.bookmark.history
         self.bookmark = self.bookmark.merge(at) if same else at
         self.unlocated = None
+
+    def proved(self, roles: Roles) -> None:
+        """A server is known to have all of it: it need not name every failover that it has seen."""
+        if len(self.bookmark.position) > 1:  # as a rule it has seen none
+            self.bookmark = roles.without_oldest(self.bookmark)
 
     def doubt(self) -> None:
         """The primary may not have all that the session has seen: it must be asked."""

@@ -147,14 +147,14 @@ class ReadPlacement:
         cluster, memory, known = self._cluster, self._memory, server.knowledge
         backend, epoch = cluster.backend, cluster.epoch.number
         try:
-            if server.shared or backend.incarnation(connection) != known.incarnation:
+            incarnation = backend.incarnation(connection)
+            if server.shared or incarnation != known.incarnation:
                 known = server.ask(connection)  # the knowledge is of another incarnation
-                epoch = cluster.epoch.number
+                epoch, incarnation = cluster.epoch.number, backend.incarnation(connection)
                 if not server.shared:  # else the next transaction may be on another server
                     connection.rollback()  # so that the read's snapshot is a later one
             if not connection.in_transaction():
                 connection.begin()
-            incarnation = backend.incarnation(connection)
         except DBAPIError as error:
             if not transaction.loses(server, error):
                 server.fail(error)
@@ -167,6 +167,7 @@ class ReadPlacement:
         if need is None or known.at is None or not known.at.covers(need):
             return False
         memory.checked_epoch = epoch
+        memory.proved(cluster.roles)
         if cluster.epoch.is_after(known.at):
             epoch = NO_EPOCH  # it may follow a primary that was replaced, and show its lost writes
         memory.reads(server, incarnation, epoch)

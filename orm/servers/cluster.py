@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -25,8 +25,6 @@ __all__ = ["Cluster", "refuse_autocommit"]
 _T = TypeVar("_T")
 
 _log = logging.getLogger("orm.cluster")
-
-_REPLACED: Final = "it is a primary that was replaced by another one"
 
 
 def refuse_autocommit(options: Mapping[str, Any]) -> None:
@@ -250,7 +248,7 @@ class Cluster:
         elif self.epoch.at is None or self.primary.is_standby or self.epoch.is_before(at):
             self._elect(server, at)
         else:
-            server.refuse(_REPLACED)
+            server.refuse(f"it was the primary, and {self.primary.name} has replaced it")
 
     def _tell_lag(self, server: Server, at: Bookmark) -> None:
         """Log once that a replica has fallen far behind, and once that it has caught up."""
@@ -268,7 +266,12 @@ class Cluster:
         server.is_far_behind = behind > FAR_BEHIND
 
     def _begin_term(self, server: Server) -> None:
-        """Have a server that was promoted say so in its position, by which it is elected."""
+        """Have a server that was promoted say so in its position, by which it is elected.
+
+        A cluster that is not open is only looked at: nothing is written then.
+        """
+        if self.loop is None:
+            return
         with server.writer.sync_engine.connect() as connection:
             self.backend.prepare(connection)
             connection.commit()
@@ -278,7 +281,8 @@ class Cluster:
         if server.is_standby:
             server.refuse("it is a standby, and no other server is the primary")
         elif self.epoch.is_after(at):
-            server.refuse(_REPLACED)  # the name leads to several servers in turn
+            # The name leads to several servers in turn.
+            server.refuse("it is a primary that was replaced by another one")
         else:
             self.primary_is_at(at)
             self.past.note(self.roles.as_need(at), server.asked_at)

@@ -41,7 +41,7 @@ def by_dns(url: str | URL) -> Discover:
             parsed.host, parsed.port, type=socket.SOCK_STREAM
         )
         addresses = dict.fromkeys(str(address[0]) for *_, address in found)
-        return [Replica(parsed.set(host=address), name=address) for address in addresses]
+        return [Replica(parsed.set(host=address)) for address in addresses]
 
     return discover
 

@@ -1,8 +1,8 @@
 """How the servers of a `Database` are made from what the user gives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import URL, Pool, StaticPool, make_url
 from sqlalchemy.exc import ArgumentError
@@ -10,8 +10,9 @@ from sqlalchemy.exc import ArgumentError
 from orm.backends import Backend, EmbeddedReplica
 from orm.exceptions import ConfigurationError
 from orm.servers.cluster import refuse_autocommit
+from orm.servers.naming import name_of
 from orm.servers.replica import Replica
-from orm.servers.server import Server
+from orm.servers.server import Role, Server
 from orm.servers.timing import Limits
 
 __all__ = ["Maker", "parse_url"]
@@ -22,17 +23,18 @@ class Maker:
 
     Args:
         backend: their engine family.
-        primary: the primary's URL.
+        primary: the server that is given as the primary.
         shared: whether each transaction may be on another server behind a URL.
         limits: how long they may take.
         options: for the engines that serve sessions.
 
     Raises:
-        ConfigurationError: the options would give several sessions one transaction, or none.
+        ConfigurationError: the options would give several sessions one transaction, or none; or
+            nothing can be written at the primary.
     """
 
     def __init__(
-        self, backend: Backend, primary: URL, *, shared: bool, limits: Limits, **options: Any
+        self, backend: Backend, primary: Replica, *, shared: bool, limits: Limits, **options: Any
     ) -> None:
         refuse_autocommit(options | dict(options.get("execution_options", {})))
         if issubclass(options.get("poolclass", Pool), StaticPool):
@@ -41,33 +43,45 @@ class Maker:
                 "poolclass out, or use NullPool"
             )
         self._backend = backend
-        self._primary = primary
+        self._primary = parse_url(primary.url)
         self._new = partial(Server, backend=backend, shared=shared, limits=limits, **options)
-        self._made = 0
+        self.primary: Final[Server] = self._server(primary, "primary", ())
+        """The server that is given as the primary."""
+        self.primary.writer  # noqa: B018 - made at once, so that a wrong place is refused at once
 
-    def primary(self) -> Server:
-        """The server that is given as the primary.
+    def _server(self, given: Replica, role: Role, taken: Collection[str]) -> Server:
+        url = parse_url(given.url)
+        name = given.name or name_of(url, role, taken)
+        return self._new(name=name, role=role, url=url, zone=given.zone, weight=given.weight)
 
-        Raises:
-            ConfigurationError: nothing can be written there.
-        """
-        server = self._new(name="primary", role="primary", url=self._primary)
-        server.writer  # noqa: B018 - made at once, so that a wrong place is refused at once
-        return server
-
-    def replica(self, given: str | URL | Replica) -> Server:
+    def replica(self, given: str | URL | Replica, beside: Collection[Server]) -> Server:
         """A replica on a server.
+
+        Args:
+            given: where it is.
+            beside: the other replicas, whose names it does not get.
 
         Raises:
             ConfigurationError: it is of another engine family than the primary, or the URL is none.
         """
         one = given if isinstance(given, Replica) else Replica(given)
-        url = parse_url(one.url)
-        if url.get_backend_name() != self._primary.get_backend_name():
+        if parse_url(one.url).get_backend_name() != self._primary.get_backend_name():
             raise ConfigurationError("the primary and its replicas are of one engine family")
-        self._made += 1
-        name = one.name or f"replica-{self._made}"
-        return self._new(name=name, role="replica", url=url, zone=one.zone, weight=one.weight)
+        return self._server(one, "replica", {server.name for server in (self.primary, *beside)})
+
+    def replicas(self, given: Iterable[str | URL | Replica]) -> list[Server]:
+        """Several replicas.
+
+        Raises:
+            ConfigurationError: as `replica`; or two servers have one name.
+        """
+        made: list[Server] = []
+        for one in given:
+            server = self.replica(one, made)
+            if server.name in {other.name for other in (self.primary, *made)}:
+                raise ConfigurationError(f"two servers are named {server.name!r}")
+            made.append(server)
+        return made
 
     def embedded(
         self, count: int, landed: Callable[[int], None]
@@ -91,9 +105,10 @@ class Maker:
                 f"{self._primary.get_backend_name()} replicates by itself: give its replicas' "
                 f"URLs, as in replicas=['{self._primary.drivername}://replica-1/app']"
             )
-        made = []
+        made: list[tuple[Server, EmbeddedReplica]] = []
         for index in range(count):
-            server = self.replica(embedded.url(self._primary, index + 1))
+            beside = [server for server, _ in made]
+            server = self.replica(embedded.url(self._primary, index + 1), beside)
             keeper = embedded.replica(self._primary, index + 1, partial(landed, index))
             server.on_damage = keeper.rebuild
             made.append((server, keeper))

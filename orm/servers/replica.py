@@ -15,7 +15,8 @@ class Replica:
 
     Args:
         url: with an async driver.
-        name: by which status, routes and logs call it; ``"replica-1"``, … if it has none.
+        name: by which status, routes and logs call it. Without one it is called by its host, and
+            by the port that the URL has; ``"replica-1"``, … if it has no host.
         zone: where it is, such as a region; see ``zones`` of `orm.Database`.
         weight: how much it can do, compared with others: one of weight 2 is chosen until a read
             takes twice as long there.

@@ -24,6 +24,9 @@ class _Fixed:
     def as_need(self, at: Bookmark) -> Bookmark:
         return at
 
+    def without_oldest(self, need: Bookmark) -> Bookmark:
+        return need
+
 
 _FIXED: Roles = _Fixed()
 

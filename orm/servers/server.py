@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeVar
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import QueuePool
 
 from orm.backends import Backend
 from orm.bookmark import Bookmark
@@ -23,7 +24,16 @@ from orm.servers.connections import Connections
 from orm.servers.patience import GaveUp, in_time
 from orm.servers.roles import roles_of
 from orm.servers.speed import Speed
-from orm.servers.timing import DRAIN_POLL, HEARTBEAT, PROBE, SELDOM, UNUSED, Limits
+from orm.servers.timing import (
+    DRAIN_POLL,
+    HEARTBEAT,
+    PROBE,
+    SELDOM,
+    UNUSED,
+    WAIT_FOR_PRIMARY,
+    WAIT_FOR_REPLICA,
+    Limits,
+)
 
 __all__ = ["CANNOT_CONNECT", "Knowledge", "Role", "Server"]
 
@@ -93,11 +103,14 @@ class Server:
         self._backend = backend
         self._roles = roles_of(backend)
         self._limits = limits = limits or Limits()
-        self._options = options
+        patience = WAIT_FOR_PRIMARY if role == "primary" else WAIT_FOR_REPLICA
+        self._options = self._patient(options, WAIT_FOR_PRIMARY)
         self._connections = self._new_connections()
         self._probing = self._new_connections()
         self._writer: AsyncEngine | None = None
-        self.engine: AsyncEngine = backend.reader_engine(url, shared=shared, **options)
+        self.engine: AsyncEngine = backend.reader_engine(
+            url, shared=shared, **self._patient(options, patience)
+        )
         if self._connections is not None:
             self._connections.watch(self.engine)
         self.snapshots: Engine = backend.snapshot_engine(self.engine)
@@ -139,6 +152,13 @@ class Server:
     def __repr__(self) -> str:
         state = self.knowledge.error or self.knowledge.at
         return f"<Server {self.name} ({self.role}) {self.url!r}: {state}>"
+
+    def _patient(self, options: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Options of an engine, whose pool is waited for so long if the user has not said."""
+        queues = issubclass(options.get("poolclass", QueuePool), QueuePool)
+        if self._backend.network is None or not queues:
+            return options
+        return {"pool_timeout": seconds} | options
 
     def _new_connections(self) -> Connections | None:
         network, limits = self._backend.network, self._limits
@@ -274,6 +294,25 @@ class Server:
             at = known.at.merge(at)
         self.knowledge = Knowledge(known.incarnation, at, known.error)
 
+    def heard(self, connection: Connection) -> None:
+        """Take in what it has told besides, on a connection where it was just asked `Backend.seen`.
+
+        Only on the timeline that it was on when it was last probed: whether another one counts is
+        decided by a probe alone.
+        """
+        known, incarnation = self.knowledge, self._backend.incarnation(connection)
+        if self.shared or known.at is None or known.incarnation != incarnation:
+            return
+        at = self._backend.reached(connection)
+        if at is None or known.at.covers(at):
+            return
+        later, earlier = (self._roles.is_later(*pair) for pair in ((at, known.at), (known.at, at)))
+        if at.history != known.at.history or later or earlier:
+            self.nudge()
+            return
+        self.advance(at)
+        self.on_change()
+
     def fail(self, error: Exception) -> None:
         """It could not serve: let no session read there until it answers a probe again."""
         self.refuse(str(getattr(error, "orig", None) or error) or type(error).__name__)
@@ -302,8 +341,8 @@ class Server:
         self.nudged.set()
 
     def distrust(self) -> None:
-        """Forget what was known, and probe it now."""
-        self.knowledge = Knowledge()
+        """Forget what was known, but for why it serves no session, and probe it now."""
+        self.knowledge = Knowledge(error=self.knowledge.error or _NOT_ASKED)
         self.nudge()
 
     def forget(self) -> None:

@@ -1,6 +1,7 @@
 """How long the library waits, and how soon it tries again. All are seconds."""
 
 from dataclasses import dataclass
+from random import random
 from typing import Final
 
 from orm.exceptions import ConfigurationError
@@ -31,8 +32,12 @@ __all__ = [
     "SELDOM",
     "SLICES",
     "UNUSED",
+    "WAIT_FOR_PRIMARY",
+    "WAIT_FOR_REPLICA",
     "Backoff",
     "Limits",
+    "jitter",
+    "jittered",
 ]
 
 
@@ -75,6 +80,19 @@ class Backoff:
     def after(self, pause: float) -> float:
         """The pause that follows a pause; 0 stands for none yet."""
         return min(max(2 * pause, self.first), self.longest)
+
+
+jitter: float = 0.25
+"""How much shorter a pause may be, by chance, as a share of it. The simulation has none."""
+
+
+def jittered(pause: float) -> float:
+    """A pause that is shorter by chance.
+
+    Processes that have started at once, or have lost a server at once, shall not go on asking all
+    at once.
+    """
+    return pause * (1 - jitter * random())
 
 
 AGAIN: Final = Backoff(0.02, 1.0)
@@ -140,6 +158,13 @@ UNUSED: Final = 5.0
 IDLE: Final = 1.0
 """A connection that was not used for so long is tried before it is used: a firewall, or a restart
 of the server, may have ended it."""
+
+WAIT_FOR_REPLICA: Final = 1.0
+"""A read that gets no connection to a replica for so long goes to another server."""
+
+WAIT_FOR_PRIMARY: Final = 10.0
+"""A transaction that gets no connection to the primary for so long fails: a user has gone
+by then."""
 
 CLOSING: Final = 1.0
 """How long a probe may go on when the `Database` closes. A driver that is cancelled while it

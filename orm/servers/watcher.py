@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 
 from sqlalchemy import Connection
 
 from orm.bookmark import Bookmark
 from orm.servers.server import Server
-from orm.servers.timing import CLOSING, POLL, RETRY
+from orm.servers.timing import CLOSING, POLL, RETRY, jittered
 
 __all__ = ["Watcher"]
 
@@ -20,13 +20,17 @@ class _Waiter:
     need: Bookmark
     servers: Sequence[Server]
     until: float
+    served: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_served(self) -> bool:
+        return any(server.covers(self.need) for server in self.servers)
 
 
 class Watcher:
     """Keeps the knowledge of all servers fresh: one task and one probe at a time for each."""
 
     def __init__(self, servers: Sequence[Server]) -> None:
-        self._news = asyncio.Event()
         self._tasks: dict[Server, asyncio.Task[None] | None] = {}
         self._started = False
         self.stopping: bool = False
@@ -100,9 +104,10 @@ class Watcher:
             server.nudge()
 
     def _spread(self) -> None:
-        """Wake all sessions that wait: each looks whether a server has what it needs."""
-        self._news.set()
-        self._news = asyncio.Event()
+        """Wake the sessions that wait for what a server has by now."""
+        for waiter in self._waiters:
+            if waiter.is_served:
+                waiter.served.set()
 
     async def wait(self, need: Bookmark, servers: Sequence[Server], seconds: float) -> float:
         """Wait until one of the servers covers `need`, but at most for `seconds`.
@@ -125,9 +130,9 @@ class Watcher:
             if self.waiting == 1:
                 for server in servers:
                     server.nudge()
-            async with asyncio.timeout(seconds):
-                while not any(server.covers(need) for server in servers):
-                    await self._news.wait()
+            if not waiter.is_served:
+                async with asyncio.timeout(seconds):
+                    await waiter.served.wait()
         except TimeoutError:
             for server in servers:
                 server.gave_up()
@@ -162,7 +167,7 @@ class _Watch:
             else:
                 pause, rest = 0.0, server.rest(rest)
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause or rest):
+                async with asyncio.timeout(jittered(pause or rest)):
                     await server.nudged.wait()
             if server.knowledge.error is None and server.nudged.is_set():
                 pause = rest = 0.0

@@ -28,7 +28,8 @@ def instrument(
 
     The current span gets an event ``orm.route`` for each transaction, and a child ``orm.wait`` for
     the time that a read waited. Metrics: ``orm.transactions``, ``orm.wait.duration`` (seconds),
-    ``orm.server.behind`` (commits, or bytes of the log), ``orm.server.lag`` (seconds, at most).
+    ``orm.server.behind`` (commits, or bytes of the log), ``orm.server.lag`` (seconds, at most),
+    ``orm.server.timeline``.
 
     Args:
         database: whose servers and routes are told.
@@ -48,15 +49,21 @@ def instrument(
     )
     observed = True
 
-    def told(what: Literal["behind", "seconds"], _: CallbackOptions) -> Iterable[Observation]:
+    def told(
+        what: Literal["behind", "seconds", "timeline"], _: CallbackOptions
+    ) -> Iterable[Observation]:
         try:
             servers = database.last_status() if observed else []
         except DatabaseClosed:
             servers = []
         for server in servers:
-            number = server.behind if what == "behind" else server.seconds
+            number: float | None = getattr(server, what)
             if number is not None:
-                attributes = {"orm.server": server.name, "orm.role": server.role}
+                attributes = {
+                    "orm.server": server.name,
+                    "orm.role": server.role,
+                    "orm.host": server.host or "",
+                }
                 yield Observation(number, attributes)
 
     meter.create_observable_gauge(
@@ -70,6 +77,13 @@ def instrument(
         [partial(told, "seconds")],
         "s",
         "How long a replica is behind the primary, at most.",
+    )
+
+    meter.create_observable_gauge(
+        "orm.server.timeline",
+        [partial(told, "timeline")],
+        "1",
+        "The timeline of a server's position (PostgreSQL), or its term (MariaDB, MySQL).",
     )
 
     def observe(route: Route) -> None:

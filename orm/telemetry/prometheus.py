@@ -13,6 +13,7 @@ from orm.routing import Route
 
 __all__ = ["Servers", "export"]
 
+_LABELS: Final = ("server", "role", "host")
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
@@ -34,28 +35,35 @@ class Servers(Collector):
         behind = GaugeMetricFamily(
             "orm_server_behind",
             "Commits, or bytes of the log, that a server lacks.",
-            labels=["server", "role"],
+            labels=_LABELS,
         )
         seconds = GaugeMetricFamily(
             "orm_server_seconds_behind",
             "Seconds that a replica is behind the primary, at most.",
-            labels=["server", "role"],
+            labels=_LABELS,
         )
         serves = GaugeMetricFamily(
-            "orm_server_serves", "1 if a server answered its last probe.", labels=["server", "role"]
+            "orm_server_serves", "1 if a server answered its last probe.", labels=_LABELS
+        )
+        timeline = GaugeMetricFamily(
+            "orm_server_timeline",
+            "The timeline of a server's position (PostgreSQL), or its term (MariaDB, MySQL).",
+            labels=_LABELS,
         )
         try:
             servers = self._database.last_status()
         except DatabaseClosed:
             servers = []
         for server in servers:
-            labels = [server.name, server.role]
+            labels = [server.name, server.role, server.host or ""]
             serves.add_metric(labels, server.error is None)
             if server.behind is not None:
                 behind.add_metric(labels, server.behind)
             if server.seconds is not None:
                 seconds.add_metric(labels, server.seconds)
-        return [behind, seconds, serves]
+            if server.timeline is not None:
+                timeline.add_metric(labels, server.timeline)
+        return [behind, seconds, serves, timeline]
 
 
 def export(database: Database, registry: CollectorRegistry = REGISTRY) -> Callable[[], None]:
@@ -64,9 +72,10 @@ def export(database: Database, registry: CollectorRegistry = REGISTRY) -> Callab
     ========================= ========= ========================================================
     orm_transactions_total    counter   by ``server``, ``role`` and ``reason`` (`Reason`'s names)
     orm_wait_seconds          histogram of the reads that waited for a replica
-    orm_server_behind         gauge     commits, or bytes of the log; by ``server`` and ``role``
-    orm_server_seconds_behind gauge     at most; of replicas, by ``server`` and ``role``
-    orm_server_serves         gauge     1 or 0; by ``server`` and ``role``
+    orm_server_behind         gauge     commits, or bytes; by ``server``, ``role`` and ``host``
+    orm_server_seconds_behind gauge     at most; of replicas, by the same
+    orm_server_serves         gauge     1 or 0; by the same
+    orm_server_timeline       gauge     of its position: two in one cluster tell of a failover
     ========================= ========= ========================================================
 
     The numbers are those of this process. With several workers a scrape meets one of them: set

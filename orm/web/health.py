@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from orm.bookmark import Bookmark
 from orm.database import Database
 from orm.exceptions import DatabaseClosed
 from orm.servers.status import ServerStatus
@@ -14,9 +15,10 @@ def health(database: Database, *, needs_primary: bool = True) -> App:
     """An application to mount, as in ``app.mount("/health", health(db))``. It asks no server.
 
     ``/live`` answers as long as the event loop turns. ``/ready`` is 200 while the database can be
-    worked with, else 503, and says of each server its ``role``, ``position``, how many ``unit``
-    (commits, bytes) it is ``behind``, how many ``seconds_behind`` at most, how many
-    ``seconds_since_probe``, and why it is ``unused``, if it is.
+    worked with, else 503, and says of each server what `orm.ServerStatus` says: its ``role``,
+    ``timeline``, ``place`` and ``position``, how many ``unit`` (commits, bytes) it is ``behind``,
+    how many ``seconds_behind`` at most, how many ``seconds_since_probe``, why it is ``unused``, if
+    it is, and whether it was ``promoted`` without being the primary.
 
     Args:
         database: whose servers it reports.
@@ -46,29 +48,28 @@ def _readiness(database: Database, needs_primary: bool) -> tuple[bool, dict[str,
     ready = any(server.error is None for server in needed)
     return ready, {
         "status": "ready" if ready else "not ready",
-        "servers": [server_report(server, servers[0]) for server in servers],
+        "servers": [server_report(server) for server in servers],
     }
 
 
-def server_report(server: ServerStatus, primary: ServerStatus) -> dict[str, Any]:
-    """What is known of a server, for JSON. No URL: clients of `health` need not know it."""
+def server_report(server: ServerStatus) -> dict[str, Any]:
+    """What is known of a server, for JSON. No address: clients of `health` need not know it."""
     return {
         "name": server.name,
         "role": server.role,
-        "position": None if server.at is None else sum(n for _, n in server.at.position),
+        "promoted": server.promoted,
+        "timeline": server.timeline,
+        "place": server.place,
+        "position": None if server.at is None else _number(server.at, server.timeline),
         "behind": server.behind,
         "unit": server.unit,
         "seconds_behind": None if server.seconds is None else round(server.seconds, 3),
         "seconds_since_probe": None if server.age is None else round(server.age, 3),
-        "unused": _why_unused(server, primary),
+        "unused": server.error,
     }
 
 
-def _why_unused(server: ServerStatus, primary: ServerStatus) -> str | None:
-    if server.error is not None:
-        return server.error
-    if server.at is None:
-        return "its position is not known"
-    if primary.at is not None and server.behind is None:
-        return "it is of another history than the primary"
-    return None
+def _number(at: Bookmark, timeline: int | None) -> int:
+    """How far a position is, in its timeline if the engine has any."""
+    of = dict(at.position)
+    return sum(of.values()) if timeline is None else of[str(timeline)]

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from time import time
@@ -24,8 +26,9 @@ More = Callable[[], Mapping[str, Any]]
 async def send_live(database: Database, receive: Receive, send: Send, more: More = dict) -> None:
     """Answer a request with what happens, until the client goes or the database closes.
 
-    Each event is JSON: ``servers``, as `orm.web.health` has them, and ``routes``, where
-    transactions went since the event before.
+    Each event is JSON: ``servers``, as `orm.web.health` has them, and their ``host``; ``routes``,
+    where transactions went since the event before; ``process``, which one of several workers tells
+    it.
 
     Args:
         database: whose servers and routes are sent.
@@ -51,6 +54,7 @@ async def _events(
     database: Database, more: More, leaving: asyncio.Task[None]
 ) -> AsyncIterator[dict[str, Any]]:
     routes: deque[dict[str, Any]] = deque(maxlen=_MOST_ROUTES)
+    process = {"id": os.getpid(), "host": socket.gethostname()}
     stop = database.observe(lambda route: routes.append(_route(route)))
     try:
         while not leaving.done():
@@ -58,10 +62,10 @@ async def _events(
                 servers = database.last_status()
             except DatabaseClosed:
                 return
-            reports = [server_report(server, servers[0]) for server in servers]
+            reports = [{**server_report(server), "host": server.host} for server in servers]
             told = list(routes)
             routes.clear()
-            yield {"servers": reports, "routes": told, **more()}
+            yield {"servers": reports, "routes": told, "process": process, **more()}
             await asyncio.wait([leaving], timeout=_TICK)
     finally:
         stop()

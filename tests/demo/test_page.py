@@ -26,7 +26,7 @@ async def started(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tup
             yield chromium, url
             page = await chromium.open(url)
             await page.js("document.querySelector('#busy').click()")
-            await page.until("/position 1\\d/.test(document.querySelector('.server').textContent)")
+            await page.until("/commit 1\\d/.test(document.querySelector('.server').textContent)")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -168,7 +168,7 @@ async def test_the_status_page_shows_the_same_and_has_no_controls(page: Page) ->
 
 
 async def test_the_names_of_all_lines_are_inside_of_the_picture(page: Page) -> None:
-    # Nothing has been written since the page was opened: all lines are at its lower edge.
+    # Nothing has been written since the page was opened: all lines are at its upper edge.
     await page.js(
         """window.drawn = {}; const context = CanvasRenderingContext2D.prototype;
         const fillText = context.fillText;

@@ -3,8 +3,12 @@
 import re
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from alembic.util import CommandError
+from sqlalchemy import create_engine
 
+from orm.backends import Thing, migrations_for
 from tests.migrations.support import Project
 
 DROP = ("with op.batch_alter_table('t') as batch:", "    batch.drop_column('gone')")
@@ -110,6 +114,75 @@ def test_an_index_goes_with_its_column_or_when_it_is_dropped(made: Project) -> N
     made.revision(2, *DROP, "    batch.drop_index('ix_a')")
     made.alembic("upgrade", "head")
     assert set(schema(made)) == {"t", "ix_b"}
+
+
+HOSTILE = (
+    "select",
+    "unique",
+    "Ä \"b'",
+    "a b",
+    "x,y",
+    "it(s)",
+    "1st",
+    "[x]",
+    "a.b",
+    "per%c",
+    "co:l",
+)
+
+
+@pytest.mark.parametrize("table", ["t", "Ä \"b'", "a.b"])
+def test_keys_of_columns_with_any_name(made: Project, table: str) -> None:
+    for name in HOSTILE:
+        made.query(f"DROP TABLE IF EXISTS {quoted(table)}")
+        one, two, three, four = (quoted(f"{name}{suffix}") for suffix in ("", "2", "3", "4"))
+        made.query(
+            f"CREATE TABLE {quoted(table)} (id INTEGER PRIMARY KEY, {one} VARCHAR(5) DEFAULT ')' "
+            f"COLLATE NOCASE UNIQUE, {two} INTEGER CONSTRAINT {three} UNIQUE, gone INTEGER, {three}"
+            f" INTEGER REFERENCES {quoted(table)} (id) ON DELETE CASCADE, {four} INTEGER, "
+            f"CONSTRAINT {one} UNIQUE ({four}, {one}), CONSTRAINT {two} FOREIGN KEY ({four}) "
+            f"REFERENCES {quoted(table)} (id) ON DELETE SET NULL)"
+        )
+        before = defined(made)
+        with create_engine(f"sqlite:///{made.database}").connect() as connection:
+            operations = Operations(MigrationContext.configure(connection))
+            with operations.batch_alter_table(table) as batch:
+                batch.drop_column("gone")
+            connection.commit()
+        after = defined(made)
+        del before[Thing("column", table.lower(), "gone")]
+        assert after == before, name
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def defined(project: Project) -> dict[Thing, str]:
+    with create_engine(f"sqlite:///{project.database}").connect() as connection:
+        found = migrations_for(connection.engine.url).definitions(connection)
+    return {thing: text for thing, text in found.items() if not thing.table.startswith("orm_")}
+
+
+def test_a_key_goes_with_its_column_or_by_its_name(made: Project) -> None:
+    made.query(
+        'CREATE TABLE t (id INTEGER PRIMARY KEY, "a" INT UNIQUE, gone INT UNIQUE, b INT, c INT, '
+        "CONSTRAINT both UNIQUE (a, gone), CONSTRAINT named UNIQUE (b), UNIQUE (c))"
+    )
+    made.revision(
+        2,
+        "names = {'uq': 'uq_%(table_name)s_%(column_0_name)s'}",
+        "with op.batch_alter_table('t', naming_convention=names) as batch:",
+        "    batch.drop_column('gone')",
+        "    batch.drop_constraint('named')",
+        "    batch.drop_constraint('uq_t_c')",
+    )
+    made.alembic("upgrade", "head")
+    keys = made.query(
+        "SELECT group_concat(c.name) FROM pragma_index_list('t') i, pragma_index_info(i.name) c "
+        "GROUP BY i.name"
+    )
+    assert keys == [("a",)]
 
 
 @pytest.mark.parametrize(
@@ -231,3 +304,41 @@ def test_a_table_left_over_by_another_rebuild(made: Project) -> None:
     made.query("CREATE TABLE _alembic_tmp_t (id INTEGER)")
     made.revision(2, *DROP)
     refused(made, "_alembic_tmp_t is in the way.*DROP TABLE _alembic_tmp_t")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (
+            "with op.batch_alter_table('t') as batch:",
+            "    batch.create_unique_constraint('u', ['a'])",
+        ),
+        (
+            "with op.batch_alter_table('t') as batch:",
+            "    batch.create_index('u', ['a'], unique=True)",
+        ),
+        ("op.create_index('u', 't', ['a'], unique=True, sqlite_where=sa.text('id > 0'))",),
+        (
+            "with op.batch_alter_table('t') as batch:",
+            "    batch.create_unique_constraint('u', ['a'])",
+            "    batch.alter_column('a', type_=sa.Date())",
+        ),
+    ],
+)
+def test_rows_that_a_new_key_does_not_allow(made: Project, lines: tuple[str, ...]) -> None:
+    made.query("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL)")
+    made.query("INSERT INTO t (a) VALUES ('2024-01-02'), ('2024-01-03'), ('2024-01-02')")
+    made.revision(2, *lines)
+    wanted = r"t\.a cannot be unique: 1 value\(s\) are there more than once, such as '2024-01-02'"
+    refused(made, wanted)
+
+
+def test_rows_that_a_new_key_of_several_columns_does_not_allow(made: Project) -> None:
+    made.query("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b INTEGER)")
+    made.query("INSERT INTO t (a, b) VALUES ('x', 1), ('x', 2), ('x', 1), ('x', NULL), ('x', NULL)")
+    made.revision(
+        2,
+        "with op.batch_alter_table('t') as batch:",
+        "    batch.create_unique_constraint('u', ['a', 'b'])",
+    )
+    refused(made, r"t \(a, b\) cannot be unique: 1 value\(s\) .* such as \('x', 1\)\. Update")

@@ -20,7 +20,7 @@ def test_a_replica_that_is_added_serves_once_its_position_is_known() -> None:
         assert await served_by(database) == "primary"
         world.addresses["replica-1"][0].freeze()
         adding = asyncio.create_task(
-            database.add_replica(Replica("simulated://test/replica-1", name="new"))
+            database.add_replica(Replica("simulated:///test/replica-1", name="new"))
         )
         await asyncio.sleep(0.5)
         assert await served_by(database) == "primary"
@@ -34,7 +34,7 @@ def test_a_replica_that_is_added_serves_once_its_position_is_known() -> None:
 def test_names_are_unique_and_the_primary_stays() -> None:
     async def work(_: World, database: Database) -> None:
         with pytest.raises(ConfigurationError, match="there is a server 'replica-1' already"):
-            await database.add_replica(Replica("simulated://test/replica-1", name="replica-1"))
+            await database.add_replica(Replica("simulated:///test/replica-1", name="replica-1"))
         for name in ("primary", "nobody"):
             with pytest.raises(ConfigurationError, match="there is no replica"):
                 await database.remove_replica(name)
@@ -84,12 +84,12 @@ def test_replicas_are_looked_up_and_followed(caplog: pytest.LogCaptureFixture) -
         world = worlds["test"] = World("test", 1, (1, 1), 0.001, samples=False)
 
         async def discover() -> list[Replica]:
-            return [Replica(f"simulated://test/{one}", name=one) for one in world.listed()]
+            return [Replica(f"simulated:///test/{one}", name=one) for one in world.listed()]
 
         def names() -> set[str]:
             return {server.name for server in database.cluster.replicas}
 
-        async with Database("simulated://test/primary", replicas=discover) as database:
+        async with Database("simulated:///test/primary", replicas=discover) as database:
             assert names() == {"replica-1", "replica-2"}
             world.unlisted.add("replica-1.0")
             await asyncio.sleep(6)

@@ -27,7 +27,7 @@ def simulated(
 ) -> None:
     async def run() -> None:
         world = worlds["test"] = World("test", 1, replicas, 0.001, samples=samples)
-        urls = [f"simulated://test/{address}" for address in world.addresses]
+        urls = [f"simulated:///test/{address}" for address in world.addresses]
         async with Database(urls[0], replicas=urls[1:], **options) as database:
             await work(world, database)
 
@@ -123,7 +123,7 @@ def test_a_primary_that_has_become_a_standby_is_not_read_from() -> None:
         new.promote()
         old.paused = True
         old.follow(new)  # before anybody notices
-        async with Database("simulated://test/replica-1", bookmark_keys=["a"]) as elsewhere:
+        async with Database("simulated:///test/replica-1", bookmark_keys=["a"]) as elsewhere:
             token = await raised(elsewhere)
         new.slow = 0.2
         for _ in range(20):
@@ -162,9 +162,9 @@ def test_where_the_primary_was_at_start_may_be_lost() -> None:
     async def work(world: World, _: Database) -> None:
         old, (new,) = world.primary, world.addresses["replica-1"]
         new.paused = new.partitioned = True
-        async with Database("simulated://test/primary") as database:
+        async with Database("simulated:///test/primary") as database:
             await raised(database)
-        urls = "simulated://test/primary", "simulated://test/replica-1"
+        urls = "simulated:///test/primary", "simulated:///test/replica-1"
         async with Database(urls[0], replicas=urls[1:]) as database:
             new.promote()
             old.follow(new)
@@ -230,7 +230,7 @@ def test_what_a_standby_has_received_is_not_what_it_shows_though_it_was_just_the
         new.promote()
         old.paused = True
         old.follow(new)  # before anybody notices
-        async with Database("simulated://test/replica-1", bookmark_keys=["a"]) as elsewhere:
+        async with Database("simulated:///test/replica-1", bookmark_keys=["a"]) as elsewhere:
             token = await raised(elsewhere)
         old.slow = 0.5  # while it is asked, another is found to be the primary
         async with database.session(token) as session:

@@ -14,7 +14,7 @@ from tests.harness.simulation.world import Machine, World
 from tests.simulation.test_found import raised, simulated
 
 ONE = {"of": 0, "by": "test"}
-ADDRESSES = [f"simulated://test/{name}" for name in ("primary", "replica-1", "replica-2")]
+ADDRESSES = [f"simulated:///test/{name}" for name in ("primary", "replica-1", "replica-2")]
 
 
 async def read(database: Database) -> tuple[str, str, int]:
@@ -230,3 +230,25 @@ def test_what_was_on_a_primary_before_it_was_restored_is_lost(
             assert (await session.execute(registers())).one().version == 1
 
     simulated(work, bookmark_keys=["a"], engine_options={"poolclass": NullPool})
+
+
+def test_a_chain_of_bookmarks_outlives_a_hundred_failovers() -> None:
+    async def work(world: World, database: Database) -> None:
+        old, (new,) = world.primary, world.addresses["replica-1"]
+        token, longest = await raised(database), 0
+        for version in range(2, 102):
+            await asyncio.sleep(1)
+            new.promote()
+            old.follow(new)
+            old, new = new, old
+            await asyncio.sleep(2)
+            async with database.session(token) as session:
+                assert (await session.execute(registers())).one().version == version - 1
+                await session.execute(RAISE, ONE)
+                await session.commit()
+                token = await session.bookmark()
+            longest = max(longest, len(token))
+        assert len(Bookmark.decode(token).position) > 10
+        assert longest < 500
+
+    simulated(work, engine_options={"poolclass": NullPool})

@@ -74,7 +74,7 @@ def test_whoever_is_cancelled_twice_after_their_commit_hears_of_it_once() -> Non
     """The second time while the transaction's other connection is given back."""
 
     async def work(_: World, database: Database) -> None:
-        guest = create_async_engine("simulated://test/primary", connect_args={"writes": False})
+        guest = create_async_engine("simulated:///test/primary", connect_args={"writes": False})
         async with database.session() as session:
             await session.execute(RAISE, ONE)
             await session.execute(registers(), bind_arguments={"bind": guest.sync_engine})

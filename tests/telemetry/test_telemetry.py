@@ -115,13 +115,15 @@ async def test_prometheus_has_it(patient: Database) -> None:
     assert value("orm_wait_seconds_count") == 1
     assert 0 < (value("orm_wait_seconds_sum") or 0) < 10
     behind = {
-        name: value("orm_server_behind", {"server": name, "role": name.partition("-")[0]})
+        name: value(
+            "orm_server_behind", {"server": name, "role": name.partition("-")[0], "host": ""}
+        )
         for name in ("primary", "replica-1", "replica-2")
     }
     assert behind == {"primary": 0, "replica-1": 0, "replica-2": 1}
-    assert value("orm_server_serves", {"server": "replica-2", "role": "replica"}) == 1
+    assert value("orm_server_serves", {"server": "replica-2", "role": "replica", "host": ""}) == 1
     seconds = [
-        value("orm_server_seconds_behind", {"server": name, "role": "replica"})
+        value("orm_server_seconds_behind", {"server": name, "role": "replica", "host": ""})
         for name in ("replica-1", "replica-2")
     ]
     assert seconds[0] == 0 < (seconds[1] or 0)

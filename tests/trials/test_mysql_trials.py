@@ -17,8 +17,7 @@ async def test_sessions_keep_their_promises_under_every_fault(
     flavour: Flavour, tmp_path: Path
 ) -> None:
     with started(flavour) as cluster:
-        # A switch of roles waits for transactions, which the other faults hold up.
-        faults = tuple(name for name in FAULTS if name != "switch")
+        faults = tuple(FAULTS)
         trial = replace(plan(1, 400), faults=faults)
         result = await run(trial, cluster, tmp_path)
         assert not result.violations, text(result.violations[0])

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import socket
 from typing import Any
 
 import pytest
@@ -33,6 +35,8 @@ async def test_readiness_tells_of_every_server(db: Database, client) -> None:
     assert [primary["role"], first["role"]] == ["primary", "replica"]
     assert [primary["behind"], first["behind"], second["behind"]] == [0, 0, 1]
     assert second["position"] == primary["position"] - 1
+    assert primary["place"] == f"commit {primary['position']}"
+    assert "host" not in primary
     assert primary["seconds_behind"] is None and first["seconds_behind"] == 0
     assert second["seconds_behind"] > 0
     assert 0 <= second["seconds_since_probe"] < 5
@@ -143,6 +147,8 @@ async def test_events_tell_positions_and_routes_as_they_happen(db: Database) -> 
     first = await viewer.event()
     assert [server["name"] for server in first["servers"]] == ["primary", "replica-1", "replica-2"]
     assert first["routes"] == []
+    assert first["process"] == {"id": os.getpid(), "host": socket.gethostname()}
+    assert {server["host"] for server in first["servers"]} == {None}
 
     async with db.begin() as session:
         session.add(User(email="ada"))

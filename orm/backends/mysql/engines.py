@@ -8,6 +8,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
 from orm.backends.mysql.driver import arguments, in_transaction, is_streaming
 from orm.backends.mysql.state import identify
+from orm.backends.pool import FairPool
 from orm.exceptions import ConfigurationError
 
 __all__ = ["is_idle", "reader_engine", "refuse_shared", "snapshot_engine", "writer_engine"]
@@ -25,7 +26,8 @@ def reader_engine(url: URL, **options: Any) -> AsyncEngine:
 
 
 def _engine(url: URL, options: dict[str, Any], *, writes: bool) -> AsyncEngine:
-    engine = create_async_engine(url, **(options | {"pool_reset_on_return": None}))
+    given = {"poolclass": FairPool} | options | {"pool_reset_on_return": None}
+    engine = create_async_engine(url, **given)
     event.listen(engine.sync_engine, "connect", identify(writes=writes))
     event.listen(engine.sync_engine, "reset", _roll_back if writes else _end_reading)
     return engine

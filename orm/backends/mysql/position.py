@@ -8,8 +8,9 @@ on primaries and replicas; so is what MySQL owns and has not executed yet. ``gti
 
 import logging
 from typing import Final
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Pool, text
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends.mysql import terms
@@ -19,11 +20,18 @@ from orm.backends.mysql.state import DENIED, WRITES, State, ask, latest
 from orm.bookmark import Bookmark
 from orm.exceptions import NoPrimary
 
-__all__ = ["SHOWN_BITS", "VISIBLE", "committed", "position", "prepare", "seen", "shown_by"]
+__all__ = [
+    "SHOWN_BITS",
+    "VISIBLE",
+    "committed",
+    "position",
+    "prepare",
+    "reached",
+    "seen",
+    "shown_by",
+]
 
 _log = logging.getLogger("orm.server")
-
-_TOLD: Final = "orm.mysql.told"
 
 SHOWN_BITS: Final = 43
 """`Bookmark.shown` is a number within a term, below as many bits, and the term above them."""
@@ -35,6 +43,11 @@ SELECT BINLOG_GTID_POS(
         WHERE variable_name = 'BINLOG_SNAPSHOT_FILE'),
     (SELECT variable_value FROM information_schema.global_status
         WHERE variable_name = 'BINLOG_SNAPSHOT_POSITION'))"""
+_WRITES_ANYWHERE: Final = """\
+SELECT GROUP_CONCAT(privilege_type SEPARATOR ', ') FROM information_schema.user_privileges
+WHERE privilege_type IN ({})
+    AND grantee = CONCAT("'", REPLACE(CURRENT_USER(), '@', "'@'"), "'")"""
+_PRIVILEGES: Final = {True: "'READ_ONLY ADMIN'", False: "'CONNECTION_ADMIN', 'SUPER'"}
 _WITHOUT_LOG: Final = """\
 SELECT CONCAT('0-', server_id, '-', seq_no) FROM mysql.gtid_slave_pos
 WHERE domain_id = 0 ORDER BY seq_no DESC LIMIT 1"""
@@ -46,6 +59,15 @@ def position(connection: Connection) -> Bookmark | None:
     A writer's connection is asked when its transaction has done nothing yet.
     """
     state = ask(connection)
+    takes_writes = state.is_standby and not state.row["read_only"] and state.replicates
+    _tell(
+        connection,
+        "replica",
+        "takes writes, and replicates: what is written there is on no other server. "
+        "On that server: SET GLOBAL read_only = ON"
+        if takes_writes
+        else "",
+    )
     at = None
     if state.terms and not _is_stray(connection, state):
         have = state.applied
@@ -69,6 +91,14 @@ def seen(connection: Connection) -> Bookmark | None:
     term, number = terms.top(state.terms, have)
     shown = (term << SHOWN_BITS) + number + 1 if state.is_standby else 0
     return _bookmark(state, {term: number}, shown)
+
+
+def reached(connection: Connection) -> Bookmark | None:
+    """What a replica had applied when it was last asked."""
+    state = latest(connection)
+    if not state.is_standby or not state.terms or terms.stray(state.terms, state.everything):
+        return None
+    return _bookmark(state, terms.position(state.terms, state.applied))
 
 
 def shown_by(connection: Connection, state: State) -> GtidSet | None:
@@ -116,6 +146,7 @@ def prepare(connection: Connection) -> None:
         NoPrimary: it is a replica, and no primary has begun a term yet.
     """
     state = ask(connection)
+    _warn_of_privileges(connection, state)
     if not state.terms and state.is_standby:
         raise NoPrimary(
             f"{connection.engine.url.render_as_string()} cannot be used: it is a standby, of a "
@@ -141,16 +172,49 @@ def prepare(connection: Connection) -> None:
     connection.exec_driver_sql("ROLLBACK")
 
 
+def _warn_of_privileges(connection: Connection, state: State) -> None:
+    """Log that the account writes on read-only servers, too."""
+    question = _WRITES_ANYWHERE.format(_PRIVILEGES[state.mariadb])
+    found = connection.exec_driver_sql(question).scalar()
+    connection.exec_driver_sql("ROLLBACK")  # a snapshot that began with the question
+    _tell(
+        connection,
+        "account",
+        f"is used by an account with {found}, which writes on read-only servers, too: after a "
+        "failover, what it writes on the old primary is lost. Use an account without that privilege"
+        if found
+        else "",
+    )
+
+
 def _is_stray(connection: Connection, state: State) -> bool:
     writer = terms.stray(state.terms, state.everything)
-    if writer is not None and connection.info.get(_TOLD) != writer:
-        _log.warning(
-            "%s has transactions of %s that no primary has had: it serves no session",
-            connection.engine.url.render_as_string(),
-            writer,
-        )
-    connection.info[_TOLD] = writer
+    _tell(
+        connection,
+        "stray",
+        f"has transactions of {writer} that no primary has had: it serves no session"
+        if writer
+        else "",
+    )
     return writer is not None
+
+
+_told: Final[WeakKeyDictionary[Pool, dict[str, str]]] = WeakKeyDictionary()
+"""What was logged last of the server that a pool leads to."""
+
+
+def _tell(connection: Connection, kind: str, what: str) -> None:
+    """Log what is wrong with a server, once until it is right again.
+
+    Args:
+        connection: to the server.
+        kind: of what may be wrong.
+        what: is wrong; nothing if it is empty.
+    """
+    told = _told.setdefault(connection.engine.pool, {})
+    if what and told.get(kind) != what:
+        _log.warning("%s %s", connection.engine.url.render_as_string(), what)
+    told[kind] = what
 
 
 def _bookmark(state: State, at: dict[int, int], shown: int = 0) -> Bookmark | None:

@@ -1,11 +1,19 @@
 """Roles and terms of MariaDB and MySQL (`orm.backends.Roles`)."""
 
 from orm.backends import lineage
-from orm.backends.lineage import as_need, is_later
+from orm.backends.lineage import as_need, is_later, without_oldest
 from orm.backends.mysql.state import is_candidate, is_standby
 from orm.bookmark import Bookmark
 
-__all__ = ["as_need", "behind", "is_candidate", "is_later", "is_standby", "lost"]
+__all__ = [
+    "as_need",
+    "behind",
+    "is_candidate",
+    "is_later",
+    "is_standby",
+    "lost",
+    "without_oldest",
+]
 
 
 def lost(head: Bookmark, need: Bookmark) -> str | None:

@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.base import Backend
+from orm.backends.lineage import current
 from orm.backends.migrations import Migrations
 from orm.backends.parts import Fences, Network, Roles
 from orm.backends.postgresql import (
@@ -74,6 +75,9 @@ class PostgreSQLBackend(Backend):
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.seen(connection)
 
+    def reached(self, connection: Connection) -> Bookmark | None:
+        return position.reached(connection)
+
     def written(self, connection: Connection) -> Bookmark | None:
         return position.written(connection)
 
@@ -86,8 +90,14 @@ class PostgreSQLBackend(Backend):
     def behind(self, at: Bookmark, head: Bookmark) -> int | None:
         return roles.behind(at, head)
 
+    def place(self, at: Bookmark) -> str:
+        return f"{roles.lsn(roles.latest(at))} on timeline {current(at)}"
+
     def replayed(self, connection: Connection) -> float | None:
         return position.replayed(connection)
+
+    def caveat(self, connection: Connection) -> str | None:
+        return position.caveat(connection)
 
     def is_retryable(self, error: DBAPIError) -> bool:
         return sqlstate(error) in _CONFLICTS

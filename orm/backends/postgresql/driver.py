@@ -4,6 +4,7 @@ import os
 import socket
 from contextlib import suppress
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 from sqlalchemy import URL, Connection
 from sqlalchemy.engine import AdaptedConnection
@@ -18,11 +19,13 @@ __all__ = [
     "fetch",
     "hang_up",
     "in_transaction",
+    "is_closed",
     "is_outdated",
     "renew",
     "sqlstate",
     "tell",
     "translate_stream",
+    "understood",
     "unprepared",
 ]
 
@@ -55,6 +58,53 @@ def arguments(url: URL, options: dict[str, Any], **settings: str) -> dict[str, A
                 f"{other!r} has no async driver: use postgresql+asyncpg:// or postgresql+psycopg://"
             )
     return options | {"connect_args": given}
+
+
+_LIBPQ: Final = frozenset(
+    "application_name krbsrvname options passfile sslcert sslcrl sslkey sslmode sslnegotiation "
+    "sslpassword sslrootcert ssl_max_protocol_version ssl_min_protocol_version "
+    "target_session_attrs".split()
+)
+"""What asyncpg understands in a URL of its own, and not as an argument of `connect`."""
+
+
+def understood(url: URL, options: dict[str, Any]) -> tuple[URL, dict[str, Any]]:
+    """A URL with libpq's parameters, as hosters hand them out, and options, for each driver.
+
+    psycopg is libpq. SQLAlchemy gives asyncpg all parameters as arguments of `asyncpg.connect`,
+    which knows few of libpq's; it understands most in a URL ("dsn"), which the arguments complete.
+
+    Args:
+        url: of the database; its driver decides.
+        options: the user's engine options, which come first.
+
+    Raises:
+        ConfigurationError: the URL asks for what asyncpg cannot do.
+    """
+    if url.get_driver_name() != "asyncpg":
+        return url, options
+    query = dict(url.query)
+    if query.pop("channel_binding", "prefer") == "require":
+        raise ConfigurationError(
+            "channel_binding=require is in the URL, and asyncpg cannot bind channels: take it out "
+            "of the URL (sslmode=verify-full protects from the same attack), or use "
+            "postgresql+psycopg://"
+        )
+    if query.pop("gssencmode", "prefer") == "require":
+        raise ConfigurationError(
+            "gssencmode=require is in the URL, and asyncpg cannot encrypt by GSSAPI: use "
+            "postgresql+psycopg://"
+        )
+    given: dict[str, Any] = {}
+    if "connect_timeout" in query:
+        given["timeout"] = float(str(query.pop("connect_timeout")))
+    said = {name: str(query.pop(name)) for name in _LIBPQ & query.keys()}
+    if said:
+        given["dsn"] = f"postgresql:///?{urlencode(sorted(said.items()), quote_via=quote)}"
+    return (
+        url.set(query=query),
+        options | {"connect_args": given | options.get("connect_args", {})},
+    )
 
 
 def bounded(url: URL, options: dict[str, Any]) -> dict[str, Any]:
@@ -173,8 +223,14 @@ def in_transaction(connection: Any) -> bool:
     """Whether the connection is in a transaction on the server, SQLAlchemy's or another."""
     driver = connection.driver_connection
     if hasattr(driver, "is_in_transaction"):
-        return bool(driver.is_in_transaction())
+        return not is_closed(connection) and bool(driver.is_in_transaction())
     return bool(driver.pgconn.transaction_status)  # 0 is IDLE
+
+
+def is_closed(connection: Any) -> bool:
+    """Whether the connection was closed on this side, as when it is cut off."""
+    driver = connection.driver_connection
+    return bool(driver.is_closed() if hasattr(driver, "is_closed") else driver.closed)
 
 
 class _Translated:

@@ -8,11 +8,14 @@ from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from orm.backends.pool import FairPool
 from orm.backends.postgresql.driver import (
     arguments,
     in_transaction,
+    is_closed,
     is_outdated,
     translate_stream,
+    understood,
     unprepared,
 )
 from orm.backends.postgresql.position import UNSURE, identify
@@ -30,9 +33,18 @@ _MAY_END: Final = re.compile(
 _SETTINGS: Final = ("synchronous_commit", "set_config")
 
 
+def _pool(url: URL) -> dict[str, Any]:
+    if url.get_driver_name() == "asyncpg":
+        from orm.backends.postgresql.asyncpg_pool import AsyncpgPool
+
+        return {"poolclass": AsyncpgPool}
+    return {"poolclass": FairPool}
+
+
 def writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write."""
-    given = arguments(url, options)
+    url, options = understood(url, options)
+    given = _pool(url) | arguments(url, options)
     if url.get_driver_name() == "psycopg":
         from orm.backends.postgresql.one_trip import SamplingConnection
 
@@ -46,17 +58,19 @@ def writer_engine(url: URL, **options: Any) -> AsyncEngine:
 
 def shared_writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write, each of which may be on another connection."""
-    engine = create_async_engine(url, **arguments(url, unprepared(url, options)))
+    url, options = understood(url, options)
+    given = arguments(url, unprepared(url, options))
+    engine = create_async_engine(url, **(_pool(url) | given))
     _mend(engine)
     return engine
 
 
 def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     """Read-only and in autocommit: each statement sees what is committed when it begins."""
-    readers = arguments(url, options, default_transaction_read_only="on")
-    engine = create_async_engine(
-        url, **(readers | {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True})
-    )
+    url, options = understood(url, options)
+    readers = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
+    given = arguments(url, options, default_transaction_read_only="on")
+    engine = create_async_engine(url, **(_pool(url) | given | readers))
     _prepare(engine)
     return engine
 
@@ -149,6 +163,8 @@ def _end_streams(connection: Any, record: ConnectionPoolEntry, state: Any) -> No
     streams = record.info.pop(_STREAMS, ())
     if not state.asyncio_safe:  # the connection will not be used again
         return
+    if is_closed(connection):
+        raise ConnectionError("the connection was cut off")  # so that the pool drops it
     if in_transaction(connection):
         if connection.autocommit:  # SQLAlchemy takes it to have nothing to end
             _execute(connection, "ROLLBACK")

@@ -40,7 +40,7 @@ from orm.backends.postgresql.anew import begin_anew
 from orm.backends.postgresql.beyond_models import beyond_models
 from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.definitions import definitions
-from orm.backends.postgresql.driver import arguments, bounded, sqlstate
+from orm.backends.postgresql.driver import arguments, bounded, sqlstate, understood
 from orm.backends.postgresql.explain import explain
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
@@ -217,6 +217,7 @@ def engine(url: URL, **options: Any) -> Engine | AsyncEngine:
         made = create_engine(same, **arguments(same, bounded(same, options)))
         event.listen(made, "do_connect", _connect)
         return made
+    url, options = understood(url, options)
     return create_async_engine(url, **arguments(url, bounded(url, options)))
 
 

@@ -6,16 +6,16 @@ from before a failover goes on being comparable, and one that names what was los
 that a server is merely behind.
 """
 
-import re
 from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from orm.backends.postgresql.driver import fetch, sqlstate
+from orm.backends.lineage import at_least
+from orm.backends.postgresql import forks
+from orm.backends.postgresql.driver import fetch
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError
 
@@ -24,11 +24,13 @@ __all__ = [
     "STANDBY",
     "UNSURE",
     "VERSION",
+    "caveat",
     "committed",
     "identify",
     "incarnation",
     "may_not_see",
     "position",
+    "reached",
     "replayed",
     "seen",
     "written",
@@ -37,8 +39,8 @@ __all__ = [
 _AGE: Final = "orm.postgresql.age"
 _HISTORY: Final = "orm.postgresql.history"
 _INCARNATION: Final = "orm.postgresql.incarnation"
-_FORKS: Final = "orm.postgresql.forks"
 _LOADED: Final = "orm.postgresql.loaded"
+_REACHED: Final = "orm.postgresql.reached"
 _SEGMENT: Final = "orm.postgresql.segment"
 STANDBY: Final = "orm.postgresql.standby"
 _TIMELINE: Final = "orm.postgresql.timeline"
@@ -53,6 +55,8 @@ VERSION: Final = "orm.postgresql.version"
 _STARTED: Final = """\
 concat_ws('-', extract(epoch FROM pg_postmaster_start_time()),
         extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()))"""
+
+_WHO: Final = f"SELECT concat_ws('-', system_identifier, {_STARTED}) FROM pg_control_system()"
 
 _IDENTITY: Final = f"""\
 SELECT system_identifier::text, {_STARTED},
@@ -102,6 +106,7 @@ SELECT
         THEN NULL ELSE (pg_current_wal_flush_lsn() - '0/0')::bigint END AS flushed,
     CASE WHEN pg_is_in_recovery()
         THEN pg_snapshot_xmax(pg_current_snapshot())::text::bigint ELSE 0 END AS shown,
+    CASE WHEN pg_is_in_recovery() THEN (log.replayed - '0/0')::bigint END AS shows,
     pg_size_bytes(current_setting('wal_segment_size')) AS segment,
     s.system_identifier::text AS history,
     {_STARTED} AS started
@@ -120,8 +125,6 @@ SELECT pg_current_wal_flush_lsn()::text, pg_current_wal_insert_lsn()::text,
     pg_walfile_name(pg_current_wal_insert_lsn())
 WHERE NOT pg_is_in_recovery()"""
 """No row on a standby, where only a transaction that has read can be committed."""
-
-_FORK: Final = re.compile(r"^\s*(\d+)\s+([0-9A-F]+)/([0-9A-F]+)", re.MULTILINE)
 
 
 def identify(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
@@ -144,11 +147,15 @@ def position(connection: Connection) -> Bookmark | None:
     timeline = _timeline(connection, row)
     if row.at is None:
         return None
-    forks = _forks(connection, timeline)
-    known = {old: fork for old, fork in forks.items() if fork <= row.at}
-    unreached = sorted(set(forks) - set(known))
+    this = incarnation(connection)
+    left = forks.forks_of(connection, timeline, this, _WHO)
+    if row.standby and row.timeline is not None:
+        forks.note(this, timeline, row.at)
+    known = {old: fork for old, fork in left.at.items() if fork <= row.at}
+    unreached = sorted(set(left.at) - set(known))
     at = unreached[0] if unreached else timeline
-    return _bookmark(connection, known | {at: row.at})
+    found = _bookmark(connection, known | {at: row.at})
+    return found if left.exact else at_least(found, map(str, known))
 
 
 def seen(connection: Connection) -> Bookmark | None:
@@ -156,6 +163,7 @@ def seen(connection: Connection) -> Bookmark | None:
     row = connection.execute(text(_SEEN)).one()
     _note_identity(connection.info, row.history, row.started)
     timeline = _timeline(connection, row)
+    connection.info[_REACHED] = None if row.shows is None else {timeline: row.shows}
     if row.at is None:
         return None
     at = _end_of_record(row.at, row.segment)
@@ -164,6 +172,12 @@ def seen(connection: Connection) -> Bookmark | None:
         # a session commits, and so would a session that must see it on a standby.
         connection.execute(text(_FLUSH))
     return _bookmark(connection, {timeline: at}, row.shown)
+
+
+def reached(connection: Connection) -> Bookmark | None:
+    """What a standby had replayed when `seen` was last asked, on its latest timeline."""
+    at = connection.info.get(_REACHED)
+    return None if at is None else _bookmark(connection, at)
 
 
 def written(connection: Connection) -> Bookmark | None:
@@ -206,10 +220,15 @@ def replayed(connection: Connection) -> float | None:
 
 def may_not_see(what: str, connection: Connection) -> ConfigurationError:
     """The error for an account that lacks a privilege."""
+    account = connection.exec_driver_sql("SELECT quote_ident(current_user)").scalar_one()
     return ConfigurationError(
-        f"the account may not see {what}: GRANT pg_read_all_stats "
-        f"TO {connection.engine.url.username or 'the account'}"
+        f"the account may not see {what}: GRANT pg_read_all_stats TO {account}"
     )
+
+
+def caveat(connection: Connection) -> str | None:
+    """What this account will not be told after a failover (`orm.backends.Backend.caveat`)."""
+    return forks.caveat(connection, incarnation(connection), _WHO)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -219,7 +238,7 @@ def _note_identity(info: dict[Any, Any], system: str, started: str) -> None:
     incarnation = f"{system}-{started}"
     if info.get(_INCARNATION) != incarnation:
         info[_HISTORY], info[_INCARNATION] = system, incarnation
-        for known in (_TIMELINE, _FORKS):  # were those of another server
+        for known in (_TIMELINE, _REACHED):  # were those of another server
             info.pop(known, None)
 
 
@@ -233,31 +252,6 @@ def _timeline(connection: Connection, row: Any) -> int:
     # standby last wrote down what it has replayed.
     known: int = connection.info.get(_TIMELINE, 0)
     return max(int(row.replayed), known)
-
-
-def _forks(connection: Connection, timeline: int) -> dict[int, int]:
-    """The place where each earlier timeline was left, as far as the account may know."""
-    if timeline == 1:
-        return {}
-    cached = connection.info.get(_FORKS)
-    if cached is None or cached[0] != timeline:
-        cached = connection.info[_FORKS] = (timeline, _read_forks(connection, timeline))
-    return dict(cached[1])
-
-
-def _read_forks(connection: Connection, timeline: int) -> dict[int, int]:
-    file = f"pg_wal/{timeline:08X}.history"
-    try:
-        content = connection.execute(
-            text("SELECT pg_read_file(:file)"), {"file": file}
-        ).scalar_one()
-    except DBAPIError as error:
-        if sqlstate(error) in ("42501", "58P01"):  # insufficient privilege, no such file
-            return {}
-        raise
-    return {
-        int(old): (int(high, 16) << 32) + int(low, 16) for old, high, low in _FORK.findall(content)
-    }
 
 
 def _bookmark(connection: Connection, at: dict[int, int], shown: int = 0) -> Bookmark:

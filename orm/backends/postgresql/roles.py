@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from orm.backends import lineage
-from orm.backends.lineage import as_need, is_later, latest
+from orm.backends.lineage import as_need, is_later, latest, without_oldest
 from orm.backends.postgresql.position import STANDBY
 from orm.bookmark import Bookmark
 
@@ -16,6 +16,7 @@ __all__ = [
     "latest",
     "lost",
     "lsn",
+    "without_oldest",
 ]
 
 
@@ -37,9 +38,9 @@ def lost(head: Bookmark, need: Bookmark) -> str | None:
 
 def _untold(timeline: int, current: int) -> str:
     return (
-        f"it is of timeline {timeline}, the database is on {current}, and where it left timeline "
-        f"{timeline} cannot be told: GRANT EXECUTE ON FUNCTION pg_read_file(text) to the account, "
-        "and it will be"
+        f"it is of timeline {timeline}, the database is on {current}, and whether timeline "
+        f"{timeline} was left before or after that cannot be told. The log has a warning of the "
+        "start of this Database, which says how it will be"
     )
 
 

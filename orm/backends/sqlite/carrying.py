@@ -14,10 +14,12 @@ from sqlalchemy import (
     String,
     Table,
     TextClause,
+    UniqueConstraint,
     text,
 )
+from sqlalchemy.schema import ColumnCollectionConstraint
 
-from orm.backends.sqlite.schema import Clause, definition_of
+from orm.backends.sqlite.schema import Clause, definition_of, folded
 from orm.exceptions import MigrationError
 
 __all__ = ["carry_over", "would_lose"]
@@ -43,11 +45,16 @@ def carry_over(connection: Connection, batch: ApplyBatchImpl, table: Table) -> l
     clauses = [
         clause for clause in definition_of(connection, str(table.name)) if not said.of(clause)
     ]
-    kept = [clause for clause in clauses if clause.kind != "CHECK"]
-    checks = [clause for clause in clauses if clause.kind == "CHECK"]
-    kept += _keep_checks(new, batch, table, checks, said)
+    checks, keys, references = (
+        [clause for clause in clauses if clause.kind == kind and (clause.key or kind == "CHECK")]
+        for kind in ("CHECK", "UNIQUE", "FOREIGN KEY")
+    )
+    kept = [clause for clause in clauses if clause not in (*checks, *keys, *references)]
     for clause in kept:
         _put(clause, new)
+    kept += _keep_checks(new, batch, table, checks, said)
+    kept += _keep_uniques(new, table, keys, said)
+    _keep_names(new, references, said)
     _keep_actions(connection, str(table.name), new, said)
     return kept
 
@@ -147,26 +154,57 @@ def _keep_checks(
         yield clause
 
 
+def _keep_uniques(new: Table, table: Table, keys: list[Clause], said: _Said) -> Iterator[Clause]:
+    """Give the new table those that reflection has not found, or has found by a wrong name."""
+    columns = {folded(column.name): column for column in new.c}
+    found = {_key_of(one): one for one in table.constraints if isinstance(one, UniqueConstraint)}
+    there = {_key_of(one): one for one in new.constraints if isinstance(one, UniqueConstraint)}
+    for clause in keys:
+        key = tuple(map(folded, clause.key))
+        if said.columns.intersection(name.casefold() for name in clause.key):
+            continue  # one of its columns is dropped
+        reflected = found.get(key)
+        if reflected is None or (clause.constraint and reflected.name != clause.constraint):
+            new.constraints.discard(there.get(key))
+            ours = (columns[name] for name in key)
+            new.append_constraint(UniqueConstraint(*ours, name=clause.constraint))
+        elif key not in there:
+            continue  # the batch drops it
+        yield clause
+
+
+def _keep_names(new: Table, references: list[Clause], said: _Said) -> None:
+    """Give references their names, which reflection takes from a text that it does not parse."""
+    names = {tuple(map(folded, clause.key)): clause.constraint for clause in references}
+    for constraint in new.constraints:
+        if isinstance(constraint, ForeignKeyConstraint) and str(constraint.name) not in (
+            said.constraints
+        ):
+            constraint.name = names.get(_key_of(constraint), constraint.name)
+
+
+def _key_of(constraint: ColumnCollectionConstraint) -> tuple[str, ...]:
+    return tuple(folded(column.name) for column in constraint.columns)
+
+
 def _keep_actions(connection: Connection, table: str, new: Table, said: _Said) -> None:
     """ON DELETE and ON UPDATE, which are reflected for named references only."""
     rows = connection.exec_driver_sql(
-        'SELECT id, lower("table"), lower("from"), on_delete, on_update'
+        'SELECT id, "table", "from", on_delete, on_update'
         " FROM pragma_foreign_key_list(?) ORDER BY id, seq",
         (table,),
     ).all()
     actions: dict[tuple[str, tuple[str, ...]], tuple[str, str]] = {}
     for number in {row[0] for row in rows}:
         ours = [row for row in rows if row[0] == number]
-        actions[ours[0][1], tuple(row[2] for row in ours)] = (ours[0][3], ours[0][4])
+        key = (folded(ours[0][1]), tuple(folded(row[2]) for row in ours))
+        actions[key] = (ours[0][3], ours[0][4])
     for constraint in new.constraints:
         if not isinstance(constraint, ForeignKeyConstraint):
             continue
         if str(constraint.name) in said.constraints:
             continue
-        key = (
-            constraint.elements[0].target_fullname.split(".")[-2].casefold(),
-            tuple(column.name.casefold() for column in constraint.columns),
-        )
+        key = (folded(constraint.referred_table.name), _key_of(constraint))
         on_delete, on_update = actions.get(key, ("NO ACTION", "NO ACTION"))
         if constraint.ondelete is None and on_delete != "NO ACTION":
             constraint.ondelete = on_delete

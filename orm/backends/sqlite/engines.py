@@ -18,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import in_greenlet
 from orm.backends import sqlite
+from orm.backends.pool import FairPool
 from orm.backends.sqlite.driver import begin, in_one_hop, in_our_hands, open_or_close, run_script
 from orm.backends.sqlite.files import file_at, identity
 from orm.backends.sqlite.position import note_changes, raise_if_ended, raise_position
@@ -187,7 +188,13 @@ def _end_snapshot(connection: Connection) -> None:
 
 
 def _visited(options: dict[str, Any]) -> dict[str, Any]:
-    return {"module": sqlite.one_visit()} | in_our_hands(options)
+    for creator in ("async_creator", "creator"):
+        if options.get(creator) is not None:
+            raise ConfigurationError(
+                f"{creator} would open each file in one way, the replicas' too, and past what "
+                "bookmarks rest on: leave it out, and give what aiosqlite takes in connect_args"
+            )
+    return {"module": sqlite.one_visit(), "poolclass": FairPool} | in_our_hands(options)
 
 
 def _clean_up(engine: Engine) -> None:

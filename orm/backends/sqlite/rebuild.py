@@ -18,13 +18,14 @@ from typing import Any, Final, cast
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl
 from alembic.util import CommandError
-from sqlalchemy import Column, Connection, Table, func, inspect, select, text
+from sqlalchemy import Column, ColumnElement, Connection, Index, Table, func, inspect, select, text
 from sqlalchemy.engine.interfaces import ReflectedColumn
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.types import TypeEngine
 
 from orm.backends.sqlite.broken import broken
 from orm.backends.sqlite.carrying import carry_over, would_lose
+from orm.backends.sqlite.duplicates import refuse_duplicates, refuse_duplicates_of
 from orm.backends.sqlite.new_columns import refuse_column_without_values
 from orm.backends.sqlite.schema import Clause, definition_of, quoted
 from orm.backends.sqlite.values import in_new_form
@@ -36,6 +37,7 @@ __all__ = ["KeepingSQLiteImpl"]
 _NOT_SO: Final = (
     "Unnamed CHECK constraint on reflected table",
     "Skipped unsupported reflection of expression-based index",
+    "WARNING: SQL-parsed foreign key constraint .* could not be located",
 )
 
 _KEEP_COUNTING: Final = (
@@ -53,6 +55,7 @@ class _Rebuild:
     """One rebuild, from the old table's definition to the new one."""
 
     table: str
+    old: Table
     temporary: str
     clauses: list[Clause]
     """What the new table must say as the old one did."""
@@ -64,6 +67,8 @@ class _Rebuild:
     """Whether AUTOINCREMENT gives its ids, before and after."""
     renamed: list[tuple[str, str, Column[Any]]]
     """Old name, new name and column of the new table."""
+    copied: dict[str, ColumnElement[Any]]
+    """What is copied into each column of the new table."""
 
 
 class KeepingSQLiteImpl(SQLiteImpl):
@@ -99,12 +104,23 @@ class KeepingSQLiteImpl(SQLiteImpl):
 
     def drop_table(self, table: Table, **options: Any) -> None:
         rebuild = self._rebuild
+        if rebuild is not None and table.name == rebuild.temporary:  # the rows do not fit into it
+            super().drop_table(table, **options)
+            refuse_duplicates(self._connection, rebuild.old, table, rebuild.copied)
+            return
         if rebuild is not None and table.name == rebuild.table and rebuild.counts:
             # In SQL alone, so that it is the same in a script, whatever the rows are.
             names = {"old": rebuild.table, "new": rebuild.temporary}
             for statement in _KEEP_COUNTING:
                 self._connection.execute(statement, names)
         super().drop_table(table, **options)
+
+    def create_index(self, index: Index, **options: Any) -> None:
+        try:
+            super().create_index(index, **options)
+        except IntegrityError:
+            refuse_duplicates_of(self._connection, index)
+            raise
 
     def rename_table(self, old_table_name: str, *arguments: Any, **options: Any) -> None:
         rebuild = self._rebuild
@@ -149,16 +165,18 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
     renamed = _put_off_renames(batch, table)
     # `copy_from` says all of the new table, and the old one may lack some of its columns.
     clauses = carry_over(connection, batch, table) if batch.reflected else []
-    _transfer(connection, batch, table, there)
+    copied = _transfer(connection, batch, table, there)
     gone = there.keys() - {column.name.casefold() for column in new.c}
     return _Rebuild(
         name,
+        table,
         batch.temp_table_name,
         clauses,
         _dependents(connection, batch, table, gone),
         broken(connection),
         _counts(connection, name) and bool(new.dialect_options["sqlite"]["autoincrement"]),
         renamed,
+        copied,
     )
 
 
@@ -167,9 +185,10 @@ def _transfer(
     batch: ApplyBatchImpl,
     table: Table,
     there: Mapping[str, ReflectedColumn],
-) -> None:
+) -> dict[str, ColumnElement[Any]]:
     """Copy the values of columns that are there, in the form in which the new ones keep them."""
     added: list[Column[Any]] = []
+    copied: dict[str, ColumnElement[Any]] = {}
     transfers = cast("Mapping[str, dict[str, Any]]", batch.column_transfers)
     for key, transfer in transfers.items():
         column = batch.columns[key]
@@ -181,8 +200,11 @@ def _transfer(
             value, where = table.c[key], f"{table.name}.{key}"
             if old["nullable"] and not column.nullable:
                 _refuse_null(connection, where, value)
-            transfer["expr"] = in_new_form(connection, where, value, old["type"], column.type)
+            copied[column.name] = transfer["expr"] = in_new_form(
+                connection, where, value, old["type"], column.type
+            )
     refuse_column_without_values(connection, str(table.name), added, native=False)
+    return copied
 
 
 def _put_off_renames(batch: ApplyBatchImpl, table: Table) -> list[tuple[str, str, Column[Any]]]:

@@ -14,6 +14,7 @@ OPAQUE: Final = r"""--[^\n]*|/\*.*?\*/                       # comments
 """What is not to be looked into, as a verbose expression: comments, strings, quoted names."""
 _TOKEN: Final = re.compile(rf"{OPAQUE}|[\w$]+|[^\s\w$]", re.VERBOSE | re.DOTALL)
 _KEY: Final = "PRIMARY KEY"
+_REFERENCE: Final = "FOREIGN KEY"
 _OF_THE_TABLE: Final = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"})
 
 
@@ -23,12 +24,13 @@ class Clause:
 
     Attributes:
         kind: ``CHECK``, ``COLLATE``, ``AUTOINCREMENT``, ``ON CONFLICT``, ``DEFERRABLE``, ``AS``
-            (a generated column), ``PRIMARY KEY`` and ``UNIQUE`` (those with an order or a
-            collation of their own), ``WITHOUT ROWID`` or ``STRICT``.
+            (a generated column), ``PRIMARY KEY`` (one with an order or a collation of its own),
+            ``UNIQUE``, ``FOREIGN KEY`` (one that has a name), ``WITHOUT ROWID`` or ``STRICT``.
         text: as it is written, without the kind and the outer parentheses.
         column: whose definition it is in, if it is in a column's.
         constraint: the name of the constraint, if it has one.
         words: all of `text` that may be a name, in lower case.
+        key: the columns of a key that has no order and no collation of its own.
     """
 
     kind: str
@@ -36,6 +38,7 @@ class Clause:
     column: str | None
     constraint: str | None
     words: frozenset[str] = frozenset()
+    key: tuple[str, ...] = ()
 
     @property
     def meaning(self) -> tuple[str, ...]:
@@ -107,11 +110,23 @@ def _in_definition(sql: str, tokens: Sequence[re.Match[str]]) -> Iterator[Clause
             mentioned = frozenset(_plain(token.group()) for token in tokens[at + 2 : end])
             yield Clause(word, text, column, name if word == "CHECK" else None, mentioned)
             name, at = None, end
+        elif word in ("UNIQUE", "REFERENCES") and column is not None:
+            kind = "UNIQUE" if word == "UNIQUE" else _REFERENCE
+            if kind == "UNIQUE" or name is not None:
+                yield Clause(kind, f"({quoted(column)})", None, name, key=(column,))
+            name = None
         elif word == "(":  # of a type, a default, a key
             end = _closing(tokens, at)
-            if words[at - 1] in ("KEY", "UNIQUE") and {"DESC", "COLLATE"} & set(words[at:end]):
+            kind = {"UNIQUE": "UNIQUE", "KEY": f"{words[at - 2]} KEY"}.get(words[at - 1], "")
+            has_order = not {"DESC", "COLLATE"}.isdisjoint(words[at:end])
+            if (
+                (kind == "UNIQUE")
+                or (kind == _KEY and has_order)
+                or (kind == _REFERENCE and name is not None)
+            ):
                 text = sql[tokens[at].start() : tokens[end].end()]
-                yield Clause("UNIQUE" if words[at - 1] == "UNIQUE" else _KEY, text, column, name)
+                key = () if has_order else tuple(_names(tokens[at + 1 : end]))
+                yield Clause(kind, text, column, name, key=key)
             at = end
         elif word in ("NULL", "DEFAULT", "GENERATED"):
             name = None  # it was theirs
@@ -128,6 +143,12 @@ def _in_definition(sql: str, tokens: Sequence[re.Match[str]]) -> Iterator[Clause
             if timing == "DEFERRED":  # without the clause a key is NOT DEFERRABLE
                 yield Clause(word, "INITIALLY DEFERRED", column, name)
         at += 1
+
+
+def _names(tokens: Sequence[re.Match[str]]) -> Iterator[str]:
+    """The columns of a key."""
+    for part in _split(tokens):
+        yield unquoted(part[0].group())
 
 
 def _tokens(sql: str) -> list[str]:

@@ -80,12 +80,12 @@ def in_new_form(
         MigrationError: a row has a value that cannot be brought into the new form.
     """
     dialect = connection.dialect
-    before, after = (_implementation(one, dialect) for one in (old, new))
-    name = dialect.type_compiler_instance.process(after)
+    name = dialect.type_compiler_instance.process(new)
     # A column may have no type at all, for which there is no SQL.
-    is_typed = not isinstance(before, NullType)
-    if is_typed and dialect.type_compiler_instance.process(before) == name:
+    is_typed = not isinstance(old, NullType)
+    if is_typed and dialect.type_compiler_instance.process(old) == name:
         return value
+    before, after = (_implementation(one, dialect) for one in (old, new))
     if (form := _form(after)) is None or form == _form(before):
         return value
     plain = type_coerce(value, NullType())

@@ -76,8 +76,8 @@ def adopt_here(
             project.set_table("tool.alembic", _alembic(archive, folder))
             if "orm" not in project.settings:
                 project.set_table("tool.orm", [f'local = "{url.render_as_string(False)}"'])
-            if url.get_backend_name() == "sqlite" and url.database:
-                project.ignore(Path(url.database))
+            file = url.database if url.get_backend_name() == "sqlite" else None
+            project.ignore(Path(file) if file else None)
             with _local_url(secret):
                 made = adopting.adopt(Application.at(), archive, name, target)
     if as_json:

@@ -5,6 +5,7 @@ from orm.migrations.application import Application
 from orm.migrations.compare.differences import (
     Difference,
     drift,
+    of_forms,
     of_models,
     on_engines,
     without_index,
@@ -46,7 +47,7 @@ def check_files(application: Application, target: str | None = None) -> list[Fin
         with replay(application, files[-1].id if files else None, url=url) as made:
             both = sides(made, made_by_models(made))
             bare = without_index(made.connection, made.metadata) if indexed else []
-            for one in (*of_models(both), *bare):
+            for one in (*of_models(both), *of_forms(both), *bare):
                 found.setdefault(one, []).append(engine)
     return [on_engines(one, engines, len(urls)) for one, engines in found.items()]
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alembic.operations.ops import (
+    AddConstraintOp,
     AlterColumnOp,
     CreateCheckConstraintOp,
     CreateIndexOp,
@@ -18,7 +19,7 @@ from sqlalchemy.schema import conv
 
 from orm.backends import Thing
 from orm.backends.operations import checks_of, creation_of
-from orm.migrations.compare.effects import flat
+from orm.migrations.compare.effects import flat, table_of
 from orm.migrations.compare.models import Sides
 
 __all__ = ["complete"]
@@ -72,29 +73,29 @@ def complete(
 def _needed(operations: Iterable[MigrateOperation], both: Sides) -> Iterator[MigrateOperation]:
     """The operations but those on what is the same on both sides, to which Alembic is blind."""
     for operation in operations:
-        if isinstance(operation, ModifyTableOps):
-            operation.ops = list(_needed(operation.ops, both))
-            if operation.ops:
+        match operation:
+            case ModifyTableOps():
+                operation.ops = list(_needed(operation.ops, both))
+                if operation.ops:
+                    yield operation
+            case DropConstraintOp(constraint_name=None):
+                pass  # there is no statement that drops it
+            case AddConstraintOp() | DropConstraintOp():
+                if _differing(both, "constraint", table_of(operation)):
+                    yield operation
+            case _ if (thing := _changed(operation)) is None or not _is_same(thing, both):
                 yield operation
-        elif isinstance(operation, DropConstraintOp) and operation.constraint_name is None:
-            pass  # there is no statement that drops it
-        elif (thing := _changed(operation)) is None or not _is_same(thing, both):
-            yield operation
 
 
 def _changed(operation: MigrateOperation) -> Thing | None:
     match operation:
-        case AlterColumnOp(table_name=table, column_name=name):
+        case AlterColumnOp(column_name=name):
             kind = "column"
-        case (
-            CreateIndexOp(table_name=table, index_name=name)
-            | DropIndexOp(table_name=table, index_name=name)
-        ):
+        case CreateIndexOp(index_name=name) | DropIndexOp(index_name=name):
             kind = "index"
         case _:
             return None
-    schema = getattr(operation, "schema", None)
-    return Thing(kind, f"{schema}.{table}" if schema else str(table), str(name))
+    return Thing(kind, table_of(operation), str(name))
 
 
 def _is_same(thing: Thing, both: Sides) -> bool:
@@ -104,10 +105,12 @@ def _is_same(thing: Thing, both: Sides) -> bool:
 
 def _differing(both: Sides, kind: str, table: str) -> list[Thing]:
     things = both.revisions.keys() | both.models.keys()
+    tables = (table, table.lower())  # which definitions have where case makes no difference
     return sorted(
         thing
         for thing in things
-        if (thing.kind, thing.table) == (kind, table)
+        if thing.kind == kind
+        and thing.table in tables
         and both.revisions.get(thing) != both.models.get(thing)
     )
 

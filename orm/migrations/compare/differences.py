@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Inspector, MetaData, inspect
 from orm.backends import Thing
 from orm.migrations.compare.models import Sides
 
-__all__ = ["Difference", "drift", "of_models", "on_engines", "without_index"]
+__all__ = ["Difference", "drift", "of_forms", "of_models", "on_engines", "without_index"]
 
 _CREATE: Final = 'write a revision: orm migrations create "follow the models"'
 _KEEP: Final = f"add it to the models; or, to drop it, {_CREATE}"
@@ -82,6 +82,24 @@ def _only_in_revisions(thing: Thing) -> Difference:
 def _differs(thing: Thing, revisions: str, models: str) -> Difference:
     how = f"the revisions have {revisions or 'no option'}, the models have {models or 'no option'}"
     return Difference("model", str(thing), f"{thing} differs: {how}: {_CREATE}")
+
+
+def of_forms(both: Sides) -> list[Difference]:
+    """Columns whose values the models would read as others than they are.
+
+    Args:
+        both: what models and revisions say.
+    """
+    return [
+        Difference(
+            "model",
+            str(thing),
+            f"{thing} has values in the form of {old}, and the models read them as {new}. In a "
+            "revision, bring them into the new form with op.execute(…), and then say the type with "
+            f"batch_op.alter_column(…, type_=…): {_CREATE}",
+        )
+        for thing, (old, new) in both.forms.items()
+    ]
 
 
 # Foreign keys ------------------------------------------------------------------------------

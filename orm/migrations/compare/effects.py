@@ -26,7 +26,7 @@ from sqlalchemy import Connection, DateTime, Delete, TextClause, inspect
 from orm.migrations.compare.plain_sql import Deletes, fits, in_sql
 from orm.migrations.internals import Recorded
 
-__all__ = ["Column", "Effect", "Kind", "Schema", "Tables", "flat", "schema_of"]
+__all__ = ["Column", "Effect", "Kind", "Schema", "Tables", "flat", "schema_of", "table_of"]
 
 Kind = Literal[
     "drop_table",
@@ -131,14 +131,14 @@ class Tables:
 
     def column(self, operation: AlterColumnOp | DropColumnOp) -> tuple[str, str, Column] | None:
         """The column of an operation, as it was before; None if it is a new one."""
-        table = self.tables.get(_table(operation))
+        table = self.tables.get(table_of(operation))
         if table is None or (table, operation.column_name) not in self.columns:
             return None
         column = self.columns[table, operation.column_name]
         return table, column, self.before[table][column]
 
 
-def _table(operation: MigrateOperation) -> str:
+def table_of(operation: MigrateOperation) -> str:
     """The name of an operation's table, with that of its schema if it has one."""
     table = getattr(operation, "table_name", None) or getattr(operation, "source_table", None)
     within = getattr(operation, "schema", None) or getattr(operation, "source_schema", None)
@@ -162,13 +162,13 @@ def _of(record: Recorded, tables: Tables) -> Iterator[Effect]:
         case CreateTableOp():
             if record.batch:
                 yield from _rebuilt(operation, tables)
-        case _ if (of_before := tables.tables.get(_table(operation))) is not None:
+        case _ if (of_before := tables.tables.get(table_of(operation))) is not None:
             yield from _of_table(record, of_before, tables)
 
 
 def _rebuilt(operation: CreateTableOp, tables: Tables) -> Iterator[Effect]:
     """What becomes of the columns of a table that a batch describes as it shall be."""
-    name = _table(operation)
+    name = table_of(operation)
     new = {one.name: one for one in operation.columns if isinstance(one, SQLColumn)}
     for (table, column), old in list(tables.columns.items()):
         if table != tables.tables.get(name):
@@ -192,10 +192,10 @@ def _of_table(record: Recorded, table: str, tables: Tables) -> Iterator[Effect]:
     operation = record.operation
     match operation:
         case DropTableOp():
-            del tables.tables[_table(operation)]
+            del tables.tables[table_of(operation)]
             yield Effect("drop_table", table, None, f"drops {table} with all its rows")
         case RenameTableOp(new_table_name=new):
-            del tables.tables[_table(operation)]
+            del tables.tables[table_of(operation)]
             tables.tables[f"{operation.schema}.{new}" if operation.schema else new] = table
             yield Effect(
                 "rename",

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Column
@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from orm.backends import Migrations, Thing, migrations_for
 from orm.exceptions import MigrationError
+from orm.migrations.compare.forms import other_forms
 from orm.migrations.compare.replay import Replay
 from orm.migrations.ledger import table as ledger
 
@@ -28,10 +29,17 @@ class Sides:
     Attributes:
         revisions: in the one, the revisions were replayed.
         models: in the other, the models made all of their tables.
+        forms: how the revisions, and the models, keep the values of a column, where that differs.
     """
 
     revisions: Mapping[Thing, str]
     models: Mapping[Thing, str]
+    forms: Mapping[Thing, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def agree(self) -> bool:
+        """Whether there is no difference."""
+        return not self.left and not self.forms
 
     @property
     def tables(self) -> set[str]:
@@ -108,9 +116,14 @@ def sides(replay: Replay, models: Mapping[Thing, str]) -> Sides:
         models: what the models make (`made_by_models`).
     """
     migrations = migrations_for(replay.connection.engine.url)
-    revisions = _of_models(migrations.definitions(replay.connection), models, migrations)
+    definitions = migrations.definitions(replay.connection)
+    revisions = _of_models(definitions, models, migrations)
     models = _of_models(models, models, migrations)
-    return Sides(revisions, _with_names_of(revisions, models, migrations))
+    return Sides(
+        revisions,
+        _with_names_of(revisions, models, migrations),
+        other_forms(replay, definitions),
+    )
 
 
 def _default(definition: str | None) -> str:

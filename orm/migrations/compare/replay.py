@@ -181,7 +181,7 @@ class Replay:
             fn: finds Alembic's steps.
             migrations: of the engine.
         """
-        files = {file.id: file for file in self._files()}
+        files = {file.id: file for file in self.files}
         if not self.folders:
             scripts.use(list(files.values()), context.script)
 
@@ -216,7 +216,9 @@ class Replay:
         self.metadata = metadata
         self.options = options_of(metadata, migrations.reserved_tables, self.engines, self.types)
 
-    def _files(self) -> list[Revision]:
+    @property
+    def files(self) -> list[Revision]:
+        """The revisions, in their order."""
         if not self.folders:
             return list(self.line or read(self.application.versions))
         return [

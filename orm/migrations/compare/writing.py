@@ -17,7 +17,7 @@ from orm.migrations.compare import renames as renaming
 from orm.migrations.compare.amending import newest_to_amend, set_aside
 from orm.migrations.compare.completing import complete
 from orm.migrations.compare.configuration import remark
-from orm.migrations.compare.differences import Difference, of_models, on_engines
+from orm.migrations.compare.differences import Difference, of_forms, of_models, on_engines
 from orm.migrations.compare.effects import Effect, Schema, schema_of
 from orm.migrations.compare.merging import merged
 from orm.migrations.compare.models import Sides, made_by_models, sides
@@ -166,9 +166,9 @@ def follow(drafts: Sequence["Draft"], choose: Choose) -> Created | None:
     Raises:
         MigrationError: it was written, and does not run.
     """
-    asked = next((draft for draft in drafts if draft.both.left), drafts[0])
+    asked = next((draft for draft in drafts if not draft.both.agree), drafts[0])
     first = choose(asked.found, asked.made.connection.dialect)
-    if not any(draft.both.left for draft in drafts):
+    if all(draft.both.agree for draft in drafts):
         return None
     texts: dict[str, str] = {}
     left: list[Difference] = []
@@ -275,7 +275,7 @@ class Draft:
             self.write(operations)
             first = self.proved(anew=bool(self.renames))
             if isinstance(first, Sides) and not first.left:
-                return []
+                return self.left_after(first)
         left = self.both.left if isinstance(first, MigrationError) else first.left
         better = migrations.operations_for(left, operations or (), definitions, models)
         if better is not None:
@@ -297,12 +297,12 @@ class Draft:
             MigrationError: it fails, and not by what it asks of the database; its file stays.
         """
         if isinstance(after, Sides):
-            return of_models(after)
+            return [*of_models(after), *of_forms(self.both)]
         if isinstance(after.__cause__, DBAPIError):
             # No statement is known to make it: what was tried may help who writes it by hand.
             cause = " ".join(cause_of(after.__cause__).split())
             fails = Difference("model", "what fails", f"what follows fails: {cause}")
-            return [*of_models(self.both), fails]
+            return [*of_models(self.both), *of_forms(self.both), fails]
         raise MigrationError(
             f"{self.revision} was written, and does not run: correct the file, or delete it and "
             f"create it anew. {after}"

@@ -75,6 +75,7 @@ class PartRules(Rules):
             need = roles.as_need(later)
             assert later.covers(need), "a need that is not met"
             assert not earlier.covers(need), "a need that is met too early"
+            assert roles.without_oldest(need) == need, "there is nothing that is old"
 
         self._run(database, check)
 

@@ -108,12 +108,28 @@ class SessionRules(Rules):
                 async with server.engine.connect() as connection:
                     assert (await connection.scalars(ALL)).all() == [1]
                     seen = await connection.run_sync(backend.seen)
+                    reached = await connection.run_sync(backend.reached)
+                    later = await connection.run_sync(backend.position)
                 assert seen is not None
                 assert seen.covers(at)
+                if reached is not None:
+                    assert later is not None
+                    assert later.covers(reached), "more than any later statement sees for certain"
             async with db.cluster.primary.engine.connect() as connection:
                 anywhere = await connection.run_sync(backend.written)
             assert anywhere is not None
             assert anywhere.covers(at)
+
+        self._run(database, check)
+
+    def test_a_caveat_is_a_sentence_or_none(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            async with db.cluster.primary.engine.connect() as connection:
+                await connection.run_sync(backend.position)
+                caveat = await connection.run_sync(backend.caveat)
+            assert caveat is None or " " in caveat
 
         self._run(database, check)
 
@@ -135,6 +151,7 @@ class SessionRules(Rules):
                 assert not earlier.covers(later)
                 assert backend.behind(later, later) == 0
                 assert (backend.behind(earlier, later) or 0) > 0, f"no {backend.unit} behind"
+                assert backend.place(later) != backend.place(earlier), "for people they are one"
                 assert age is None or age >= 0
 
         self._run(database, check)

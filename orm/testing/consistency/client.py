@@ -1,4 +1,4 @@
-"""A client: a seeded task that reads and writes, session after session, and records it all."""
+"""Clients: seeded tasks that read and write, session after session, and record it all."""
 
 import asyncio
 import random
@@ -16,11 +16,13 @@ from orm.testing.consistency.history import Kind, Operation
 from orm.testing.consistency.recorder import Recorder
 from orm.testing.consistency.transactions import Habits, Notes, Transactions, Work, roll_back
 
-__all__ = ["Client"]
+__all__ = ["Client", "Roamer"]
 
 
 class Client:
     """One task. Trials with faults subclass it: see `tokens` and `perform`.
+
+    Others differ in where their sessions are, and what these do: see `opened` and `live`.
 
     Args:
         name: unique among all tasks of all processes.
@@ -35,6 +37,8 @@ class Client:
         DBAPIError, PoolTimeout, OrmError, OSError
     )  # fmt: skip
     """What an operation may end with; it is recorded, and the client goes on."""
+    starts: ClassVar[Sequence[str]] = "own own other other merge merge primary free".split()
+    """What the next session starts from: one of these."""
 
     def __init__(
         self,
@@ -65,18 +69,14 @@ class Client:
         while go_on():
             constraint = self._start()
             try:
-                self._session = self._database.session(constraint)
+                self._session = self.opened(constraint)
             except BookmarkError:
                 continue  # the client has forged it
             self._sessions += 1
             self._leaves = False
             transactions = Transactions(self._session, self._operate, self._habits, self._chance)
             try:
-                for _ in range(self._chance.randint(2, 12)):
-                    if go_on() and not self._leaves:
-                        await transactions.one()
-                        if self._chance.random() < 0.1:
-                            await self._hand_out()
+                await self.live(transactions, go_on)
                 if self._leaves:
                     self._mine = None
                 else:
@@ -86,11 +86,27 @@ class Client:
 
     # Sessions --------------------------------------------------------------------------------
 
+    def opened(self, constraint: str | list[str] | None) -> BookmarkSession:
+        """The next session.
+
+        Raises:
+            BookmarkError: the constraint is no bookmark.
+        """
+        return self._database.session(constraint)
+
+    async def live(self, transactions: Transactions, go_on: Callable[[], bool]) -> None:
+        """What a session does until it hands out its bookmark."""
+        for _ in range(self._chance.randint(2, 12)):
+            if go_on() and not self._leaves:
+                await transactions.one()
+                if self._chance.random() < 0.1:
+                    await self._hand_out()
+
     def _start(self) -> str | list[str] | None:
         """Where the next session starts from."""
         chance = self._chance
         handed: list[Handed] = []
-        match chance.choice("own own other other merge merge primary free".split()):
+        match chance.choice(self.starts):
             case "own" if self._mine is not None:
                 handed = [self._mine]
             case "other":
@@ -172,3 +188,40 @@ class Client:
             notes: what has come of it so far; `work` writes them.
         """
         await work
+
+
+class Roamer(Client):
+    """Looks at everything on one server after the other, as fast as it can.
+
+    A session of a `Database` prefers the server that it knows to be newest, so that few of them see
+    another server's state a moment after. A roamer's sessions are of several databases, each of
+    which has only some of the servers, and follow each other by bookmarks.
+
+    Args:
+        name: unique among all tasks of all processes.
+        databases: started; with some of the servers each.
+        recorder: of its process.
+        board: where bookmarks are handed on.
+        habits: what it does.
+        seed: of everything that it chooses at random.
+    """
+
+    starts = "own own own other merge free".split()
+
+    def __init__(
+        self,
+        name: str,
+        databases: Sequence[Database],
+        recorder: Recorder,
+        board: Shelf,
+        habits: Habits,
+        seed: str,
+    ) -> None:
+        super().__init__(name, databases[0], recorder, board, habits, seed)
+        self._databases = databases
+
+    def opened(self, constraint: str | list[str] | None) -> BookmarkSession:
+        return self._chance.choice(self._databases).session(constraint)
+
+    async def live(self, transactions: Transactions, go_on: Callable[[], bool]) -> None:
+        await transactions.look()

@@ -92,10 +92,12 @@ def registers(keys: tuple[int, ...] | None = None) -> Select[int, int, str]:
 
 
 @cache
-def log_of(key: int) -> Select[int, int, str]:
-    """Read all that was written to a register, in order."""
+def log_of(key: int, latest: int | None = None) -> Select[int, int, str]:
+    """Read all that was written to a register, in order; or so many entries, the latest first."""
     log = select(LOG.c.key, LOG.c.version, LOG.c.writer).where(LOG.c.key == key)
-    return log.order_by(LOG.c.version)
+    if latest is None:
+        return log.order_by(LOG.c.version)
+    return log.order_by(LOG.c.version.desc()).limit(latest)
 
 
 def seen_in(row: Row[int, int, str]) -> Seen:

@@ -30,11 +30,13 @@ class Habits:
     Attributes:
         keys: how many there are.
         writes: which share of its transactions write.
+        latest: how many entries of a log it reads, if not all.
         rests: seconds after an operation that failed.
     """
 
     keys: int = 8
     writes: float = 0.35
+    latest: int | None = None
     rests: float = 0.0
 
 
@@ -94,6 +96,15 @@ class Transactions:
             transaction = chance.choice([self._reads, self._reads, self._repeatable, self._stream])
         await transaction()
 
+    async def look(self) -> None:
+        """Read the registers, and nothing else."""
+
+        async def work(_: str, notes: Notes) -> None:
+            notes.reads += map(seen_in, await self._session.execute(registers()))
+
+        await self._operate("read", work)
+        await roll_back(self._session)
+
     async def _reads(self) -> None:
         """A transaction that only reads: each statement for itself."""
         for _ in range(self._chance.randint(1, 3)):
@@ -149,12 +160,16 @@ class Transactions:
                 notes.reads.append(seen_in(row))
 
     async def _read_log(self, notes: Notes, key: int) -> None:
-        rows = (await self._session.execute(log_of(key))).all()
-        versions = [row.version for row in rows]
-        if versions != list(range(1, len(versions) + 1)):
-            missing = sorted(set(range(1, max(versions))) - set(versions))
+        most = self._habits.latest
+        rows = (await self._session.execute(log_of(key, most))).all()
+        versions = sorted(row.version for row in rows)
+        top = max(versions, default=0)
+        first = 1 if most is None else max(1, top - most + 1)
+        if versions != list(range(first, top + 1)):
+            missing = sorted(set(range(first, top)) - set(versions))
             notes.torn = f"the log of key {key} has {len(versions)} entries, and lacks {missing}"
-        notes.reads.append(seen_in(rows[-1]) if rows else Seen(key, 0, ""))
+        newest = max(rows, key=lambda row: row.version, default=None)
+        notes.reads.append(seen_in(newest) if newest else Seen(key, 0, ""))
 
     # Writing -------------------------------------------------------------------------------
 

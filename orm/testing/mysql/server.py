@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -24,6 +25,7 @@ REPLICATOR: Final = "replicator"
 _PATIENCE: Final = 30.0
 """Seconds after which what ought to happen soon has failed."""
 _POLL: Final = 0.01
+_WAITED: Final = 1205  # for a lock, in vain
 
 _SETTINGS: Final = (
     *("--log-bin=bin", "--binlog-format=ROW", "--sync-binlog=0", "--skip-name-resolve"),
@@ -205,8 +207,13 @@ class Server:
 
     # Replication -------------------------------------------------------------------------------
 
-    def follow(self, primary: "Server") -> None:
-        """Be a replica of another server, read-only; return when it replicates."""
+    def follow(self, primary: "Server", *, port: int | None = None) -> None:
+        """Be a replica of another server, read-only; return when it replicates.
+
+        Args:
+            primary: that server.
+            port: by which it is reached, of a proxy, say.
+        """
         if self.upstream is not None:
             self.sql(f"STOP {self._replica}", database="")
         self.upstream = primary
@@ -216,7 +223,7 @@ class Server:
                 # A former primary has its own transactions in its log only.
                 self.sql("SET GLOBAL gtid_slave_pos = @@gtid_current_pos", database="")
             self.sql(
-                f"CHANGE MASTER TO master_host='127.0.0.1', master_port={primary.port}, "
+                f"CHANGE MASTER TO master_host='127.0.0.1', master_port={port or primary.port}, "
                 f"master_user='{REPLICATOR}', master_connect_retry=1, "
                 "master_use_gtid=slave_pos",
                 database="",
@@ -224,8 +231,9 @@ class Server:
         else:
             self.sql(
                 f"CHANGE REPLICATION SOURCE TO source_host='127.0.0.1', "
-                f"source_port={primary.port}, source_user='{REPLICATOR}', "
-                "source_connect_retry=1, source_auto_position=1, get_source_public_key=1",
+                f"source_port={port or primary.port}, source_user='{REPLICATOR}', "
+                "source_connect_retry=1, source_retry_count=86400, source_auto_position=1, "
+                "get_source_public_key=1",
                 database="",
             )
         self._go_on()
@@ -284,6 +292,29 @@ class Server:
         self.sql("SET GLOBAL read_only = OFF", database="")
         self.upstream = None
 
+    def stop_writes(self) -> None:
+        """Make a primary read-only, as before a switch of roles; return when it takes no writes.
+
+        ``SET GLOBAL read_only`` waits for the transactions of all clients, also of those that the
+        network has cut off, and holds up all that commits meanwhile. So clients are ended first,
+        the wait is bounded, and those that have come meanwhile are ended again.
+        """
+        clients = f"SELECT id AS one FROM information_schema.processlist WHERE user = '{ACCOUNT}'"
+
+        def read_only() -> bool:
+            for row in self.sql(clients, database=""):
+                with suppress(pymysql.MySQLError):  # it has gone by itself
+                    self.sql(f"KILL {row['one']}", database="")
+            try:
+                self.sql("SET SESSION lock_wait_timeout = 1, GLOBAL read_only = ON", database="")
+            except pymysql.MySQLError as error:
+                if error.args[0] != _WAITED:
+                    raise
+                return False
+            return True
+
+        self.wait(read_only, "does not become read-only")
+
     def rejoin(self, primary: "Server") -> None:
         """Make it anew as a replica of a server; return when it has caught up.
 
@@ -313,16 +344,19 @@ class Server:
 
     # Semi-synchronous replication --------------------------------------------------------------
 
-    def await_replicas(self, *, seconds: float) -> None:
-        """Have each commit on a primary wait for a replica that acknowledges it (`acknowledge`).
+    def await_replicas(self, *, seconds: float, shown: bool = False) -> None:
+        """Have each commit wait for a replica of this server that acknowledges it (`acknowledge`).
 
         Args:
             seconds: after which it waits no longer; 0 ends it.
+            shown: whether the server shows a commit that waits.
         """
         word = "master" if self.is_mariadb else "source"
         if not self.is_mariadb:
             self._install("rpl_semi_sync_source", "semisync_source.so")
         self.sql(f"SET GLOBAL rpl_semi_sync_{word}_timeout = {round(seconds * 1000)}", database="")
+        point = "AFTER_COMMIT" if shown else "AFTER_SYNC"
+        self.sql(f"SET GLOBAL rpl_semi_sync_{word}_wait_point = {point}", database="")
         self.sql(
             f"SET GLOBAL rpl_semi_sync_{word}_enabled = {'ON' if seconds else 'OFF'}", database=""
         )

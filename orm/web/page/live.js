@@ -4,6 +4,7 @@
 const $ = (selector, within = document) => within.querySelector(selector);
 const here = location.pathname.replace(/\/?$/, "/");
 const WINDOW = 20_000; // milliseconds of the past that the lines show
+const COLOURS = 5;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 function make(tag, text, attributes = {}) {
@@ -13,64 +14,91 @@ function make(tag, text, attributes = {}) {
   return element;
 }
 
-/** Keeps what servers answered over time. */
+/** Keeps where servers were over time, each as a distance from the primary. */
 class Past {
-  constructor() { this.names = []; this.samples = new Map(); }
+  constructor() {
+    this.names = [];
+    this.unit = "";
+    this.head = 0;
+    this.samples = new Map(); // each name keeps its place, and so its colour, when roles change
+  }
 
   add(servers) {
     const time = performance.now();
     this.names = servers.map((server) => server.name);
-    for (const { name, position, unused } of servers) {
+    this.unit = servers[0].unit;
+    this.head = servers[0].position ?? this.head; // else it does not answer: what it last said
+    for (const { name, behind, unused } of servers) {
       const of = this.samples.get(name) ?? [];
-      of.push({ time, position: unused ? null : position });
+      of.push({ time, at: unused || behind === null ? null : this.head - behind });
       while (of.length > 2 && of[1].time < time - WINDOW - 1_000) of.shift();
       this.samples.set(name, of);
     }
   }
 
-  /** For how long the primary has had something that this position lacks, in words. */
-  late(position) {
-    const primary = this.samples.get(this.names[0]) ?? [];
-    const since = primary.find((sample) => sample.position > position);
-    if (!since) return "";
-    const over = since === primary[0] ? "over " : ""; // it may have begun long before we looked
-    return `, ${over}${((performance.now() - since.time) / 1000).toFixed(1)}\u00a0s`;
+  number(name) { return [...this.samples.keys()].indexOf(name) % COLOURS; }
+}
+
+/** An amount with its unit, as `orm status` writes it. */
+function amount(number, unit) {
+  if (unit !== "bytes" || number < 1000) {
+    return `${number.toLocaleString("en")} ${number === 1 ? unit.slice(0, -1) : unit}`;
   }
+  const prefixes = [..."kMGTP"];
+  let prefix = prefixes.shift();
+  for (number /= 1000; number >= 999.5; number /= 1000) prefix = prefixes.shift();
+  return `${Number(number.toPrecision(3))}\u00a0${prefix}B`;
 }
 
 /** One card a server; `controls` may add to it, once. */
 class Cards {
-  constructor(list, controls = () => {}) { this.list = list; this.controls = controls; }
+  constructor(list, controls = () => {}) {
+    this.list = list;
+    this.controls = controls;
+    this.cards = new Map();
+  }
 
   show(servers, past) {
+    for (const [name, card] of this.cards) {
+      if (past.names.includes(name)) continue;
+      card.remove();
+      this.cards.delete(name);
+    }
     servers.forEach((server, n) => {
-      const card = this.list.children[n] ?? this.add(server, n);
-      const late = past.late(server.position);
-      card.classList.toggle("unused", server.unused !== null);
-      card.classList.toggle("behind", server.unused === null && server.behind > 0);
-      $(".lag", card).textContent = this.lag(server, late);
-      $(".why", card).textContent = server.unused
-        ?? `position ${server.position ?? "unknown"}, asked ${ago(server.seconds_since_probe)}`;
+      const card = this.cards.get(server.name) ?? this.add(server, past);
+      if (this.list.children[n] !== card) this.list.insertBefore(card, this.list.children[n] ?? null);
+      const { unused, promoted, behind } = server;
+      card.classList.toggle("unused", unused !== null);
+      card.classList.toggle("behind", unused === null && (promoted || behind > 0));
+      $("h3 span", card).textContent = server.role === server.name ? "" : server.role;
+      $(".lag", card).textContent = this.lag(server, servers[0]);
+      const where = [server.host, server.place ?? "position unknown"].filter(Boolean).join(", at ");
+      $(".why", card).textContent = unused
+        ? [server.host, unused].filter(Boolean).join(": ")
+        : `${where}, asked ${ago(server.seconds_since_probe)}`;
     });
   }
 
-  lag(server, late) {
+  lag(server, primary) {
     if (server.unused) return "serves no session";
-    if (server.role === "primary") return "takes the writes";
+    if (server.promoted) return "takes writes, and is not the primary";
+    if (server === primary) return "takes the writes";
     if (server.behind === null) return "lag unknown";
-    if (!server.behind) return "up to date";
-    return `${server.behind} ${server.behind === 1 ? server.unit.slice(0, -1) : server.unit} behind${late}`;
+    if (!server.behind) return primary.unused ? "as far as the primary was" : "up to date";
+    const seconds = server.seconds_behind;
+    const late = seconds === null ? "" : `, ${seconds.toFixed(1)}\u00a0s`;
+    return `${amount(server.behind, server.unit)} behind${late}`;
   }
 
-  add(server, n) {
-    const card = make("section", undefined, { class: "server card", "data-n": n });
+  add(server, past) {
+    const card = make("section", undefined, { class: "server card", "data-n": past.number(server.name) });
     const title = make("h3", server.name);
-    title.append(make("span", server.role === server.name ? "" : server.role));
+    title.append(make("span", ""));
     const said = make("div");
     said.append(title, make("div", "", { class: "lag num" }), make("p", "", { class: "why dim small num" }));
     card.append(said);
     this.controls(card, server);
-    this.list.append(card);
+    this.cards.set(server.name, card);
     return card;
   }
 }
@@ -102,30 +130,36 @@ class Lines {
     const colour = (name) => style.getPropertyValue(name);
     const now = performance.now();
     const shown = past.names.map((name) => past.samples.get(name));
-    const known = shown.flat().map((sample) => sample.position).filter((at) => at !== null);
+    const known = shown.flat().map((sample) => sample.at).filter((at) => at !== null);
     if (!known.length) return;
 
-    const [left, right, top, bottom] = [44, 78, 10, 24];
-    const low = Math.min(...known);
-    const high = Math.max(...known, low + 4);
-    const x = (time) => width - right - ((now - time) / WINDOW) * (width - left - right);
-    const y = (at) => height - bottom - ((at - low) / (high - low)) * (height - top - bottom);
-
     context.font = "12px system-ui, sans-serif";
+    const newest = Math.max(...known);
+    const span = Math.max(newest - Math.min(...known), past.unit === "bytes" ? 1_000 : 4);
+    const levels = [0, Math.round(span / 2), span].map((less) => [
+      less, less ? `\u2212${amount(less, past.unit)}` : "newest",
+    ]);
+    const widest = (texts) => Math.max(...texts.map((text) => context.measureText(text).width));
+    const left = widest(levels.map(([, text]) => text)) + 12;
+    const right = widest(past.names) + 12;
+    const [top, bottom] = [10, 24];
+    const x = (time) => width - right - ((now - time) / WINDOW) * (width - left - right);
+    const y = (at) => top + ((newest - at) / span) * (height - top - bottom);
+
     context.fillStyle = colour("--dim");
     context.strokeStyle = colour("--line");
     context.lineWidth = 1;
     context.textAlign = "right";
     context.textBaseline = "middle";
-    for (const at of [low, Math.round((low + high) / 2), high]) {
+    for (const [less, text] of levels) {
       context.beginPath();
-      context.moveTo(left, y(at)); context.lineTo(width - right, y(at));
+      context.moveTo(left, y(newest - less)); context.lineTo(width - right, y(newest - less));
       context.stroke();
-      context.fillText(at, left - 8, y(at));
+      context.fillText(text, left - 8, y(newest - less));
     }
     context.textAlign = "center";
     context.textBaseline = "alphabetic";
-    for (const seconds of [15, 10, 5]) context.fillText(`−${seconds} s`, x(now - seconds * 1000), height - 6);
+    for (const seconds of width - left - right > 240 ? [15, 10, 5] : [10]) context.fillText(`−${seconds} s`, x(now - seconds * 1000), height - 6);
     context.fillText("now", width - right, height - 6);
 
     const labels = [];
@@ -133,22 +167,24 @@ class Lines {
     context.beginPath();
     context.rect(left, 0, width - left, height);
     context.clip();
-    shown.forEach((samples, n) => {
-      context.strokeStyle = colour(`--s${n % 5}`);
-      context.lineWidth = n ? 2.25 : 3;
+    shown.forEach((samples, index) => {
+      const name = past.names[index];
+      const n = past.number(name);
+      context.strokeStyle = colour(`--s${n}`);
+      context.lineWidth = index ? 2.25 : 3;
       context.setLineDash([[], [7, 4], [2, 3], [9, 3, 2, 3]][n % 4]);
       context.lineJoin = "round";
       context.beginPath();
       let before = null;
-      for (const { time, position } of samples) {
-        if (position === null) { before = null; continue; }
-        if (before === null) context.moveTo(x(time), y(position));
-        else { context.lineTo(x(time), y(before)); context.lineTo(x(time), y(position)); }
-        before = position;
+      for (const { time, at } of samples) {
+        if (at === null) { before = null; continue; }
+        if (before === null) context.moveTo(x(time), y(at));
+        else { context.lineTo(x(time), y(before)); context.lineTo(x(time), y(at)); }
+        before = at;
       }
       if (before !== null) {
         context.lineTo(x(now), y(before));
-        labels.push({ n, name: past.names[n], y: y(before) });
+        labels.push({ n, name, y: y(before) });
       }
       context.stroke();
     });
@@ -164,7 +200,7 @@ class Lines {
     let below = height - bottom + apart;
     for (const label of labels.reverse()) {
       below = label.y = Math.min(label.y, below - apart);
-      context.fillStyle = colour(`--s${label.n % 5}`);
+      context.fillStyle = colour(`--s${label.n}`);
       context.fillText(label.name, width - right + 8, label.y);
     }
   }
@@ -177,13 +213,13 @@ class Feed {
     list.append(make("li", "Nothing yet.", { class: "empty" }));
   }
 
-  add(routes, names) {
+  add(routes, past) {
     for (const route of routes.filter(this.which)) {
       $(".empty", this.list)?.remove();
       const item = make("li");
       item.append(
         make("time", new Date(route.time * 1000).toLocaleTimeString([], { hour12: false })),
-        make("span", route.server, { class: "who", "data-n": names.indexOf(route.server) }),
+        make("span", route.server, { class: "who", "data-n": past.number(route.server) }),
         make("span", route.reason, { class: "reason" }),
         make("span", route.waited ? `waited ${Math.round(route.waited * 1000)} ms` : "", { class: "num dim" }),
       );
@@ -212,7 +248,7 @@ function board({ cards, feed, url, more = () => {} }) {
   follow(url, (event) => {
     past.add(event.servers);
     cards.show(event.servers, past);
-    feed.add(event.routes, past.names);
+    feed.add(event.routes, past);
     if (calm.matches) lines.draw();
     more(event);
   });

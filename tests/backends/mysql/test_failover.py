@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from models import Base, User
-from orm import Database, WriteLost
+from orm import Bookmark, Database, WriteLost
 from orm.exceptions import ConfigurationError, NotCaughtUp, OrmError
 from orm.testing.mysql import Cluster, Server
 from tests.conftest import started
@@ -124,6 +124,50 @@ async def test_a_server_with_writes_of_its_own_serves_no_session(
     assert "that no primary has had" in caplog.text
 
 
+async def test_a_replica_that_takes_writes_is_told_once(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, second, _ = cluster.servers
+    async with database(cluster) as db:
+        await created(db)
+        [replica] = [one for one in db.cluster.replicas if one.url.port == second.port]
+        await replica.probe()
+        assert "takes writes" not in caplog.text
+        second.sql("SET GLOBAL read_only = OFF")
+        for _ in range(3):
+            await replica.probe()
+        assert caplog.text.count("takes writes, and replicates") == 1
+        assert f":{second.port}/" in caplog.text
+
+
+async def test_an_account_that_writes_on_read_only_servers_is_told_at_start(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    ordinary = url(cluster, cluster.primary)
+    async with Database(ordinary) as db:
+        await created(db)
+    assert "read-only servers" not in caplog.text
+    privilege = "READ_ONLY ADMIN" if cluster.flavour == "mariadb" else "CONNECTION_ADMIN"
+    for statement in (
+        "CREATE USER operator@'%'",
+        "GRANT ALL ON `test\\_%`.* TO operator@'%'",
+        f"GRANT {privilege} ON *.* TO operator@'%'",
+    ):
+        cluster.primary.sql(statement)
+    async with Database(ordinary.replace("app@", "operator@")) as db:
+        await written(db, "a")
+    assert caplog.text.count(f"an account with {privilege}, which writes on read-only") == 1
+
+
+async def test_several_domains_are_refused(cluster: Cluster) -> None:
+    if cluster.flavour == "mysql":
+        pytest.skip("MariaDB has domains")
+    cluster.primary.sql("SET GLOBAL gtid_domain_id = 1")
+    cluster.primary.sql("CREATE TABLE elsewhere (id int)")
+    with pytest.raises(ConfigurationError, match="domain"):
+        await Database(url(cluster, cluster.primary)).start()
+
+
 async def test_a_frozen_server_holds_up_no_read(cluster: Cluster) -> None:
     async with database(cluster) as db:
         await created(db)
@@ -133,6 +177,22 @@ async def test_a_frozen_server_holds_up_no_read(cluster: Cluster) -> None:
         async with asyncio.timeout(60):  # drivers would wait for ever
             for _ in range(20):
                 assert await emails(db, token) == {"a"}
+
+
+async def test_every_wait_on_a_server_ends(cluster: Cluster) -> None:
+    """Where MySQL takes 0 s for ever, MariaDB waits on a primary, and no such number exists."""
+    async with database(cluster) as db:
+        await created(db)
+        at = Bookmark.decode(await written(db, "a"))
+        [(term, number)] = at.position
+        backend = db.cluster.backend
+        async with asyncio.timeout(60):
+            async with db.cluster.replicas[0].engine.connect() as connection:
+                for need in (number, number + 1000, 2**63 - 1):
+                    goal = Bookmark(at.history, ((term, need),))
+                    assert await connection.run_sync(backend.wait_until, goal, 0.0)
+            async with db.cluster.primary.engine.connect() as connection:
+                assert not await connection.run_sync(backend.wait_until, at, 3600.0)
 
 
 async def test_a_replica_is_no_primary(cluster: Cluster) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from models import Base, User
 from orm import BookmarkSession, Database
 from orm.testing.postgresql import Cluster, Proxy
+from tests.conftest import over
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ async def migrated(cluster: Cluster, primary: str, driver: str) -> AsyncIterator
         await connection.commit()
     cluster.caught_up()
     standbys = [standby.url(driver) for standby in cluster.standbys]
-    async with Database(primary, replicas=standbys) as db:
+    async with over(primary, standbys) as db:
         yield db
 
 

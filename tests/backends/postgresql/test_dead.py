@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from models import Base, User
 from orm import Database, NotCaughtUp
 from orm.testing.postgresql import Cluster, Proxy, Server
+from tests.conftest import over
 
 ALL = select(User.email)
 SLOW = select(User.email, text("pg_sleep(60)::text")).execution_options(route="read")
@@ -43,7 +44,7 @@ class Servers:
         primary, *replicas = (
             proxy.url(server.url(self._driver)) for server, proxy in self.proxies.items()
         )
-        return Database(primary, replicas=replicas, **options)
+        return over(primary, replicas, **options)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from orm import BookmarkSession, Database, NotCaughtUp, WriteLost
 from orm.exceptions import PrimaryChanged
 from orm.routing import Reason
 from orm.testing.postgresql import Cluster, Server
+from tests.conftest import over
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ async def migrated(cluster: Cluster, driver, **options) -> AsyncIterator[Databas
         await connection.run_sync(Base.metadata.create_all)
         await connection.commit()
     cluster.caught_up()
-    async with Database(urls[0], replicas=urls[1:], **options) as db:
+    async with over(urls[0], urls[1:], **options) as db:
         yield db
 
 
@@ -48,9 +49,7 @@ async def emails(session: BookmarkSession) -> set[str]:
 
 
 async def roles(db: Database) -> dict[str, str]:
-    for _ in range(2):  # the first answers may change what the later ones mean
-        status = await db.status()
-    return {server.name: server.role for server in status}
+    return {server.name: server.role for server in await db.status()}
 
 
 async def test_the_new_primary_is_found(cluster: Cluster, driver) -> None:
@@ -258,7 +257,7 @@ async def test_a_database_that_starts_after_it_asks_who_is_who(cluster: Cluster,
     two.follow(one)
     old.rejoin(one)
     urls = [server.url(driver) for server in cluster.servers]
-    async with Database(urls[0], replicas=urls[1:]) as db:
+    async with over(urls[0], urls[1:]) as db:
         token = await add(db, "b")
         cluster.caught_up()
         async with db.session(token) as session:
@@ -274,7 +273,7 @@ async def test_a_database_starts_without_the_old_primary(cluster: Cluster, drive
     cluster.promote(one)
     two.follow(one)
     urls = [server.url(driver) for server in cluster.servers]
-    async with Database(urls[0], replicas=urls[1:]) as db:
+    async with over(urls[0], urls[1:]) as db:
         await add(db, "b")
         assert one.sql("SELECT email FROM users ORDER BY 1") == ["a", "b"]
 

@@ -7,9 +7,10 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -18,6 +19,7 @@ from orm import BookmarkSession, Database
 from orm.exceptions import ConfigurationError, NotCaughtUp
 from orm.routing import Reason
 from orm.testing.postgresql import Cluster, Proxy, Server
+from tests.conftest import over
 
 
 @pytest.fixture(params=["asyncpg", "psycopg"])
@@ -38,7 +40,7 @@ async def migrated(cluster: Cluster, driver, urls=None, **options) -> AsyncItera
         await connection.commit()
     cluster.caught_up()
     urls = urls or [standby.url(driver) for standby in cluster.standbys]
-    async with Database(primary, replicas=urls, **options) as db:
+    async with over(primary, urls, **options) as db:
         yield db
 
 
@@ -154,7 +156,7 @@ async def test_replicas_that_are_away_do_not_stop_a_start(
         proxy.black_hole()
         urls = [proxy.url(one.url(driver)), two.url(driver)]
         begin = time.monotonic()
-        async with Database(cluster.primary.url(driver), replicas=urls) as db:
+        async with over(cluster.primary.url(driver), urls) as db:
             assert time.monotonic() - begin < 30  # a driver's own time-out is 60 s
             assert caplog.text.count("cannot be reached") == 2
             _, hole, stopped = db.last_status()
@@ -193,7 +195,7 @@ async def test_a_primary_of_another_database_is_refused_as_a_replica(
     """It is not taken for the primary: that is another one's."""
     urls = [shared_cluster.primary.url()]
     with pytest.raises(ConfigurationError, match=r"^replica-1 .* is a copy of another database"):
-        await Database(cluster.primary.url(), replicas=urls).start()
+        await over(cluster.primary.url(), urls).start()
 
 
 async def test_a_late_replica_of_another_database_is_not_believed(
@@ -204,7 +206,7 @@ async def test_a_late_replica_of_another_database_is_not_believed(
     async with Proxy(other.port) as proxy:
         proxy.black_hole()
         urls = [proxy.url(other.url())]
-        async with Database(cluster.primary.url(), replicas=urls) as db:
+        async with over(cluster.primary.url(), urls) as db:
             proxy.heal()
             async with asyncio.timeout(60):
                 while "another database" not in ((await db.status())[1].error or ""):
@@ -295,7 +297,7 @@ async def test_what_was_read_from_a_server_whose_pool_is_exhausted_is_not_forgot
     options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.2}
     async with (
         migrated(cluster, driver, engine_options=options) as db,
-        Database(cluster.primary.url(driver)) as elsewhere,
+        over(cluster.primary.url(driver), []) as elsewhere,
     ):
         cluster.standbys[1].pause()
         token = await add(db, "a")
@@ -309,3 +311,24 @@ async def test_what_was_read_from_a_server_whose_pool_is_exhausted_is_not_forgot
             assert await emails(session) == {"a", "b"}
             assert served_by(session) == "primary"
             await stream.close()
+
+
+async def test_a_connection_that_is_lost_while_asyncpg_sets_it_up(cluster: Cluster) -> None:
+    def cut_off(connection: Any, _: object) -> None:
+        connection.driver_connection.terminate()
+
+    url, replica = cluster.primary.url("asyncpg"), cluster.standbys[0].url("asyncpg")
+    async with Database(url, replicas=[replica]) as db:
+        reader = db.cluster.replicas[0].engine.sync_engine
+        event.listen(reader, "connect", cut_off, insert=True)  # before the dialect's own
+        async with db.session() as session:
+            statement = text("SELECT 1").execution_options(route="read")
+            assert await session.scalar(statement) == 1
+            assert served_by(session) == "primary"
+        await db.cluster.writer.dispose()  # so that there has to be a new connection
+        event.listen(db.cluster.writer.sync_engine, "connect", cut_off, insert=True, once=True)
+        async with db.session() as session:
+            with pytest.raises(DBAPIError, match="closed"):
+                await session.scalar(text("SELECT 1"))
+            await session.rollback()
+            assert await session.scalar(text("SELECT 1")) == 1

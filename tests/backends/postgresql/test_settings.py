@@ -10,6 +10,7 @@ from models import Base, User
 from orm import Database
 from orm.testing import caught_up
 from orm.testing.postgresql import Cluster
+from tests.conftest import over
 
 _ROLE = "tenant"
 _NOTES = table("notes", column("tenant", Integer), column("body"))
@@ -35,7 +36,7 @@ async def make(request: pytest.FixtureRequest, shared_cluster: Cluster) -> Async
 
     def database(user: str = "postgres", **options: Any) -> Database:
         urls = [server.url(driver, user=user) for server in cluster.servers]
-        return Database(urls[0], replicas=urls[1:], **options)
+        return over(urls[0], urls[1:], **options)
 
     database.driver = driver  # type: ignore[attr-defined]
     async with Database(cluster.primary.url(driver)) as db, db.connect() as connection:

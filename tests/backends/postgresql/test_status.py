@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 
 import pytest
 from click.testing import CliRunner, Result
@@ -42,17 +43,24 @@ async def test_a_standby_that_stands_still(servers: PostgreSQL) -> None:
     assert late["behind"] > 0 and late["unit"] == "bytes" and late["seconds"] > 0
     assert level["behind"] == 0 and level["seconds"] == 0.0
     assert primary["seconds"] is None
-    assert "bytes behind, " in shown.output.splitlines()[1]
+    assert re.search(r" (bytes|kB) behind, ", shown.output.splitlines()[1])
     assert "up to date" in shown.output.splitlines()[2]
-    history = f"(history {primary['at']['history']}, timeline 1)"
-    assert all(line.endswith(history) for line in shown.output.splitlines())
+    assert all("on timeline 1  postgresql+" in line for line in shown.output.splitlines())
+    [[lsn]] = [
+        row.split() for row in servers.cluster.primary.sql("SELECT pg_current_wal_flush_lsn()")
+    ]
+    assert primary["place"] == f"{lsn} on timeline 1" and primary["timeline"] == 1
+    assert primary["host"] == f"127.0.0.1:{servers.cluster.primary.port}"
 
 
 @SERVERS
 async def test_roles_are_what_servers_say(servers: PostgreSQL) -> None:
     servers.cluster.caught_up()
     answered = await status(servers, servers.replica_urls[0], servers.url, json=True)
-    assert [server["role"] for server in json.loads(answered.output)] == ["replica", "primary"]
+    assert [(server["url"], server["role"]) for server in json.loads(answered.output)] == [
+        (servers.url, "primary"),
+        (servers.replica_urls[0], "replica"),
+    ]
 
 
 @SERVERS

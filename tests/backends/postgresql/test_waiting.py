@@ -12,7 +12,7 @@ from models import Base, User
 from orm import Bookmark, Database
 from orm.routing import Reason, Route
 from orm.testing.postgresql import Cluster, Server
-from tests.conftest import Statements
+from tests.conftest import Statements, over
 
 
 @pytest.fixture(params=["asyncpg", "psycopg"])
@@ -54,7 +54,7 @@ async def migrated(cluster: Cluster, driver, **options) -> AsyncIterator[Databas
         await connection.run_sync(Base.metadata.create_all)
         await connection.commit()
     cluster.caught_up()
-    async with Database(primary, replicas=[replica], **{"max_wait": _MAX_WAIT} | options) as db:
+    async with over(primary, [replica], **{"max_wait": _MAX_WAIT} | options) as db:
         yield db
 
 

@@ -31,6 +31,7 @@ _IDENTITIES: Final = ("Identity()", "Identity(always=True)", "Identity(start=5, 
 _ROW: Final = re.compile(r"\brow(?= (?:[<>+*]|BETWEEN|DESC|IS))")
 """The column where it is not quoted, as MySQL wants it to be."""
 _OPTIONS: Final = ("", "index=True", 'comment="it\'s a comment"', "unique=True", 'comment="other"')
+_JSON: Final = ("JSON()", "JSON(none_as_null=True)")
 _OF_TABLES: Final = (
     "",
     "sqlite_autoincrement=True",
@@ -193,13 +194,11 @@ def _sound(table: Table, engine: str) -> Table:
             for name in constraint.columns
         )
 
-    table = replace(table, constraints=tuple(c for c in table.constraints if can_be(c)))
-    if engine in MYSQL:
-        columns = [
-            replace(one, options="") if one.kind.is_large and "index" in one.options else one
-            for one in table.columns
-        ]
-        table = replace(table, columns=tuple(columns))
+    table = replace(
+        table,
+        columns=tuple(_indexable(column, engine) for column in table.columns),
+        constraints=tuple(c for c in table.constraints if can_be(c)),
+    )
     options, is_rowid = table.options, table.key.startswith('Column("id", Integer, primary_key')
     if options == "sqlite_autoincrement=True" and not is_rowid:
         options = ""
@@ -211,6 +210,15 @@ def _sound(table: Table, engine: str) -> Table:
     if options == "sqlite_strict=True" and not (strict and is_rowid):
         options = ""
     return replace(table, options=options)
+
+
+def _indexable(column: Column, engine: str) -> Column:
+    """The column, without an index if the engine has none for its type."""
+    if engine == "postgresql" and column.kind.source in _JSON:
+        return replace(column, options=column.options.replace("index=True", ""))
+    if engine in MYSQL and column.kind.is_large and "index" in column.options:
+        return replace(column, options="")
+    return column
 
 
 @st.composite

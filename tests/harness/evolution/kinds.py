@@ -276,6 +276,8 @@ def _integer(value: Any, old: Kind, _: Kind) -> Any:
 
 
 def _boolean(value: Any, *_: object) -> Any:
+    if isinstance(value, str):  # PostgreSQL writes out the words
+        return {"true": True, "false": False, "1": True, "0": False}[value]
     return bool(value) if isinstance(value, int) and value in (0, 1) else IMPOSSIBLE
 
 

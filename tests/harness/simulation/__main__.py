@@ -4,12 +4,17 @@ import logging
 from collections import Counter
 from pathlib import Path
 from time import process_time
+from typing import Final
 
 import click
 
 from tests.harness.report import report
 from tests.harness.simulation.nemesis import FAULTS
 from tests.harness.simulation.trial import plan, run, smallest
+
+_BOUND: Final = 30.0
+"""Seconds that no read may take: the four statements that the longest has, on a server that takes
+6 s for each, the most that the nemesis has it take, and the fence."""
 
 
 @click.command()
@@ -22,7 +27,9 @@ from tests.harness.simulation.trial import plan, run, smallest
 def main(
     seed: int, operations: int, each: int, only: str | None, shrink: bool, output: Path | None
 ) -> None:
-    """Run trials with seeded faults until one finds a violation. Exits with 1 then.
+    """Run trials with seeded faults until one finds a violation, or a read that takes too long.
+
+    Exits with 1 then.
 
     The same seed, operations of each trial and fault give the same trial, event for event.
     """
@@ -50,6 +57,8 @@ def main(
                 click.echo(f"as small as it gets: {trial}")
             report(str(seed), result.history, result.violations, output)
             raise click.exceptions.Exit(1)
+        if result.longest > _BOUND:
+            raise click.ClickException(f"seed {seed}: a read took {result.longest:.1f} s")
         seed += 1
     rate = done / (process_time() - began)
     click.echo(f"{done} operations, {rate:.0f} a second, next seed {seed}: no violation")

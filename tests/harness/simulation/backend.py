@@ -1,6 +1,6 @@
 """The engine family of simulated servers, as far as sessions use one."""
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from orm.backends import Backend, Fences, Network, Roles
+from orm.backends.pool import FairPool
 from orm.backends.postgresql import roles as timelines
 from orm.bookmark import Bookmark
 from tests.harness.simulation.driver import worlds
@@ -16,6 +17,8 @@ from tests.harness.simulation.world import World
 
 __all__ = ["SimulatedBackend", "Timelines", "bookmark_of"]
 
+_REACHED: Final = "simulated.reached"
+
 
 class Timelines:
     """What can be told from positions on timelines alone is the affair of the real thing."""
@@ -23,6 +26,7 @@ class Timelines:
     is_later = staticmethod(timelines.is_later)
     lost = staticmethod(timelines.lost)
     as_need = staticmethod(timelines.as_need)
+    without_oldest = staticmethod(timelines.without_oldest)
     is_candidate = staticmethod(timelines.is_candidate)
 
     def is_standby(self, connection: Connection) -> bool | None:
@@ -71,7 +75,13 @@ class SimulatedBackend(Backend):
         return _where(connection, "position")
 
     def seen(self, connection: Connection) -> Bookmark | None:
-        return _where(connection, "at_most")
+        at, shown, reached = _ask(connection, "shows")
+        connection.info[_REACHED] = None if reached is None else bookmark_of(reached)
+        return bookmark_of(at, shown)
+
+    def reached(self, connection: Connection) -> Bookmark | None:
+        at: Bookmark | None = connection.info.get(_REACHED)
+        return at
 
     def written(self, connection: Connection) -> Bookmark | None:
         return _where(connection, "written")
@@ -101,11 +111,12 @@ def _repeat(connection: Connection) -> None:
 
 
 def _engine(url: URL, options: dict[str, Any], *, writes: bool) -> AsyncEngine:
-    return create_async_engine(url, connect_args={"writes": writes}, **options)
+    given = {"poolclass": FairPool} | options
+    return create_async_engine(url, connect_args={"writes": writes}, **given)
 
 
 def _world(connection: Connection) -> World:
-    return worlds[connection.engine.url.host or ""]
+    return worlds[(connection.engine.url.database or "").split("/")[0]]
 
 
 def _ask(connection: Connection, question: str, *parameters: Any) -> Any:

@@ -17,12 +17,13 @@ from tests.harness.simulation.world import World
 __all__ = ["SimulatedDialect", "worlds"]
 
 worlds: Final[WeakValueDictionary[str, World]] = WeakValueDictionary()
-"""By the host of their URLs."""
+"""By the first part of the path of their URLs."""
 
 
 async def _connect(url: URL, writes: bool) -> Link:
-    world = worlds[url.host or ""]
-    machine = world.chance.choice(world.addresses[url.database or ""])
+    name, address = (url.database or "").split("/")
+    world = worlds[name]
+    machine = world.chance.choice(world.addresses[address])
     await asyncio.sleep(world.chance.random() * world.latency + machine.slow)
     await machine.reached()
     if machine.down:
@@ -46,7 +47,7 @@ class _Context(default.DefaultExecutionContext):
 
 
 class SimulatedDialect(default.DefaultDialect):
-    """``simulated://world/address``."""
+    """``simulated:///world/address``."""
 
     name = driver = "simulated"
     is_async = True

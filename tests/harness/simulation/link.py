@@ -32,7 +32,7 @@ _DONE: Final = Statement(lambda *_: [], ())
 _SAVEPOINT: Final = re.compile(r"(?P<verb>(ROLLBACK TO |RELEASE )?SAVEPOINT) (?P<name>\w+)")
 _QUESTIONS: Final = {
     name: Statement(lambda *_: [], (name,))
-    for name in ("position", "at_most", "written", "hidden", "shown", "ending")
+    for name in ("position", "at_most", "shows", "written", "hidden", "shown", "ending")
 }
 """Methods of `Machine`."""
 

@@ -34,9 +34,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._running = self._closed = False
         self.unhandled: list[dict[str, Any]] = []
         """What asyncio would have logged as errors."""
+        self.jumps: list[tuple[float, float]] = []
+        """When time has jumped, and by how many seconds."""
 
     def jump(self, seconds: float) -> None:
         """The machine was suspended, or its clock set forward: all that is due is due at once."""
+        self.jumps.append((self._now, seconds))
         self._now += seconds
 
     def time(self) -> float:

@@ -50,7 +50,7 @@ def measure(replicas: int, *, reads: bool, zones: int = 1) -> tuple[float, float
 
     async def run() -> None:
         world = worlds["scale"] = World("scale", 1, (1,) * replicas, 0.001, samples=False)
-        primary, *others = (f"simulated://scale/{address}" for address in world.addresses)
+        primary, *others = (f"simulated:///scale/{address}" for address in world.addresses)
         given = [Replica(url, zone=str(n % zones)) for n, url in enumerate(others)]
         async with Database(primary, replicas=given, zones=["0"]) as database:
             loop = asyncio.get_running_loop()

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import random
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from orm.servers.replica import Replica
 from orm.testing.consistency.audit import audit
 from orm.testing.consistency.board import Handed
 from orm.testing.consistency.checker import Violation, check
-from orm.testing.consistency.history import History
+from orm.testing.consistency.history import History, Operation
 from orm.testing.consistency.recorder import Recorder
 from tests.harness.client import TrialClient, TrialHabits
 from tests.harness.simulation.driver import worlds
@@ -70,12 +70,14 @@ class Result:
         violations: of the guarantees; the shortest first.
         strikes: what went wrong.
         seconds: virtual ones.
+        jumps: when the clock has jumped, and by how many seconds.
     """
 
     history: History
     violations: list[Violation]
     strikes: tuple[Strike, ...]
     seconds: float
+    jumps: Sequence[tuple[float, float]] = ()
 
     @property
     def faults(self) -> Counter[str]:
@@ -84,8 +86,12 @@ class Result:
 
     @property
     def longest(self) -> float:
-        """Seconds that the longest read took."""
-        return max((one.end - one.start for one in self.history if one.kind == "read"), default=0.0)
+        """Seconds that the longest read took, less those in which this process did not run."""
+        return max((self._took(one) for one in self.history if one.kind == "read"), default=0.0)
+
+    def _took(self, read: Operation) -> float:
+        jumped = sum(by for at, by in self.jumps if read.start <= at < read.end)
+        return read.end - read.start - jumped
 
 
 class _Memory:
@@ -163,7 +169,13 @@ def run(trial: Plan) -> Result:
         if collecting:
             gc.enable()
     violations = check(history, losses=any(strike.fault == "promote" for strike in strikes))
-    return Result(history=history, violations=violations, strikes=strikes, seconds=loop.time())
+    return Result(
+        history=history,
+        violations=violations,
+        strikes=strikes,
+        seconds=loop.time(),
+        jumps=loop.jumps,
+    )
 
 
 async def _run(trial: Plan) -> tuple[History, tuple[Strike, ...]]:
@@ -179,11 +191,11 @@ async def _run(trial: Plan) -> tuple[History, tuple[Strike, ...]]:
     def go_on() -> bool:
         return len(recorder) < trial.operations
 
-    primary, *urls = (f"simulated://{name}/{address}" for address in world.addresses)
+    primary, *urls = (f"simulated:///{name}/{address}" for address in world.addresses)
 
     async def discover() -> list[Replica]:
         await asyncio.sleep(world.latency)
-        return [Replica(f"simulated://{name}/{one}", name=one) for one in world.listed()]
+        return [Replica(f"simulated:///{name}/{one}", name=one) for one in world.listed()]
 
     replicas = discover if trial.discovers else urls
     async with Database(primary, replicas=replicas, **trial.options) as database:
@@ -201,7 +213,7 @@ async def _run(trial: Plan) -> tuple[History, tuple[Strike, ...]]:
     world.addresses["audit"] = [world.primary]
     world.primary.crash()  # what was still hidden is there afterwards
     world.primary.restart()
-    async with Database(f"simulated://{name}/audit") as database:
+    async with Database(f"simulated:///{name}/audit") as database:
         await audit(database, recorder)
     return recorder.history(), tuple(nemesis.done)
 

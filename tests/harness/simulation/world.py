@@ -151,6 +151,10 @@ class Machine:
         end = 0 if self.is_primary else self.store.ends[self.seen]
         return dict([self.store.where(self.head).popitem()]), end
 
+    def shows(self) -> tuple[dict[int, int], int, dict[int, int] | None]:
+        """The same, and besides what it says it has, if it is no primary."""
+        return *self.at_most(), None if self.is_primary else self.position()[0]
+
     def written(self) -> tuple[dict[int, int], int]:
         """What any server may have shown."""
         return self.at_most()[0], self.store.next

@@ -15,6 +15,9 @@ from orm.testing import mysql, postgresql
 from tests.harness.report import report
 from tests.harness.trials import cluster_trial, trial
 
+_BOUND: Final = 30.0
+"""Seconds that no read may take, on a machine that does other things, too."""
+
 
 @contextmanager
 def _trials(engine: str) -> Iterator[Callable[..., Coroutine[Any, Any, trial.Result]]]:
@@ -59,7 +62,7 @@ def main(
     """Run trials with seeded faults until one finds a violation. Exits with 1 then."""
     began = monotonic()
     done = 0
-    busy = 0.0
+    busy = longest = 0.0
     outcomes: Counter[str] = Counter()
     faults: Counter[str] = Counter()
     with _trials(engine) as run:
@@ -71,6 +74,8 @@ def main(
                     error.add_note(f"The seed of this trial: {seed}")
                     raise
             done += len(result.history)
+            took = max((o.end - o.start for o in result.history if o.kind == "read"), default=0.0)
+            longest = max(longest, took)
             busy += result.seconds
             outcomes += Counter(f"{o.kind} {o.outcome}" for o in result.history)
             faults += result.faults
@@ -82,8 +87,11 @@ def main(
             if result.violations:
                 report(str(seed), result.history, result.violations, output)
                 raise click.exceptions.Exit(1)
+            if took > _BOUND:
+                raise click.ClickException(f"seed {seed}: a read took {took:.1f} s")
             seed += 1
     click.echo(f"{done} operations, {done / busy:.0f} a second, next seed {seed}: no violation")
+    click.echo(f"the longest read: {longest:.1f} s")
     click.echo(f"outcomes: {dict(sorted(outcomes.items()))}")
     click.echo(f"faults: {dict(sorted(faults.items()))}")
 

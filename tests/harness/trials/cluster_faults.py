@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from orm.testing.postgresql import Proxy
 
-__all__ = ["FAULTS", "Fault", "Scene", "deliver_again", "stop_delivering"]
+__all__ = ["COME_AND_GO", "FAULTS", "LONG", "Fault", "Scene", "deliver_again", "stop_delivering"]
 
 
 @dataclass(slots=True)
@@ -65,12 +65,14 @@ class Fault:
         undo: called after a while.
         loses: whether acknowledged writes may be lost by it.
         struck: asked before it is undone: whether a client has met it.
+        lasts: seconds, at least.
     """
 
     do: Callable[[Scene], None]
     undo: Callable[[Scene], None] = _nothing
     loses: bool = False
     struck: Callable[[Scene], bool] = lambda _: True
+    lasts: float = 0.0
 
 
 def _restart_in_the_past(scene: Scene) -> None:
@@ -145,6 +147,21 @@ def _rejoin(scene: Scene) -> None:
         cluster.rejoin(server)
 
 
+def _slow_down(scene: Scene) -> None:
+    """The network takes long, and at times so long that a server behind it is taken for dead."""
+    scene.network(setattr, scene.proxy, "latency", scene.chance.choice([0.005, 0.05, 0.4, 1.2]))
+
+
+def _speed_up(scene: Scene) -> None:
+    scene.network(setattr, scene.proxy, "latency", 0.0)
+
+
+LONG: Final = 3.0
+"""Seconds after which a server that does not answer has long been taken for dead."""
+
+COME_AND_GO: Final = "come and go"
+"""Done by the clients: they read from a replica less, and from one more."""
+
 _COMMIT: Final = b"COMMIT;"
 """As both drivers end work. psycopg ends its looking at types, on connecting, without the `;`."""
 
@@ -173,6 +190,15 @@ FAULTS: Final[dict[str, Fault]] = {
     "unflushed": Fault(lambda s: s.execute(_UNFLUSHED)),
     "conflict": Fault(lambda s: s.standby.conflict(database=s.database)),
     "black hole": Fault(stop_delivering, deliver_again),
+    "freeze standby for long": Fault(
+        lambda s: s.standby.freeze(), lambda s: s.standby.thaw(), lasts=LONG
+    ),
+    "freeze primary for long": Fault(
+        lambda s: s.cluster.primary.freeze(), lambda s: s.cluster.primary.thaw(), lasts=LONG
+    ),
+    "black hole for long": Fault(stop_delivering, deliver_again, lasts=LONG),
+    "latency": Fault(_slow_down, _speed_up),
+    COME_AND_GO: Fault(_nothing),
     "cut": Fault(lambda s: s.network(s.proxy.cut)),
     "cut in COMMIT": Fault(
         lambda s: s.network(s.front.cut_at, _COMMIT),

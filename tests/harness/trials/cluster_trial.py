@@ -193,11 +193,12 @@ async def _trouble(
             proxy=chance.choice(list(proxies.values())),
         )
         await asyncio.to_thread(known[name].do, scene)
-        await asyncio.sleep(chance.uniform(_SHORTEST, _LONGEST))
+        await asyncio.sleep(known[name].lasts + chance.uniform(_SHORTEST, _LONGEST))
         if known[name].struck(scene):
             faults[name] += 1
         else:
             left.insert(0, name)  # another time
         await asyncio.to_thread(known[name].undo, scene)
+        await asyncio.sleep(known[name].lasts)  # else nothing could be done in between
         if not left:
             (folder / GO_ON).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from orm.exceptions import OrmError
 from orm.testing.consistency.board import Board
 from orm.testing.consistency.recorder import Recorder
 from tests.harness.client import TrialClient, TrialHabits
+from tests.harness.trials.cluster_faults import COME_AND_GO
 from tests.harness.trials.nemesis import Nemesis
 
 __all__ = ["Plan", "Servers", "fewer", "live"]
@@ -142,6 +144,8 @@ async def live(
         async with asyncio.TaskGroup() as group:
             if nemesis is not None:
                 group.create_task(nemesis.run(go_on))
+            if COME_AND_GO in trial.faults:
+                group.create_task(_come_and_go(database, random.Random(seed), go_on))
             for client in clients:
                 group.create_task(client.run(go_on))
         if nemesis is not None:
@@ -154,6 +158,18 @@ async def live(
         leaked = {name: held for name, held in _held(database) if held}
         if leaked:
             raise AssertionError(f"connections were not given back: {leaked}")
+
+
+async def _come_and_go(
+    database: Database, chance: random.Random, go_on: Callable[[], bool]
+) -> None:
+    """Replicas are removed, while they are read from, and added again."""
+    while go_on():
+        await asyncio.sleep(chance.uniform(0.02, 0.4))
+        replica = chance.choice(database.cluster.replicas)
+        await database.remove_replica(replica.name, drain=chance.choice([0.0, 0.05, 1.0]))
+        await asyncio.sleep(chance.uniform(0.0, 0.2))
+        await database.add_replica(replica.url)
 
 
 def _held(database: Database) -> Iterator[tuple[str, int]]:

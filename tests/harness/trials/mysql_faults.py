@@ -2,10 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Final
-
-from pymysql import MySQLError
 
 from tests.harness.trials.cluster_faults import Fault, deliver_again, stop_delivering
 
@@ -49,12 +46,7 @@ def _rejoin(scene: Any) -> None:
 def _switch(scene: Any) -> None:
     """The roles change in order: nothing is lost, and the old primary follows the new one."""
     cluster, new, old = scene.cluster, scene.standby, scene.cluster.primary
-    # It waits for transactions, also for those of clients that the network has cut off.
-    clients = "SELECT id FROM information_schema.processlist WHERE user = 'app'"
-    for row in old.sql(clients, database=""):
-        with suppress(MySQLError):  # it has gone by itself
-            old.sql(f"KILL {next(iter(row.values()))}", database="")
-    old.sql("SET GLOBAL read_only = ON", database="")
+    old.stop_writes()
     new.caught_up(old)
     cluster.promote(new)
     for server in cluster.standbys:

@@ -1,0 +1,258 @@
+"""`orm verify` has teeth: what is unsafe is caught by it, within its default duration.
+
+Each variant is wrong only for moments, at times for microseconds. Real means make these moments
+long, so that no luck is needed: replicas that lag, commits that wait for a replica behind a slow
+network, and replicas without a log of their own. The library itself passes on the same servers.
+
+What shows only after a failover is beyond `verify`, which disturbs nothing: those variants are in
+`tests/trials/test_unsafe_mysql.py`.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from tempfile import TemporaryDirectory
+from typing import Any, Final, TypeAlias
+
+import pytest
+from sqlalchemy import Connection
+
+from orm import Database
+from orm.backends.mysql import MySQLBackend, fences, position, state
+from orm.backends.mysql.gtid import GtidSet
+from orm.backends.sqlite.replication.replicator import Replicator
+from orm.cli.verify import verify as command
+from orm.testing import mysql, postgresql
+from orm.testing.consistency.timeline import text
+from orm.testing.consistency.verify import Report, verify
+from orm.testing.postgresql import Proxy
+from tests.conftest import started
+from tests.trials import test_unsafe as embedded
+from tests.trials import test_unsafe_cluster as standbys
+
+pytestmark = [
+    pytest.mark.slow,  # clients work for a while
+    pytest.mark.filterwarnings("ignore:Previous unbuffered result:UserWarning"),  # both drivers
+]
+
+Patch: TypeAlias = Callable[[pytest.MonkeyPatch], Any]
+DEFAULT: Final[float] = next(o.default for o in command.params if o.name == "duration")
+EACH: Final = 2.0
+"""Seconds of one run; as many follow each other as the default duration has room for."""
+LATENCY: Final = 0.1  # seconds in either direction
+
+
+# Servers -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Servers:
+    """What `verify` is run on, and what is done before each run."""
+
+    primary: str
+    replicas: int | list[str]
+    before: Callable[[], None] = lambda: None
+
+
+SetUp: TypeAlias = Callable[[], AbstractAsyncContextManager[Servers]]
+
+
+@asynccontextmanager
+async def embedded_replicas_lag() -> AsyncIterator[Servers]:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        start = Replicator.start
+
+        def lagging(self: Replicator) -> None:
+            self.lag = LATENCY
+            start(self)
+
+        patch.setattr(Replicator, "start", lagging)
+        url = f"sqlite+aiosqlite:///{folder}/app.db"
+        async with Database(url):
+            yield Servers(url, 2)
+
+
+@asynccontextmanager
+async def standbys_that(prepare: Callable[[postgresql.Cluster], None]) -> AsyncIterator[Servers]:
+    with postgresql.Cluster() as cluster:
+        prepare(cluster)
+        yield Servers(cluster.primary.url(), [standby.url() for standby in cluster.standbys])
+
+
+@contextmanager
+def replicas(flavour: mysql.Flavour) -> Iterator[tuple[mysql.Cluster, Servers]]:
+    with started(flavour) as cluster, cluster.database() as name:
+        for server in cluster.servers:
+            server.database = name
+        urls = [server.url() for server in (cluster.primary, *cluster.standbys)]
+        yield cluster, Servers(urls[0], urls[1:])
+
+
+@asynccontextmanager
+async def commits_wait_for_a_slow_replica(flavour: mysql.Flavour) -> AsyncIterator[Servers]:
+    """The other one shows them meanwhile, and the primary does not."""
+    with replicas(flavour) as (cluster, servers):
+        async with Proxy(cluster.primary.port, latency=LATENCY) as network:
+            slow = cluster.standbys[0]
+            await asyncio.to_thread(slow.follow, cluster.primary, port=network.port)
+            await asyncio.to_thread(slow.acknowledge)
+            await asyncio.to_thread(cluster.primary.await_replicas, seconds=10)
+            yield servers
+            await asyncio.to_thread(cluster.primary.await_replicas, seconds=0)
+
+
+@asynccontextmanager
+async def a_replica_waits_for_its_own(
+    flavour: mysql.Flavour, *, shown: bool
+) -> AsyncIterator[Servers]:
+    """It has a commit in its log, and shows it or does not, long before it has done it."""
+    with replicas(flavour) as (cluster, servers):
+        first, second = cluster.standbys
+        async with Proxy(first.port, latency=LATENCY) as network:
+            await asyncio.to_thread(second.follow, first, port=network.port)
+            await asyncio.to_thread(second.acknowledge)
+
+            def wait() -> None:  # what the clients before have left behind is applied at once
+                first.await_replicas(seconds=0)
+                cluster.caught_up()
+                first.await_replicas(seconds=10, shown=shown)
+
+            yield replace(servers, before=wait)
+            await asyncio.to_thread(first.await_replicas, seconds=0)
+
+
+@asynccontextmanager
+async def commits_in_a_group_wait_for_a_slow_one() -> AsyncIterator[Servers]:
+    """MySQL shows each of a group when it has committed it, and counts them when all are done.
+
+    One of a group with an index of words takes long: words are looked for in COMMIT.
+    """
+    with replicas("mysql") as (cluster, servers):
+        cluster.primary.sql("CREATE TABLE texts (words TEXT, FULLTEXT (words))")
+        cluster.primary.sql("SET GLOBAL binlog_group_commit_sync_delay = 20000")  # microseconds
+        done = threading.Event()
+
+        def write() -> None:
+            while not done.wait(LATENCY):
+                cluster.primary.sql(TEXTS)
+
+        async with Proxy(cluster.primary.port, latency=LATENCY) as network:
+            for replica in cluster.standbys:
+                await asyncio.to_thread(replica.follow, cluster.primary, port=network.port)
+            writing = asyncio.ensure_future(asyncio.to_thread(write))
+            try:
+                yield servers
+            finally:
+                done.set()
+                await writing
+
+
+TEXTS: Final = """\
+INSERT INTO texts
+WITH RECURSIVE rows_ (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM rows_ WHERE n < 300)
+SELECT CONCAT_WS(' ', UUID(), UUID(), UUID(), UUID(), UUID(), UUID())
+FROM rows_"""
+
+
+# Variants ------------------------------------------------------------------------------------
+
+
+def no_fence(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MySQLBackend, "fences", None)
+
+
+def fence_by_the_log(patch: pytest.MonkeyPatch) -> None:
+    """What is in the primary's log is taken for shown."""
+    patch.setattr(position, "VISIBLE", "SELECT @@gtid_binlog_pos")
+    patch.setattr(fences, "VISIBLE", "SELECT @@gtid_binlog_pos")
+
+
+def high_lower_bound(patch: pytest.MonkeyPatch) -> None:
+    def applied(self: state.State) -> GtidSet:
+        """What is in the log, or owned."""
+        return GtidSet.parse(self.row["logged"]) if self.mariadb else self.everything
+
+    patch.setattr(state.State, "applied", property(applied))
+
+
+def low_upper_bound(patch: pytest.MonkeyPatch) -> None:
+    """What is `gtid_slave_pos`, or `gtid_executed`, is taken for all that was seen."""
+    right = position.shown_by
+
+    def shown_by(connection: Connection, state: state.State) -> GtidSet | None:
+        too_low = state.is_standby or not state.mariadb
+        return state.applied if too_low else right(connection, state)
+
+    patch.setattr(position, "shown_by", shown_by)
+
+
+SET_UPS: dict[str, tuple[SetUp, Sequence[Patch]]] = {
+    "sqlite": (
+        embedded_replicas_lag,
+        (
+            embedded.no_check,
+            embedded.position_before_commit,
+            embedded.bookmark_without_reads,
+        ),
+    ),
+    "postgresql: standbys lag": (
+        partial(standbys_that, standbys.standbys_lag),
+        (standbys.check_inside_the_snapshot,),
+    ),
+    "postgresql: commits are asynchronous": (
+        partial(standbys_that, standbys.commits_are_asynchronous),
+        (standbys.flushed_for_seen,),
+    ),
+    "postgresql: commits wait for a standby": (
+        partial(standbys_that, standbys.commits_wait_for_a_standby),
+        (standbys.no_fence,),
+    ),
+    "mariadb: commits wait for a replica": (
+        partial(commits_wait_for_a_slow_replica, "mariadb"),
+        (no_fence, fence_by_the_log),
+    ),
+    "mariadb: what is in the log is not shown yet": (
+        partial(a_replica_waits_for_its_own, "mariadb", shown=False),
+        (high_lower_bound,),
+    ),
+    "mariadb: what is shown is not counted yet": (
+        partial(a_replica_waits_for_its_own, "mariadb", shown=True),
+        (low_upper_bound,),
+    ),
+    "mysql: commits wait for a replica": (
+        partial(commits_wait_for_a_slow_replica, "mysql"),
+        (no_fence,),
+    ),
+    "mysql: what is in the log is not shown yet": (
+        partial(a_replica_waits_for_its_own, "mysql", shown=False),
+        (high_lower_bound,),
+    ),
+    "mysql: what is shown is not counted yet": (
+        commits_in_a_group_wait_for_a_slow_one,
+        (low_upper_bound,),
+    ),
+}
+
+
+async def report_of(servers: Servers, seed: int) -> Report:
+    await asyncio.to_thread(servers.before)
+    return await verify(servers.primary, servers.replicas, seconds=EACH, seed=seed)
+
+
+@pytest.mark.parametrize("set_up", SET_UPS)
+async def test_what_is_unsafe_is_caught(set_up: str) -> None:
+    prepare, variants = SET_UPS[set_up]
+    async with prepare() as servers:
+        report = await report_of(servers, 1)
+        assert not report.violations, text(report.violations[0])
+        for variant in variants:
+            with pytest.MonkeyPatch.context() as patch:
+                variant(patch)
+                for attempt in range(round(DEFAULT / EACH)):  # one does, as a rule
+                    report = await report_of(servers, attempt)
+                    if report.violations:
+                        break
+            assert report.violations, f"{variant.__name__} is not caught: {report}"
