@@ -16,19 +16,24 @@ _TEXTS: Final = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", 
 _BYTES: Final = frozenset({"varbinary", "tinyblob", "blob", "mediumblob", "longblob"})
 _TIMES: Final = frozenset({"datetime", "time", "timestamp"})
 _AS_TEXT: Final = _INTEGERS | _TEXTS | {"decimal", "enum", "json", "uuid"}
+_LABELS: Final = frozenset({"enum", "varchar"})
 _FROM_TEXT: Final = _TEXTS | {"enum", "json", "uuid"}
 
 
-def keeps_values(old: str, new: str) -> bool:
+def keeps_values(old: str, new: str, *, labels: bool = False) -> bool:
     """Whether MODIFY COLUMN keeps all values, or fails.
 
     Args:
         old: the definition of the column as it is.
         new: as it is to be.
+        labels: whether the new one is a text that has certain values, which the engine does not
+            know.
     """
     (before, its), (after, theirs) = _type(old), _type(new)
     if (before, its) == (after, theirs):
         return True
+    if labels and before not in _LABELS:
+        return False
     if before in _TEXTS and after in _FROM_TEXT:
         return True
     if after in _TEXTS and before in _AS_TEXT:

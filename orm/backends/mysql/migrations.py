@@ -189,7 +189,7 @@ def adapted(
     """Those of Alembic; None if a column would lose values, which Alembic does not ask."""
     from orm.backends.mysql.writing import loses_values
 
-    return None if loses_values(*both) else operations
+    return None if loses_values(*both, models) else operations
 
 
 def operations_for(

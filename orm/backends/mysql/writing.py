@@ -18,7 +18,7 @@ from alembic.operations.ops import (
     MigrateOperation,
     ModifyTableOps,
 )
-from sqlalchemy import ForeignKeyConstraint, MetaData, Table, UniqueConstraint
+from sqlalchemy import Enum, ForeignKeyConstraint, MetaData, Table, UniqueConstraint
 
 from orm.backends.migrations import Thing
 from orm.backends.mysql.conversions import keeps_values
@@ -36,17 +36,25 @@ _PARAMETER: Final = re.compile(r"(?<![:\w\\]):(?=\w+(?!:))")
 """What SQLAlchemy's ``text`` would take for a parameter."""
 
 
-def loses_values(old: Mapping[Thing, str], new: Mapping[Thing, str]) -> bool:
+def loses_values(old: Mapping[Thing, str], new: Mapping[Thing, str], models: MetaData) -> bool:
     """Whether a column becomes one to which the engine converts without saying what it loses."""
     return any(
-        thing.kind == "column" and thing in new and not _keeps(old[thing], new[thing])
+        thing.kind == "column"
+        and thing in new
+        and not _keeps(thing, old[thing], new[thing], models)
         for thing in old
     )
 
 
-def _keeps(old: str, new: str) -> bool:
-    is_generated = _GENERATED.search(new) or _GENERATED.search(old)
-    return bool(is_generated) or keeps_values(old, new)
+def _keeps(thing: Thing, old: str, new: str, models: MetaData) -> bool:
+    if _GENERATED.search(new) or _GENERATED.search(old):
+        return True
+    column = (
+        models.tables[thing.table].columns.get(thing.name) if thing.table in models.tables else None
+    )
+    # An ENUM that is a text takes any text, which the model cannot read then.
+    labels = column is not None and isinstance(column.type, Enum) and not new.startswith("enum")
+    return keeps_values(old, new, labels=labels)
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,7 @@ class Plan:
             if thing.kind == "column"
             and thing.table in self._kept
             and self.new.get(thing, text) != text
-            and _keeps(text, self.new[thing])
+            and _keeps(thing, text, self.new[thing], self.models)
         ]
 
     def _touched(self, table: str) -> Set[str]:
