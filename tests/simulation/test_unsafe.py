@@ -250,7 +250,7 @@ VARIANTS: dict[str, tuple[Patch, tuple[str, ...], int]] = {
     "all that a replica may have shown taken for what it has": (
         upper_bound_for_what_is_reached,
         ("lag",),
-        2,
+        1,
     ),
     "no fence": (no_fence, ("lag", "stall"), 2),
     "what was shown is not handed on": (shown_is_not_handed_on, ("lag", "stall"), 6),
