@@ -131,6 +131,11 @@ async def test_write_lost_is_said_before_anything_is_written(servers) -> None:
         ("sqlite+aiosqlite:///app.db", {"replicas": -1}, "replicas"),
         ("sqlite+aiosqlite:///app.db", {"replicas": ["postgresql+asyncpg://h/d"]}, "family"),
         ("sqlite+aiosqlite:///app.db", {"stray_bookmarks": "ignore"}, "stray_bookmarks"),
+        (
+            "sqlite+aiosqlite:///app.db",
+            {"engine_options": {"async_creator": object()}},
+            "async_creator would open each file in one way",
+        ),
     ],
 )
 def test_impossible_database_is_refused(url: str, options, says: str) -> None:

@@ -7,12 +7,13 @@ from orm._lazy import lazy
 
 if TYPE_CHECKING:
     from orm.backends.base import Backend
-    from orm.backends.migrations import Journal, Migrations, NotAScript, Script, Thing
+    from orm.backends.migrations import Cost, Journal, Migrations, NotAScript, Script, Thing
     from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Network, Roles
     from orm.backends.registry import backend_for, known_backends, migrations_for, register
 
 __all__ = [
     "Backend",
+    "Cost",
     "EmbeddedReplica",
     "EmbeddedReplicas",
     "Fences",
@@ -34,6 +35,7 @@ __getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
         "Backend": "orm.backends.base",
+        "Cost": "orm.backends.migrations",
         "EmbeddedReplica": "orm.backends.parts",
         "EmbeddedReplicas": "orm.backends.parts",
         "Fences": "orm.backends.parts",

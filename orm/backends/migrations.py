@@ -15,7 +15,7 @@ from orm.exceptions import MigrationError
 if TYPE_CHECKING:
     from alembic.operations import MigrateOperation
 
-__all__ = ["Journal", "Migrations", "NotAScript", "Script", "Thing", "Write"]
+__all__ = ["Cost", "Journal", "Migrations", "NotAScript", "Script", "Thing", "Write"]
 
 
 class Thing(NamedTuple):
@@ -37,6 +37,18 @@ class Thing(NamedTuple):
         if self.kind == "column":
             return f"column {self.table}.{self.name}"
         return f"{self.kind} {self.name} of {self.table}"
+
+
+class Cost(NamedTuple):
+    """What the change of a table costs.
+
+    Attributes:
+        table: its name.
+        words: how the engine changes it: what follows ``changes users``.
+    """
+
+    table: str
+    words: str
 
 
 Write = tuple[Insert | Update, Mapping[str, Any]]
@@ -69,6 +81,9 @@ class Script:
 Scripting = Callable[[Connection, frozenset[str]], AbstractContextManager[Callable[[], Script]]]
 
 
+Costs = Callable[[Connection], AbstractContextManager[Sequence[Cost]]]
+
+
 class Journal(Protocol):
     """For engines whose DDL commits: it keeps which statements of a revision were done."""
 
@@ -90,11 +105,11 @@ class Journal(Protocol):
         """
         ...
 
-    def done(self, connection: Connection, revision: str) -> int:
-        """How many statements of a revision stay, which has failed.
+    def done(self, connection: Connection, revision: str) -> int | None:
+        """How many statements of a revision stay, which has failed; None if that is not known.
 
         Args:
-            connection: in no transaction.
+            connection: in no transaction; it may be lost.
             revision: its id.
         """
         ...
@@ -134,6 +149,15 @@ class Migrations(Protocol):
     @property
     def journal(self) -> Journal | None:
         """Keeps account of what of a revision was done; None where a transaction takes DDL back."""
+        ...
+
+    @property
+    def costs(self) -> Costs | None:
+        """Learns what the changes of tables cost that are executed in a block.
+
+        The argument is a connection to a `scratch` database, with tables without rows. None where
+        the engine does not say it.
+        """
         ...
 
     scratch_can_lack: bool
@@ -290,6 +314,17 @@ class Migrations(Protocol):
             connection: to a `scratch` database.
             schemas: the schemas that the models name.
             like: the `definitions` of a database that has the rest, such as extensions.
+        """
+        ...
+
+    def surprises(self, new: Mapping[Thing, str]) -> Sequence[str]:
+        """What the engine does with a model that says the same elsewhere and means more there.
+
+        Args:
+            new: `definitions` of things that a revision makes.
+
+        Returns:
+            Sentences for people.
         """
         ...
 

@@ -81,16 +81,17 @@ async def asked(url: "URL", replicas: "Sequence[URL]") -> "list[ServerStatus]":
         return await ask(cluster)
 
 
-def remarks(answers: "Sequence[ServerStatus]", target: str) -> Iterator[str]:
+def remarks(answers: "Sequence[ServerStatus]", named: "URL", target: str) -> Iterator[str]:
     """What the answers mean together, and what to do.
 
     Args:
         answers: as `asked` gives them.
+        named: the server that is named as the primary.
         target: which database it is: ``"local"`` or ``"remote"``.
     """
     primary, *others = answers
     promoted = [server.name for server in others if server.promoted]
-    if primary.name != "primary":
+    if primary.url != named.render_as_string():
         yield (
             f"{primary.name} is the primary now: name it first, in ORM_{target.upper()}_URL, and "
             "the others as replicas."

@@ -41,7 +41,7 @@ def status(target: Literal["local", "remote"], replicas: Sequence[str], as_json:
     if as_json:
         click.echo(json.dumps([asdict(server) for server in answers], indent=2))
     else:
-        click.echo("\n".join((*_table(answers), *remarks(answers, target))))
+        click.echo("\n".join((*_table(answers), *remarks(answers, url, target))))
     if any(server.error is not None or server.promoted for server in answers):
         raise click.exceptions.Exit(1)
 

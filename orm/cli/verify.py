@@ -77,9 +77,9 @@ async def _require_primary(url: "URL", replicas: "Sequence[URL]", target: str) -
     primary = answers[0]
     if primary.error is not None:
         why = " ".join(primary.error.split())
-        raise _CannotTell("\n".join((f"{primary.url}: {why}", *remarks(answers, target))))
-    if primary.name != "primary":
-        raise _CannotTell("\n".join(remarks(answers, target)))
+        raise _CannotTell("\n".join((f"{primary.url}: {why}", *remarks(answers, url, target))))
+    if primary.url != url.render_as_string():
+        raise _CannotTell("\n".join(remarks(answers, url, target)))
 
 
 def _text(report: "Report") -> str:

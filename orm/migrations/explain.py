@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,11 +13,46 @@ from sqlalchemy.exc import DBAPIError
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.revision import Revision
 
-__all__ = ["TransactionEnded", "cause_of", "failed", "loading", "loading_models", "where"]
+__all__ = ["Stays", "TransactionEnded", "cause_of", "failed", "loading", "loading_models", "where"]
 
 
 class TransactionEnded(MigrationError):
     """A revision has ended the transaction in which it ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stays:
+    """What stays of a revision that has failed, on an engine whose DDL commits.
+
+    Attributes:
+        done: how many of its statements; None if that is not known.
+    """
+
+    done: int | None
+
+    @property
+    def words(self) -> str:
+        """What stays."""
+        match self.done:
+            case None:
+                return "what it did before that stays"
+            case 0:
+                return "nothing of it stays"
+            case 1:
+                return "its first statement stays"
+            case _:
+                return f"its first {self.done} statements stay"
+
+    @property
+    def goes_on(self) -> str:
+        """What the next run begins with."""
+        match self.done:
+            case None:
+                return "the first statement that was not done"
+            case 0:
+                return "this revision"
+            case _:
+                return f"its statement {self.done + 1}, and leaves out those that were done"
 
 
 _LONGEST: Final = 1000
@@ -31,7 +67,7 @@ def failed(
     at: str | None,
     ours: bool,
     may_split: bool,
-    done: int | None = None,
+    journal: Stays | None = None,
     more: Iterable[str] = (),
 ) -> MigrationError:
     """The error to raise in place of an error in a revision.
@@ -42,11 +78,11 @@ def failed(
         at: the last applied revision, which the database is at now.
         ours: whether the transaction is Alembic's, and was rolled back.
         may_split: whether an ``autocommit_block`` commits what comes before it.
-        done: how many of its statements stay, on an engine whose DDL commits.
+        journal: what stays, on an engine whose DDL commits.
         more: what the backend knows of the error besides.
     """
-    if done:
-        stays = "its first statement stays" if done == 1 else f"its first {done} statements stay"
+    if journal is not None:
+        stays = journal.words
     elif isinstance(error, TransactionEnded):
         stays = "some of what it did may stay"
     elif not ours:
@@ -61,10 +97,9 @@ def failed(
         statement = " ".join(error.statement.split())
         parts.append(f"The statement: {statement[:_LONGEST]}")
     now = f"is at {at}" if at else "has no revision yet"
-    goes_on = f"its statement {done + 1}, and leaves out those that were done" if done else ""
+    goes_on = "this revision" if journal is None else journal.goes_on
     parts.append(
-        f"The database {now}. Correct the file and apply again: apply goes on with "
-        f"{goes_on or 'this revision'}."
+        f"The database {now}. Correct the file and apply again: apply goes on with {goes_on}."
     )
     return MigrationError("\n".join(parts))
 

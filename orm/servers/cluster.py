@@ -248,7 +248,7 @@ class Cluster:
         elif self.epoch.at is None or self.primary.is_standby or self.epoch.is_before(at):
             self._elect(server, at)
         else:
-            server.refuse(f"it was the primary, and {self.primary.name} has taken its place")
+            server.refuse(f"it was the primary, and {self.primary.name} has replaced it")
 
     def _tell_lag(self, server: Server, at: Bookmark) -> None:
         """Log once that a replica has fallen far behind, and once that it has caught up."""

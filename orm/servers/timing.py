@@ -1,7 +1,7 @@
 """How long the library waits, and how soon it tries again. All are seconds."""
 
 from dataclasses import dataclass
-from random import uniform
+from random import random
 from typing import Final
 
 from orm.exceptions import ConfigurationError
@@ -36,6 +36,7 @@ __all__ = [
     "WAIT_FOR_REPLICA",
     "Backoff",
     "Limits",
+    "jitter",
     "jittered",
 ]
 
@@ -81,13 +82,17 @@ class Backoff:
         return min(max(2 * pause, self.first), self.longest)
 
 
+jitter: float = 0.25
+"""How much shorter a pause may be, by chance, as a share of it. The simulation has none."""
+
+
 def jittered(pause: float) -> float:
-    """A pause that is up to a quarter shorter, by chance.
+    """A pause that is shorter by chance.
 
     Processes that have started at once, or have lost a server at once, shall not go on asking all
     at once.
     """
-    return pause * uniform(0.75, 1.0)
+    return pause * (1 - jitter * random())
 
 
 AGAIN: Final = Backoff(0.02, 1.0)

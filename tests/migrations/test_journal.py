@@ -111,6 +111,19 @@ def test_what_a_procedure_did_before_it_failed_is_not_guessed(project: MySQLProj
 
 
 @MYSQL
+def test_a_connection_that_is_lost_takes_nothing_back(project: MySQLProject) -> None:
+    table, rows, _, column = FOUR
+    project.revision(1, table, rows, column, "op.execute('KILL CONNECTION_ID()')")
+    said = project.refusal("orm")
+    assert "what it did before that stays" in said
+    assert "apply goes on with the first statement that was not done" in said
+    project.revision(1, table, rows, column)
+    project.upgrade("orm")
+    assert project.query("SELECT id, age FROM users") == [(1, None), (2, None)]
+    assert project.query("SELECT COUNT(*) FROM orm_journal") == [(0,)]
+
+
+@MYSQL
 def test_another_revision_does_not_overtake_a_half_done_one(project: MySQLProject) -> None:
     project.revision(1, *FOUR)
     project.refusal("orm")

@@ -41,6 +41,7 @@ def a(kind: str) -> str:
 NEXT = "INSERT INTO t DEFAULT VALUES RETURNING {}"
 NINTH = "INSERT INTO t (id) VALUES (99) RETURNING a"
 TWO = "INSERT INTO t (id, a) VALUES (1, 7), (2, 8)"
+SMALL = 'postgresql.DOMAIN("small", Integer, check="VALUE < 9")'
 MOOD = 'Enum({}, name="mood")'
 B = ', Column("b", Integer)'
 PARENT = t('Column("b", Integer)', name="p", key=PLAIN)
@@ -333,6 +334,30 @@ CASES = {
         "SELECT a = '2024-01-02 10:00Z' FROM t",
         True,
     ),
+    "a domain of a column that is there": Case(
+        a("Integer"),
+        a(SMALL),
+        TWO,
+        "SELECT sum(a) || ' ' || pg_typeof(max(a)) FROM t",
+        "15 integer",
+    ),
+    "a domain of a new column": Case(t(), t(f'Column("a", {SMALL})')),
+    "an array of other numbers": Case(
+        a("ARRAY(Integer)"),
+        a("ARRAY(BigInteger)"),
+        "INSERT INTO t (a) VALUES ('{1, 2}')",
+        "SELECT a::text FROM t",
+        "{1,2}",
+    ),
+    "an array of labels": Case(
+        a("ARRAY(Text)"),
+        a(f"ARRAY({MOOD.format('1, 2')})".replace("1, 2", '"ok", "sad"')),
+        "INSERT INTO t (a) VALUES ('{ok, sad}')",
+        "SELECT a::text FROM t",
+        "{ok,sad}",
+    ),
+    "a number in place of an array": Case(a("ARRAY(Text)"), a("Integer")),
+    "an array in place of a number": Case(a("Integer"), a("ARRAY(Text)")),
     "an option of a table": Case(
         t(),
         t('postgresql_with={"fillfactor": 50}', 'prefixes=["UNLOGGED"]'),
@@ -375,6 +400,11 @@ LOST = {
     "an offset in text": (a("Text"), a("DateTime"), "2024-01-02 10:00+05"),
     "spaces": (a("String(9)"), a("String(3)"), "abc  "),
     "a number that is no boolean": (a("Integer"), a("Boolean"), "2"),
+    "text that is no pickle": (a("Text"), a("PickleType"), "x"),
+    "what is not a label": (a("Integer"), a('Enum("1", "2", native_enum=False)'), "3"),
+    "a label of another length": (a("String(9)"), a('Enum("a", native_enum=False)'), "b"),
+    "a fraction in an array": (a("ARRAY(Numeric(9, 2))"), a("ARRAY(Numeric(9, 1))"), "{1.25}"),
+    "a time of day in an array": (a("ARRAY(DateTime)"), a("ARRAY(Date)"), "{2024-01-02 10:00}"),
     "what is not generated": (a("Integer"), a('Integer, Computed("id", persisted=True)'), "42"),
 }
 

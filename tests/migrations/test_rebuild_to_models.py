@@ -338,3 +338,22 @@ def test_a_review_tells_what_a_rebuild_does_to_columns(
         ("type", "a", 1),
         ("drop_column", "gone", 1),
     ]
+
+
+REFERRING = """
+metadata = MetaData()
+Table("p", metadata, Column("id", Integer, primary_key=True))
+Table("t", metadata, Column("id", Integer, primary_key=True), Column("p", ForeignKey("p.id"{})){})
+"""
+
+
+def test_what_the_engine_holds_equal_is_not_written(project: Project) -> None:
+    project.models(REFERRING.format("", ""))
+    assert created(project, "start")[0] == 0
+    immediate = ', deferrable=True, initially="IMMEDIATE"'
+    project.models(REFERRING.format(immediate, ""))
+    assert created(project, "nothing")[:2] == (0, None)
+    project.models(REFERRING.format(immediate, ', Column("a", Integer)'))
+    code, made, said = created(project, "more")
+    assert (code, made and made["left"]) == (0, []), said
+    assert "foreign_key" not in project.file("0002_more.py").read_text()

@@ -36,6 +36,7 @@ _CONFLICTS: Final = frozenset(
     }
 )
 _MISSING: Final = frozenset({1054, 1146})  # no such column, table
+_LAST_NUMBER: Final = 2**63 - 2  # MySQL refuses a larger one, which a forged bookmark may have
 _DAMAGED: Final = frozenset({1034, 1035, 1194, 1195, 1712})
 
 
@@ -91,10 +92,11 @@ class MySQLBackend(Backend):
         if not found.is_standby or not found.terms or found.terms[-1].number != current(need):
             return False
         term, milliseconds = found.terms[-1], ceil(seconds * 1000)  # MySQL: 0 is for ever
+        number = min(latest(need), _LAST_NUMBER)
         if found.mariadb:
-            wait, gtid = "MASTER_GTID_WAIT", f"0-{term.writer}-{latest(need)}"
+            wait, gtid = "MASTER_GTID_WAIT", f"0-{term.writer}-{number}"
         else:
-            wait, gtid = "WAIT_FOR_EXECUTED_GTID_SET", f"{term.writer}:{latest(need)}"
+            wait, gtid = "WAIT_FOR_EXECUTED_GTID_SET", f"{term.writer}:{number}"
         connection.execute(
             text(f"SELECT {wait}(:gtid, :seconds)"),
             {"gtid": gtid, "seconds": max(milliseconds, 1) / 1000},

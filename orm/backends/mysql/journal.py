@@ -10,12 +10,13 @@ earlier one has done.
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
 
 from orm.backends.mysql.asking import OnDriver
 from orm.backends.mysql.definitions import definitions
@@ -96,20 +97,26 @@ class _Journal:
             yield
             run.finish()
         except Exception:
-            if not connection.invalidated:
-                driver.say("ROLLBACK")
-                # At once: whoever corrects what failed may change the catalog.
-                _settled(connection, _of(_read(driver), revision))
+            # At once: what is done to correct the failure may change the catalog.
+            with suppress(driver.asks.errors, DBAPIError):  # where that is gone, the next run does
+                if not connection.invalidated:
+                    driver.say("ROLLBACK")
+                    _settled(connection, _of(_read(driver), revision))
             raise
         finally:
             event.remove(connection, "before_cursor_execute", run.before)
             event.remove(connection, "after_cursor_execute", run.after)
 
-    def done(self, connection: Connection, revision: str) -> int:
+    def done(self, connection: Connection, revision: str) -> int | None:
         """How many statements of a revision that is not recorded were done."""
+        if connection.invalidated:
+            return None
         driver = _Driver(connection)
-        found = sum(1 for entry in _read(driver) if entry.revision == revision and entry.ended)
-        driver.say("ROLLBACK")
+        try:
+            found = sum(1 for entry in _read(driver) if entry.revision == revision and entry.ended)
+            driver.say("ROLLBACK")
+        except driver.asks.errors:  # the connection is gone
+            return None
         return found
 
 
@@ -173,8 +180,8 @@ def _settled(connection: Connection, entries: list[_Entry]) -> list[_Entry]:
     if last.catalog is None:
         raise MigrationError(
             f"statement {last.number} of {last.revision} was begun, and did not come to its end: "
-            f"{_shown(last.statement)}. It may commit in its middle, so that nobody but you can "
-            "tell what it did. If all of it: "
+            f"{_shown(last.statement)}. It may commit in its middle, and what it did is not "
+            "known here. If all of it: "
             f"UPDATE {TABLE} SET ended = TRUE WHERE revision = '{last.revision}' AND number = "
             f"{last.number}. If nothing: DELETE FROM {TABLE} WHERE revision = '{last.revision}' "
             f"AND number = {last.number}. Then apply again"

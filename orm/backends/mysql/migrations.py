@@ -4,6 +4,7 @@ One runs at a time. DDL commits, so that a journal says what of a revision was d
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from sqlalchemy import URL, Connection, Engine, MetaData, text
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends.migrations import Thing, Write
+from orm.backends.mysql.costs import costs
 from orm.backends.mysql.definitions import BEYOND, definitions, tables_of
 from orm.backends.mysql.driver import code
 from orm.backends.mysql.explain import explain
@@ -34,6 +36,7 @@ __all__ = [
     "all_ddl_is_transactional",
     "begin_anew",
     "beyond_models",
+    "costs",
     "definitions",
     "engine",
     "explain",
@@ -54,6 +57,7 @@ __all__ = [
     "scratch",
     "scratch_can_lack",
     "script",
+    "surprises",
     "verify",
     "watch_transaction",
 ]
@@ -86,6 +90,7 @@ _NOT_UNDERSTOOD: Final = frozenset(
         4161,  # no such type (MariaDB)
     }
 )
+_WHOLE_SECONDS: Final = re.compile(r"(?:datetime|timestamp|time)\b(?!\()")
 _NO_SAVEPOINT: Final = 1305
 
 
@@ -141,6 +146,22 @@ def prepare_scratch(
             f"the models name the schema {min(schemas)!r}, which is another database on MariaDB "
             "and MySQL: a revision changes one database. Leave schema= out"
         )
+
+
+def surprises(new: Mapping[Thing, str]) -> Sequence[str]:
+    """Time stamps without fractions of a second."""
+    whole = [
+        f"{thing.table}.{thing.name}"
+        for thing, said in new.items()
+        if thing.kind == "column" and _WHOLE_SECONDS.match(said)
+    ]
+    if not whole:
+        return ()
+    return [
+        f"{', '.join(sorted(whole))}: MariaDB cuts fractions of a second off, and MySQL rounds "
+        'them. To keep them: DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", '
+        '"mariadb"), from sqlalchemy.dialects import mysql'
+    ]
 
 
 def beyond_models(connection: Connection) -> tuple[Sequence[str], Sequence[str]]:

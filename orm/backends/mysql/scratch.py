@@ -1,18 +1,19 @@
 """An empty database beside another one, for as long as it is needed."""
 
+import os
 import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy import URL, Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection, Engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from orm.backends.mysql.driver import code
 from orm.backends.mysql.state import DENIED
 from orm.backends.mysql.sync import sync_engine
-from orm.exceptions import MigrationError
+from orm.exceptions import ConfigurationError, MigrationError
 
 __all__ = ["scratch"]
 
@@ -36,9 +37,10 @@ def scratch(url: URL, *, beside: bool = False) -> Iterator[Connection]:
     make the same things there.
 
     Raises:
-        ConfigurationError: PyMySQL is not installed.
+        ConfigurationError: PyMySQL is not installed; or no server is named.
         MigrationError: the server cannot be reached, or the account may not create a database.
     """
+    url = _server(url)
     name = f"{_PREFIX}{int(time.time()):x}_{secrets.token_hex(6)}"
     own = url.set(database=name)
     server = sync_engine(url.set(database=""))
@@ -57,6 +59,26 @@ def scratch(url: URL, *, beside: bool = False) -> Iterator[Connection]:
         raise _refused(error, url) from error
     finally:
         server.dispose()
+
+
+def _server(url: URL) -> URL:
+    """Where it is made: the URL's server; or, of a URL that names an engine alone, the variable's.
+
+    Raises:
+        ConfigurationError: the variable is not set, or is no URL.
+    """
+    if url.host or url.database or url.query:
+        return url
+    engine = url.get_backend_name()
+    variable = f"ORM_{engine.upper()}_SERVER"
+    try:
+        return make_url(os.environ[variable]).set(database=None)
+    except (KeyError, ArgumentError):
+        raise ConfigurationError(
+            f"[tool.orm] engines names {engine}, and revisions are tried on a server of it: set "
+            f"{variable} to one, as in {engine}+asyncmy://root@127.0.0.1. Scratch databases are "
+            "made there, and nothing else is touched"
+        ) from None
 
 
 def _create(connection: Connection, name: str, url: URL) -> None:

@@ -18,7 +18,7 @@ from alembic.operations.ops import (
     MigrateOperation,
     ModifyTableOps,
 )
-from sqlalchemy import ForeignKeyConstraint, MetaData, Table
+from sqlalchemy import ForeignKeyConstraint, MetaData, Table, UniqueConstraint
 
 from orm.backends.migrations import Thing
 from orm.backends.mysql.conversions import keeps_values
@@ -29,6 +29,8 @@ __all__ = ["Plan", "loses_values"]
 _REFERENCE: Final = re.compile(r"FOREIGN KEY \((.*?)\) REFERENCES (`(?:[^`]|``)*`) \((.*?)\)")
 _NAME: Final = re.compile(r"`((?:[^`]|``)*)`")
 _GENERATED: Final = re.compile(r"GENERATED ALWAYS AS")
+_KEYS: Final = ("constraint", "index")
+_KEY: Final = re.compile(r"(?:UNIQUE |FULLTEXT |SPATIAL )?KEY ")
 _VALUE: Final = re.compile(r"\bDEFAULT\b|GENERATED ALWAYS AS|AUTO_INCREMENT")
 _PARAMETER: Final = re.compile(r"(?<![:\w\\]):(?=\w+(?!:))")
 """What SQLAlchemy's ``text`` would take for a parameter."""
@@ -146,9 +148,7 @@ class Plan:
         return [
             thing
             for thing, text in self.old.items()
-            if thing.table == table
-            and thing.kind in ("constraint", "index")
-            and not _REFERENCE.match(text)
+            if thing.table == table and thing.kind in _KEYS and not _REFERENCE.match(text)
         ]
 
     def _altered(self) -> Iterator[tuple[str, str]]:
@@ -165,11 +165,14 @@ class Plan:
                 yield table, _drop(thing, self.old[thing])
             yield from self._columns_of(table, anew)
             for thing, text in self.new.items():
-                if thing.table != table or thing.kind not in ("constraint", "index"):
+                if thing.table != table or thing.kind not in _KEYS:
                     continue
                 if not _REFERENCE.match(text) and (thing not in self.old or thing in dropped):
                     yield table, _add(thing, text)
             yield from self._options(table)
+        for thing, text in self.new.items():
+            if thing.table not in self._kept and _KEY.match(text) and thing.kind in _KEYS:
+                yield thing.table, _add(thing, text)
 
     def _columns_of(self, table: str, anew: Set[str]) -> Iterator[tuple[str, str]]:
         here = [thing for thing in self.old if thing.kind == "column" and thing.table == table]
@@ -243,10 +246,12 @@ def _sql(statement: str) -> ExecuteSQLOp:
 
 
 def _creation(table: Table) -> CreateTableOp:
-    """A new table without its foreign keys, which may lead to tables that come later."""
+    """A new table without its keys but the primary one, which are added to it as to others."""
     operation = creation_of(table)
     operation.columns = [
-        item for item in operation.columns if not isinstance(item, ForeignKeyConstraint)
+        item
+        for item in operation.columns
+        if not isinstance(item, ForeignKeyConstraint | UniqueConstraint)
     ]
     return operation
 

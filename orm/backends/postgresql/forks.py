@@ -38,6 +38,7 @@ _MOST: Final = 256
 _FORK: Final = re.compile(r"^\s*(\d+)\s+([0-9A-F]+)/([0-9A-F]+)", re.MULTILINE)
 
 _MAY_READ: Final = "SELECT has_function_privilege('pg_read_file(text)', 'EXECUTE')"
+_IS_ENCRYPTED: Final = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 _ACCOUNT: Final = "SELECT quote_ident(current_user)"
 
 
@@ -154,7 +155,7 @@ def _from_replication(
     connection: Connection, command: str, incarnation: str, who: str
 ) -> str | None:
     """The answer to a command on a connection of its own; None if that cannot be had."""
-    dbapi = connection.connection.dbapi_connection
+    dbapi: Any = connection.connection.dbapi_connection
     if not isinstance(dbapi, AdaptedConnection):  # a migration's, without an event loop
         return None
     url = connection.engine.url
@@ -175,11 +176,12 @@ async def _replicating(driver: Any, url: URL, command: str, who: str) -> tuple[s
     from psycopg import AsyncConnection
 
     async with asyncio.timeout(_PATIENCE):
+        place = _libpq(driver) if hasattr(driver, "pgconn") else await _of_url(driver, url)
         other = await AsyncConnection.connect(
-            **_place(driver, url), replication="database", autocommit=True, prepare_threshold=None
+            **place, replication="database", autocommit=True, prepare_threshold=None
         )
         try:
-            row: Any = await (await other.execute(who)).fetchone()
+            row: Any = await (await other.execute(who.encode())).fetchone()
             cursor = await other.execute(command.encode())
             assert cursor.pgresult is not None
             return row[0], bytes(cursor.pgresult.get_value(0, 1) or b"").decode()
@@ -188,10 +190,8 @@ async def _replicating(driver: Any, url: URL, command: str, who: str) -> tuple[s
                 await other.close()
 
 
-def _place(driver: Any, url: URL) -> dict[str, Any]:
-    """How to reach the server that a connection leads to, for psycopg."""
-    if not hasattr(driver, "pgconn"):
-        return url.translate_connect_args(username="user", database="dbname")
+def _libpq(driver: Any) -> dict[str, Any]:
+    """How to reach, once more, the server that a connection of psycopg leads to."""
     info = driver.info
     said = info.get_parameters()
     said.pop("target_session_attrs", None)
@@ -199,3 +199,17 @@ def _place(driver: Any, url: URL) -> dict[str, Any]:
     if "hostaddr" in said:
         said["hostaddr"] = info.hostaddr
     return {name: value for name, value in said.items() if value}
+
+
+async def _of_url(driver: Any, url: URL) -> dict[str, Any]:
+    """How psycopg reaches the server that a connection of asyncpg leads to.
+
+    Raises:
+        ConnectionError: it might be less safe than that connection.
+    """
+    said = {name: str(value) for name, value in url.query.items() if name.startswith("ssl")}
+    if "ssl" in said:  # asyncpg's name of it
+        said["sslmode"] = said.pop("ssl")
+    if "sslmode" not in said and await driver.fetchval(_IS_ENCRYPTED):
+        raise ConnectionError("it is encrypted, and the URL does not say how: say sslmode there")
+    return url.translate_connect_args(username="user", database="dbname") | said

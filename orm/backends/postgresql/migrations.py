@@ -56,6 +56,7 @@ __all__ = [
     "all_ddl_is_transactional",
     "begin_anew",
     "beyond_models",
+    "costs",
     "definitions",
     "engine",
     "explain",
@@ -76,6 +77,7 @@ __all__ = [
     "scratch",
     "scratch_can_lack",
     "script",
+    "surprises",
     "verify",
     "watch_transaction",
 ]
@@ -85,6 +87,7 @@ all_ddl_is_transactional = False
 new_columns_need_constants = False
 scratch_can_lack = True
 has_linter = True
+costs = None
 journal = None
 script = None
 
@@ -156,6 +159,11 @@ def prepare_scratch(
     for thing in like:
         if thing.kind == "extension":
             connection.exec_driver_sql(f"CREATE EXTENSION IF NOT EXISTS {quote(thing.name)}")
+
+
+def surprises(new: Mapping[Thing, str]) -> Sequence[str]:
+    """None."""
+    return ()
 
 
 def is_generated_name(name: str) -> bool:

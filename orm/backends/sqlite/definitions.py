@@ -127,9 +127,9 @@ def _table(name: str, tokens: Sequence[str]) -> Iterator[tuple[Thing, str]]:
         if item[0] in _OF_TABLES:
             constraints += _constraints(words, columns)
         else:
-            said = words.take()
-            column = said[1:-1] if said[1:-1] in _KEYWORDS else said
-            constraints += _column(words, said, columns.setdefault(column, []))
+            token = words.take()
+            column = token[1:-1] if token[1:-1] in _KEYWORDS else token
+            constraints += _column(words, token, columns.setdefault(column, []))
     for column, said in columns.items():
         is_rowid = said[0] == "integer" and "without rowid" not in options
         if is_rowid and any(text == f"primary key ({column})" for _, text in constraints):

@@ -188,6 +188,12 @@ def _end_snapshot(connection: Connection) -> None:
 
 
 def _visited(options: dict[str, Any]) -> dict[str, Any]:
+    for creator in ("async_creator", "creator"):
+        if options.get(creator) is not None:
+            raise ConfigurationError(
+                f"{creator} would open each file in one way, the replicas' too, and past what "
+                "bookmarks rest on: leave it out, and give what aiosqlite takes in connect_args"
+            )
     return {"module": sqlite.one_visit(), "poolclass": FairPool} | in_our_hands(options)
 
 

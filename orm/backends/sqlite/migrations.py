@@ -38,6 +38,7 @@ __all__ = [
     "all_ddl_is_transactional",
     "begin_anew",
     "beyond_models",
+    "costs",
     "definitions",
     "engine",
     "explain",
@@ -58,6 +59,7 @@ __all__ = [
     "scratch",
     "scratch_can_lack",
     "script",
+    "surprises",
     "verify",
     "watch_transaction",
 ]
@@ -77,6 +79,7 @@ all_ddl_is_transactional = True
 new_columns_need_constants = True
 scratch_can_lack = False
 has_linter = False
+costs = None
 journal = None
 
 faults = dangling
@@ -165,6 +168,11 @@ def beyond_models(connection: Connection) -> tuple[Sequence[str], Sequence[str]]
         "ORDER BY type = 'trigger', rowid"
     )
     return (), connection.scalars(made).all()
+
+
+def surprises(new: Mapping[Thing, str]) -> Sequence[str]:
+    """None."""
+    return ()
 
 
 def is_generated_name(name: str) -> bool:

@@ -40,6 +40,7 @@ Kind = Literal[
     "delete",
     "constraint",
     "index",
+    "alter",
     "unknown",
 ]
 

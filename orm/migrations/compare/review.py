@@ -1,15 +1,17 @@
 """``apply``'s review: what pending revisions would do to the rows of a database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import URL, ColumnElement, Connection, column, func, select, table
 
 from orm.backends import Migrations, backend_for, migrations_for
+from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.compare.effects import Effect, Schema, Tables, schema_of
 from orm.migrations.compare.reading import Read, operations_of
+from orm.migrations.compare.replay import replay
 from orm.migrations.connecting import on_a_connection
 from orm.migrations.revision import Revision
 
@@ -78,6 +80,7 @@ def review(
     if not pending or at is None or migrations.is_absent(url):
         return []  # there are no rows yet
     read = operations_of(application, pending, url)
+    costs = _costs(application, url, at, pending, migrations)
 
     def look(connection: Connection) -> list[Reviewed]:
         there = schema_of(connection)
@@ -85,7 +88,11 @@ def review(
         return [
             Reviewed(one.revision, effect, _rows(connection, there, effect))
             for one in read
-            for effect in (*tables.affected_by(one.records), *_unknown(one))
+            for effect in (
+                *tables.affected_by(one.records),
+                *costs.get(one.revision.id, ()),
+                *_unknown(one),
+            )
         ]
 
     reviewed = on_a_connection(backend_for(url).reader_engine(url), look, url=url)
@@ -95,6 +102,32 @@ def review(
 def _unknown(one: Read) -> Iterator[Effect]:
     if one.unknown is not None:
         yield Effect("unknown", "", None, f"does more than its file tells: {one.unknown}")
+
+
+def _costs(
+    application: Application,
+    url: URL,
+    at: str,
+    pending: Sequence[Revision],
+    migrations: Migrations,
+) -> Mapping[str, Sequence[Effect]]:
+    """How the engine would change the tables in each revision, where it says that."""
+    if migrations.costs is None:
+        return {}
+    found: dict[str, Sequence[Effect]] = {}
+    try:
+        with replay(application, at, url=url, beside=True) as made:
+            for file in pending:
+                with migrations.costs(made.connection) as costs:
+                    made.upgrade(file.id)
+                found[file.id] = [
+                    Effect("alter", table, None, f"changes {table} {words}")
+                    for table, words in dict.fromkeys(costs)
+                ]
+    except MigrationError as error:
+        unknown = f"may lock tables, for how long is not known: {error}"
+        found[pending[len(found)].id] = [Effect("unknown", "", None, unknown)]
+    return found
 
 
 def _rows(connection: Connection, there: Schema, effect: Effect) -> int | None:
@@ -120,6 +153,8 @@ def _matters(one: Reviewed, migrations: Migrations) -> bool:
             return (one.rows or 0) >= _MANY
         case "changing_default":
             return one.rows != 0 and migrations.new_columns_need_constants
+        case "alter":
+            return bool(one.rows)
         case "constraint" | "not_null" | "required_column" | "delete":
             return one.rows != 0
         case _:

@@ -42,7 +42,8 @@ def tables_of(
     other = {thing.table for thing in there.keys() | by_models.keys() if thing not in same}
     named: dict[Any, Any] = dict(models.naming_convention)
     found = MetaData(naming_convention={"ix": named["ix"]} if "ix" in named else None)
-    for name, table in _reflected(connection, ours).tables.items():
+    schemas = {thing.table.rpartition(".")[0] for thing in there if thing.kind == "table"}
+    for name, table in _reflected(connection, ours, schemas).tables.items():
         twin = models.tables.get(name)
         if twin is not None and other.isdisjoint({name, name.lower()}):
             _name_constraints(twin.to_metadata(found), twin, connection.dialect)
@@ -53,13 +54,12 @@ def tables_of(
     return found
 
 
-def _reflected(connection: Connection, ours: Collection[str]) -> MetaData:
+def _reflected(connection: Connection, ours: Collection[str], schemas: Collection[str]) -> MetaData:
     inspector, found = inspect(connection), MetaData()
-    for schema in inspector.get_schema_names():
-        if schema == inspector.default_schema_name:
-            found.reflect(connection, only=lambda name, _: name not in ours)
-        elif schema != "information_schema":
-            found.reflect(connection, schema=schema)
+    found.reflect(connection, only=lambda name, _: name not in ours)
+    # Others are no part of the database, and may be other databases of the server.
+    for schema in set(inspector.get_schema_names()).intersection(schemas):
+        found.reflect(connection, schema=schema)
     return found
 
 

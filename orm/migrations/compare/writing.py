@@ -48,7 +48,7 @@ class Created:
         path: the file.
         effects: what it would do to existing rows.
         left: what the models have and it does not make; it fails before that is written by hand.
-        notes: sentences on the revision in whose place it is.
+        notes: sentences on what an engine makes of it, and on the revision in whose place it is.
     """
 
     revision: str
@@ -130,7 +130,7 @@ def amend(application: Application, name: str | None, *, choose: Choose) -> Crea
                 "in it was written by hand"
             )
         stays = f"The old text stays in {kept}, with all that was written in it by hand."
-        return replace(made, notes=[stays, *notes])
+        return replace(made, notes=[stays, *notes, *made.notes])
 
 
 def _follow(
@@ -182,7 +182,8 @@ def follow(drafts: Sequence["Draft"], choose: Choose) -> Created | None:
     if len(drafts) > 1:
         main.path.write_text(merged(texts), "utf-8")
         left = _left(drafts)
-    return Created(main.revision, main.path, main.effects, left)
+    notes = [note for draft in drafts for note in draft.surprises]
+    return Created(main.revision, main.path, main.effects, left, list(dict.fromkeys(notes)))
 
 
 def _left(drafts: Sequence["Draft"]) -> list[Difference]:
@@ -238,6 +239,13 @@ class Draft:
     def engine(self) -> str:
         """SQLAlchemy's name of its engine."""
         return self.made.connection.dialect.name
+
+    @property
+    def surprises(self) -> Sequence[str]:
+        """What its engine does with the models that their author may not expect."""
+        old, new = self.both.revisions, self.both.models
+        made = {thing: said for thing, said in new.items() if old.get(thing) != said}
+        return migrations_for(self.made.connection.engine.url).surprises(made)
 
     def rename(self, renames: Sequence[Rename]) -> None:
         """Do the renames first."""

@@ -20,7 +20,7 @@ from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.compare.standing import made_alone, refuse_unless_equal
 from orm.migrations.context import RunContext
-from orm.migrations.explain import failed, loading
+from orm.migrations.explain import Stays, failed, loading
 from orm.migrations.files import scripts
 from orm.migrations.files.line import command_line, refuse
 from orm.migrations.internals import keep_whole
@@ -116,7 +116,7 @@ class Upgrade:
                         at=self._at,
                         ours=self._ours,
                         may_split=not self._migrations.all_ddl_is_transactional,
-                        done=self._done(file),
+                        journal=self._stays(file),
                         more=self._explained(error),
                     ) from error
                 self._at = file.id
@@ -191,12 +191,10 @@ class Upgrade:
     def _bookkeeping(self) -> frozenset[str]:
         return self._migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
 
-    def _done(self, file: Revision) -> int | None:
-        """How many statements of a revision that failed stay; None if that is not known."""
+    def _stays(self, file: Revision) -> Stays | None:
+        """What a journal says of a revision that has failed."""
         journal = self._migrations.journal
-        if journal is None or self._connection.invalidated:
-            return None
-        return journal.done(self._connection, file.id)
+        return None if journal is None else Stays(journal.done(self._connection, file.id))
 
     def _explained(self, error: Exception) -> Sequence[str]:
         if not isinstance(error, DBAPIError) or error.connection_invalidated or not self._ours:

@@ -193,6 +193,7 @@ class MigrationRules(Rules):
             assert Thing("table", ROWS.name, ROWS.name) in defined
             assert ROWS.name not in migrations.reserved_tables
             assert not migrations.is_generated_name("chosen")
+            assert not migrations.surprises(defined), "a table of numbers"
             same = defined, defined
             assert migrations.adapted([], same, METADATA) == []
             assert not migrations.operations_for({}, [], same, METADATA), "nothing differs"
@@ -253,6 +254,19 @@ class MigrationRules(Rules):
             assert migrations.has_linter or found == ()
 
         self._run(database, check)
+
+    def test_the_engine_says_what_the_change_of_a_table_costs(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+        costs = part(migrations.costs, "costs")
+        with migrations.scratch(database.cluster.primary.url) as connection:
+            METADATA.create_all(connection)
+            with costs(connection) as found:
+                connection.execute(text(f"ALTER TABLE {ROWS.name} ADD COLUMN more INTEGER"))
+                connection.execute(text(f"ALTER TABLE {ROWS.name} MODIFY COLUMN more CHAR(7)"))
+            added, changed = found
+            assert added.table == changed.table == ROWS.name
+            assert added.words != changed.words
+            assert len(inspect(connection).get_columns(ROWS.name)) == 2
 
     def test_operations_read_tables_if_the_backend_scripts_a_replay(
         self, database: Database

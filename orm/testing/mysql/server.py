@@ -67,8 +67,6 @@ class Server:
         """Which one `url` and `sql` mean when they are not told."""
         self.upstream: Server | None = None
         """The server that it follows; None for a primary."""
-        self.settings: tuple[str, ...] = ()
-        """More options of the command that starts it, such as ``"--skip-log-bin"``."""
         self._programs = programs
         self._template = template
         self._process: subprocess.Popen[bytes] | None = None
@@ -146,7 +144,6 @@ class Server:
             f"--port={self.port}",
             f"--server-id={self.number}",
             f"--read-only={'ON' if self.upstream else 'OFF'}",
-            *self.settings,
         )
         with self.log.open("ab") as out:
             self._process = process = subprocess.Popen(
@@ -235,7 +232,8 @@ class Server:
             self.sql(
                 f"CHANGE REPLICATION SOURCE TO source_host='127.0.0.1', "
                 f"source_port={port or primary.port}, source_user='{REPLICATOR}', "
-                "source_connect_retry=1, source_auto_position=1, get_source_public_key=1",
+                "source_connect_retry=1, source_retry_count=86400, source_auto_position=1, "
+                "get_source_public_key=1",
                 database="",
             )
         self._go_on()

@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from models import Base, User
-from orm import Database, WriteLost
+from orm import Bookmark, Database, WriteLost
 from orm.exceptions import ConfigurationError, NotCaughtUp, OrmError
 from orm.testing.mysql import Cluster, Server
 from tests.conftest import started
@@ -177,6 +177,22 @@ async def test_a_frozen_server_holds_up_no_read(cluster: Cluster) -> None:
         async with asyncio.timeout(60):  # drivers would wait for ever
             for _ in range(20):
                 assert await emails(db, token) == {"a"}
+
+
+async def test_every_wait_on_a_server_ends(cluster: Cluster) -> None:
+    """Where MySQL takes 0 s for ever, MariaDB waits on a primary, and no such number exists."""
+    async with database(cluster) as db:
+        await created(db)
+        at = Bookmark.decode(await written(db, "a"))
+        [(term, number)] = at.position
+        backend = db.cluster.backend
+        async with asyncio.timeout(60):
+            async with db.cluster.replicas[0].engine.connect() as connection:
+                for need in (number, number + 1000, 2**63 - 1):
+                    goal = Bookmark(at.history, ((term, need),))
+                    assert await connection.run_sync(backend.wait_until, goal, 0.0)
+            async with db.cluster.primary.engine.connect() as connection:
+                assert not await connection.run_sync(backend.wait_until, at, 3600.0)
 
 
 async def test_a_replica_is_no_primary(cluster: Cluster) -> None:

@@ -40,7 +40,7 @@ async def migrate(cluster: Cluster) -> None:
 
 
 def database(cluster: Cluster, driver) -> Database:
-    urls = [server.url(driver, user=_ACCOUNT) for server in cluster.servers]
+    urls = [f"{server.url(driver, user=_ACCOUNT)}?sslmode=prefer" for server in cluster.servers]
     return over(urls[0], urls[1:])
 
 

@@ -57,9 +57,9 @@ async def test_a_standby_that_stands_still(servers: PostgreSQL) -> None:
 async def test_roles_are_what_servers_say(servers: PostgreSQL) -> None:
     servers.cluster.caught_up()
     answered = await status(servers, servers.replica_urls[0], servers.url, json=True)
-    assert [(server["name"], server["role"]) for server in json.loads(answered.output)] == [
-        ("replica-1", "primary"),
-        ("primary", "replica"),
+    assert [(server["url"], server["role"]) for server in json.loads(answered.output)] == [
+        (servers.url, "primary"),
+        (servers.replica_urls[0], "replica"),
     ]
 
 

@@ -76,9 +76,6 @@ def _constraints(engine: str) -> list[Constraint]:
     if engine in MYSQL:
         found = [one for one in found if one.name not in ("ix_sum", "ix_part")]
         found = [replace(one, text=_ROW.sub("`row`", one.text)) for one in found]
-        found += [
-            Constraint('Index({name}, "{0}", mysql_length={{"{0}": 5}})', ("b",), "ix_begins"),
-        ]
     if engine == "mysql":
         found += [
             Constraint(f'Index({{name}}, text("((`row` + {n}))"))', (), "ix_sum") for n in (1, 2)
@@ -192,6 +189,7 @@ def _sound(table: Table, engine: str) -> Table:
                 and (not constraint.distinct or len(names[name].kind.values) >= 3)
                 and (not constraint.distinct or names[name].reference is None)
                 and names[name].kind.family not in ("json", "pickle", "tsvector")
+                and (engine not in MYSQL or not names[name].kind.is_large)
             )
             for name in constraint.columns
         )
@@ -218,6 +216,8 @@ def _indexable(column: Column, engine: str) -> Column:
     """The column, without an index if the engine has none for its type."""
     if engine == "postgresql" and column.kind.source in _JSON:
         return replace(column, options=column.options.replace("index=True", ""))
+    if engine in MYSQL and column.kind.is_large and "index" in column.options:
+        return replace(column, options="")
     return column
 
 

@@ -85,6 +85,11 @@ class Kind:
     strict: bool = False
     lengthless: bool = False
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it can be in no key of MariaDB or MySQL, unless a length is said."""
+        return self.family in {"json", "bytes", "pickle"} or "Text()" in self.source
+
 
 _WORDS: Final = ("plain", "it's", 'ü: "q" %s \\n')
 _TEXTS: Final = ('""', '"it\'s"', '"(x)"', '"a\\nb"', '"%s :x"', "text(\"'a' || 'b'\")")
@@ -213,7 +218,6 @@ KINDS: Final[tuple[Kind, ...]] = (
 
 
 MYSQL: Final = ("mariadb", "mysql")
-_LARGE: Final = {"json", "bytes", "pickle"}
 
 
 def _is_constant(default: str) -> bool:
@@ -232,7 +236,7 @@ def kinds_of(engine: str, *, own: bool) -> list[Kind]:
         return found
     return [
         replace(kind, defaults=tuple(filter(_is_constant, kind.defaults)))
-        if kind.family not in _LARGE and "Text()" not in kind.source
+        if not kind.is_large
         else replace(kind, defaults=())  # a large text has none but an expression
         for kind in found
         if not kind.lengthless
@@ -272,6 +276,8 @@ def _integer(value: Any, old: Kind, _: Kind) -> Any:
 
 
 def _boolean(value: Any, *_: object) -> Any:
+    if isinstance(value, str):  # PostgreSQL writes out the words
+        return {"true": True, "false": False, "1": True, "0": False}[value]
     return bool(value) if isinstance(value, int) and value in (0, 1) else IMPOSSIBLE
 
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
-from typing import Any, Final
+from pickle import UnpicklingError
+from typing import Any, Final, Literal
 
 from sqlalchemy import (
     Column,
@@ -51,6 +52,7 @@ _PLAIN: Final = {
 }
 """Drivers without an event loop."""
 ENGINES: Final = tuple(_PLAIN)
+_FLAVOURS: Final[dict[str, Literal["mariadb", "mysql"]]] = {"mariadb": "mariadb", "mysql": "mysql"}
 
 
 class Violation(AssertionError):
@@ -154,10 +156,10 @@ def database_of(engine: str) -> Iterator[str]:
         yield ""
         return
     # Imported here: pairs on SQLite need none of it.
-    if engine in ("mariadb", "mysql"):
+    if engine in _FLAVOURS:
         from orm.testing import mysql
 
-        with mysql.Cluster(engine, standbys=0) as cluster, cluster.database() as name:
+        with mysql.Cluster(_FLAVOURS[engine], standbys=0) as cluster, cluster.database() as name:
             yield cluster.primary.url(database=name)
         return
     from orm.backends.postgresql.scratch_server import running
@@ -214,7 +216,11 @@ def _run(pair: tuple[Schema, Schema], place: Place) -> Outcome:
     _no_problems(place)
     with place.connected() as connection:
         _same_schema(connection, wanted, place)
-        _kept(before, _values(connection, wanted), pair, place)
+        try:
+            after = _values(connection, wanted)
+        except (LookupError, UnpicklingError, EOFError) as error:  # of an enum, of a pickle
+            raise Violation("value", f"cannot be read: {error}", place) from error
+        _kept(before, after, pair, place)
         _found_by_their_values(connection, wanted, pair, place)
     return outcome or Outcome("written")
 

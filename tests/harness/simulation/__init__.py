@@ -12,6 +12,7 @@ before the primary does.
 """
 
 from orm.backends import register
+from orm.servers import timing
 from tests.harness.simulation.backend import SimulatedBackend
 from tests.harness.simulation.nemesis import FAULTS, Strike
 from tests.harness.simulation.trial import Plan, Result, plan, run, smallest
@@ -19,3 +20,4 @@ from tests.harness.simulation.trial import Plan, Result, plan, run, smallest
 __all__ = ["FAULTS", "Plan", "Result", "Strike", "plan", "run", "smallest"]
 
 register("simulated", SimulatedBackend)
+timing.jitter = 0.0  # all chance is the seed's

@@ -17,7 +17,7 @@ from tests.harness.simulation.world import World
 __all__ = ["SimulatedDialect", "worlds"]
 
 worlds: Final[WeakValueDictionary[str, World]] = WeakValueDictionary()
-"""By the host of their URLs."""
+"""By the first part of the path of their URLs."""
 
 
 async def _connect(url: URL, writes: bool) -> Link:

@@ -159,7 +159,6 @@ def run(trial: Plan) -> Result:
     """
     loop = VirtualLoop()  # type: ignore[abstract] # no sockets, processes or signals here
     collecting = gc.isenabled()
-    random.seed(trial.seed)  # of the library's own chances
     gc.disable()  # what is freed by chance would be another's than this seed's
     try:
         history, strikes = loop.run(_run(trial))

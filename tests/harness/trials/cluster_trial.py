@@ -199,5 +199,6 @@ async def _trouble(
         else:
             left.insert(0, name)  # another time
         await asyncio.to_thread(known[name].undo, scene)
+        await asyncio.sleep(known[name].lasts)  # else nothing could be done in between
         if not left:
             (folder / GO_ON).unlink(missing_ok=True)

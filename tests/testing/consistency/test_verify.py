@@ -2,8 +2,13 @@
 
 import asyncio
 import json
+import os
+import signal
 import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -41,6 +46,63 @@ async def test_verify_says_what_it_has_shown_and_leaves_nothing(checkout: Path) 
     assert "by replica-1" in result.output and "by replica-2" in result.output
     assert "Not shown by this run:\n  anything about failover" in result.output
     assert tables(checkout / "app.db") == before
+
+
+async def test_other_processes_write_meanwhile_and_end(checkout: Path) -> None:
+    result = await asyncio.to_thread(orm, "verify", "--local", "--duration", "1", "--json")
+    report = json.loads(result.output)
+    assert report["processes"] == 3
+    assert 0 < report["foreign"] < report["commits"]
+    assert report["moves"]["from one replica to another"] > 0
+    alone = await asyncio.to_thread(
+        orm, "verify", "--local", "--duration", "0.2", "--writers", "0", "--json"
+    )
+    assert json.loads(alone.output)["foreign"] == 0
+    assert "anything about what other processes write" in alone.output
+
+
+def processes(folder: Path) -> list[int]:
+    """Those whose command line names something in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if str(folder).encode() in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
+def test_writers_end_with_the_command(checkout: Path, by: signal.Signals) -> None:
+    """By Ctrl-C, which also removes the tables; and where nothing can be done any more."""
+    before, folder = tables(checkout / "app.db"), checkout / "temporary"
+    folder.mkdir()
+    command = [sys.executable, "-m", "orm.cli", "verify", "--local"]
+    with subprocess.Popen(
+        command, cwd=checkout, env=os.environ | {"TMPDIR": str(folder)}, stderr=subprocess.DEVNULL
+    ) as verify:
+        while sum(file.stat().st_size > 0 for file in folder.glob("*/w*.history")) != 2:
+            assert verify.poll() is None
+            time.sleep(0.05)
+        assert len(processes(folder)) == 2
+        verify.send_signal(by)
+        verify.wait(60)
+    end = time.monotonic() + 60
+    while processes(folder) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert processes(folder) == []
+    if by is signal.SIGINT:
+        assert tables(checkout / "app.db") == before
+        assert not any(folder.iterdir())
+
+
+async def test_a_writer_that_cannot_start_is_an_error(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    result = await asyncio.to_thread(orm, "verify", "--local", "--duration", "1")
+    assert result.exit_code == 1
+    assert "the writer process w1 did not start" in result.output
+    assert "orm_verify_log" not in tables(checkout / "app.db")
 
 
 async def test_verify_answers_programs(checkout: Path) -> None:

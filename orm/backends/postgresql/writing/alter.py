@@ -30,6 +30,7 @@ class Alter:
         old_sequence: the definition of the sequence that it owns; None if there is none.
         new_sequence: of the one that it is to own.
         words: the new default as the models say it; None if they do not.
+        misread: the condition of values that the models would not read, and what they are.
     """
 
     table: str
@@ -39,6 +40,7 @@ class Alter:
     old_sequence: str | None
     new_sequence: str | None
     words: str | None
+    misread: tuple[str, str] | None
 
     def statements(self) -> Iterator[str]:
         """All that has to be done, without the comment."""
@@ -123,6 +125,14 @@ class Alter:
                 condition,
                 f"{self.table}.{old.name} has values that would be changed by the new type "
                 f"{new.type}: update them first, or delete this statement",
+            )
+        if self.misread is not None:
+            condition, what = self.misread
+            yield refuse_if(
+                self.table,
+                condition,
+                f"{self.table}.{old.name} has values that are {what}: update them first, or "
+                "delete this statement",
             )
         expression = using(old, new)
         if self.recast:

@@ -61,7 +61,7 @@ def using(old: Column, new: Column) -> str | None:
         case _ if before in _TEXTS:
             return f"{value}::{after}"
         case _:
-            array = "[]" if before.endswith("[]") else ""
+            array = "[]" if before.endswith("[]") and after.endswith("[]") else ""
             return f"{value}::text{array}::{after}"
 
 
@@ -74,6 +74,8 @@ def changed(old: Column, new: Column) -> str | None:
     value, before, after = quote(old.name), old.base, new.base
     if _is_wider(old, new):
         return None
+    if before.endswith("[]") and after.endswith("[]"):
+        return f"({value}::text[]::{new.type}::text[]::{old.type})::text <> {value}::text"
     if before in _EXACT and after in _NUMBERS:
         return f"{value}::{new.type}::{before} <> {value}"
     if before in _NUMBERS and after in _NUMBERS:

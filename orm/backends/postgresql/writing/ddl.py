@@ -5,15 +5,17 @@ another one then. So what the models have is made in their words, and only what 
 definition.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import Column, Index, Table
-from sqlalchemy.dialects.postgresql import dialect
+from sqlalchemy import Column, Enum, Index, PickleType, Table, TypeDecorator
+from sqlalchemy.dialects.postgresql import DOMAIN, CreateDomainType, dialect
 from sqlalchemy.schema import AddConstraint, CreateIndex
 
 from orm.backends.migrations import Thing
+from orm.backends.postgresql.writing.names import literal
 
-__all__ = ["column", "creation", "default"]
+__all__ = ["column", "creation", "default", "domains", "misread"]
 
 # Percent signs stay single: SQLAlchemy doubles them when the revision runs.
 _DIALECT: Final = dialect(paramstyle="named")  # type: ignore[no-untyped-call]
@@ -30,6 +32,35 @@ def default(model: Column[Any]) -> str | None:
     """The default of a column; None if it has none of its own words."""
     said = _COMPILER.get_column_default_string(model)
     return None if said is None else str(said)
+
+
+def domains(tables: Iterable[Table]) -> dict[str, str]:
+    """The statements that make the domains of some tables, by their names with their schemas."""
+    types = [column.type.dialect_impl(_DIALECT) for table in tables for column in table.columns]
+    return {
+        f"{type_.schema}.{type_.name}" if type_.schema else str(type_.name): str(
+            CreateDomainType(type_).compile(dialect=_DIALECT)
+        )
+        for type_ in types
+        if isinstance(type_, DOMAIN)
+    }
+
+
+def misread(model: Column[Any]) -> tuple[str, str] | None:
+    """Values of another type that the type in Python would not read, once the database has them.
+
+    Returns:
+        The condition of such a value, and what people call it; None if there is none.
+    """
+    type_, name = model.type.dialect_impl(_DIALECT), _PREPARER.quote(model.name)
+    while isinstance(type_, TypeDecorator):
+        if isinstance(type_, PickleType):
+            return f"{name} IS NOT NULL", "no pickles"
+        type_ = type_.impl_instance.dialect_impl(_DIALECT)
+    if isinstance(type_, Enum) and not type_.native_enum:
+        labels = ", ".join(map(literal, type_.enums))
+        return f"{name}::text NOT IN ({labels})", f"none of {labels}"
+    return None
 
 
 def creation(table: Table, thing: Thing) -> str | None:

@@ -92,9 +92,21 @@ class Plan:
                     # A new table makes its own.
                     [self._enums.create(t) for t in self._enums.made if bare(t.name) not in of_made]
                 ),
+                Statements(self._domains()),
                 Statements(list(self._sequences())),
             ]
         )
+
+    def _domains(self) -> list[str]:
+        """Statements that make the domains that columns of old tables are to have."""
+        of_made = ddl.domains(self._made)
+        ours = ddl.domains(self.models.tables.values())
+        made = [
+            thing.name
+            for thing in sorted(self.new.keys() - self.old.keys())
+            if thing.kind == "domain"
+        ]
+        return [ours[name] for name in made if name in ours and name not in of_made]
 
     def after(self) -> list[MigrateOperation]:
         """What Alembic's operations leave: the types of columns that are gone."""
@@ -280,6 +292,7 @@ class Plan:
             self.old.get(sequence),
             self.new.get(sequence),
             ddl.default(self._model(table).columns[name]),
+            ddl.misread(self._model(table).columns[name]),
         ).statements()
 
     def _add(self, table: str, names: list[str]) -> Iterator[MigrateOperation]:

@@ -133,7 +133,7 @@ class Replicator:
         """Make a new file: a reader found the replica damaged.
 
         Args:
-            incarnation: The one that was damaged; if another has taken its place, nothing
+            incarnation: The one that was damaged; if another has replaced it, nothing
                 happens. By default it is the current one.
         """
         self._state.set(damaged=incarnation or current(self.replica) or "")

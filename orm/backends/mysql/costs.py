@@ -1,0 +1,68 @@
+"""What an ALTER costs, as the engine itself says when it is asked to do it in a certain way.
+
+"ALGORITHM=INSTANT" is refused where it cannot be done so, and so is INPLACE with LOCK=NONE. A table
+without rows answers as a full one does.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Connection, event
+
+from orm.backends.migrations import Cost
+from orm.backends.mysql.asking import OnDriver
+from orm.backends.mysql.driver import code
+
+__all__ = ["costs"]
+
+_ALTER: Final = re.compile(r"\s*ALTER\s+TABLE\s+(`(?:[^`]|``)*`|[\w$]+)", re.IGNORECASE)
+_INDEX: Final = re.compile(
+    r"\s*CREATE\s+(?:\w+\s+)?INDEX\s+(?:`(?:[^`]|``)*`|[\w$]+)\s+(?:USING\s+\w+\s+)?"
+    r"ON\s+(`(?:[^`]|``)*`|[\w$]+)",
+    re.IGNORECASE,
+)
+_WAYS: Final = (
+    ("ALGORITHM=INSTANT", "at once (INSTANT), however many rows it has"),
+    ("ALGORITHM=INPLACE, LOCK=NONE", "in place (INPLACE), while others write to it"),
+)
+_COPIES: Final = "by a copy of all its rows (COPY), and others cannot write to it meanwhile"
+_NOT_SO: Final = frozenset({1221, 1845, 1846})
+"""Errors of a way in which it cannot be done."""
+_NOTHING: Final = "DO 0"
+
+
+@contextmanager
+def costs(connection: Connection) -> Iterator[list[Cost]]:
+    """What each ALTER costs that is executed in the block (`orm.backends.Migrations.costs`)."""
+    found: list[Cost] = []
+    dbapi = connection.connection.dbapi_connection
+    assert dbapi is not None
+    asks = OnDriver(dbapi)
+
+    def before(
+        _c: object, _cursor: object, sql: str, parameters: Any, _context: object, _many: bool
+    ) -> tuple[str, Any]:
+        alters = _ALTER.match(sql)
+        if (named := alters or _INDEX.match(sql)) is None or parameters:
+            return sql, parameters
+        table = named[1].strip("`").replace("``", "`")
+        for way, costs in _WAYS:
+            words = f", {way}" if alters else f" {way.replace(',', '')}"
+            try:
+                asks.rows(f"{sql}{words}")
+            except asks.errors as error:
+                if code(error) not in _NOT_SO:
+                    break  # it fails in any way, and says so when it is executed
+            else:
+                found.append(Cost(table, costs))
+                return _NOTHING, ()
+        found.append(Cost(table, _COPIES))
+        return sql, parameters
+
+    event.listen(connection, "before_cursor_execute", before, retval=True)
+    try:
+        yield found
+    finally:
+        event.remove(connection, "before_cursor_execute", before)

@@ -1,0 +1,236 @@
+"""What MariaDB and MySQL have, and Alembic does not write; and what a portable model meets."""
+
+import pymysql
+import pytest
+from sqlalchemy import make_url
+
+from tests.migrations.support import MYSQL, MySQLProject, Project
+
+BEFORE = """
+Table("users", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(300), nullable=False),
+    Column("state", Enum("new", "old", name="state")),
+    Column("score", Integer, server_default="0"),
+    Column("twice", Integer, Computed("score * 2")),
+    Column("at", DATETIME(fsp=6), nullable=False),
+    Column("note", String(100)),
+    CheckConstraint("score >= 0", name="ck_users_score"),
+    Index("ix_users_name", "name", mysql_length=20),
+    Index("ix_users_score", text("score DESC")),
+    comment="those who write",
+)
+"""
+AFTER = """
+Table("users", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(300, collation="utf8mb4_bin"), nullable=False, comment="as they say it"),
+    Column("state", Enum("new", "old", "gone", name="state"), server_default="new"),
+    Column("score", BigInteger, server_default="1"),
+    Column("twice", Integer, Computed("score * 3")),
+    Column("at", DATETIME(fsp=6), nullable=False, server_default=text("CURRENT_TIMESTAMP(6)")),
+    Column("note", Text),
+    CheckConstraint("score >= 0 AND score <> 7", name="ck_users_score"),
+    Index("ix_users_name", "name", mysql_length=30),
+    Index("ix_users_score", text("score"), text("id DESC")),
+)
+Table("posts", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+)
+"""
+IMPORTS = "from sqlalchemy.dialects.mysql import DATETIME\n"
+
+
+@MYSQL
+def test_create_writes_what_alembic_does_not(project: MySQLProject) -> None:
+    project.models(IMPORTS + BEFORE)
+    assert project.orm("create", "users").exit_code == 0
+    project.upgrade("orm")
+    project.query(
+        "INSERT INTO users (name, state, score, at, note)"
+        " VALUES ('ada', 'old', 3, '2026-01-02 03:04:05.123456', 'n')"
+    )
+    project.models(IMPORTS + AFTER)
+    done = project.orm("create", "all of it", "--no-rename")
+    assert done.exit_code == 0, done.output
+    project.upgrade("orm")
+    assert project.orm("check", "--local").output == "All is well.\n"
+    assert "there is nothing to write" in project.orm("create", "nothing").output
+    [row] = project.query("SELECT name, state, score, twice, at, note FROM users")
+    assert row[:4] == ("ada", "old", 3, 9)
+    assert str(row[4]) == "2026-01-02 03:04:05.123456"
+    assert row[5] == "n"
+
+
+@MYSQL
+def test_drift_is_named_in_the_words_of_the_engine(project: MySQLProject) -> None:
+    project.models(IMPORTS + BEFORE)
+    project.orm("create", "users")
+    project.upgrade("orm")
+    project.query("ALTER TABLE users MODIFY COLUMN note VARCHAR(90), ADD INDEX by_hand (note)")
+    said = project.orm("check", "--local")
+    assert said.exit_code == 1
+    assert "varchar(90)" in said.output
+    assert "index by_hand of users" in said.output
+
+
+@MYSQL
+def test_what_would_lose_values_in_silence_is_left_to_be_written(project: MySQLProject) -> None:
+    project.models(
+        'Table("t", metadata, Column("id", Integer, primary_key=True), Column("n", Numeric(9, 4)))'
+    )
+    project.orm("create", "t")
+    project.upgrade("orm")
+    project.query("INSERT INTO t (n) VALUES (1.2345)")
+    project.models(
+        'Table("t", metadata, Column("id", Integer, primary_key=True), Column("n", Numeric(9, 2)))'
+    )
+    said = project.orm("create", "rounds", "--no-rename")
+    assert "column t.n" in said.output
+    assert "decimal(9,2)" in said.output
+    project.refusal("orm")
+    assert str(project.query("SELECT n FROM t")[0][0]) == "1.2345"
+
+
+@MYSQL
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ('Column("name", String)', "VARCHAR requires a length"),
+        ('Column("name", Text, server_default="x")', "can't have a default value"),
+        ('Column("name", String(1000), index=True)', "Specified key was too long"),
+    ],
+)
+def test_create_says_what_the_engine_does_not_take(
+    project: MySQLProject, column: str, said: str
+) -> None:
+    project.models(f'Table("t", metadata, Column("id", Integer, primary_key=True), {column})')
+    done = project.orm("create", "t")
+    if done.exit_code == 0:  # MariaDB has defaults of large texts, and cuts the key of an index
+        assert "server_default" in column or "index" in column
+        assert project.url.startswith("mariadb")
+        return
+    assert said in done.output
+
+
+@MYSQL
+def test_one_run_at_a_time(project: MySQLProject) -> None:
+    project.models('Table("t", metadata, Column("id", Integer, primary_key=True))')
+    project.orm("create", "t")
+    [(name,)] = project.query("SELECT DATABASE()")
+    url = make_url(project.url)
+    holder = pymysql.connect(host=url.host, port=url.port or 3306, user=url.username)
+    try:
+        holder.cursor().execute("SELECT GET_LOCK(%s, 0)", [f"orm_migrations_{name}"])
+        done = project.orm("apply", "--local", "--patience", "0.2")
+        assert done.exit_code == 1
+        assert "is migrating this database" in done.stderr
+        assert project.is_untouched
+    finally:
+        holder.close()
+    project.upgrade("orm")
+    assert project.ledger == ["0001"]
+
+
+@MYSQL
+def test_a_lock_that_is_let_go_is_noticed(project: MySQLProject) -> None:
+    project.revision(
+        1, "op.execute('CREATE TABLE t (id INTEGER)')", "op.execute('DO RELEASE_ALL_LOCKS()')"
+    )
+    assert "the lock that keeps others from migrating is gone" in project.refusal("orm")
+    project.revision(1, "op.execute('CREATE TABLE t (id INTEGER)')")
+    project.upgrade("orm")
+    assert project.ledger == ["0001"]
+
+
+@MYSQL
+def test_baseline_and_squash(project: MySQLProject) -> None:
+    project.models(IMPORTS + BEFORE)
+    project.orm("create", "users")
+    project.upgrade("orm")
+    project.query("DROP TABLE orm_revisions")
+    project.query("DROP TABLE alembic_version")
+    done = project.orm("baseline", "0001", "--local", "--reason", "it was there")
+    assert done.exit_code == 0, done.output
+    assert project.ledger == ["0001"]
+    project.query("CREATE VIEW names AS SELECT name FROM users")
+    project.revision(2, "op.execute('CREATE VIEW names AS SELECT name FROM users')")
+    project.query("DROP VIEW names")
+    project.upgrade("orm")
+    done = project.orm("squash")
+    assert done.exit_code == 0, (done.output, done.exception)
+    project.upgrade("orm")
+    done = project.orm("reset", "--local", "--yes")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert project.orm("check", "--local").output == "All is well.\n"
+    assert "names" in project.tables
+
+
+@MYSQL
+def test_a_review_says_how_the_engine_changes_each_table(
+    project: MySQLProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.revision(1, "op.execute('CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER)')")
+    project.upgrade("orm")
+    project.query("INSERT INTO t VALUES (1, 1)")
+    project.revision(2, "op.add_column('t', sa.Column('b', sa.Integer))")
+    project.file("0002_by_hand.py").rename(project.file("0002_more.py"))
+    project.revision(3, "op.create_index('ix', 't', ['a'])")
+    project.file("0003_by_hand.py").rename(project.file("0003_more.py"))
+    project.revision(4, "op.execute('ALTER TABLE t MODIFY COLUMN a VARCHAR(10)')")
+    said = project.orm("apply", "--local", "--dry-run").output
+    assert "0002_more changes t at once (INSTANT), however many rows it has (1 rows)" in said
+    assert "0003_more changes t in place (INPLACE), while others write to it (1 rows)" in said
+    assert "0004_by_hand changes t by a copy of all its rows (COPY), and others cannot" in said
+    project.upgrade("orm")
+
+    monkeypatch.setenv("ORM_REMOTE_URL", project.url)
+    project.revision(5, "op.execute('ALTER TABLE t MODIFY COLUMN a INTEGER')")
+    asked = project.orm("apply", "--remote", input="n\n")
+    assert "by a copy of all its rows (COPY)" in asked.output
+    assert project.ledger == ["0001", "0002", "0003", "0004"]
+
+
+@MYSQL
+def test_create_says_what_becomes_of_fractions_of_a_second(project: MySQLProject) -> None:
+    project.models(
+        IMPORTS + 'Table("t", metadata, Column("id", Integer, primary_key=True),'
+        ' Column("at", DateTime), Column("exact", DATETIME(fsp=6)))'
+    )
+    said = project.orm("create", "t").output
+    assert "t.at: MariaDB cuts fractions of a second off, and MySQL rounds them" in said
+    assert "t.exact" not in said
+    project.models(
+        IMPORTS + 'Table("t", metadata, Column("id", Integer, primary_key=True),'
+        ' Column("at", DateTime().with_variant(DATETIME(fsp=6), "mysql", "mariadb")))'
+    )
+    assert "fractions" not in project.orm("create", "exact").output
+
+
+@pytest.mark.parametrize("engine", ["mariadb", "mysql"])
+def test_a_revision_for_sqlite_and_mysql(
+    project: Project,
+    engine: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with (project.folder / "pyproject.toml").open("a") as settings:
+        settings.write(f'[tool.orm]\nengines = ["sqlite", "{engine}"]\n')
+    project.models(
+        'Table("t", metadata, Column("id", Integer, primary_key=True),'
+        ' Column("n", Integer, server_default="1"))'
+    )
+    variable = f"ORM_{engine.upper()}_SERVER"
+    monkeypatch.delenv(variable, raising=False)
+    assert f"set {variable} to one" in project.orm("create", "t").stderr
+    server = request.getfixturevalue(f"{engine}_server")
+    monkeypatch.setenv(variable, server.primary.url(database=""))
+    assert project.orm("create", "t").exit_code == 0
+    project.models(
+        'Table("t", metadata, Column("id", Integer, primary_key=True),'
+        ' Column("n", BigInteger, server_default="2"), CheckConstraint("n > 0", name="ck"))'
+    )
+    done = project.orm("create", "more", "--no-rename")
+    assert done.exit_code == 0, done.output
+    assert project.orm("check").output == "All is well.\n"
