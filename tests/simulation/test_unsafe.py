@@ -250,12 +250,12 @@ VARIANTS: dict[str, tuple[Patch, tuple[str, ...], int]] = {
     "all that a replica may have shown taken for what it has": (
         upper_bound_for_what_is_reached,
         ("lag",),
-        2,
+        1,
     ),
     "no fence": (no_fence, ("lag", "stall"), 2),
     "what was shown is not handed on": (shown_is_not_handed_on, ("lag", "stall"), 6),
     "timelines ignored": (blind_to_timelines, ("lag", "promote"), 1),
-    "losses not looked for": (losses_untold, ("lag", "promote"), 4),
+    "losses not looked for": (losses_untold, ("lag", "promote"), 11),
     "once a primary, always a primary": (once_a_primary, ("lag", "promote"), 1),
     "one server's position for another's": (mixed_knowledge, ("lag", "promote"), 1),
 }
