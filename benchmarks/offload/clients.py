@@ -62,13 +62,13 @@ class PrimaryOnly:
 
     async def write(self, client: Client) -> int:
         async with AsyncSession(self.primary) as session:
-            value: int = await session.scalar(raise_by_one(client.number))
+            value: int = (await session.scalars(raise_by_one(client.number))).one()
             await session.commit()
             return value
 
     async def read(self, client: Client, key: int) -> int:
         async with AsyncSession(self.reader(client)) as session:
-            value: int = await session.scalar(value_of(key))
+            value: int = (await session.scalars(value_of(key))).one()
             return value
 
 
@@ -115,13 +115,13 @@ class AdvancedAlchemy:
 
     async def write(self, client: Client) -> int:
         async with self.new() as session:
-            value: int = await session.scalar(raise_by_one(client.number))
+            value: int = (await session.scalars(raise_by_one(client.number))).one()
             await session.commit()
             return value
 
     async def read(self, client: Client, key: int) -> int:
         async with self.new() as session:
-            value: int = await session.scalar(value_of(key))
+            value: int = (await session.scalars(value_of(key))).one()
             return value
 
 
@@ -140,14 +140,14 @@ class Bookmarks:
 
     async def write(self, client: Client) -> int:
         async with self.db.session(client.token or "first-primary") as session:
-            value: int = await session.scalar(raise_by_one(client.number))
+            value: int = (await session.scalars(raise_by_one(client.number))).one()
             await session.commit()
             client.token = await session.bookmark()
             return value
 
     async def read(self, client: Client, key: int) -> int:
         async with self.db.session(client.token) as session:
-            value: int = await session.scalar(value_of(key))
+            value: int = (await session.scalars(value_of(key))).one()
             client.token = await session.bookmark()
             return value
 

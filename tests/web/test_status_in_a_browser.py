@@ -89,7 +89,8 @@ async def test_a_failover_can_be_followed(tmp_path: Path, width: int) -> None:
             old.start()
             await db.status()
             await page.until(
-                f"{CARDS}[2].startsWith('127.0.0.1:{old.port}') && /:{new.port} has replaced it/.test({CARDS}[2])"
+                f"{CARDS}[2].startsWith('127.0.0.1:{old.port}')"
+                f" && /:{new.port} has replaced it/.test({CARDS}[2])"
             )
             assert await page.js("document.documentElement.scrollWidth") == width
             outside = "Object.entries(window.drawn).filter(([, ends]) => Math.min(...ends) < 0)"

@@ -206,7 +206,7 @@ class Roamer(Client):
         seed: of everything that it chooses at random.
     """
 
-    starts = "own own own other merge free".split()
+    starts: ClassVar[Sequence[str]] = "own own own other merge free".split()
 
     def __init__(
         self,

@@ -61,8 +61,12 @@ async def _work(order: Order) -> None:
                 group.create_task(client.run(lambda: not ended.is_set() and monotonic() < until))
 
 
-if __name__ == "__main__":
+def _main() -> None:
     try:
         asyncio.run(_work(_order()))
     except (OrmError, SQLAlchemyError) as error:
         raise SystemExit(str(error).partition("\n")[0]) from None
+
+
+if __name__ == "__main__":
+    _main()
