@@ -47,7 +47,7 @@ class SQLite:
             yield db
 
 
-def over(primary: str, replicas: Sequence[str], **options: Any) -> Database:
+def over(primary: str, replicas: Sequence[str], /, **options: Any) -> Database:
     """A `Database` whose servers have the names that SQLite's have."""
     named = [Replica(url, name=f"replica-{number}") for number, url in enumerate(replicas, 1)]
     return Database(Replica(primary, name="primary"), **{"replicas": named} | options)

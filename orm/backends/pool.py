@@ -97,3 +97,6 @@ class FairPool(AsyncAdaptedQueuePool):
     # A private name of SQLAlchemy's, by which its own pools for threads and for tasks differ: no
     # public method sees when a connection comes back, and who waits.
     _queue_class = _FairQueue
+    # Private, too: the logger's name is made of the class's otherwise, and what users say of the
+    # logger sqlalchemy.pool would not hold for this pool.
+    _sqla_logger_namespace = "sqlalchemy.pool.FairPool"

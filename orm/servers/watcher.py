@@ -35,7 +35,8 @@ class Watcher:
         self._started = False
         self.stopping: bool = False
         """Whether the tasks are to end."""
-        self._waiters: set[_Waiter] = set()
+        self._waiters: dict[_Waiter, None] = {}
+        """In the order in which they came."""
         for server in servers:
             self.add(server)
 
@@ -125,7 +126,7 @@ class Watcher:
         clock = asyncio.get_running_loop().time
         started = clock()
         waiter = _Waiter(need, servers, started + seconds)
-        self._waiters.add(waiter)
+        self._waiters[waiter] = None
         try:
             if self.waiting == 1:
                 for server in servers:
@@ -137,7 +138,7 @@ class Watcher:
             for server in servers:
                 server.gave_up()
         finally:
-            self._waiters.remove(waiter)
+            del self._waiters[waiter]
         return clock() - started
 
 

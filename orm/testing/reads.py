@@ -42,5 +42,5 @@ def reads_from(database: Database, role: Literal["primary", "replica"]) -> Itera
 
 
 def _told(routes: list[Route]) -> str:
-    lines = [f"{n}. {route.server}: {route.reason.value}" for n, route in enumerate(routes, 1)]
+    lines = [f"{n}. {route.role}: {route.reason.value}" for n, route in enumerate(routes, 1)]
     return "\n".join(["there was no transaction"] if not lines else ["the transactions:", *lines])

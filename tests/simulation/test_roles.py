@@ -56,7 +56,7 @@ def test_nobody_reads_what_is_written_on_an_old_primary_that_goes_on() -> None:
         for _ in range(4):
             assert await read(database) == ("replica-1", "primary", 0)
         errors = {server.name: server.error for server in database.last_status()}
-        assert "primary that was replaced" in str(errors["primary"])
+        assert errors["primary"] == "it was the primary, and replica-1 has replaced it"
         assert "follows a primary that was replaced" in str(errors["replica-2"])
 
     simulated(work, (1, 1))

@@ -228,7 +228,9 @@ def may_not_see(what: str, connection: Connection) -> ConfigurationError:
 
 def caveat(connection: Connection) -> str | None:
     """What this account will not be told after a failover (`orm.backends.Backend.caveat`)."""
-    return forks.caveat(connection, incarnation(connection), _WHO)
+    # Asked, since a connection to a pooler has not told it yet.
+    this = str(connection.exec_driver_sql(_WHO).scalar_one())
+    return forks.caveat(connection, this, _WHO)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -130,8 +130,10 @@ def _called(type_: TypeEngine[Any], dialect: Dialect) -> str | None:
     """What an engine calls a type; None if it does not have it."""
     try:
         return type_.compile(dialect=dialect)
-    except (SQLAlchemyError, NotImplementedError, AttributeError):
-        return None  # AttributeError: a type of another engine, which reads its own compiler
+    except (SQLAlchemyError, NotImplementedError, AttributeError, TypeError):
+        # AttributeError: a type of another engine, which reads its own compiler. TypeError: this
+        # one wants a length, for example.
+        return None
 
 
 def _is_called(code: TypeCode, name: str | None, dialect: Dialect) -> bool:

@@ -152,7 +152,8 @@ async def test_a_standby_that_does_not_say_where_it_is_serves_nobody(servers: Po
     try:
         async with servers.database(engine_options={"connect_args": connect}) as db:
             _, *standbys = await db.status()
-            assert [(standby.at, standby.error) for standby in standbys] == [(None, None)] * 2
+            said = [(standby.at, standby.error) for standby in standbys]
+            assert said == [(None, "its position is not known")] * 2
             async with db.session() as session:
                 await session.scalar(select(1))
                 assert session.last_route and session.last_route.role == "primary"

@@ -100,7 +100,7 @@ async def test_a_writer_that_cannot_start_is_an_error(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     result = await asyncio.to_thread(orm, "verify", "--local", "--duration", "1")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "the writer process w1 did not start" in result.output
     assert "orm_verify_log" not in tables(checkout / "app.db")
 
