@@ -147,14 +147,14 @@ class ReadPlacement:
         cluster, memory, known = self._cluster, self._memory, server.knowledge
         backend, epoch = cluster.backend, cluster.epoch.number
         try:
-            incarnation = backend.incarnation(connection)
-            if server.shared or incarnation != known.incarnation:
+            if server.shared or backend.incarnation(connection) != known.incarnation:
                 known = server.ask(connection)  # the knowledge is of another incarnation
-                epoch, incarnation = cluster.epoch.number, backend.incarnation(connection)
+                epoch = cluster.epoch.number
                 if not server.shared:  # else the next transaction may be on another server
                     connection.rollback()  # so that the read's snapshot is a later one
             if not connection.in_transaction():
                 connection.begin()
+            incarnation = backend.incarnation(connection)  # a pooler's is known by now
         except DBAPIError as error:
             if not transaction.loses(server, error):
                 server.fail(error)

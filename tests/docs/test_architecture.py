@@ -13,7 +13,10 @@ from tests.test_layers import LAYERS
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 PAGES: Final = ("architecture.md", "glossary.md")
-PICTURES: Final = sorted((DOCS / "images").glob("*.svg"))
+PICTURES: Final = [
+    DOCS / picture
+    for picture in re.findall(r"\((images/\w+\.svg)\)", (DOCS / PAGES[0]).read_text("utf-8"))
+]
 FILE: Final = re.compile(r"[\w.-]+/[\w./-]*|\w+\.(?:py|md|toml)")
 NAME: Final = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*")
 
