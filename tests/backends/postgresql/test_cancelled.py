@@ -148,6 +148,8 @@ async def test_a_stream_that_everybody_has_forgotten_is_no_error(
     postgresql_cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing can be sent any more when its connection is found as garbage."""
+    gc.collect()
+    caplog.clear()  # of what other tests have left
     async with Database(postgresql_cluster.primary.url("asyncpg")) as db:
         connection = await db.cluster.primary.engine.connect()
         result = await connection.stream(select(func.generate_series(1, 1000)))

@@ -1,5 +1,6 @@
 """Positions of a cluster that has gone far: on a late timeline, with a long log."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ from sqlalchemy import select, text
 
 from models import Base, User
 from orm import Bookmark, Database, WriteLost
+from orm.backends.postgresql import forks
 from orm.testing.postgresql import Cluster
 from tests.backends.postgresql.far_on import FORKS, TIMELINE, far_on
 
@@ -93,7 +95,10 @@ async def test_a_standby_that_is_still_on_an_earlier_timeline(cluster: Cluster) 
 
 
 @pytest.mark.parametrize("why", ["no privilege", "no file"])
-async def test_where_timelines_were_left_cannot_be_read(cluster: Cluster, why: str) -> None:
+async def test_where_timelines_were_left_cannot_be_read(
+    cluster: Cluster, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forks, "_known", OrderedDict())  # as in a process that begins
     user = "tenant" if why == "no privilege" else "postgres"
     files = [server.data / "pg_wal" / f"{TIMELINE:08X}.history" for server in cluster.servers]
     if why == "no privilege":
