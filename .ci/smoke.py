@@ -14,6 +14,7 @@ import orm
 
 # What needs an extra, with all that is in it, and of each the package that it asks for first.
 EXTRAS = {
+    "orm.backends.postgresql.asyncpg_pool": "asyncpg",
     "orm.backends.postgresql.one_trip": "psycopg",
     "orm.demo.blog": "fastapi",
     "orm.demo.server": "uvicorn",
