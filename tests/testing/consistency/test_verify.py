@@ -78,7 +78,12 @@ def test_writers_end_with_the_command(checkout: Path, by: signal.Signals) -> Non
     folder.mkdir()
     command = [sys.executable, "-m", "orm.cli", "verify", "--local"]
     with subprocess.Popen(
-        command, cwd=checkout, env=os.environ | {"TMPDIR": str(folder)}, stderr=subprocess.DEVNULL
+        command,
+        cwd=checkout,
+        env=os.environ | {"TMPDIR": str(folder)},
+        stderr=subprocess.DEVNULL,
+        # A shell's job in the background ignores Ctrl-C, and so does all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as verify:
         while sum(file.stat().st_size > 0 for file in folder.glob("*/w*.history")) != 2:
             assert verify.poll() is None
