@@ -1,11 +1,19 @@
-"""What a server is called by which the user gave no name."""
+"""Where a server is, and what it is called if the user has given it no name."""
 
 from collections.abc import Collection, Iterator
 from itertools import chain, count
 
 from sqlalchemy import URL
 
-__all__ = ["name_of"]
+__all__ = ["address_of", "name_of"]
+
+
+def address_of(url: URL) -> str | None:
+    """The host of a URL, and its port if it has one; None if it has no host."""
+    if not url.host:
+        return None
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{host}:{url.port}" if url.port else host
 
 
 def name_of(url: URL, role: str, taken: Collection[str]) -> str:
@@ -19,11 +27,10 @@ def name_of(url: URL, role: str, taken: Collection[str]) -> str:
         role: ``"primary"`` or ``"replica"``.
         taken: the names of other servers of the same `Database`.
     """
-    if not url.host:
+    name = address_of(url)
+    if name is None:
         names = (f"{role}-{number}" for number in count(1))
         return role if role == "primary" else _first_free(names, taken)
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    name = f"{host}:{url.port}" if url.port else host
     if name in taken and url.database:  # a pooler, perhaps
         name = f"{name}/{url.database}"
     return _first_free(chain([name], (f"{name} ({number})" for number in count(2))), taken)

@@ -10,6 +10,7 @@ from sqlalchemy import URL
 from orm.backends import Roles
 from orm.bookmark import Bookmark
 from orm.servers.cluster import Cluster
+from orm.servers.naming import address_of
 from orm.servers.server import Role, Server
 from orm.servers.timing import ROLE_CHANGES
 
@@ -116,11 +117,9 @@ def _unknown(at: Bookmark | None, head: Bookmark | None, behind: int | None) -> 
 
 
 def _host(url: URL) -> str | None:
-    if url.host is None:
-        host = url.query.get("host")  # as libpq takes them: a socket's folder, or several hosts
-        return host if host is None or isinstance(host, str) else ",".join(host)
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    return host if url.port is None else f"{host}:{url.port}"
+    host = url.query.get("host")  # as libpq takes them: a socket's folder, or several hosts
+    named = host if host is None or isinstance(host, str) else ",".join(host)
+    return address_of(url) or named
 
 
 def _timeline(roles: Roles, at: Bookmark) -> int | None:
