@@ -267,11 +267,21 @@ def only_documented_errors() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def loggers_stay() -> Iterator[None]:
-    """A stock ``env.py`` disables the loggers of its process that its file does not name."""
+    """Each logger of the library is after a test what it was before.
+
+    A stock ``env.py`` disables the loggers of its process that its file does not name, and a
+    command of the harness that a test calls sets levels for its whole process.
+    """
+    levels = {logger.name: logger.level for logger in _loggers()}
     yield
-    for name, logger in logging.Logger.manager.loggerDict.items():
-        if name.startswith("orm") and isinstance(logger, logging.Logger):
-            logger.disabled = False
+    for logger in _loggers():
+        logger.disabled = False
+        logger.setLevel(levels.get(logger.name, logging.NOTSET))
+
+
+def _loggers() -> list[logging.Logger]:
+    known = {"orm", *logging.Logger.manager.loggerDict}
+    return [logging.getLogger(name) for name in known if name.split(".")[0] == "orm"]
 
 
 @pytest.fixture(autouse=True)
