@@ -21,9 +21,10 @@ def init(folder: Path) -> None:
     These are alembic/env.py and alembic/script.py.mako, pyproject.toml, lines for .gitignore, and
     models.py with an example if there are no models. For an existing pyproject.toml, the command
     prints what to add. A project that stock Alembic migrates is adopted, as by orm migrations
-    adopt. No file is overwritten.
+    adopt. No file is overwritten. Where there are revisions already, nothing is written.
     """
     project = Project(folder)
+    project.refuse_a_second_history()
     if _has_stock_alembic(project):
         from orm.cli.migrations.adopt import adopt_here
 
@@ -70,6 +71,4 @@ def _write(project: Project) -> None:
 def _has_stock_alembic(project: Project) -> bool:
     if (project.folder / "alembic.ini").exists():
         return True
-    location = project.settings.get("alembic", {}).get("script_location", "")
-    environment = Path(location.replace("%(here)s", str(project.folder.absolute()))) / "env.py"
-    return environment.is_file() and "migrations.run(" not in environment.read_text("utf-8")
+    return project.environment is not None and not project.runs_here

@@ -1,5 +1,6 @@
 """The files that migrations need in a project."""
 
+import os
 import re
 import shutil
 import tomllib
@@ -74,6 +75,43 @@ class Project:
                 f"{self.folder / SETTINGS} cannot be read: {error}"
             ) from error
         return tools
+
+    @property
+    def environment(self) -> Path | None:
+        """The ``env.py`` that its ``[tool.alembic]`` names; None if there is none."""
+        location = self.settings.get("alembic", {}).get("script_location")
+        if not isinstance(location, str):
+            return None
+        here = self.folder.absolute()
+        found = here / location.replace("%(here)s", str(here)).replace("%%", "%") / "env.py"
+        return found if found.is_file() else None
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether its ``env.py`` hands the revisions to this library."""
+        environment = self.environment
+        return environment is not None and "migrations.run(" in environment.read_text("utf-8")
+
+    def refuse_a_second_history(self) -> None:
+        """See that it has no revisions of this library, beside which another line would begin.
+
+        Raises:
+            click.ClickException: it has some; says where, and what to do.
+        """
+        if (environment := self.environment) is None or not self.runs_here:
+            return
+        versions = environment.with_name("versions")
+        names = [file.stem for file in sorted(versions.glob("[0-9]*.py"))]
+        if not names:
+            return
+        where = os.path.relpath(versions, self.folder.absolute())
+        raise click.ClickException(
+            f"this project's revisions are in {where} already: "
+            f"{' to '.join(dict.fromkeys((names[0], names[-1])))}. Nothing was written. To see "
+            "which are applied: orm migrations list --local; to write the next one: "
+            f'orm migrations create "what it does"; to begin anew, move {os.path.dirname(where)} '
+            "away first"
+        )
 
     def set_table(self, name: str, lines: Sequence[str]) -> None:
         """Write a table of ``pyproject.toml``, in the place of the one that it has."""

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from alembic.util import CommandError
+from click.testing import CliRunner
 
+from orm.cli import main
 from tests.migrations.adopted import StockProject
 
 pytestmark = pytest.mark.slow  # it replays a long history, and runs programs
@@ -58,6 +60,33 @@ def test_a_database_at_the_head_gets_the_checkpoint_recorded(shop: StockProject)
     assert shop.recorded == (["0001", "0002"], ["0002"])
     assert shop.query("SELECT email FROM users") == [("a@b",)]
     assert "users" not in shop.orm("check", "--local", code=1)  # foreign keys without an index
+
+
+@pytest.mark.parametrize("keeps_the_old", [True, False])
+@pytest.mark.parametrize("command", [["init"], ["init", "."], ["migrations", "adopt"]])
+def test_a_project_is_adopted_once(
+    shop: StockProject, command: list[str], keeps_the_old: bool
+) -> None:
+    shop.orm("adopt")
+    shop.orm("create", "follow the models")
+    if not keeps_the_old:
+        (shop.folder / "alembic.ini").unlink()
+    before = {file: file.read_bytes() for file in shop.folder.rglob("*") if file.is_file()}
+    done = CliRunner().invoke(main, command, prog_name="orm")
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert (
+        "this project's revisions are in migrations/versions already: 0001_checkpoint to "
+        "0002_follow_the_models. Nothing was written"
+    ) in done.stderr
+    assert {file: file.read_bytes() for file in shop.folder.rglob("*") if file.is_file()} == before
+
+
+def test_it_is_adopted_anew_once_its_revisions_are_away(shop: StockProject) -> None:
+    shop.orm("adopt")
+    (shop.folder / "migrations").rename(shop.folder / "first try")
+    assert "stands for them: 30 tables" in shop.orm("adopt")
+    assert Path(NEW).exists()
 
 
 @ENGINES

@@ -41,8 +41,8 @@ def adopt(name: str, metadata: str | None, local: bool, remote: bool, as_json: b
     These stay as they are. The command writes a folder beside theirs, sets [tool.alembic]
     and [tool.orm] in pyproject.toml, and says what to do for each database. It replays the old
     revisions in an empty database; with --local or --remote, it takes the schema of that
-    database, which has to be at their head. No database is changed. If it fails, nothing is
-    written.
+    database, which has to be at their head. No database is changed. If it fails, or if the project
+    was adopted before, nothing is written.
     """
     if local and remote:
         raise click.UsageError("give at most one of --local and --remote")
@@ -63,6 +63,7 @@ def adopt_here(
         from orm.migrations.compare import adopting
 
         project = Project(Path(), quiet=as_json)
+        project.refuse_a_second_history()
         config = _config(project)
         archive = adopting.archive_of(config)
         models = _models(archive, metadata)
