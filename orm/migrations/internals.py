@@ -9,15 +9,19 @@ from typing import Any, NoReturn
 from alembic.operations import BatchOperations, MigrateOperation, Operations
 from alembic.operations.ops import CreateTableOp, ExecuteSQLOp
 from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import Column
 
 from orm.backends import Migrations
 
 __all__ = [
+    "AsksTheDatabase",
     "Recorded",
     "around_autocommit",
     "command_name",
     "compare_defaults",
+    "reads_a_table",
+    "without_answers",
     "forget_types",
     "keep_whole",
     "reading",
@@ -96,6 +100,67 @@ def compare_defaults(
         migration.impl.compare_server_default = (  # type: ignore[method-assign]
             lambda _, column, *__: ask(column)
         )
+
+
+class AsksTheDatabase(AttributeError):  # so that hasattr(op.get_bind(), …) is what it was
+    """A revision that is written as a script wants something of the database."""
+
+
+def without_answers(migration: MigrationContext) -> None:
+    """Have a revision that is written as a script be told so when it asks the database.
+
+    Alembic gives it a connection that writes what it executes. That one lacks most methods, and
+    gives None for a result: the errors would be about Python.
+    """
+    told: Any = _Told(migration.connection)
+    migration.connection = migration.impl.connection = told
+
+
+def reads_a_table(error: Exception) -> bool:
+    """Whether this is Alembic's refusal to write a batch without its table, which it would read."""
+    return isinstance(error, CommandError) and "batch mode" in str(error)
+
+
+class _Told:
+    """A connection of a script, which writes what it executes, and has no answers."""
+
+    def __init__(self, writes: Any) -> None:
+        self._writes = writes
+
+    @property
+    def engine(self) -> "_Told":
+        """Itself."""
+        return self
+
+    def connect(self, **_: object) -> "_Told":
+        """Itself."""
+        return self
+
+    def execution_options(self, **_: object) -> "_Told":
+        """Itself."""
+        return self
+
+    def execute(self, *arguments: Any, **options: Any) -> "_NoAnswer":
+        """Write a statement."""
+        self._writes.execute(*arguments, **options)
+        return _NoAnswer()
+
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(self._writes, name):
+            return getattr(self._writes, name)
+        raise AsksTheDatabase(f"op.get_bind().{name}")
+
+
+class _NoAnswer:
+    """In place of the result of a statement."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AsksTheDatabase(f"op.get_bind().execute(…).{name}")
+
+    def _is_asked(self, *_: object) -> NoReturn:
+        raise AsksTheDatabase("the rows of op.get_bind().execute(…)")
+
+    __iter__ = __getitem__ = __len__ = __bool__ = _is_asked
 
 
 @dataclass(frozen=True, slots=True)

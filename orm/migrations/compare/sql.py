@@ -11,7 +11,7 @@ from alembic.operations import Operations
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
 from sqlalchemy import URL, MetaData, func
-from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.exc import NoInspectionAvailable, NoSuchModuleError
 from sqlalchemy.schema import CreateTable
 
 from orm.backends import NotAScript, Script, migrations_for
@@ -22,7 +22,12 @@ from orm.migrations.compare.replay import replay
 from orm.migrations.context import RunContext, alembic_alone
 from orm.migrations.explain import cause_of, loading, where
 from orm.migrations.files.scripts import module_of
-from orm.migrations.internals import keep_whole
+from orm.migrations.internals import (
+    AsksTheDatabase,
+    keep_whole,
+    reads_a_table,
+    without_answers,
+)
 from orm.migrations.ledger import table as ledger
 from orm.migrations.revision import Revision
 
@@ -97,6 +102,7 @@ def _rendered(application: Application, files: Sequence[Revision], dialect: str)
             raise ConfigurationError(
                 f"SQLAlchemy has no dialect {dialect!r}: sqlite, postgresql, mysql, mariadb, …"
             ) from error
+        without_answers(context.get_context())
         with Operations.context(context.get_context()):
             for file in files:
                 with loading([file]):
@@ -169,6 +175,7 @@ def print_script(
         options = options | {"fn": writer.steps, "on_version_apply": writer.record}
     _configure(environment.configure, options, out, url=url)
     keep_whole(environment.get_context(), migrations_for(url))
+    without_answers(environment.get_context())
     with environment.begin_transaction():
         environment.run_migrations()
     (environment.config.output_buffer or sys.stdout).write(out.getvalue())
@@ -188,10 +195,13 @@ class _Writer:
             steps = self._fn(heads, context)
         for step in steps:
             file = self._files[step.revision.revision]
+            last = step is steps[-1]
             explained = _without_a_database(
                 file,
-                f": apply up to {file.id} online, and begin the script there (alembic upgrade "
-                f"{file.id}:head --sql)",
+                "It runs only online"
+                if last
+                else f"Apply up to {file.id} online, and begin the script there: alembic upgrade "
+                f"{file.id}:head --sql",
             )
             step.migration_fn = explained(step.migration_fn)
             yield step
@@ -231,12 +241,29 @@ def _configure(
 
 
 @contextmanager
-def _without_a_database(file: Revision, advice: str = "") -> Iterator[None]:
+def _without_a_database(file: Revision, advice: str = "It runs only online") -> Iterator[None]:
     """Errors of a revision that asks a database, which no script has, as one that says so."""
     try:
         yield
     except Exception as error:  # whatever the revision does with the answers that it does not get
+        asks = _asked(file, error)
         raise MigrationError(
             f"{file.name}.py cannot be written as a script{where(file.path, error)}: "
-            f"{cause_of(error)}. A script cannot ask the database{advice}"
+            + (f"{asks}. {advice}" if asks else cause_of(error))
         ) from error
+
+
+def _asked(file: Revision, error: Exception) -> str | None:
+    """What a revision wants of the database; None if its error is about something else."""
+    if reads_a_table(error):
+        return (
+            "a batch reads the table that it writes anew, and a script cannot. To see its SQL: "
+            f"orm migrations show {file.id}"
+        )
+    match error:
+        case AsksTheDatabase():
+            return f"it asks the database ({error}), and a script cannot"
+        case NoInspectionAvailable():
+            return "it asks the database for its schema (sqlalchemy.inspect), and a script cannot"
+        case _:
+            return None
