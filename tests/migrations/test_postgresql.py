@@ -113,6 +113,8 @@ def test_an_invalid_index_is_not_taken_for_one(users: Project, command_line: str
     refusal = users.refusal(command_line)
     assert "what it did up to its last autocommit_block may stay" in refusal
     assert "could not create unique index" in refusal
+    assert "INVALID, kept up to date and never used: ix of users" in refusal
+    assert "Before you apply again, drop it on the database (DROP INDEX CONCURRENTLY ix)" in refusal
     assert users.ledger == ["0001"]
 
     users.query("UPDATE users SET email = id::text")
@@ -131,13 +133,27 @@ def test_a_revision_may_clear_away_what_was_left(
 ) -> None:
     users.revision(2, *concurrently("unique=True, "))
     users.refusal("orm")
+    refusal = users.refusal("orm")
+    assert "already exists" in refusal
+    drop = 'op.drop_index("ix", "users", if_exists=True, postgresql_concurrently=True)'
+    assert refusal.splitlines()[1].endswith(drop)
+    users.revision(2, "pass")
+    said = users.orm("check", "--local").stderr
+    assert "the database has index ix of users, and no applied revision makes it: CREATE" in said
+    assert "(INVALID)" in said
     users.query("UPDATE users SET email = id::text")
-    drop = "    op.drop_index('ix', 'users', if_exists=True, postgresql_concurrently=True)"
     head, create = concurrently("unique=True, ")
-    users.revision(2, head, drop, create)
+    users.revision(2, head, f"    {drop}", create)
     users.upgrade("orm")
     assert users.ledger == ["0001", "0002"]
-    assert "ix of users is INVALID" in caplog.text
+    assert "ix of users is INVALID, which DROP INDEX CONCURRENTLY ix takes away" in caplog.text
+
+
+def test_another_error_does_not_speak_of_indexes(users: Project) -> None:
+    users.revision(2, *concurrently("unique=True, "))
+    users.refusal("orm")
+    users.revision(2, "op.execute('DELETE FROM nothing')")
+    assert "DROP INDEX" not in users.refusal("orm")
 
 
 def test_an_index_that_somebody_else_is_making_is_none_yet(users: Project) -> None:

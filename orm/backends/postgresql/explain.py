@@ -1,4 +1,4 @@
-"""What PostgreSQL knows of an error: the row, and the session that held the lock."""
+"""What PostgreSQL knows of an error: the row, who held the lock, an index that stays."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from orm.backends.postgresql.blocking import blockers
 from orm.backends.postgresql.driver import sqlstate
+from orm.backends.postgresql.invalid import INVALID, way_out
 
 __all__ = ["explain"]
 
@@ -18,7 +19,7 @@ _LONGEST: Final = 200
 
 
 def explain(connection: Connection, error: DBAPIError) -> list[str]:
-    """The row of an error, and the holder of the lock (`orm.backends.Migrations.explain`)."""
+    """The row, the holder of the lock, and what stays (`orm.backends.Migrations.explain`)."""
     said = []
     detail = getattr(error.orig, "detail", None)  # asyncpg's; psycopg's message has it
     if detail is not None:
@@ -26,6 +27,8 @@ def explain(connection: Connection, error: DBAPIError) -> list[str]:
     if sqlstate(error) == _LOCK_NOT_AVAILABLE and (found := blockers(connection)):
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         said.append(f"It waited for {'; '.join(map(_sentence, found[:_SHOWN]))}{more}")
+    if "INDEX" in (error.statement or "").upper() and (left := connection.execute(INVALID).all()):
+        said.append(way_out([(index, table) for index, table in left]))
     return said
 
 

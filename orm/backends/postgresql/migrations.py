@@ -42,6 +42,7 @@ from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import arguments, bounded, sqlstate, understood
 from orm.backends.postgresql.explain import explain
+from orm.backends.postgresql.invalid import INVALID, way_out
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
 from orm.backends.postgresql.squawk import lint
@@ -123,21 +124,11 @@ _SETTINGS: Final = {
 }
 """The value that stands for "not set" (None: any), and the one for migrations."""
 
-_INVALID: Final = text("""\
-SELECT i.indexrelid::regclass::text, i.indrelid::regclass::text
-FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relpersistence <> 't'
-AND NOT EXISTS (
-    SELECT FROM pg_stat_progress_create_index p
-    WHERE p.index_relid = i.indexrelid AND p.pid <> pg_backend_pid()
-)
-ORDER BY 1""")
-"""Indexes that are kept up to date and never used; one that another session builds is none yet."""
 _VERIFY: Final = text(f"""\
 SELECT NULL AS index, NULL AS table
 WHERE NOT EXISTS (SELECT FROM {_HOLDS} AND l.pid = pg_backend_pid())
-UNION ALL ({_INVALID.text})""")
-"""A row of nothing if the lock is gone, and `_INVALID`: in one, since it is asked so often."""
+UNION ALL ({INVALID.text})""")
+"""A row of nothing if the lock is gone, and `INVALID`: in one, since it is asked so often."""
 
 
 def is_absent(url: URL) -> bool:
@@ -368,7 +359,8 @@ def faults(connection: Connection) -> Counter[str]:
     Foreign keys and all other constraints PostgreSQL holds by itself, at COMMIT at the latest.
     """
     return Counter(
-        f"{index} of {table} is INVALID" for index, table in connection.execute(_INVALID)
+        f"{index} of {table} is INVALID, which DROP INDEX CONCURRENTLY {index} takes away"
+        for index, table in connection.execute(INVALID)
     )
 
 
@@ -398,11 +390,8 @@ def verify(connection: Connection, known: Counter[str], writes: Sequence[Write])
             "that gives each transaction another connection: migrate past it, on the server itself"
         )
     if found:
-        what = ", ".join(f"{index} of {table}" for index, table in found)
-        drop = "; ".join(f"DROP INDEX CONCURRENTLY {index}" for index, _ in found)
         raise MigrationError(
-            f"there is an index that is INVALID, kept up to date and never used: {what}. A CREATE "
-            f"INDEX CONCURRENTLY has failed, or is still running: {drop}"
+            f"a CREATE INDEX CONCURRENTLY has failed, or is still running. {way_out(found)}"
         )
 
 

@@ -161,6 +161,11 @@ def drift(
     def compared(definitions: Mapping[Thing, str]) -> dict[Thing, str]:
         return {thing: text for thing, text in definitions.items() if thing.table not in ours}
 
+    def shown(thing: Thing) -> str:
+        # An index says so if it is not complete: it is no use then, whatever the revisions make.
+        text = database[thing] if thing.kind == "index" else ""
+        return f": {text}" if text else ""
+
     def differs(thing: Thing, left: str, right: str) -> str:
         return f"{thing} differs: {makes} it {left!r}, the database has {right!r}"
 
@@ -176,7 +181,7 @@ def drift(
             only_right=lambda thing: Difference(
                 "drift",
                 str(thing),
-                f"the database has {thing}, and {not_made}",
+                f"the database has {thing}, and {not_made}{shown(thing)}",
             ),
             differs=lambda thing, *two: Difference("drift", str(thing), differs(thing, *two)),
         )
