@@ -48,6 +48,9 @@ def test_a_database_at_the_head_gets_the_checkpoint_recorded(shop: StockProject)
     assert f"the head is {shop.head}" in said
     assert "stands for them: 30 tables" in said
     assert "The models differ from it in 1 thing(s)" in said
+    engine = "sqlite" if "sqlite" in shop.url else "postgresql"
+    assert f"each revision is tried on {engine}, the engine of the local database" in said
+    assert f'add engines = ["{engine}", "' in said
     assert f'replaces = "{shop.head}"' in Path(NEW).read_text()
     assert "not run" in shop.orm("list", "--local")
     assert "not run: 0001_checkpoint" in shop.orm("apply", "--local")

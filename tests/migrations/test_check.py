@@ -223,6 +223,16 @@ for number in range(5):
 """
 
 
+def test_of_hundreds_of_foreign_keys_json_names_each(project: Project) -> None:
+    project.models(MANY.replace("range(5)", "range(23)").format(23))
+    project.orm("create", "first")
+    said = project.orm("check").output
+    assert "23 foreign key(s) without an index" in said
+    assert said.count("children_") == 20
+    assert "and 3 more (--json names each)" in said
+    assert len(json.loads(project.orm("check", "--json").stdout)) == 23
+
+
 @pytest.mark.slow
 def test_foreign_keys_without_an_index_are_one_sentence(project: Project) -> None:
     project.models(MANY.format(5))
@@ -231,7 +241,8 @@ def test_foreign_keys_without_an_index_are_one_sentence(project: Project) -> Non
     assert result.exit_code == 1
     assert result.output.count("foreign key") == 1
     assert "5 foreign key(s) without an index" in result.output
-    assert "children_0.parent_id, children_1.parent_id, children_2.parent_id, …" in result.output
+    names = ", ".join(f"children_{number}.parent_id" for number in range(5))
+    assert f"{names}. orm.Base adds" in result.output
     found = json.loads(project.orm("check", "--json").stdout)
     assert [one["kind"] for one in found] == ["foreign_key"] * 5
     project.models(MANY.format(2))

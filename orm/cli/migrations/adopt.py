@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,6 +61,7 @@ def adopt_here(
     with explained():
         from orm.migrations.application import Application
         from orm.migrations.compare import adopting
+        from orm.migrations.target import engine_urls
 
         project = Project(Path(), quiet=as_json)
         project.refuse_a_second_history()
@@ -81,14 +82,17 @@ def adopt_here(
             project.ignore(Path(file) if file else None)
             with _local_url(secret):
                 made = adopting.adopt(Application.at(), archive, name, target)
+                engines = list(engine_urls())
     if as_json:
-        click.echo(json.dumps({"replaces": archive.heads, **made.as_dict()}, indent=2))
+        told = {"replaces": archive.heads, "engines": engines, **made.as_dict()}
+        click.echo(json.dumps(told, indent=2))
     else:
         click.echo(f"wrote {made.path}, which stands for them: {made.tables} tables")
         if secret is not None:
             click.echo(
                 f"The password of the local database is not in {SETTINGS}: set {_LOCAL_VARIABLE}."
             )
+        click.echo(_tried_on(engines))
         click.echo(_what_to_do(archive, made))
     say_checkpoint(made)
 
@@ -136,6 +140,18 @@ def _what(archive: "Archive", config: "Config") -> str:
     where = INI if config.config_file_name else SETTINGS
     heads = ", ".join(archive.heads)
     return f"{where}: {', '.join(parts)}; the head is {heads}. They stay as they are"
+
+
+def _tried_on(engines: Sequence[str]) -> str:
+    tried = f"From now on, each revision is tried on {' and '.join(engines)}"
+    if len(engines) > 1:
+        return f"{tried}."
+    both = [*engines, "sqlite" if "postgresql" in engines else "postgresql"]
+    return (
+        f"{tried}, the engine of the local database. If there are databases of another engine, add "
+        f"engines = {json.dumps(both)}, for example, to [tool.orm] in {SETTINGS}; orm migrations "
+        "check tries the checkpoint on each of them then."
+    )
 
 
 def _what_to_do(archive: "Archive", made: "Checkpoint") -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
-_NAMED: Final = 3
+_NAMED: Final = 20
 """Foreign keys that are named; an adopted project may have hundreds without an index."""
 
 
@@ -89,9 +89,11 @@ def check(
 def _without_index(found: "Sequence[Finding | Difference]") -> str:
     """All foreign keys without an index in one sentence; --json names each."""
     names = ", ".join(getattr(one, "subject", "") for one in found[:_NAMED])
+    if len(found) > _NAMED:
+        names += f", and {len(found) - _NAMED} more (--json names each)"
     return (
         f"{len(found)} foreign key(s) without an index that begins with them, so that each delete "
-        f"of a parent row reads the whole table: {names}{', …' if len(found) > _NAMED else ''}. "
+        f"of a parent row reads the whole table: {names}. "
         "orm.Base adds such indexes to the models. To do without: index_foreign_keys = false under "
         "[tool.orm] in pyproject.toml; for one table, "
         '__table_args__ = {"info": {"index_foreign_keys": False}}'
