@@ -31,10 +31,15 @@ def refuse_without_values(
     rows = connection.execute(count.execution_options(probe=True)).scalar_one()
     if not rows:
         return
+    # Of the two reasons, the other one is a default that is no constant.
+    without, then = (
+        ("", "nullable=False")
+        if "NOT NULL" in reason
+        else (" and without this default", "nullable=False or the default")
+    )
     message = (
         f"column {column} cannot be added to {name}, which has {rows} row(s): {reason}. Add it "
-        f"nullable and without this default, fill it with op.execute('UPDATE {name} SET {column} "
-        "= …'), then set nullable=False or the default with batch.alter_column; or give it a "
-        "constant server_default"
+        f"nullable{without}, fill it with op.execute('UPDATE {name} SET {column} = …'), then set "
+        f"{then} with alter_column; or give it a constant server_default"
     )
     raise MigrationError(message if file is None else f"{file}: {message}; nothing was changed")

@@ -35,8 +35,11 @@ REFUSED = {
 def test_refused_with_rows_and_fine_without(users: Project, line: str) -> None:
     users.query("INSERT INTO users VALUES (1), (2)")
     users.revision(2, "op.execute('CREATE TABLE other (id INTEGER)')", line)
-    with pytest.raises(CommandError, match=r"age cannot be added to users, which has 2 row\(s\)"):
+    with pytest.raises(
+        CommandError, match=r"age cannot be added to users, which has 2 row\(s\)"
+    ) as e:
         users.alembic("upgrade", "head")
+    assert ("without this default" in str(e.value)) == ("server_default=" in line)
     assert users.applied == ["0001"]
     assert "other" not in users.tables
 
