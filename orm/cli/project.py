@@ -109,8 +109,8 @@ class Project:
             f"this project's revisions are in {where} already: "
             f"{' to '.join(dict.fromkeys((names[0], names[-1])))}. Nothing was written. To see "
             "which are applied: orm migrations list --local; to write the next one: "
-            f'orm migrations create "what it does"; to begin anew, move {os.path.dirname(where)} '
-            "away first"
+            f'orm migrations create "what it does"; to begin anew, move the folder '
+            f"{os.path.dirname(where)} away first"
         )
 
     def set_table(self, name: str, lines: Sequence[str]) -> None:

@@ -71,4 +71,4 @@ def _state(server: "ServerStatus", primary: "ServerStatus") -> str:
     state = f"{counted(server.behind, server.unit)} behind"
     if furthest:
         return f"{state} the furthest"
-    return state if server.seconds is None else f"{state}, {server.seconds:.1f} s"
+    return state if server.seconds is None else f"{state}, {server.seconds:.1f} s at most"

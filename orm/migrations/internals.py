@@ -20,11 +20,11 @@ __all__ = [
     "around_autocommit",
     "command_name",
     "compare_defaults",
-    "reads_a_table",
-    "without_answers",
     "forget_types",
     "keep_whole",
     "reading",
+    "reads_a_table",
+    "without_answers",
     "write_expressions",
 ]
 

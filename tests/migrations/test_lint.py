@@ -27,7 +27,8 @@ def test_without_the_linter_it_is_not_run(tmp_path: Path, monkeypatch: pytest.Mo
 def test_each_finding_names_its_statement_once() -> None:
     found = lint(
         "CREATE TABLE users (id BIGINT);\n\n"
-        "ALTER TABLE users\n    ADD COLUMN x INTEGER NOT NULL,\n    ADD COLUMN y INTEGER NOT NULL;\n\n"
+        "ALTER TABLE users\n    ADD COLUMN x INTEGER NOT NULL,\n"
+        "    ADD COLUMN y INTEGER NOT NULL;\n\n"
         "ALTER TABLE users DROP COLUMN id;\n\n"
     )
     assert found is not None

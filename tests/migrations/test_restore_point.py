@@ -34,6 +34,7 @@ def test_it_is_what_was_there_before(filled: Project) -> None:
     said = filled.alembic("upgrade", "head")
     copy = filled.folder / "app.before-0002.db"
     assert f"Restore point: {copy} (to go back: " in said
+    assert "move this file to app.db; the last 3 restore points stay)" in said
     assert copies(filled) == [copy.name]  # no -wal, nothing unfinished
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("SELECT id FROM t1").fetchall() == [(7,)]

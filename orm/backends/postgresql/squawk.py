@@ -16,7 +16,7 @@ _NOT_ASKED: Final = (
     # A migration here has one already, and is in one transaction.
     "require-lock-timeout",
     "require-statement-timeout",
-    # Alembic's autocommit_block ends the transaction, and begins one that is ended after the script.
+    # Alembic's autocommit_block ends the transaction, and begins one that ends after the script.
     "ban-uncommitted-transaction",
     "transaction-nesting",
     # About taste, and not about what happens to others while it runs.
@@ -53,8 +53,7 @@ def lint(sql: str) -> Sequence[str] | None:
         done.check_returncode()
     found = json.loads(done.stdout or "[]")
     said = (
-        f"{_statement(sql, one['line'])}: {one['message']} {one['help'] or ''} "
-        f"({one['rule_name']})"
+        f"{_statement(sql, one['line'])}: {one['message']} {one['help'] or ''} ({one['rule_name']})"
         for one in found
     )
     return list(dict.fromkeys(said))

@@ -26,7 +26,7 @@ from orm.backends.sqlite.engines import is_absent
 from orm.backends.sqlite.engines import migration_engine as engine
 from orm.backends.sqlite.files import file_at, file_of
 from orm.backends.sqlite.recording import script
-from orm.backends.sqlite.snapshot import snapshot
+from orm.backends.sqlite.snapshot import KEPT, snapshot
 from orm.backends.sqlite.writing import write
 from orm.exceptions import ConfigurationError, MigrationError
 
@@ -133,7 +133,7 @@ def restore_point(connection: Connection, name: str, without: frozenset[str]) ->
         return None
     return (
         f"{copy} (to go back: stop what uses {file.name}, delete {file.name}-wal and "
-        f"{file.name}-shm, and move this file to {file.name})"
+        f"{file.name}-shm, and move this file to {file.name}; the last {KEPT} restore points stay)"
     )
 
 

@@ -12,9 +12,9 @@ from typing import Final
 from orm.backends.sqlite.schema import quoted
 from orm.exceptions import MigrationError
 
-__all__ = ["snapshot"]
+__all__ = ["KEPT", "snapshot"]
 
-_KEPT: Final = 3
+KEPT: Final = 3
 """Snapshots of one database that stay; older ones are deleted when one is made."""
 
 
@@ -57,7 +57,7 @@ def snapshot(file: Path, name: str, without: AbstractSet[str]) -> Path | None:
     pattern = f"{escape(file.stem)}.before-*{escape(file.suffix)}"
     others = [other for other in file.parent.glob(pattern) if other != target]
     others.sort(key=lambda other: other.stat().st_mtime, reverse=True)
-    for old in others[_KEPT - 1 :]:
+    for old in others[KEPT - 1 :]:
         old.unlink(missing_ok=True)
     return target
 
