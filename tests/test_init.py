@@ -85,6 +85,33 @@ def test_what_is_there_stays(tmp_path: Path, models: str) -> None:
     assert "[tool.orm]\nlocal = " in result.output
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        (TEMPLATE / "env.py.txt").read_text(),
+        "import orm\nfrom a import B\n\norm.migrations.run(B.metadata)\n",
+        "from a import B\nfrom orm.migrations import run\n\nrun(B.metadata)\n",
+    ],
+)
+@pytest.mark.parametrize("ini", [True, False])
+@pytest.mark.parametrize("location", ["%(here)s/db/own", "db/own"])
+def test_no_second_history_is_begun(
+    tmp_path: Path, environment: str, ini: bool, location: str
+) -> None:
+    (tmp_path / "db/own/versions").mkdir(parents=True)
+    (tmp_path / "db/own/env.py").write_text(environment)
+    (tmp_path / "db/own/versions/0001_first.py").write_text('revision = "0001"\n')
+    settings = f'[tool.alembic]\nscript_location = "{location}"\n'
+    (tmp_path / "pyproject.toml").write_text(settings)
+    if ini:
+        (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/alembic\n")
+    before = contents(tmp_path)
+    result = init(tmp_path)
+    assert result.exit_code == 1
+    assert "revisions are in db/own/versions already: 0001_first. Nothing was" in result.stderr
+    assert contents(tmp_path) == before
+
+
 def test_what_it_makes_is_left_out_of_git(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("*.pyc\n/app.db*\n")
     assert init(tmp_path).exit_code == 0

@@ -20,6 +20,10 @@ __all__ = ["SETTINGS", "Project", "template"]
 SETTINGS: Final = "pyproject.toml"
 _SET_ASIDE: Final = "*.py.*.old"
 """What `create --amend` makes of the revision that it writes anew."""
+_RUNS_HERE: Final = re.compile(
+    r"\bmigrations\.run\(|^from orm\.migrations import .*\brun\b", re.MULTILINE
+)
+"""What an ``env.py`` of this library says."""
 _TABLE: Final = r"^\[{}\][^\n]*\n(?:(?!\[)[^\n]*\n?)*"
 """A table of a TOML file, up to the next one."""
 
@@ -90,7 +94,9 @@ class Project:
     def runs_here(self) -> bool:
         """Whether its ``env.py`` hands the revisions to this library."""
         environment = self.environment
-        return environment is not None and "migrations.run(" in environment.read_text("utf-8")
+        if environment is None:
+            return False
+        return _RUNS_HERE.search(environment.read_text("utf-8", errors="replace")) is not None
 
     def refuse_a_second_history(self) -> None:
         """See that it has no revisions of this library, beside which another line would begin.
@@ -101,7 +107,7 @@ class Project:
         if (environment := self.environment) is None or not self.runs_here:
             return
         versions = environment.with_name("versions")
-        names = [file.stem for file in sorted(versions.glob("[0-9]*.py"))]
+        names = [file.stem for file in sorted(versions.glob("[!_.]*.py"))]
         if not names:
             return
         where = os.path.relpath(versions, self.folder.absolute())
