@@ -8,10 +8,13 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from orm import Database, Reason
 from orm.exceptions import ConfigurationError
+from orm.servers.connections import Connections
+from orm.servers.timing import Limits
 from orm.testing.consistency.tables import RAISE, registers
 from tests.harness.simulation.backend import SimulatedBackend
 from tests.harness.simulation.link import Link, Recovering
@@ -178,3 +181,26 @@ def test_a_place_in_a_pool_is_waited_for_as_long_as_the_guide_says() -> None:
                 assert 10.0 <= clock() - began < 10.1
 
     simulated(work, engine_options={"pool_size": 1, "max_overflow": 0})
+
+
+@pytest.mark.parametrize("cut_off_first", [True, False])
+def test_connecting_is_cut_off_in_the_instant_in_which_it_takes_too_long(
+    cut_off_first: bool,
+) -> None:
+    async def work(world: World, _: Database) -> None:
+        world.addresses["replica-1"][0].freeze()
+        connections = Connections(SimulatedBackend().network, Limits(connect_timeout=0.25))
+        engine = create_async_engine("simulated:///test/replica-1", connect_args={"writes": False})
+        connections.watch(engine)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 0.25
+        if cut_off_first:
+            loop.call_at(until, connections.cut_off, "it is dead")
+        connecting = asyncio.create_task(engine.raw_connection())
+        await asyncio.sleep(0)
+        if not cut_off_first:
+            loop.call_at(until, connections.cut_off, "it is dead")
+        with pytest.raises(TimeoutError, match="it is dead"):
+            await connecting
+
+    simulated(work)
