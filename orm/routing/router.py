@@ -255,10 +255,12 @@ class Router:
         """
         transaction = self._transaction
         transaction.answered = True
-        if transaction.sent is not None and transaction.server is not None:
-            now = get_running_loop().time()
-            transaction.server.speed.took(now - transaction.sent, now)
-            transaction.sent = None
+        server = transaction.server if transaction.writer is None else self.cluster.primary
+        if server is not None:
+            server.answered_at = now = get_running_loop().time()
+            if transaction.sent is not None and server is transaction.server:
+                server.speed.took(now - transaction.sent, now)
+                transaction.sent = None
         if stream is not None:
             transaction.streams += (stream,)
 

@@ -98,6 +98,8 @@ class Server:
         """When it last answered a probe, or failed to; seconds on the monotonic clock."""
         self.asked_at: float = 0.0
         """When the question was sent that it has answered last, on the event loop's clock."""
+        self.answered_at: float = 0.0
+        """When it has last answered a session, on the same clock."""
         self._used = 0.0
         self._seldom = False
         self.is_far_behind: bool = False
@@ -285,7 +287,7 @@ class Server:
         self.knowledge = Knowledge()
         self.is_standby = self.replayed = self.asked = self._stalled = None
         self.unreachable = self.is_candidate = self.is_far_behind = self._seldom = False
-        self.asked_at = self._used = 0.0
+        self.asked_at = self.answered_at = self._used = 0.0
         self.speed = Speed()
         self._engines.connections.restore()
         self.nudged = asyncio.Event()
@@ -307,10 +309,12 @@ class Server:
         Returns:
             What `ask` returned; None if it failed, which is knowledge, too.
         """
+        clock = asyncio.get_running_loop().time
+        began, failed = clock(), self.knowledge.error is not None
         try:
-            return await self._probes.ask(ask, connects=self.knowledge.error is not None)
+            return await self._probes.ask(ask, connects=failed, lives=self._lives)
         except GaveUp:
-            why = f"it has not answered for {self._probes.patience:g} s"
+            why = f"it has not answered for {clock() - began:.1f} s"
             self.fail(TimeoutError(why))
             self._engines.connections.cut_off(f"{self.name} is taken for dead: {why}")
         except (SQLAlchemyError, OSError, OrmError) as error:
@@ -318,6 +322,9 @@ class Server:
         finally:
             self.asked = monotonic()
         return None
+
+    def _lives(self, since: float) -> bool:
+        return self.answered_at > since
 
     def ask(self, connection: Connection) -> Knowledge:
         """Ask for its position and role: a round trip, before any read that rests on the answer."""
