@@ -43,6 +43,7 @@ _READ: Final = (
     f"SELECT revision, number, checksum, statement, parameters, catalog, ended FROM {TABLE}"
     " ORDER BY number"
 )
+_HALF_DONE: Final = f"SELECT revision, SUM(ended) FROM {TABLE} GROUP BY revision"
 _BEGIN: Final = f"REPLACE INTO {TABLE} VALUES (%s, %s, %s, %s, %s, %s, %s)"
 _END: Final = f"UPDATE {TABLE} SET ended = TRUE WHERE revision = %s AND number = %s"
 _TAKE_BACK: Final = f"DELETE FROM {TABLE} WHERE revision = %s AND number = %s"
@@ -107,17 +108,15 @@ class _Journal:
             event.remove(connection, "before_cursor_execute", run.before)
             event.remove(connection, "after_cursor_execute", run.after)
 
-    def done(self, connection: Connection, revision: str) -> int | None:
-        """How many statements of a revision that is not recorded were done."""
-        if connection.invalidated:
-            return None
-        driver = _Driver(connection)
+    def half_done(self, connection: Connection) -> dict[str, int]:
+        """How many statements were done of each revision that is not recorded."""
         try:
-            found = sum(1 for entry in _read(driver) if entry.revision == revision and entry.ended)
-            driver.say("ROLLBACK")
-        except driver.asks.errors:  # the connection is gone
-            return None
-        return found
+            rows = connection.exec_driver_sql(_HALF_DONE)
+        except DBAPIError as error:
+            if code(error) != _NO_SUCH_TABLE:
+                raise
+            return {}
+        return {revision: int(done) for revision, done in rows}
 
 
 journal: Final = _Journal()

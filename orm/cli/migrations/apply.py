@@ -91,6 +91,9 @@ def apply(
             reviewed = _reviewed(application, url, at, to_run)
             _say_plan(url, pending, reviewed, sql, as_json=as_json)
             return
+        for file in pending[:1]:
+            if (statements := state.half_done.get(file.id)) and not as_json:
+                click.echo(f"{file.name} goes on at its statement {statements + 1}")
         done: list[Revision] = []
         points: list[str] = []
         if pending:
