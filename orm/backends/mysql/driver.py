@@ -41,8 +41,10 @@ def arguments(url: URL, options: dict[str, Any], *, tracks: bool = False) -> dic
             if driver.startswith("mariadbconnector")
             else "it has no async driver"
         )
+        engine = url.get_backend_name()
         raise ConfigurationError(
-            f"{url.drivername!r} cannot be used ({why}): use mysql+asyncmy:// or mysql+aiomysql://"
+            f"{url.drivername!r} cannot be used ({why}): use {engine}+asyncmy:// or "
+            f"{engine}+aiomysql://"
         )
 
     async def connect(**given: Any) -> Any:

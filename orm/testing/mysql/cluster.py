@@ -151,7 +151,7 @@ class Cluster:
         """Drop a database, if it is there; who is connected to it loses the connection."""
         clients = f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"
         for server in self.servers:  # a table that is read cannot be dropped, on a replica neither
-            for row in server.sql(clients, database="") if server.is_running else ():
+            for row in server.sql(clients, database="") if server.answers else ():
                 with suppress(pymysql.MySQLError):  # it has gone by itself
                     server.sql(f"KILL {next(iter(row.values()))}", database="")
         self.primary.sql(f"DROP DATABASE IF EXISTS {name}", database="")

@@ -194,12 +194,19 @@ class Node:
         """Whether its process is there, be it frozen."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def answers(self) -> bool:
+        """Whether it runs, and is not frozen."""
+        if self._process is None or not self.is_running:
+            return False
+        stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        return stat.rpartition(") ")[2][0] not in "TZX"  # stopped, ended (proc(5))
+
     def freeze(self) -> None:
         """Stop its process: connections stay open, and get no answer."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
-        stat = Path(f"/proc/{self._process.pid}/stat")
-        self.wait(lambda: stat.read_text().rpartition(") ")[2][0] in "TZX", "does not stand still")
+        self.wait(lambda: not self.answers, "does not stand still")
 
     def thaw(self) -> None:
         """Have it go on, if it was stopped."""
