@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from orm.backends.mysql.asking import OnDriver
 from orm.backends.mysql.definitions import definitions
 from orm.backends.mysql.driver import code, in_transaction
+from orm.backends.mysql.state import latest
 from orm.exceptions import MigrationError
 
 __all__ = ["TABLE", "journal"]
@@ -62,6 +63,10 @@ _DATA: Final = re.compile(
 """What is committed together with its row."""
 _OPAQUE: Final = re.compile(_BEGINNING + r"(?:CALL|EXECUTE|BEGIN)\b", re.IGNORECASE | re.DOTALL)
 """What may commit in its middle, and do more than the catalog tells."""
+_DROPS_SEVERAL: Final = re.compile(
+    _BEGINNING + r"DROP\s+(?:TABLES?|VIEW)\b[^;]*,", re.IGNORECASE | re.DOTALL
+)
+"""On MariaDB that, too: it drops one after the other (MariaDB "Atomic DDL")."""
 
 _NOTHING: Final = "DO 0"
 _NO_SUCH_TABLE: Final = 1146
@@ -211,6 +216,7 @@ class _Run:
         self, connection: Connection, revision: str, checksum: str, done: list[_Entry]
     ) -> None:
         self._driver = _Driver(connection)
+        self._mariadb: bool = latest(connection).mariadb
         self._revision = revision
         self._checksum = checksum
         self._done = done
@@ -240,7 +246,7 @@ class _Run:
             self._compare(self._done[self._number - 1], statement, _digest(parameters))
             return _NOTHING, ()
         is_data = _DATA.match(statement) is not None
-        catalog = None if is_data or _OPAQUE.match(statement) else _digest_of(connection)
+        catalog = None if is_data or self._is_opaque(statement) else _digest_of(connection)
         self._driver.say(
             _BEGIN,
             *(self._revision, self._number, self._checksum, statement, _digest(parameters)),
@@ -248,6 +254,10 @@ class _Run:
         )
         self._writes = not is_data
         return statement, parameters
+
+    def _is_opaque(self, statement: str) -> bool:
+        several = self._mariadb and _DROPS_SEVERAL.match(statement) is not None
+        return several or _OPAQUE.match(statement) is not None
 
     def after(self, *_: object) -> None:
         """Write that a statement has ended."""
