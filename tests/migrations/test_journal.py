@@ -33,8 +33,8 @@ def test_a_revision_that_fails_goes_on_where_it_failed(
     said = project.refusal(command_line)
     assert "in line 11, its first 2 statements stay: " in said
     assert "Duplicate entry 'a'" in said
-    assert "Correct the file after that, or the rows, and apply again: apply goes on with its" in said
-    assert "with its statement 3, and leaves out those that were done" in said
+    assert "Correct the file after that, or the rows, and apply again: apply goes on" in said
+    assert "goes on with its statement 3, and leaves out those that were done" in said
     assert project.query("SELECT name FROM users") == [("a",), ("a",)]
     assert project.applied == []
     half_done = "0001_by_hand is half done, its first 2 statements stay"
