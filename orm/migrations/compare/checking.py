@@ -56,7 +56,8 @@ def check_files(application: Application, target: str | None = None) -> list[Fin
 def check_database(application: Application, target: str) -> list[Finding | Difference]:
     """Where a database differs from the revisions that are applied to it; writes nothing.
 
-    That is: a file differs from what was applied, or the schema was changed by hand since.
+    That is: a file differs from what was applied, a revision is half done, or the schema was
+    changed by hand since.
 
     Args:
         application: whose revisions.
@@ -70,6 +71,8 @@ def check_database(application: Application, target: str) -> list[Finding | Diff
     url = target_url(target, application.pyproject)
     if state.findings:
         return list(state.findings)  # there is nothing to compare the database with
+    if state.resumes:
+        return [state.resumes]  # it is between two revisions
     migrations = migrations_for(url)
     if migrations.is_absent(url):
         return []
