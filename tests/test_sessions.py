@@ -540,6 +540,21 @@ async def test_bookmark_of_an_open_transaction_covers_what_it_has_read(db: Datab
             assert seen.position == Bookmark.decode(wrote).position
 
 
+@pytest.mark.parametrize("how", ["statement", "connection"])
+async def test_bookmark_covers_what_is_read_after_an_earlier_one(db: Database, how: str) -> None:
+    statement = select(func.count(User.id))
+    async with db.session(execution_options={"route": "read"}) as reader:
+        connection = await reader.connection() if how == "connection" else reader
+        assert await connection.scalar(statement) == 0
+        await reader.bookmark()
+        async with db.session() as writer:
+            await add_user(writer, "a")
+            wrote = Bookmark.decode(await writer.bookmark())
+        await caught_up(db)
+        assert await connection.scalar(statement) == 1  # in the same transaction
+        assert Bookmark.decode(await reader.bookmark()).position == wrote.position
+
+
 @pytest.mark.embedded
 async def test_bookmark_during_a_write_does_not_cover_it(db: Database) -> None:
     async with db.session() as session:

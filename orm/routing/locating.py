@@ -97,6 +97,8 @@ class Locator:
         if transaction.writer is not None:
             # Its COMMIT is still to come.
             memory.reads(self._cluster.primary, "", epoch.number)
+        elif transaction.lent and transaction.server is not None:
+            memory.reads_on(transaction.server)
 
     def _sample(self, transaction: Transaction, server: Server) -> Bookmark | None:
         """An upper bound of what was read on a server; None if that incarnation is gone."""

@@ -133,6 +133,10 @@ class SessionMemory:
         self._before = (self.unlocated, self.incarnation, self.read_epoch)
         self.unlocated, self.incarnation, self.read_epoch = server, incarnation, epoch
 
+    def reads_on(self, server: Server) -> None:
+        """The session is about to read once more from the server that it read from last."""
+        self.unlocated = server
+
     def saw_nothing(self) -> None:
         """The latest read has failed, and nothing else was read on its connection."""
         if self.unlocated is not None:

@@ -223,7 +223,9 @@ class Router:
             WriteLost: what it must see is not in the database any more.
         """
         transaction = self._transaction
-        if transaction.connection is not None:
+        if transaction.connection is not None and transaction.server is not None:
+            # In autocommit it may see more than when the session was located last.
+            self._memory.reads_on(transaction.server)
             return transaction.connection
         if transaction.opening:  # else one transaction would read from two servers
             raise InvalidRequestError(
@@ -239,6 +241,10 @@ class Router:
         self._decided(route)
         transaction.sent = get_running_loop().time()
         return connection
+
+    def lent(self) -> None:
+        """The caller has got the transaction's connection."""
+        self._transaction.lent = True
 
     def _decided(self, route: Route) -> None:
         self.last_route = route
