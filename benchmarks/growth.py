@@ -20,7 +20,7 @@ from benchmarks.data import create, scratch_space, url_of
 from models import Post, User
 from orm import Bookmark, Database
 from orm.backends.postgresql import roles
-from orm.servers.server import Knowledge
+from orm.servers.knowledge import Knowledge
 
 RUNS = 5
 

@@ -1,25 +1,23 @@
 """`Database`: the servers of one database, for as long as an application runs."""
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, Self, TypeVar, overload
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from orm.backends import EmbeddedReplica, backend_for
 from orm.chain import Chain
 from orm.connection import BookmarkConnection
 from orm.constraint import Constraint
-from orm.exceptions import ConfigurationError, DatabaseClosed, NoPrimary, ReplicaUnavailable
+from orm.exceptions import ConfigurationError, DatabaseClosed
 from orm.routing import Route
 from orm.routing.rules import Rules
 from orm.servers.cluster import Cluster
 from orm.servers.discovery import Discover, Discovery
 from orm.servers.making import Maker, parse_url
+from orm.servers.opening import close_servers, open_servers
 from orm.servers.replica import Replica
 from orm.servers.status import ServerStatus, ask, known
 from orm.servers.timing import DRAIN, HEARTBEAT, SELDOM, Limits
@@ -29,8 +27,6 @@ __all__ = ["Database"]
 
 _S = TypeVar("_S", bound=AsyncSession)
 _T = TypeVar("_T")
-
-_log = logging.getLogger(__name__)
 
 
 class Database:
@@ -179,82 +175,12 @@ class Database:
         if self.cluster.closed:
             self.cluster = self.cluster.anew()
         try:
-            await self._open()
+            self.cluster.on_commit = self._committed
+            await open_servers(self.cluster, self._embedded, self._discovery)
         except BaseException:
             await self.close()
             raise
         return self
-
-    async def _open(self) -> None:
-        cluster = self.cluster
-        cluster.open_here()
-        cluster.on_commit = self._committed
-        if not self._embedded:  # the servers may have changed roles since they were configured
-            await cluster.primary.probe()
-            await asyncio.gather(*(replica.probe() for replica in cluster.replicas))
-        try:
-            async with cluster.writer.begin() as connection:
-                await connection.run_sync(cluster.backend.prepare)
-        except (DBAPIError, OSError) as error:
-            url = cluster.primary.url.render_as_string()
-            error.add_note(f"{cluster.primary.name} ({url}) cannot be opened")
-            raise
-        async with cluster.primary.engine.connect() as connection:
-            await connection.run_sync(cluster.primary.ask)
-            caveat = await connection.run_sync(cluster.backend.caveat)
-        if caveat is not None:
-            _log.warning("%s", caveat)
-        floor = cluster.primary.knowledge.at
-        if floor is None:  # after prepare() every primary has one
-            raise NoPrimary(
-                f"{cluster.primary.name} cannot be used: {cluster.primary.knowledge.error}"
-            )
-        await self._replicate()
-        present = [replica for replica in cluster.replicas if not replica.unreachable]
-        await asyncio.gather(*(replica.probe() for replica in present))
-        for replica in cluster.replicas:
-            known = replica.knowledge
-            name = f"{replica.name} ({replica.url.render_as_string()})"
-            if replica.unreachable:
-                _log.warning(
-                    "%s cannot be reached, and serves no session until it answers: %s",
-                    name,
-                    known.error,
-                    extra={"server": replica.name, "error": known.error},
-                )
-            elif known.error is not None and replica.is_standby is not None:
-                # It answered, and its place may change: it has been the primary, for example.
-                _log.warning(
-                    "%s serves no session: %s",
-                    name,
-                    known.error,
-                    extra={"server": replica.name, "error": known.error},
-                )
-            elif known.error is not None:
-                raise ReplicaUnavailable(f"{name} cannot be opened: {known.error}")
-            ours = known.at is None or known.at.history == floor.history
-            if not ours and not self._embedded:
-                raise ConfigurationError(
-                    f"{name} is a copy of another database than the primary: check the two URLs"
-                )
-        cluster.floor = cluster.roles.as_need(floor)
-        cluster.watcher.start()
-        if self._discovery is not None:
-            await self._discovery.start()
-
-    async def _replicate(self) -> None:
-        starting = asyncio.gather(
-            *(asyncio.to_thread(replica.start) for replica in self._embedded),
-            return_exceptions=True,
-        )
-        try:
-            outcomes = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await starting  # a thread cannot be cancelled, and must have started to be stopped
-            raise
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
 
     async def close(self) -> None:
         """Stop all that runs in the background and close all idle connections. Idempotent.
@@ -268,15 +194,7 @@ class Database:
         """
         if self.cluster.forked:
             return
-        self.cluster.closed = True
-        async with AsyncExitStack() as stack:  # if one of them fails, the rest is closed too
-            for server in (self.cluster.primary, *self.cluster.replicas):
-                stack.push_async_callback(server.dispose)
-            for replica in self._embedded:
-                stack.push_async_callback(asyncio.to_thread, replica.stop)
-            stack.push_async_callback(self.cluster.watcher.stop)
-            if self._discovery is not None:
-                stack.push_async_callback(self._discovery.stop)
+        await close_servers(self.cluster, self._embedded, self._discovery)
         self._started = False
 
     async def __aenter__(self) -> Self:

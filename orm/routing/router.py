@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from orm.bookmark import Bookmark
 from orm.constraint import Constraint
 from orm.exceptions import PrimaryChanged, ReadOnlyError
+from orm.routing.again import serve_again
 from orm.routing.decision import Reason, Route, route_to
 from orm.routing.fence import Fence
 from orm.routing.locating import Locator
@@ -273,42 +274,7 @@ class Router:
         Raises:
             ReadOnlyError: it has tried to write on a read-only server.
         """
-        backend, transaction = self.cluster.backend, self._transaction
-        server, writes = transaction.server, transaction.writes
-        if writes or server is None or server.role == "primary":
-            if backend.is_unavailable(error) or (writes and backend.is_read_only(error)):
-                self.cluster.watcher.nudge()  # another server may be the primary by now
-            if transaction.writer is not None and backend.is_read_only(error):
-                transaction.writer.invalidate(error)
-                error.add_note(
-                    "The server is a standby: the primary has changed. Try the transaction again."
-                )
-        if transaction.connection is None or server is None or writes:
-            return False
-        if backend.is_read_only(error):
-            raise ReadOnlyError(
-                "the statement writes, and was sent to a read-only server because its transaction "
-                "is read-only or it is marked route='read'"
-            ) from error
-        if not transaction.renewed and backend.renew(transaction.connection, error):
-            transaction.renewed = True  # if it fails again, the reason is another
-            return True
-        if not backend.is_unavailable(error):
-            return False
-        if transaction.read_only and transaction.answered:
-            return False  # its snapshot is gone, and no other server has the same
-        if not transaction.answered:
-            self._memory.saw_nothing()
-        lost = transaction.loses(server, error)
-        if server.role == "primary" and not lost:
-            return False
-        if not transaction.streams:  # else the next fetch of a stream raises the driver's error
-            transaction.connection.invalidate(error)  # another read may need its place in the pool
-        if not lost:
-            server.fail(error)
-            transaction.failed += (server,)
-        transaction.connection = transaction.server = None
-        return True
+        return serve_again(error, self._transaction, self._memory, self.cluster)
 
     # The end ---------------------------------------------------------------------------------
 

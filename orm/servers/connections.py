@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import await_, greenlet_spawn
 from orm.backends import Network
-from orm.servers.timing import IDLE
+from orm.servers.timing import IDLE, Limits
 
 __all__ = ["Connections"]
 
@@ -36,15 +36,14 @@ class Connections:
     """Connections to one server, of one engine or several.
 
     Args:
-        network: how they are cut off.
-        connect_timeout: seconds that it may take to make one, all of the handshake included.
-        dead_after: seconds that one which was idle may take to answer.
+        network: how they are cut off; None if no network leads to the server. Then nothing is done.
+        limits: how long it may take to make one, and for one that was idle to answer.
     """
 
-    def __init__(self, network: Network, *, connect_timeout: float, dead_after: float) -> None:
+    def __init__(self, network: Network | None, limits: Limits) -> None:
         self._network = network
-        self._connect_timeout = connect_timeout
-        self._dead_after = dead_after
+        self._connect_timeout = limits.connect_timeout
+        self._dead_after = limits.dead_after
         self._making: dict[asyncio.Timeout, None] = {}
         self._made: dict[DBAPIConnection, asyncio.TimerHandle] = {}
         """All that are open; with each the end of its handshake, which may be over."""
@@ -57,6 +56,8 @@ class Connections:
             engine: to this server.
             tries: whether one that was idle is tried before it is used.
         """
+        if self._network is None:
+            return
         sync = engine.sync_engine
         event.listen(sync, "do_connect", self._connect)
         event.listen(sync, "connect", self._connected)
@@ -128,7 +129,8 @@ class Connections:
 
     def _hang_up(self, connection: DBAPIConnection) -> None:
         self._closed(connection)
-        self._network.hang_up(connection)
+        if self._network is not None:
+            self._network.hang_up(connection)
 
     def _returned(self, _: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
         try:

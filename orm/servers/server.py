@@ -1,33 +1,27 @@
-"""What is known of one server.
-
-Knowledge is a lower bound, and belongs to one incarnation of a server. An incarnation (one physical
-server, since one start) only moves forward, so "it was at X" stays a proof that it has X. A server
-of which nothing is known has not caught up.
-"""
+"""One server as sessions see it, and how it comes to be known."""
 
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, Literal, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import QueuePool
 
 from orm.backends import Backend
 from orm.bookmark import Bookmark
 from orm.exceptions import OrmError
-from orm.servers.connections import Connections
-from orm.servers.patience import GaveUp, in_time
+from orm.servers.engines import Engines
+from orm.servers.knowledge import NOT_ASKED, Knowledge
+from orm.servers.patience import GaveUp
+from orm.servers.probing import Probes
 from orm.servers.roles import roles_of
 from orm.servers.speed import Speed
 from orm.servers.timing import (
     DRAIN_POLL,
     HEARTBEAT,
-    PROBE,
     SELDOM,
     UNUSED,
     WAIT_FOR_PRIMARY,
@@ -35,7 +29,7 @@ from orm.servers.timing import (
     Limits,
 )
 
-__all__ = ["CANNOT_CONNECT", "Knowledge", "Role", "Server"]
+__all__ = ["CANNOT_CONNECT", "Role", "Server"]
 
 Role = Literal["primary", "replica"]
 _T = TypeVar("_T")
@@ -45,24 +39,6 @@ _log = logging.getLogger("orm.server")
 CANNOT_CONNECT: Final = (DBAPIError, InvalidRequestError, OSError)
 """What connecting raises while a server is away: a driver raises the first and the third, and
 SQLAlchemy's pool the second, after it has dropped several connections in a row."""
-
-_NOT_ASKED: Final = "not asked yet"
-
-
-@dataclass(frozen=True, slots=True)
-class Knowledge:
-    """What is known of a server.
-
-    Attributes:
-        incarnation: the physical server, since its last start, that the rest is about.
-        at: the server shows everything up to here; None while that is unknown, or while it serves
-            no session.
-        error: why it serves no session; None if it has answered the last time.
-    """
-
-    incarnation: str | None = None
-    at: Bookmark | None = None
-    error: str | None = _NOT_ASKED
 
 
 class Server:
@@ -102,18 +78,13 @@ class Server:
         self.speed: Speed = Speed()
         self._backend = backend
         self._roles = roles_of(backend)
-        self._limits = limits = limits or Limits()
+        self._is_file = backend.network is None
+        self._limits = limits or Limits()
         patience = WAIT_FOR_PRIMARY if role == "primary" else WAIT_FOR_REPLICA
-        self._options = self._patient(options, WAIT_FOR_PRIMARY)
-        self._connections = self._new_connections()
-        self._probing = self._new_connections()
-        self._writer: AsyncEngine | None = None
-        self.engine: AsyncEngine = backend.reader_engine(
-            url, shared=shared, **self._patient(options, patience)
-        )
-        if self._connections is not None:
-            self._connections.watch(self.engine)
-        self.snapshots: Engine = backend.snapshot_engine(self.engine)
+        self._engines = Engines(backend, url, shared, self._limits, patience, options)
+        self._probes = Probes(backend, url, shared, self._limits, options)
+        self.engine: AsyncEngine = self._engines.reader
+        self.snapshots: Engine = self._engines.snapshots
         self.knowledge: Knowledge = Knowledge()
         self.is_standby: bool | None = None
         """Whether it called itself a standby when it was last asked; None if it cannot tell."""
@@ -125,13 +96,6 @@ class Server:
         """Whether it was away when it last failed."""
         self.asked: float | None = None
         """When it last answered a probe, or failed to; seconds on the monotonic clock."""
-        # Probes have a pool of their own: a server whose pool is in use can still be asked.
-        alike = {k: v for k, v in options.items() if not k.startswith(("pool", "max_overflow"))}
-        self._probes = backend.reader_engine(
-            url, shared=shared, **(alike | {"pool_size": 1, "max_overflow": 0})
-        )
-        if self._probing is not None:
-            self._probing.watch(self._probes, tries=False)
         self.asked_at: float = 0.0
         """When the question was sent that it has answered last, on the event loop's clock."""
         self._used = 0.0
@@ -153,21 +117,6 @@ class Server:
         state = self.knowledge.error or self.knowledge.at
         return f"<Server {self.name} ({self.role}) {self.url!r}: {state}>"
 
-    def _patient(self, options: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Options of an engine, whose pool is waited for so long if the user has not said."""
-        queues = issubclass(options.get("poolclass", QueuePool), QueuePool)
-        if self._backend.network is None or not queues:
-            return options
-        return {"pool_timeout": seconds} | options
-
-    def _new_connections(self) -> Connections | None:
-        network, limits = self._backend.network, self._limits
-        if network is None:
-            return None
-        return Connections(
-            network, connect_timeout=limits.connect_timeout, dead_after=limits.dead_after
-        )
-
     def use(self, now: float) -> None:
         """A session begins to read or write there.
 
@@ -186,7 +135,7 @@ class Server:
             pause: the seconds before this probe.
         """
         now = asyncio.get_running_loop().time()
-        self._seldom = not (self._connections is None or self.in_use or now - self._used < UNUSED)
+        self._seldom = not (self._is_file or self.in_use or now - self._used < UNUSED)
         if not self._seldom:
             return HEARTBEAT
         return min(SELDOM.after(pause), self._limits.seldom)
@@ -194,8 +143,7 @@ class Server:
     @property
     def in_use(self) -> int:
         """How many of its connections sessions read on; 0 if its pool does not count them."""
-        in_use: int = getattr(self.engine.pool, "checkedout", int)()
-        return in_use
+        return self._engines.in_use
 
     def load(self, now: float) -> float:
         """Seconds that one more read would take, about, beside those that it serves.
@@ -210,22 +158,15 @@ class Server:
     @property
     def writer(self) -> AsyncEngine:
         """The engine for transactions that may write, if it is the primary."""
-        if self._writer is None:
-            self._writer = self._backend.writer_engine(
-                self.url, shared=self.shared, **self._options
-            )
-            if self._connections is not None:
-                self._connections.watch(self._writer)
-        return self._writer
+        return self._engines.writer
 
     def is_writer_of(self, connection: Connection) -> bool:
         """Whether a connection was taken from `writer`."""
-        return self._writer is not None and connection.engine is self._writer.sync_engine
+        return self._engines.is_writer_of(connection)
 
     def covers(self, need: Bookmark) -> bool:
         """Whether this server is known to have everything up to `need`."""
-        at = self.knowledge.at
-        return at is not None and at.covers(need)
+        return self.knowledge.covers(need)
 
     @property
     def unit(self) -> str:
@@ -265,12 +206,9 @@ class Server:
             What is known of the server now.
         """
         old = self.knowledge
-        if at and old.at and old.incarnation == incarnation and old.at.covers(at):
-            at = old.at  # a later answer has overtaken this one
-        self.knowledge = Knowledge(incarnation, at, None)
-        if self._connections is not None:
-            self._connections.restore()
-        if old.error not in (None, _NOT_ASKED):
+        self.knowledge = old.with_answer(incarnation, at)
+        self._engines.connections.restore()
+        if old.error not in (None, NOT_ASKED):
             _log.info("%s serves again", self.name, extra={"server": self.name})
         if old != self.knowledge:
             self.on_change()
@@ -289,10 +227,7 @@ class Server:
 
     def advance(self, at: Bookmark) -> None:
         """The known incarnation has moved on, as its own commit proves, for example."""
-        known = self.knowledge
-        if known.at is not None and known.at.history == at.history:
-            at = known.at.merge(at)
-        self.knowledge = Knowledge(known.incarnation, at, known.error)
+        self.knowledge = self.knowledge.advanced(at)
 
     def heard(self, connection: Connection) -> None:
         """Take in what it has told besides, on a connection where it was just asked `Backend.seen`.
@@ -342,7 +277,7 @@ class Server:
 
     def distrust(self) -> None:
         """Forget what was known, but for why it serves no session, and probe it now."""
-        self.knowledge = Knowledge(error=self.knowledge.error or _NOT_ASKED)
+        self.knowledge = Knowledge(error=self.knowledge.error or NOT_ASKED)
         self.nudge()
 
     def forget(self) -> None:
@@ -352,9 +287,7 @@ class Server:
         self.unreachable = self.is_candidate = self.is_far_behind = self._seldom = False
         self.asked_at = self._used = 0.0
         self.speed = Speed()
-        for connections in (self._connections, self._probing):
-            if connections is not None:
-                connections.restore()
+        self._engines.connections.restore()
         self.nudged = asyncio.Event()
 
     def gave_up(self) -> None:
@@ -375,37 +308,16 @@ class Server:
             What `ask` returned; None if it failed, which is knowledge, too.
         """
         try:
-            return await self._asked_in_time(ask)
+            return await self._probes.ask(ask, connects=self.knowledge.error is not None)
         except GaveUp:
-            self._is_dead()
+            why = f"it has not answered for {self._probes.patience:g} s"
+            self.fail(TimeoutError(why))
+            self._engines.connections.cut_off(f"{self.name} is taken for dead: {why}")
         except (SQLAlchemyError, OSError, OrmError) as error:
             self.fail(error)
         finally:
             self.asked = monotonic()
         return None
-
-    async def _asked_in_time(self, ask: Callable[[Connection], _T]) -> _T:
-        if self._probing is None:
-            return await in_time(self._ask_by(ask), PROBE)
-        dead_after = self._limits.dead_after
-        if self.knowledge.error is not None:  # as a rule there is no connection
-            seconds = self._limits.connect_timeout + dead_after
-            return await in_time(self._ask_by(ask), seconds, self._probing.end)
-        try:
-            return await in_time(self._ask_by(ask), dead_after / 2, self._probing.end)
-        except GaveUp:  # the connection may be dead, and not the server
-            return await in_time(self._ask_by(ask), dead_after / 2, self._probing.end)
-
-    def _is_dead(self) -> None:
-        seconds = PROBE if self._probing is None else self._limits.dead_after
-        why = f"it has not answered for {seconds:g} s"
-        self.fail(TimeoutError(why))
-        if self._connections is not None:
-            self._connections.cut_off(f"{self.name} is taken for dead: {why}")
-
-    async def _ask_by(self, ask: Callable[[Connection], _T]) -> _T:
-        async with self._probes.connect() as connection:
-            return await connection.run_sync(ask)
 
     def ask(self, connection: Connection) -> Knowledge:
         """Ask for its position and role: a round trip, before any read that rests on the answer."""
@@ -433,12 +345,10 @@ class Server:
         until = clock() + seconds
         while self.in_use and clock() < until:  # noqa: ASYNC110 - pools tell of no return
             await asyncio.sleep(DRAIN_POLL)
-        if self._connections is not None:
-            self._connections.cut_off(f"{self.name} was removed")
+        self._engines.connections.cut_off(f"{self.name} was removed")
         await self.dispose()
 
     async def dispose(self) -> None:
         """Close all idle connections."""
-        for engine in (self.engine, self._probes, self._writer):
-            if engine is not None:
-                await engine.dispose()
+        await self._engines.dispose()
+        await self._probes.dispose()

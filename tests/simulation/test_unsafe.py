@@ -18,7 +18,8 @@ from orm.routing.placement import ReadPlacement
 from orm.routing.router import Router
 from orm.routing.transaction import Transaction
 from orm.servers.cluster import Cluster
-from orm.servers.server import Knowledge, Server
+from orm.servers.knowledge import Knowledge
+from orm.servers.server import Server
 from tests.harness.client import TrialHabits
 from tests.harness.simulation import Plan, run
 from tests.harness.simulation.backend import SimulatedBackend, Timelines, bookmark_of
