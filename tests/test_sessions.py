@@ -630,6 +630,20 @@ async def test_waiting_readers_share_their_probes(servers, statements) -> None:
         assert statements.probes - before <= 2 * 2 * 20  # two replicas, one statement or two
 
 
+@pytest.mark.embedded
+async def test_replica_that_this_process_keeps_tells_where_it_is_unasked(servers, statements):
+    async with servers.migrated(max_wait=10) as db, db.session() as session:
+        await add_user(session, "first")
+        await caught_up(db)
+        before, began = statements.probes, monotonic()
+        for number in range(30):
+            await add_user(session, f"{number}")
+            assert f"{number}" in await emails(session)
+            assert served_by(session) == "replica"
+        heartbeats = 3 * 1.5 * (monotonic() - began + 1)  # of three servers
+        assert statements.probes - before < heartbeats
+
+
 @pytest.mark.parametrize("read_only", [False, True])
 async def test_without_fallback_the_error_says_who_is_how_far_behind(servers, read_only) -> None:
     async with servers.migrated(fallback=False) as db, paused(db), db.session() as session:

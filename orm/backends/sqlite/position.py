@@ -78,12 +78,12 @@ def prepare(connection: Connection) -> None:
 def position(connection: Connection) -> Bookmark | None:
     """Where the snapshot is that the connection reads; None if nothing was ever prepared."""
     try:
-        row = connection.execute(text(_POSITION)).one_or_none()
+        row = connection.exec_driver_sql(_POSITION).one_or_none()
     except OperationalError as error:
         if code(error) == sqlite3.SQLITE_ERROR:  # no such table: never prepared
             return None
         raise
-    return None if row is None else Bookmark.at(row.history, row.sequence)
+    return None if row is None else Bookmark.at(*row)
 
 
 def seen(connection: Connection) -> Bookmark | None:
