@@ -296,6 +296,7 @@ class Router:
         transaction, self._transaction = self._transaction, Transaction()
         if transaction.connection is not None or transaction.writer is not None:
             self._memory.first_primary = False
+            self._locator.note(transaction)
         held, streams = transaction.held, transaction.streams
         if len(held) == 1 and not streams:  # as a rule
             held[0].close()
@@ -314,6 +315,11 @@ class Router:
         self.ended()
 
     # What the session has seen ---------------------------------------------------------------
+
+    @property
+    def is_located(self) -> bool:
+        """Whether `locate` does no I/O, and so may be called anywhere."""
+        return self._memory.unlocated is None or self._memory.noted is not None
 
     def locate(self) -> Bookmark:
         """Learn the position of all that the session has seen so far.

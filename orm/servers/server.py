@@ -258,11 +258,10 @@ class Server:
         """
         self.is_kept = to is not None
         known, (incarnation, at) = self.knowledge, to or (None, None)
-        if at is None or known.at is None or known.at.history != at.history:
+        same = known.at is not None and at is not None and known.at.history == at.history
+        if at is None or not same or known.incarnation != incarnation:
             self.nudge()
-        elif known.incarnation != incarnation:
-            self.nudge()
-        elif not known.at.covers(at):
+        elif not known.covers(at):
             self.advance(at)
             self.on_change()
 

@@ -21,7 +21,7 @@ from orm.backends import sqlite
 from orm.backends.pool import FairPool
 from orm.backends.sqlite.driver import begin, in_one_hop, in_our_hands, open_or_close, run_script
 from orm.backends.sqlite.files import file_at, identity
-from orm.backends.sqlite.position import note_changes, raise_if_ended, raise_position
+from orm.backends.sqlite.position import POSITION, note_changes, raise_if_ended, raise_position
 from orm.exceptions import ConfigurationError
 
 __all__ = [
@@ -121,7 +121,7 @@ def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     sync, setup = engine.sync_engine, _READER_SETUP.format("ON")
     event.listen(sync, "do_connect", partial(_before_open, file))
     event.listen(sync, "do_connect", open_or_close)
-    event.listen(sync, "connect", lambda connection, _: run_script(connection, setup))
+    event.listen(sync, "connect", partial(_set_up_reader, setup))
     event.listen(sync, "checkout", partial(_check_file, _Look(file)))
     _clean_up(sync)
     return engine
@@ -144,6 +144,12 @@ def is_idle(connection: Connection) -> bool:
     """Whether `_reset` has nothing to roll back."""
     driver: Any = connection.connection.driver_connection
     return not driver.in_transaction
+
+
+def _set_up_reader(setup: str, connection: Any, _: ConnectionPoolEntry) -> None:
+    run_script(connection, setup)
+    if hasattr(connection, "note"):  # `VisitedConnection`: else the application has opened it
+        connection.note(POSITION)
 
 
 def _before_open(file: Path, _dialect: Any, record: ConnectionPoolEntry, *_: Any) -> None:
@@ -236,6 +242,8 @@ def _reset(connection: Any, record: ConnectionPoolEntry, state: Any) -> None:
     # that is read there later (SQLite "Isolation In SQLite").
     for cursor in streams:
         cursor.close()
+    if hasattr(connection, "forget"):
+        connection.forget()
     # The pool's own reset visits the driver's thread even when there is nothing to roll back, or
     # never does, on a connection that it takes to be in autocommit: a savepoint may be open.
     if connection.driver_connection.in_transaction:
