@@ -81,7 +81,8 @@ class Connections:
         """End all connections at once, as if the server had closed them. No I/O."""
         now = asyncio.get_running_loop().time()
         for scope in self._making:
-            scope.reschedule(now)
+            if not scope.expired():  # then it ends by itself, and cannot be changed any more
+                scope.reschedule(now)
         for connection in list(self._made):
             self._hang_up(connection)
 

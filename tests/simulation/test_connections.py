@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from orm import Database, Reason
 from orm.exceptions import ConfigurationError
+from orm.servers.connections import Connections
+from orm.servers.timing import Limits
 from orm.testing.consistency.tables import RAISE, registers
 from tests.harness.simulation.backend import SimulatedBackend
 from tests.harness.simulation.link import Link, Recovering
@@ -154,3 +157,26 @@ def test_a_replica_that_does_not_say_where_it_is_is_asked_once() -> None:
         assert asked == 1
 
     simulated(work, engine_options={"poolclass": NullPool})
+
+
+@pytest.mark.parametrize("cut_off_first", [True, False])
+def test_connecting_is_cut_off_in_the_instant_in_which_it_takes_too_long(
+    cut_off_first: bool,
+) -> None:
+    async def work(world: World, _: Database) -> None:
+        world.addresses["replica-1"][0].freeze()
+        connections = Connections(SimulatedBackend().network, Limits(connect_timeout=0.25))
+        engine = create_async_engine("simulated:///test/replica-1", connect_args={"writes": False})
+        connections.watch(engine)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 0.25
+        if cut_off_first:
+            loop.call_at(until, connections.cut_off, "it is dead")
+        connecting = asyncio.create_task(engine.raw_connection())
+        await asyncio.sleep(0)
+        if not cut_off_first:
+            loop.call_at(until, connections.cut_off, "it is dead")
+        with pytest.raises(TimeoutError, match="it is dead"):
+            await connecting
+
+    simulated(work)

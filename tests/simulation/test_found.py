@@ -31,7 +31,9 @@ def simulated(
         async with Database(urls[0], replicas=urls[1:], **options) as database:
             await work(world, database)
 
-    VirtualLoop().run(run())
+    loop = VirtualLoop()
+    loop.run(run())
+    assert not loop.unhandled
 
 
 async def raised(database: Database) -> str:
