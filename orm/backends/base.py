@@ -120,7 +120,8 @@ class Backend(ABC):
         """What `seen` says, where it was learnt along with the latest statement here. No I/O.
 
         None where it was not, and before the first statement since the pool has handed the
-        connection out: other connections may have read more since.
+        connection out: other connections may have read more since. None of a connection that was
+        closed or lost, too.
         """
         return None
 

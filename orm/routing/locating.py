@@ -98,9 +98,7 @@ class Locator:
 
     def _noted(self, transaction: Transaction) -> Bookmark | None:
         connection = transaction.connection
-        if connection is None or connection.closed or connection.invalidated:
-            return None
-        if transaction.writer is not None or transaction.streams:
+        if connection is None or transaction.writer is not None or transaction.streams:
             return None  # more was read than by the latest statement of this connection
         return self._cluster.backend.noted(connection)
 

@@ -96,7 +96,9 @@ def seen(connection: Connection) -> Bookmark | None:
 
 
 def noted(connection: Connection) -> Bookmark | None:
-    """The position after the latest statement of a reader; None if there was none yet."""
+    """The position after the latest statement of a reader; None if there is none."""
+    if connection.closed or connection.invalidated:
+        return None
     row = getattr(connection.connection.dbapi_connection, "noted", None)
     return None if row is None else Bookmark.at(*row)
 

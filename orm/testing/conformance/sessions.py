@@ -136,6 +136,8 @@ class SessionRules(Rules):
                         assert len((await connection.scalars(ALL)).all()) == row
                         noted = await connection.run_sync(backend.noted)
                         assert noted is None or noted.covers(at)
+                        await connection.invalidate()
+                        assert await connection.run_sync(backend.noted) is None, "it was lost"
 
         self._run(database, check)
 
