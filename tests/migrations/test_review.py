@@ -231,6 +231,58 @@ def test_what_is_known_before_it_cannot_be_told(remote: Project) -> None:
     assert [kind for kind, *_ in reviewed(remote)] == ["drop_column", "unknown"]
 
 
+ASKS = "n = op.get_bind().execute(sa.text('SELECT count(*) FROM users')).scalar_one()"
+
+
+@ENGINES
+@pytest.mark.parametrize(
+    ("lines", "effect"),
+    [
+        ([LOSING], ("drop_column", "users", "email", 2, True)),
+        (["if n:", "    op.drop_table('users')"], ("drop_table", "users", None, 3, True)),
+        (
+            ["op.get_bind().execute(sa.text('DELETE FROM users'))"],
+            ("delete", "users", None, 3, True),
+        ),
+        (
+            ["op.get_bind().execute(sa.table('users').delete().where(sa.text(n)))"],
+            ("delete", "users", None, 3, True),
+        ),
+        (
+            [f"{BATCH}batch.alter_column('email', type_=sa.String(5))"],
+            ("type", "users", "email", 2, True),
+        ),
+        (["op.drop_column(n, 'email')"], ("drop_table", "", None, None, True)),
+        (["op.execute(f'DELETE FROM {n}')"], ("drop_table", "", None, None, True)),
+        (
+            ["with op.batch_alter_table(n) as b: b.drop_column('x')"],
+            ("drop_table", "", None, None, True),
+        ),
+    ],
+)
+def test_what_may_be_lost_after_the_database_was_asked_is_told(
+    remote: Project, lines: list[str], effect: tuple[object, ...]
+) -> None:
+    remote.revision(2, ASKS, *lines)
+    assert reviewed(remote) == [("unknown", "", None, None, False), effect]
+    refused = remote.orm("apply", "--remote", "--yes")
+    assert refused.exit_code == 1
+    assert "data would be lost" in refused.stderr
+
+
+@ENGINES
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH old AS (DELETE FROM users RETURNING id) SELECT id FROM old",
+        "DO $$ BEGIN DELETE FROM users; END $$",
+    ],
+)
+def test_rows_that_are_deleted_within_a_statement_are_told(remote: Project, sql: str) -> None:
+    remote.revision(2, f"op.execute({sql!r})")
+    assert reviewed(remote) == [("delete", "users", None, 3, True)]
+
+
 @ENGINES
 @pytest.mark.parametrize(
     ("old", "new", "loses"),

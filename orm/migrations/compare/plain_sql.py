@@ -20,8 +20,11 @@ _NAME: Final = rf"(?P<{{}}>{_ONE}(?:\.{_ONE})?)"
 _IF: Final = r"(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?"
 _STARTS: Final = r"^(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 _OPTIONS: Final = re.IGNORECASE | re.DOTALL
+_WITHIN: Final = r"(?:(?:WITH|DO|BEGIN)\b.*?\b)?"
+"""A statement may stand in another one, and in a block."""
 _DELETES: Final = re.compile(
-    rf"{_STARTS}(?:DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+(?:ONLY\s+)?{_NAME.format('table')}",
+    rf"{_STARTS}{_WITHIN}(?:DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+(?:ONLY\s+)?"
+    rf"{_NAME.format('table')}",
     _OPTIONS,
 )
 _DROPS: Final = re.compile(rf"{_STARTS}DROP\s+TABLE\s+{_IF}(?P<tables>[^;]+)", _OPTIONS)
