@@ -429,4 +429,5 @@ class Database:
         """A replica has moved; called in its replicator's thread."""
         loop = self.cluster.loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self.cluster.replicas[number].nudge)
+            server, keeper = self.cluster.replicas[number], self._embedded[number]
+            loop.call_soon_threadsafe(server.moved, keeper.reached())

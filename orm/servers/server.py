@@ -96,6 +96,8 @@ class Server:
         """Whether it was away when it last failed."""
         self.asked: float | None = None
         """When it last answered a probe, or failed to; seconds on the monotonic clock."""
+        self.is_kept: bool = False
+        """Whether it tells of each move by itself, so that to ask it often is of no use."""
         self.asked_at: float = 0.0
         """When the question was sent that it has answered last, on the event loop's clock."""
         self.answered_at: float = 0.0
@@ -250,6 +252,21 @@ class Server:
         self.advance(at)
         self.on_change()
 
+    def moved(self, to: tuple[str, Bookmark] | None) -> None:
+        """Its keeper has moved it.
+
+        Args:
+            to: what `EmbeddedReplica.reached` says.
+        """
+        self.is_kept = to is not None
+        known, (incarnation, at) = self.knowledge, to or (None, None)
+        same = known.at is not None and at is not None and known.at.history == at.history
+        if at is None or not same or known.incarnation != incarnation:
+            self.nudge()
+        elif not known.covers(at):
+            self.advance(at)
+            self.on_change()
+
     def fail(self, error: Exception) -> None:
         """It could not serve: let no session read there until it answers a probe again."""
         self.refuse(str(getattr(error, "orig", None) or error) or type(error).__name__)
@@ -287,6 +304,7 @@ class Server:
         self.knowledge = Knowledge()
         self.is_standby = self.replayed = self.asked = self._stalled = None
         self.unreachable = self.is_candidate = self.is_far_behind = self._seldom = False
+        self.is_kept = False
         self.asked_at = self.answered_at = self._used = 0.0
         self.speed = Speed()
         self._engines.connections.restore()
