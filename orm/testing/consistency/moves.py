@@ -23,7 +23,7 @@ def moves(own: History, history: Iterable[Operation], primary: str) -> Counter[M
     Args:
         own: those that are counted.
         history: all, with those whose bookmarks they were started from.
-        primary: the name of the server that the `Database` was given as its primary.
+        primary: the name of the server that a `Database` was given as its primary.
     """
     served = {o.id: o.server for o in history if o.server}
     return Counter(

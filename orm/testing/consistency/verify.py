@@ -14,6 +14,7 @@ from sqlalchemy import URL, make_url
 
 from orm.backends import backend_for
 from orm.database import Database
+from orm.servers.naming import name_of
 from orm.servers.replica import Replica
 from orm.testing.consistency.audit import audit
 from orm.testing.consistency.board import Board
@@ -128,9 +129,9 @@ async def verify(
             ]
             # Its floor is past the new tables: no replica that lacks them is read.
             async with Database(primary, replicas=replicas) as database:
-                main = database.cluster.primary.name
-                known = [server.name for server in database.cluster.replicas]
-                async with _parts(primary, replicas, known) as parts, writers(orders) as others:
+                cluster = database.cluster
+                names = [server.name for server in (cluster.primary, *cluster.replicas)]
+                async with _parts(primary, replicas) as parts, writers(orders) as others:
                     with_ = recorder, Board(folder / "board"), _HABITS, str(seed)
                     clients = [
                         *(Client(f"c{n}", database, *with_) for n in range(_CLIENTS)),
@@ -149,19 +150,22 @@ async def verify(
             await connection.commit()
     own = recorder.history()
     violations = await asyncio.to_thread(check, own + foreign)
-    return _report(own, foreign, violations, main, known, others, seconds, seed)
+    return _report(own, foreign, violations, names, others, seconds, seed)
 
 
 @asynccontextmanager
 async def _parts(
-    primary: str | URL, replicas: int | Sequence[str | URL], names: Sequence[str]
+    primary: str | URL, replicas: int | Sequence[str | URL]
 ) -> AsyncIterator[Sequence[Database]]:
-    """A `Database` of the primary alone, and one with each of the replicas alone, so named."""
+    """A `Database` of the primary alone, and one with each of the replicas alone."""
     url, urls = make_url(primary), replicas
     if isinstance(urls, int):
         embedded = backend_for(url).embedded
         urls = [embedded.url(url, n) for n in range(1, urls + 1)] if embedded else []
-    named = [Replica(one, name=name) for one, name in zip(urls, names, strict=True)]
+    named: list[Replica] = []
+    for one in urls:  # each is called what a `Database` of all of them calls it
+        name = name_of(make_url(one), "replica", [str(other.name) for other in named])
+        named.append(Replica(one, name=name))
     async with AsyncExitStack() as stack:
         databases = [
             Database(url),
@@ -209,8 +213,7 @@ def _report(
     own: History,
     foreign: History,
     violations: list[Violation],
-    main: str,
-    known: list[str],
+    names: list[str],
     others: Writers,
     seconds: float,
     seed: int,
@@ -218,13 +221,13 @@ def _report(
     history = own + foreign
     served = Counter(o.server for o in history if o.server)
     first = {o.session: o for o in reversed(history)}.values()
-    moved = moves(own, history, main)
-    gaps = [f"anything about {name}: it answered nothing" for name in known if not served[name]]
-    if not known:
+    primary, *replicas = names
+    moved = moves(own, history, primary)
+    gaps = [f"anything about {name}: it answered nothing" for name in replicas if not served[name]]
+    if not replicas:
         gaps.append("anything about replicas: there are none")
     else:
-        unseen = (move for move in Move if not moved[move])
-        gaps += [f"anything about going {move}: no client went so" for move in unseen]
+        gaps += [f"anything about going {move}: no client did" for move in Move if not moved[move]]
     if not others.started:
         gaps.append("anything about what other processes write meanwhile: there were none")
     gaps += [f"what a process would have written that ended early: {one}" for one in others.lost]

@@ -10,7 +10,6 @@ import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner, Result
@@ -18,8 +17,6 @@ from click.testing import CliRunner, Result
 from orm import Database
 from orm.cli import main
 from orm.routing.placement import ReadPlacement
-from orm.testing.consistency.verify import verify
-from orm.testing.postgresql import Cluster
 
 pytestmark = pytest.mark.slow  # clients work for a while
 
@@ -49,14 +46,6 @@ async def test_verify_says_what_it_has_shown_and_leaves_nothing(checkout: Path) 
     assert "by replica-1" in result.output and "by replica-2" in result.output
     assert "Not shown by this run:\n  anything about failover" in result.output
     assert tables(checkout / "app.db") == before
-
-
-async def test_a_server_has_one_name(postgresql_cluster: Cluster) -> None:
-    cluster = postgresql_cluster
-    urls = [server.url() for server in (cluster.primary, *cluster.standbys)]
-    report = await verify(urls[0], urls[1:], seconds=0.5, processes=0)
-    assert report.served
-    assert set(report.served) <= {urlsplit(url).netloc.rpartition("@")[2] for url in urls}
 
 
 async def test_other_processes_write_meanwhile_and_end(checkout: Path) -> None:
