@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from alembic.util import CommandError
 
-from tests.migrations.support import ENGINES, Project
+from tests.migrations.support import ENGINES, POSTGRESQL, Project
 
 TABLE = "op.create_table('t{}', sa.Column('id', sa.Integer, primary_key=True))"
 READS = {
@@ -119,6 +119,19 @@ def test_a_dry_run_of_a_rebuild_says_what_shows_its_sql(ready: Project) -> None:
         "orm migrations show 0003. It runs only online\n"
     )
     assert "DROP TABLE t1" in ready.orm("show", "0003").output
+
+
+@POSTGRESQL
+def test_what_show_cannot_show_either_is_not_advised(ready: Project) -> None:
+    ready.revision(
+        3, "with op.batch_alter_table('t1', recreate='always') as b: b.drop_constraint('c')"
+    )
+    said = ready.orm("show", "0003")
+    assert "a batch reads the table that it writes anew, and a script cannot" in said.stderr
+    assert "orm migrations show" not in said.stderr
+    with pytest.raises(CommandError, match="a script cannot") as e:
+        ready.alembic("upgrade", "head", "--sql")
+    assert "orm migrations show" not in str(e.value)
 
 
 @ENGINES

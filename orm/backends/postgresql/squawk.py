@@ -61,7 +61,7 @@ def lint(sql: str) -> Sequence[str] | None:
 
 def _statement(sql: str, line: int) -> str:
     """The beginning of the statement in a line of a script, with an empty line between any two."""
-    lines = sql.splitlines()
+    lines = sql.split("\n")  # as Squawk counts them
     first = last = line
     while first > 0 and lines[first - 1].strip():
         first -= 1

@@ -171,7 +171,8 @@ def print_script(
     """
     out = io.StringIO()
     if files is not None:
-        writer = _Writer(files, environment.get_context().opts["fn"])
+        replays = migrations_for(url).script is not None
+        writer = _Writer(files, environment.get_context().opts["fn"], replays=replays)
         options = options | {"fn": writer.steps, "on_version_apply": writer.record}
     _configure(environment.configure, options, out, url=url)
     keep_whole(environment.get_context(), migrations_for(url))
@@ -184,9 +185,12 @@ def print_script(
 class _Writer:
     """The revisions of a script, and what it writes into the ledger."""
 
-    def __init__(self, files: Sequence[Revision], fn: Callable[..., list[RevisionStep]]) -> None:
+    def __init__(
+        self, files: Sequence[Revision], fn: Callable[..., list[RevisionStep]], *, replays: bool
+    ) -> None:
         self._files = {file.id: file for file in files}
         self._fn = fn
+        self._replays = replays
         self._has_ledger = False
 
     def steps(self, heads: object, context: MigrationContext) -> Iterator[RevisionStep]:
@@ -202,6 +206,7 @@ class _Writer:
                 if last
                 else f"Apply up to {file.id} online, and begin the script there: alembic upgrade "
                 f"{file.id}:head --sql",
+                shown=self._replays,
             )
             step.migration_fn = explained(step.migration_fn)
             yield step
@@ -241,25 +246,32 @@ def _configure(
 
 
 @contextmanager
-def _without_a_database(file: Revision, advice: str = "It runs only online") -> Iterator[None]:
-    """Errors of a revision that asks a database, which no script has, as one that says so."""
+def _without_a_database(
+    file: Revision, advice: str = "It runs only online", *, shown: bool = False
+) -> Iterator[None]:
+    """Errors of a revision that asks a database, which no script has, as one that says so.
+
+    Args:
+        file: the revision.
+        advice: what to do, if that is its error.
+        shown: whether a replay shows the SQL of a batch that no script can have.
+    """
     try:
         yield
     except Exception as error:  # whatever the revision does with the answers that it does not get
-        asks = _asked(file, error)
+        asks = _asked(error)
+        if shown and reads_a_table(error):
+            advice = f"To see its SQL: orm migrations show {file.id}. {advice}"
         raise MigrationError(
             f"{file.name}.py cannot be written as a script{where(file.path, error)}: "
             + (f"{asks}. {advice}" if asks else cause_of(error))
         ) from error
 
 
-def _asked(file: Revision, error: Exception) -> str | None:
+def _asked(error: Exception) -> str | None:
     """What a revision wants of the database; None if its error is about something else."""
     if reads_a_table(error):
-        return (
-            "a batch reads the table that it writes anew, and a script cannot. To see its SQL: "
-            f"orm migrations show {file.id}"
-        )
+        return "a batch reads the table that it writes anew, and a script cannot"
     match error:
         case AsksTheDatabase():
             return f"it asks the database ({error}), and a script cannot"
