@@ -86,7 +86,7 @@ class Cards {
     if (server.behind === null) return "lag unknown";
     if (!server.behind) return primary.unused ? "as far as the primary was" : "up to date";
     const seconds = server.seconds_behind;
-    const late = seconds === null ? "" : `, ${seconds.toFixed(1)}\u00a0s`;
+    const late = seconds === null ? "" : `, ${seconds.toFixed(1)}\u00a0s at most`;
     return `${amount(server.behind, server.unit)} behind${late}`;
   }
 
