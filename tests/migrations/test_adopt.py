@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.util import CommandError
 from click.testing import CliRunner
+from sqlalchemy import make_url
 
 from orm.cli import main
 from tests.migrations.adopted import StockProject
@@ -56,7 +57,7 @@ def test_a_database_at_the_head_gets_the_checkpoint_recorded(shop: StockProject)
     assert f"the head is {shop.head}" in said
     assert "stands for them: 30 tables" in said
     assert "The models differ from it in 1 thing(s)" in said
-    engine = "sqlite" if "sqlite" in shop.url else "postgresql"
+    engine = make_url(shop.url).get_backend_name()
     assert f"each revision is tried on {engine}, the engine of the local database" in said
     assert f'add engines = ["{engine}", "' in said
     assert f'replaces = "{shop.head}"' in Path(NEW).read_text()
