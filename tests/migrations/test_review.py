@@ -318,6 +318,11 @@ SQL = {
     "ALTER TABLE users RENAME TO people": ("rename", "users", None),
     "ALTER TABLE users RENAME COLUMN email TO mail": ("rename", "users", "email"),
     "SELECT 1; DELETE FROM users WHERE age = 1": ("delete", "users", None),
+    "ALTER TABLE users ALTER age SET NOT NULL": ("not_null", "users", "age"),
+    'ALTER TABLE users ALTER COLUMN "age" SET NOT NULL': ("not_null", "users", "age"),
+    "ALTER TABLE users ADD CONSTRAINT x CHECK (age > 0)": ("constraint", "users", None),
+    "ALTER TABLE users ADD UNIQUE (age)": ("constraint", "users", None),
+    "ALTER TABLE users ADD FOREIGN KEY (age) REFERENCES users": ("constraint", "users", None),
 }
 
 
@@ -328,6 +333,25 @@ def test_plain_sql_is_read(remote: Project, sql: str) -> None:
     assert [found[:3] for found in reviewed(remote)] == [SQL[sql]]
     remote.revision(2, f"op.get_bind().exec_driver_sql({sql!r})")
     assert [found[:3] for found in reviewed(remote)] == [SQL[sql]]
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("ALTER TABLE users ALTER age TYPE bigint USING age::bigint", [("rewrite", "age")]),
+        ("ALTER TABLE users ALTER COLUMN age SET DATA TYPE text", [("rewrite", "age")]),
+        ("CREATE UNIQUE INDEX ix ON users (id)", [("index", None)]),
+        ("CREATE INDEX CONCURRENTLY ix ON users (id)", []),
+        ("ALTER TABLE users ADD CHECK (age > 0) NOT VALID", []),
+    ],
+)
+def test_plain_sql_that_locks_a_big_table_is_read(
+    remote: Project, sql: str, told: list[tuple[str, str | None]]
+) -> None:
+    remote.query("INSERT INTO users (age) SELECT n FROM generate_series(1, 100000) AS n")
+    remote.revision(2, f"op.execute({sql!r})")
+    assert [(kind, column) for kind, _, column, *_ in reviewed(remote)] == told
 
 
 @pytest.mark.parametrize("project", ["postgresql"], indirect=True)

@@ -10,7 +10,7 @@ from orm.migrations.compare.differences import (
     on_engines,
     without_index,
 )
-from orm.migrations.compare.models import made_by_models, sides
+from orm.migrations.compare.models import sides, with_models
 from orm.migrations.compare.replay import replay
 from orm.migrations.compare.sql import statements_of
 from orm.migrations.connecting import on_a_connection
@@ -44,8 +44,9 @@ def check_files(application: Application, target: str | None = None) -> list[Fin
     indexed = wants_indexes(application.pyproject)
     found: dict[Difference, list[str]] = {}
     for engine, url in urls.items():
-        with replay(application, files[-1].id if files else None, url=url) as made:
-            both = sides(made, made_by_models(made))
+        last = files[-1].id if files else None
+        with with_models(application, last, url=url) as (made, wanted):
+            both = sides(made, wanted)
             bare = without_index(made.connection, made.metadata) if indexed else []
             for one in (*of_models(both), *of_forms(both), *bare):
                 found.setdefault(one, []).append(engine)
