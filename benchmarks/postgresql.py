@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import make_url, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
@@ -19,7 +19,7 @@ from orm import Database
 from orm.testing import caught_up
 from orm.testing.postgresql import Cluster
 
-__all__ = ["CASES", "HEADING", "Case", "measure"]
+__all__ = ["CASES", "HEADING", "Case", "insert_and_read", "measure", "measure_on"]
 
 HEADING = f"{'plain':>10}{'ours':>10}{'ratio':>9}{'middle half':>15}"
 
@@ -42,23 +42,23 @@ class Case:
     """An operation, and what it is compared with."""
 
     name: str
-    driver: Literal["asyncpg", "psycopg"]
+    driver: str
     operation: Callable[[NewSession], Awaitable[None]]
     aim: float | None
-    on: Literal["standby", "primary"]
+    on: Literal["replica", "primary"]
     was: float | None = None
     pairs: int = 20
     latency: float = 0.0
 
     @property
     def note(self) -> str:
-        what = "AUTOCOMMIT on the same standby" if self.on == "standby" else "on the primary alone"
+        what = "AUTOCOMMIT on the same replica" if self.on == "replica" else "on the primary alone"
         far = f"; {self.latency * 1000:g} ms between client and primary" if self.latency else ""
         return f"plain: {self.driver}, {what}{far}"
 
 
 def _cases(driver: Literal["asyncpg", "psycopg"]) -> list[Case]:
-    read = partial(Case, driver=driver, on="standby")
+    read = partial(Case, driver=driver, on="replica")
     write = partial(Case, driver=driver, on="primary")
     was = iter((1.05, 1.05, 1.22, 1.25) if driver == "asyncpg" else (1.04, 1.05, 1.10, 1.19))
     return [
@@ -84,38 +84,49 @@ async def measure(case: Case, folder: Path, *, quick: bool) -> Comparison:
         folder: not used: the cluster has one of its own.
         quick: fewer rounds.
     """
-    far = bool(case.latency)
     with Cluster(standbys=1) as cluster:
-        [standby] = cluster.standbys
-        primary, replica = cluster.primary.url(case.driver), standby.url(case.driver)
-        async with Database(primary) as db, db.connect() as connection:
-            await connection.run_sync(Base.metadata.create_all)
-            await connection.commit()
-            async with db.begin() as session:
-                author = User(email="ada@example.org")
-                session.add(author)
-                await session.flush()
-                session.add_all(
-                    Post(user_id=author.id, title=f"Post {n}", body="x" * 3000) for n in range(20)
-                )
-        cluster.caught_up()
-        async with AsyncExitStack() as stack:
-            if far:
-                port = await stack.enter_async_context(delayed(cluster.primary.port, case.latency))
-                primary = make_url(primary).set(port=port).render_as_string()
-            if case.on == "standby":
-                plain = create_async_engine(
-                    replica, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
-                )
-            else:
-                plain = create_async_engine(primary)
-            stack.push_async_callback(plain.dispose)
-            db = await stack.enter_async_context(Database(primary, replicas=[replica]))
-            writes = case.on == "primary"
-            return await compare(
-                lambda: case.operation(lambda: AsyncSession(plain)),
-                lambda: case.operation(db.session),
-                settle=partial(caught_up, db) if writes and not far else None,
-                rounds=(3 if far else 15) if quick else (10 if far else 60),
-                pairs=case.pairs,
+        return await measure_on(cluster, case, quick=quick)
+
+
+async def measure_on(cluster: Any, case: Case, *, quick: bool) -> Comparison:
+    """Compare them on the servers of a cluster of any engine.
+
+    Args:
+        cluster: with one replica, and an empty database.
+        case: what.
+        quick: fewer rounds.
+    """
+    far = bool(case.latency)
+    [standby] = cluster.standbys
+    primary, replica = cluster.primary.url(case.driver), standby.url(case.driver)
+    async with Database(primary) as db, db.connect() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+        await connection.commit()
+        async with db.begin() as session:
+            author = User(email="ada@example.org")
+            session.add(author)
+            await session.flush()
+            session.add_all(
+                Post(user_id=author.id, title=f"Post {n}", body="x" * 3000) for n in range(20)
             )
+    cluster.caught_up()
+    async with AsyncExitStack() as stack:
+        if far:
+            port = await stack.enter_async_context(delayed(cluster.primary.port, case.latency))
+            primary = make_url(primary).set(port=port).render_as_string()
+        if case.on == "replica":
+            plain = create_async_engine(
+                replica, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
+            )
+        else:
+            plain = create_async_engine(primary)
+        stack.push_async_callback(plain.dispose)
+        db = await stack.enter_async_context(Database(primary, replicas=[replica]))
+        writes = case.on == "primary"
+        return await compare(
+            lambda: case.operation(lambda: AsyncSession(plain)),
+            lambda: case.operation(db.session),
+            settle=partial(caught_up, db) if writes and not far else None,
+            rounds=(3 if far else 15) if quick else (10 if far else 60),
+            pairs=case.pairs,
+        )

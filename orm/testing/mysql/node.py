@@ -1,5 +1,6 @@
 """One server of MariaDB or MySQL: its files and its process."""
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -188,6 +189,16 @@ class Node:
             process.wait(PATIENCE)
         if keeper is not None:
             release(keeper)
+
+    def _renew(self) -> None:
+        """Make its files those of a new server, of another number, that has the same UUID."""
+        identity = self.data / "auto.cnf"
+        kept = identity.read_bytes() if identity.exists() else None
+        shutil.rmtree(self.data)
+        shutil.copytree(self._template, self.data)
+        if kept is not None:
+            identity.write_bytes(kept)
+        self.number += 10  # it would leave out what it has written itself
 
     @property
     def is_running(self) -> bool:

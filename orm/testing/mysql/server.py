@@ -1,6 +1,5 @@
 """One server of MariaDB or MySQL: its replication, its role, and its troubles."""
 
-import shutil
 from contextlib import suppress
 from typing import Final, Literal
 
@@ -153,13 +152,7 @@ class Server(Node):
         """
         if self.is_running:
             self.kill()
-        identity = self.data / "auto.cnf"
-        kept = identity.read_bytes() if identity.exists() else None
-        shutil.rmtree(self.data)
-        shutil.copytree(self._template, self.data)
-        if kept is not None:
-            identity.write_bytes(kept)
-        self.number += 10  # it would leave out what it has written itself
+        self._renew()
         self.upstream = None
         self.start()
         self.follow(primary)
