@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
 from tests.harness.evolution.draw import pairs
-from tests.harness.evolution.schema import Schema, source
+from tests.harness.evolution.kinds import KINDS
+from tests.harness.evolution.schema import Column, Schema, Table, source
 from tests.harness.evolution.trial import Place, Violation, database_of, run
 
 pytestmark = [
@@ -26,6 +27,40 @@ SLICE = settings(
 SOME = settings(SLICE, max_examples=8)  # it takes longer where a server answers
 FEW = settings(SLICE, max_examples=4)  # and longer where each statement is committed
 SLICES = {"sqlite": SLICE, "postgresql": SOME}
+
+
+def _of(source: str) -> Schema:
+    kind = next(kind for kind in KINDS if kind.source == source)
+    return Schema((Table("alpha", columns=(Column("b", kind),)),))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "outcome"),
+    [
+        ("DateTime()", "Time()", "rows"),  # without the day
+        ("BigInteger()", "REAL()", "rows"),  # 2**40 is shown with fewer digits
+        ('Enum("red", "blue", "green", name="{name}")', "LargeBinary()", "rows"),
+        ('Enum("red", "blue", "green", name="{name}")', "Hue()", "written"),
+        ("Hue()", "postgresql.TSVECTOR()", "rows"),
+        ("postgresql.ARRAY(Text())", "Text()", "rows"),
+        ("Interval()", "String(20)", "rows"),
+        ("postgresql.INET()", "String(40)", "written"),
+    ],
+)
+def test_a_type_keeps_the_values_or_refuses(
+    tmp_path: Path, old: str, new: str, outcome: str
+) -> None:
+    with database_of("postgresql") as url:
+        assert run((_of(old), _of(new)), Place(tmp_path / "app", url)).kind == outcome
+
+
+def test_an_enum_of_a_type_of_ones_own_is_made_once(tmp_path: Path) -> None:
+    hue = next(kind for kind in KINDS if kind.source == "Hue()")
+    both = Schema((*_of("Hue()").tables, Table("beta", columns=(Column("a", hue),))))
+    with database_of("postgresql") as url:
+        place = Place(tmp_path / "app", url)
+        assert run((both, Schema()), place).kind == "written"
+        assert run((Schema(), both), place).kind == "written"
 
 
 @pytest.mark.parametrize(

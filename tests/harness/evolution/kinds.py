@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from ipaddress import ip_address
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,6 +37,10 @@ class Cents(TypeDecorator):
 
 class Short(TypeDecorator):
     impl = String(30)
+    cache_ok = True
+
+class Hue(TypeDecorator):
+    impl = Enum("red", "blue", "green", name="hue")
     cache_ok = True
 
 class AutoString(TypeDecorator):
@@ -204,6 +209,14 @@ KINDS: Final[tuple[Kind, ...]] = (
         ('"red"',),
     ),
     Kind("enum class", 'Enum(Color, native_enum=False, name="{name}", length=30)', tuple(Color)),
+    Kind("enum", "Hue()", ("red", "blue", "green"), ('"red"',), engine="postgresql", own=True),
+    Kind(
+        "enum",
+        'String(30).with_variant(Enum("red", "blue", name="{name}"), "postgresql")',
+        ("red", "blue"),
+        ('"red"',),
+        engine="postgresql",
+    ),
     Kind("integer", "Cents()", _NUMBERS, ('"0"',), own=True),
     Kind("string", "Short()", _WORDS, _SAYS, own=True),
     Kind("string", "AutoString()", _WORDS, _SAYS, own=True, lengthless=True),
@@ -211,6 +224,12 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("array", "ARRAY(Integer())", ([], [1, 2], [3]), ('"{}"',), engine="postgresql"),
     Kind(
         "array of text", "postgresql.ARRAY(Text())", ([], ["a", "it's"], ["x"]), engine="postgresql"
+    ),
+    Kind(
+        "array of enum",
+        'ARRAY(Enum("red", "blue", name="{name}"))',
+        ([], ["red", "blue"], ["red"]),
+        engine="postgresql",
     ),
     Kind("inet", "postgresql.INET()", ("10.0.0.1", "10.0.0.2", "::1"), engine="postgresql"),
     Kind("tsvector", "postgresql.TSVECTOR()", ("'a'", "'b'", "'c'"), engine="postgresql"),
@@ -269,7 +288,7 @@ def converted(value: Any, old: Kind, new: Kind) -> Any:
 def _integer(value: Any, old: Kind, _: Kind) -> Any:
     if isinstance(value, str) and re.fullmatch(r"-?\d+", value) is None:
         return IMPOSSIBLE
-    if not isinstance(value, str | int | float | Decimal) or old.family == "json":
+    if not isinstance(value, str | int | float | Decimal) or _is_json_text(value, old):
         return IMPOSSIBLE
     found = int(value)
     return found if found == value or isinstance(value, str) else IMPOSSIBLE
@@ -282,8 +301,14 @@ def _boolean(value: Any, *_: object) -> Any:
 
 
 def _number(value: Any, old: Kind, _: Kind) -> Any:
-    numbers = isinstance(value, int | float | Decimal) and old.family != "json"
-    return Decimal(str(value)) if numbers or isinstance(value, str) else IMPOSSIBLE
+    value = int(value) if isinstance(value, bool) else value
+    if not isinstance(value, str | int | float | Decimal) or _is_json_text(value, old):
+        return IMPOSSIBLE
+    return Decimal(str(value))
+
+
+def _is_json_text(value: Any, old: Kind) -> bool:
+    return old.family == "json" and isinstance(value, str)
 
 
 def _float(value: Any, old: Kind, new: Kind) -> Any:
@@ -319,17 +344,30 @@ def _time(value: Any, old: Kind, _: Kind) -> Any:
     return value if isinstance(value, time) else time.fromisoformat(value)
 
 
+_LABELS: Final = {"Hue()": '"red", "blue", "green"'}
+
+
 def _enum(value: Any, old: Kind, new: Kind) -> Any:
     name = value.name if isinstance(value, Color) else value
-    if f'"{name}"' in new.source or (new.family == "enum class" and name in Color.__members__):
+    if f'"{name}"' in _LABELS.get(new.source, new.source) or (
+        new.family == "enum class" and name in Color.__members__
+    ):
         return Color[name] if new.family == "enum class" else name
     return IMPOSSIBLE
 
 
 def _json(value: Any, old: Kind, _: Kind) -> Any:
-    if old.family == "json" or isinstance(value, int | float | Decimal):
+    if old.family == "json" or isinstance(value, int | float):
         return value
-    return json.loads(value)
+    return json.loads(str(value) if isinstance(value, Decimal) else value)
+
+
+def _inet(value: Any, *_: object) -> Any:
+    return ip_address(str(value))
+
+
+def _array(value: Any, _: Kind, new: Kind) -> Any:
+    return [int(one) if new.family == "array" else str(one) for one in value]
 
 
 def _uuid(value: Any, *_: object) -> Any:
@@ -350,6 +388,10 @@ _CONVERSIONS: Final[Mapping[str, Any]] = {kind.family: _same for kind in KINDS} 
     "numeric": _number,
     "float": _float,
     "json": _json,
+    "inet": _inet,
+    "array": _array,
+    "array of text": _array,
+    "array of enum": _array,
     "uuid": _uuid,
     "uuid text": _uuid_text,
     "string": _string,

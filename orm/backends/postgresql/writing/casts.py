@@ -14,14 +14,16 @@ from orm.backends.postgresql.writing.names import quote
 __all__ = ["changed", "using"]
 
 _INTEGERS: Final = ("smallint", "integer", "bigint")
-_EXACT: Final = (*_INTEGERS, "numeric")
-_NUMBERS: Final = (*_EXACT, "real", "double precision")
+_FLOATS: Final = ("real", "double precision")
+_NUMBERS: Final = (*_INTEGERS, "numeric", *_FLOATS)
 _TEXTS: Final = ("text", "character varying", "character")
 _LOCAL: Final = "timestamp without time zone"
 _ABSOLUTE: Final = "timestamp with time zone"
 _MOMENTS: Final = ("date", _LOCAL, _ABSOLUTE)
 _TIMES: Final = ("time without time zone", "time with time zone", "interval")
 _JSON: Final = ("json", "jsonb")
+_FORMS: Final = frozenset({"bytea", "interval", "tsvector"})
+"""Types whose values are no others, however they are written."""
 
 
 def using(old: Column, new: Column) -> str | None:
@@ -31,6 +33,8 @@ def using(old: Column, new: Column) -> str | None:
     """
     value, before, after = quote(old.name), old.base, new.base
     match before, after:
+        case _, "numeric" if before in _FLOATS:  # without the text it is rounded to fewer digits
+            return f"{value}::text::{after}"
         case _ if before == after or (before in _NUMBERS and after in _NUMBERS):
             return None
         case ("timestamp without time zone", "timestamp with time zone") | (
@@ -42,6 +46,8 @@ def using(old: Column, new: Column) -> str | None:
             return f"{value}::timestamp AT TIME ZONE 'UTC'"
         case "timestamp with time zone", "date":
             return f"({value} AT TIME ZONE 'UTC')::date"
+        case "inet", _ if after in _TEXTS:  # what programs are shown: a cast writes /32, too
+            return f"abbrev({value})"
         case "bytea", _ if after in _TEXTS:
             return f"convert_from({value}, 'UTF8')"
         case _, "bytea" if before in _TEXTS:
@@ -76,14 +82,15 @@ def changed(old: Column, new: Column) -> str | None:
         return None
     if before.endswith("[]") and after.endswith("[]"):
         return f"({value}::text[]::{new.type}::text[]::{old.type})::text <> {value}::text"
-    if before in _EXACT and after in _NUMBERS:
-        return f"{value}::{new.type}::{before} <> {value}"
-    if before in _NUMBERS and after in _NUMBERS:
-        return f"{value}::{new.type}::numeric <> {value}::numeric"
+    if _has_another_form(before, after):
+        return f"{value} IS NOT NULL"
+    if before in (*_TEXTS, *_JSON) and after in _INTEGERS:
+        return None  # what is no whole number is an error
+    if before in (*_NUMBERS, *_TEXTS, *_JSON) and after in _NUMBERS:
+        through = "" if before in (*_INTEGERS, "numeric") else "::text"
+        return f"{_exact(f'{value}{through}::{new.type}', after)} <> {_exact(value, before)}"
     if before in _NUMBERS and after == "boolean":
         return f"{value} NOT IN (0, 1)"
-    if before in _TEXTS and after in ("numeric", "real", "double precision"):
-        return f"{value}::{new.type}::numeric <> {value}::numeric"
     if before in _TEXTS and after == "character varying":
         return f"char_length({value}) > {_lengths(new)[0]}"  # spaces would be cut off
     if (before in _TEXTS, after) == (True, "time without time zone"):
@@ -100,7 +107,21 @@ def changed(old: Column, new: Column) -> str | None:
         return f"{value}::{as_moment} <> {value}"
     if before in _TIMES and after in _TIMES:
         return f"{value}::{new.type}::{old.type} <> {value}"
+    if using(old, new) == f"{value}::text::{after}":
+        return f"{value}::text::{new.type}::text <> {value}::text"
     return None
+
+
+def _has_another_form(before: str, after: str) -> bool:
+    """Whether a program would read another value, however the old one is written."""
+    return before != after and (
+        not _FORMS.isdisjoint((before, after)) or before.endswith("[]") != after.endswith("[]")
+    )
+
+
+def _exact(value: str, base: str) -> str:
+    """A number as one of all its digits: a cast from a float has fewer."""
+    return value if base in (*_INTEGERS, "numeric") else f"{value}::text::numeric"
 
 
 def _is_wider(old: Column, new: Column) -> bool:
@@ -117,12 +138,10 @@ def _is_wider(old: Column, new: Column) -> bool:
     if (before, after) == ("numeric", "numeric"):
         return _whole(new) >= _whole(old) and _scale(new) >= _scale(old)
     if before == "date":
-        return True
+        return after in _MOMENTS
     if before in _MOMENTS[1:] and after in _MOMENTS[1:]:
         return _precision(new) >= _precision(old)
-    if before == after and before in _TIMES:
-        return _precision(new) >= _precision(old)
-    return (before, after) == ("time without time zone", "interval")
+    return before == after and before in _TIMES and _precision(new) >= _precision(old)
 
 
 def _lengths(column: Column) -> list[int]:

@@ -5,17 +5,18 @@ another one then. So what the models have is made in their words, and only what 
 definition.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from sqlalchemy import Column, Enum, Index, PickleType, Table, TypeDecorator
+from sqlalchemy import ARRAY, Column, Enum, Index, PickleType, Table, TypeDecorator
 from sqlalchemy.dialects.postgresql import DOMAIN, CreateDomainType, dialect
 from sqlalchemy.schema import AddConstraint, CreateIndex
+from sqlalchemy.types import TypeEngine
 
 from orm.backends.migrations import Thing
 from orm.backends.postgresql.writing.names import literal
 
-__all__ = ["column", "creation", "default", "domains", "misread"]
+__all__ = ["column", "creation", "default", "domains", "enums", "misread"]
 
 # Percent signs stay single: SQLAlchemy doubles them when the revision runs.
 _DIALECT: Final = dialect(paramstyle="named")  # type: ignore[no-untyped-call]
@@ -36,14 +37,37 @@ def default(model: Column[Any]) -> str | None:
 
 def domains(tables: Iterable[Table]) -> dict[str, str]:
     """The statements that make the domains of some tables, by their names with their schemas."""
-    types = [column.type.dialect_impl(_DIALECT) for table in tables for column in table.columns]
     return {
         f"{type_.schema}.{type_.name}" if type_.schema else str(type_.name): str(
             CreateDomainType(type_).compile(dialect=_DIALECT)
         )
-        for type_ in types
+        for type_ in _types(tables)
         if isinstance(type_, DOMAIN)
     }
+
+
+def enums(tables: Iterable[Table]) -> set[str]:
+    """The names of the enums that come with some tables, without their schemas."""
+    return {
+        str(type_.name)
+        for type_ in _types(tables)
+        if isinstance(type_, Enum) and type_.native_enum and type_.name
+    }
+
+
+def _types(tables: Iterable[Table]) -> Iterator[TypeEngine[Any]]:
+    """What the columns of tables are of here: of a TypeDecorator's, and of an array's elements."""
+    for table in tables:
+        for column in table.columns:
+            yield _plain(column.type)
+
+
+def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    type_ = type_.dialect_impl(_DIALECT)
+    while isinstance(type_, TypeDecorator | ARRAY):
+        inner = type_.item_type if isinstance(type_, ARRAY) else type_.impl_instance
+        type_ = inner.dialect_impl(_DIALECT)
+    return type_
 
 
 def misread(model: Column[Any]) -> tuple[str, str] | None:

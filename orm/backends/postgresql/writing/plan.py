@@ -19,7 +19,7 @@ from alembic.operations.ops import (
     ModifyTableOps,
 )
 from sqlalchemy import Column as ModelColumn
-from sqlalchemy import Enum, ForeignKeyConstraint, MetaData, Table
+from sqlalchemy import ForeignKeyConstraint, MetaData, Table
 
 from orm.backends.migrations import Thing
 from orm.backends.operations import creation_of
@@ -70,12 +70,7 @@ class Plan:
 
     def before(self) -> list[MigrateOperation]:
         """What Alembic's operations need and do not make: schemas, types, sequences."""
-        of_made = {
-            column.type.name
-            for table in self._made
-            for column in table.columns
-            if isinstance(column.type, Enum)
-        }
+        of_made = ddl.enums(self._made)
         schemas = {schema_of(t) for t in _tables(self.new)} - {
             schema_of(t) for t in _tables(self.old)
         }
