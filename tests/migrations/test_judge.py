@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,6 +179,31 @@ def test_a_label_of_an_enum(project: Project) -> None:
     project.upgrade("orm")
     assert project.query('SELECT enum_range(NULL::"Mood")::text') == [("{good,bad}",)]
     assert project.query("SELECT mood::text FROM users") == [("good",)]
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("array", [False, True])
+def test_a_label_that_rows_have_is_not_removed(project: Project, array: bool) -> None:
+    enum = 'Enum({}, name="Mood")'
+    kind = f"dialects.postgresql.ARRAY({enum})" if array else enum
+    models = f"from sqlalchemy import dialects\n{USERS}".format(f', Column("label", {kind})')
+    begun(project, models.format("'good', 'so so', \"it's\", 'bad'"))
+    for at, label in enumerate(("good", "so so", "it's", "it's")):
+        value = f'{{"{label}","{label}"}}' if array else label
+        project.query("INSERT INTO users (id, age, label) VALUES (?, 3, ?)", 10 + at, value)
+    project.models(models.format("'good', 'new', 'bad'"))
+    code, made, said = created(project, "labels")
+    assert code == 0, said
+    assert "ADD VALUE" not in Path(made["path"]).read_text()  # all of it is one transaction
+    said = project.refusal("orm")
+    assert "users.label cannot lose labels that rows have: " in said
+    assert "'so so' in 1 row(s)" in said
+    assert "'it''s' in 2 row(s)" in said
+    assert "UPDATE users SET label = …" in said
+    project.query("DELETE FROM users WHERE id > 10")
+    project.upgrade("orm")
+    assert project.query("""SELECT enum_range(NULL::"Mood")::text""") == [("{good,new,bad}",)]
+    assert created(project, "again")[1] is None
 
 
 BY_HAND = {

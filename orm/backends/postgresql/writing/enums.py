@@ -74,6 +74,16 @@ class Enums:
         yield f"ALTER TYPE {qualified(thing.name)} RENAME TO {quote(_aside(thing.name))}"
         yield self.create(thing)
 
+    def gone(self, type_: str) -> list[str]:
+        """The labels that a replaced type loses.
+
+        Args:
+            type_: its name, or that of an array of it.
+        """
+        thing = next(one for one in self.replaced if _is_of(type_, one))
+        new = _labels(self.new[thing])
+        return [label for label in _labels(self.old[thing]) if label not in new]
+
     def drop_set_aside(self, thing: Thing) -> str:
         """A statement that drops the type that was set aside."""
         schema, dot, _ = thing.name.rpartition(".")
@@ -82,8 +92,11 @@ class Enums:
 
 def uses(column: Column, types: Collection[Thing]) -> bool:
     """Whether a column is of one of some types, or of an array of it."""
-    name = column.base.removesuffix("[]").replace('"', "")
-    return any(name == thing.name for thing in types)
+    return any(_is_of(column.base, thing) for thing in types)
+
+
+def _is_of(type_: str, enum: Thing) -> bool:
+    return type_.removesuffix("[]").replace('"', "") == enum.name
 
 
 def _of(definitions: Mapping[Thing, str]) -> set[Thing]:

@@ -279,15 +279,17 @@ class Plan:
     def _alter(self, table: str, name: str) -> Iterator[str]:
         old, new = self._old[table][name], self._new[table][name]
         sequence = Thing("sequence", table, name)
+        recast = uses(old, self._enums.replaced) and old.type == new.type
         yield from Alter(
             table,
             old,
             new,
-            uses(old, self._enums.replaced) and old.type == new.type,
+            recast,
             self.old.get(sequence),
             self.new.get(sequence),
             ddl.default(self._model(table).columns[name]),
             ddl.misread(self._model(table).columns[name]),
+            self._enums.gone(old.base) if recast else (),
         ).statements()
 
     def _add(self, table: str, names: list[str]) -> Iterator[MigrateOperation]:
