@@ -194,6 +194,7 @@ def test_a_label_that_rows_have_is_not_removed(project: Project, array: bool) ->
     project.models(models.format("'good', 'new', 'bad'"))
     code, made, said = created(project, "labels")
     assert code == 0, said
+    assert "takes 'so so', \"it's\" from the enum of users.label" in made["effects"][0]["message"]
     assert "ADD VALUE" not in Path(made["path"]).read_text()  # all of it is one transaction
     said = project.refusal("orm")
     assert "users.label cannot lose labels that rows have: " in said

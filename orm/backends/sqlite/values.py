@@ -41,7 +41,7 @@ from sqlalchemy.types import NullType, TypeEngine
 
 from orm.exceptions import MigrationError
 
-__all__ = ["in_new_form"]
+__all__ = ["has_same_name", "in_new_form"]
 
 _Value = ColumnElement[Any]
 
@@ -80,13 +80,9 @@ def in_new_form(
         MigrationError: a row has a value that cannot be brought into the new form.
     """
     dialect = connection.dialect
-    name = dialect.type_compiler_instance.process(new)
     before, after = (_implementation(one, dialect) for one in (old, new))
-    # A column may have no type at all, for which there is no SQL.
-    is_typed = not isinstance(old, NullType)
     # The labels of an enum are not in the name that the database knows.
-    is_enum = isinstance(after, Enum)
-    if is_typed and not is_enum and dialect.type_compiler_instance.process(old) == name:
+    if has_same_name(connection, new, old) and not isinstance(after, Enum):
         return value
     form = _form(after)
     if form is None or form == _form(before) or _is_longer(before, after):
@@ -95,13 +91,25 @@ def in_new_form(
     misfits = select(func.count(), func.min(plain)).where(plain.is_not(None), ~form.fits(plain))
     count, example = connection.execute(misfits.execution_options(probe=True)).one()
     if count:
-        name = form.name or name
+        name = form.name or dialect.type_compiler_instance.process(new)
         raise MigrationError(
             f"{where} cannot become {name}: {count} row(s) have a value there that is no "
             f"{name}, such as {example!r}. Update these rows in the same revision, before the "
             "column changes"
         )
     return form.brought(plain)
+
+
+def has_same_name(connection: Connection, one: TypeEngine[Any], other: TypeEngine[Any]) -> bool:
+    """Whether two types are the same to the database.
+
+    Args:
+        connection: to the database.
+        one: a type.
+        other: another one; a column may have none at all, for which there is no SQL.
+    """
+    name = connection.dialect.type_compiler_instance.process
+    return not isinstance(other, NullType) and name(one) == name(other)
 
 
 def _implementation(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:

@@ -34,6 +34,7 @@ _REMARKED: Final[frozenset[Kind]] = frozenset(
         "rename",
         "required_column",
         "changing_default",
+        "constraint",
     }
 )
 """Whether another kind of effect matters depends on the number of rows, which a review counts."""

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Column
+from sqlalchemy import Column, Enum
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from orm.backends import Migrations, Thing, migrations_for
 from orm.exceptions import MigrationError
-from orm.migrations.compare.forms import other_forms
+from orm.migrations.compare.forms import lost_labels, other_forms
 from orm.migrations.compare.replay import Replay
 from orm.migrations.ledger import table as ledger
 
@@ -30,16 +30,18 @@ class Sides:
         revisions: in the one, the revisions were replayed.
         models: in the other, the models made all of their tables.
         forms: how the revisions, and the models, keep the values of a column, where that differs.
+        labels: what they say of enums that lose labels, where no definition has those.
     """
 
     revisions: Mapping[Thing, str]
     models: Mapping[Thing, str]
     forms: Mapping[Thing, tuple[str, str]] = field(default_factory=dict)
+    labels: Mapping[Thing, tuple[Enum, Enum]] = field(default_factory=dict)
 
     @property
     def agree(self) -> bool:
         """Whether there is no difference."""
-        return not self.left and not self.forms
+        return not self.left and not self.forms and not self.labels
 
     @property
     def tables(self) -> set[str]:
@@ -123,6 +125,7 @@ def sides(replay: Replay, models: Mapping[Thing, str]) -> Sides:
         revisions,
         _with_names_of(revisions, models, migrations),
         other_forms(replay, definitions),
+        lost_labels(replay),
     )
 
 

@@ -19,11 +19,19 @@ class Statements(MigrateOperation):
     Args:
         statements: SQL.
         commits: whether each of them is committed at once, since it cannot be used before.
+        stands_for: operations of Alembic's that do to rows what they do.
     """
 
-    def __init__(self, statements: Sequence[str], *, commits: bool = False) -> None:
+    def __init__(
+        self,
+        statements: Sequence[str],
+        *,
+        commits: bool = False,
+        stands_for: Sequence[MigrateOperation] = (),
+    ) -> None:
         self.statements: tuple[str, ...] = tuple(statements)
         self.commits = commits
+        self.stands_for: tuple[MigrateOperation, ...] = tuple(stands_for)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """For Alembic's log."""
@@ -55,8 +63,11 @@ def joined(operations: Iterable[MigrateOperation]) -> list[MigrateOperation]:
             and isinstance(last, Statements)
             and operation.commits == last.commits
         ):
-            both = last.statements + operation.statements
-            found[-1] = Statements(both, commits=operation.commits)
+            found[-1] = Statements(
+                last.statements + operation.statements,
+                commits=operation.commits,
+                stands_for=last.stands_for + operation.stands_for,
+            )
         elif not isinstance(operation, Statements) or operation.statements:
             found.append(operation)
     return found
