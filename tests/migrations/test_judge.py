@@ -207,6 +207,58 @@ def test_a_label_that_rows_have_is_not_removed(project: Project, array: bool) ->
     assert created(project, "again")[1] is None
 
 
+CONCURRENTLY = (
+    ', Index("ix_it", {}, postgresql_concurrently=True, postgresql_where=text("age > 0"))'
+)
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+def test_an_index_is_made_without_a_lock_where_the_models_say_so(project: Project) -> None:
+    begun(project, PARENT)
+    project.models(USERS.format(CONCURRENTLY.format('"age"')))
+    code, made, said = created(project, "index")
+    assert code == 0, said
+    text = Path(made["path"]).read_text()
+    assert "autocommit_block():" in text
+    assert "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_it ON users (age) WHERE age > 0" in text
+    project.upgrade("orm")
+    project.query("SELECT 'ix_it'::regclass")
+    assert created(project, "again")[1] is None
+    assert project.orm("check", "--local").exit_code == 0
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("is_new", [False, True])
+def test_an_index_on_what_is_new_is_made_with_it(project: Project, is_new: bool) -> None:
+    project.models("" if is_new else PARENT)
+    if not is_new:
+        begun(project, PARENT)
+    project.models(USERS.format(', Column("n", Integer)' + CONCURRENTLY.format('"n"')))
+    code, made, said = created(project, "index")
+    assert code == 0, said
+    assert "autocommit_block" not in Path(made["path"]).read_text()
+    project.upgrade("orm")
+    project.query("SELECT 'ix_it'::regclass")
+    assert created(project, "again")[1] is None
+
+
+@ENGINES
+def test_what_a_new_constraint_refuses_is_named(project: Project) -> None:
+    begun(project, PARENT)
+    project.models(
+        USERS.format(
+            ', UniqueConstraint("age", name="once"), CheckConstraint("age > 0", "old"),'
+            ' Column("user_id", ForeignKey("users.id"), index=True)'
+        )
+    )
+    code, made, said = created(project, "constraints")
+    assert code == 0, said
+    messages = [one["message"] for one in made["effects"]]
+    assert len(messages) == 2  # no row breaks the key of a new column
+    assert all("adds a constraint to users: it fails if a row breaks it" in m for m in messages)
+    assert "it fails if a row breaks it" in Path(made["path"]).read_text()
+
+
 BY_HAND = {
     "PRIMARY KEY": ("CREATE TABLE users (id INTEGER NOT NULL, age INTEGER NOT NULL)", "constraint"),
     "NOT NULL": ("CREATE TABLE users (id INTEGER PRIMARY KEY, age INTEGER)", "column users.age"),
