@@ -22,6 +22,7 @@ EXTRAS = {
     "orm.telemetry.prometheus": "prometheus_client",
     "orm.testing.conformance": "pytest",
     "orm.testing.mysql.cluster": "pymysql",
+    "orm.testing.mysql.node": "pymysql",
     "orm.testing.mysql.server": "pymysql",
     "orm.testing.plugin": "pytest",
     "orm.web.fastapi": "fastapi",

@@ -59,9 +59,10 @@ class Database:
         fallback: whether the primary serves the reads that no replica can serve in time. If not,
             they raise `NotCaughtUp`.
         connect_timeout: seconds that it may take to connect to a server.
-        dead_after: seconds after which a server that does not answer the watcher is taken for dead:
-            what is in flight there is cut off, and reads are served elsewhere. The watcher asks
-            each server once a second. Where the database is a file, this has no meaning.
+        dead_after: seconds after which a server that does not answer the watcher is taken for dead,
+            if it answers no session either: what is in flight there is cut off, and reads are
+            served elsewhere. The watcher asks each server once a second. Where the database is a
+            file, this has no meaning.
         shared: whether the URLs lead to a pooler that gives each transaction a server connection,
             such as PgBouncer in transaction mode. Each transaction then asks the server that
             it reads from for its position: two more round trips. Transactions that are begun
@@ -428,4 +429,5 @@ class Database:
         """A replica has moved; called in its replicator's thread."""
         loop = self.cluster.loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self.cluster.replicas[number].nudge)
+            server, keeper = self.cluster.replicas[number], self._embedded[number]
+            loop.call_soon_threadsafe(server.moved, keeper.reached())

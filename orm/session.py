@@ -148,7 +148,10 @@ class BookmarkSession(AsyncSession):
             WriteLost: another primary has taken over, and may not have what the session has read.
         """
         router = self._router()
-        at = await self.run_sync(lambda _: router.locate())
+        if router.is_located:
+            at = router.locate()
+        else:
+            at = await self.run_sync(lambda _: router.locate())
         return at.encode(router.rules.keys)
 
     def see(self, constraint: Constraint) -> None:

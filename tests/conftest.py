@@ -122,13 +122,15 @@ def started(flavour: mysql.Flavour, standbys: int = 2) -> Iterator[mysql.Cluster
 
 
 @pytest.fixture(scope="session")
-def mariadb_cluster() -> Iterator[mysql.Cluster]:
+def shared_mariadb() -> Iterator[mysql.Cluster]:
+    """One of MariaDB, for all tests that leave it as it was."""
     with started("mariadb") as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def mysql_cluster() -> Iterator[mysql.Cluster]:
+def shared_mysql() -> Iterator[mysql.Cluster]:
+    """One of MySQL, for all tests that leave it as it was."""
     with started("mysql") as cluster:
         yield cluster
 
@@ -146,7 +148,7 @@ def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]
         return
     if request.param in MYSQL:
         flavour, driver = request.param.split("-")
-        others: mysql.Cluster = request.getfixturevalue(f"{flavour}_cluster")
+        others: mysql.Cluster = request.getfixturevalue(f"shared_{flavour}")
         with others.database() as name:
             for server in others.servers:
                 server.database = name
@@ -178,13 +180,17 @@ SUITES = {
 
 STARTS_SERVERS = {
     "cluster",
-    "mariadb_cluster",
-    "mysql_cluster",
+    "mariadb_clusters",
+    "mysql_clusters",
     "postgresql",
     "postgresql_clusters",
     "shared_cluster",
+    "shared_mariadb",
+    "shared_mysql",
 }
-ENGINES = ("asyncpg", "mariadb", "mysql", "psycopg", "postgresql", *MYSQL)
+APPLICATIONS = ["mariadb+asyncmy", "mysql+aiomysql"]
+"""What `orm_driver` says."""
+ENGINES = ("asyncpg", "mariadb", "mysql", "psycopg", "postgresql", *MYSQL, *APPLICATIONS)
 """By fixture, and by parameter of a fixture."""
 
 SLOW = {"demo", "docs", "simulation", "trials"}

@@ -116,6 +116,15 @@ class Backend(ABC):
         engine with `fences` it says what the replica has `shown`.
         """
 
+    def noted(self, connection: Connection) -> Bookmark | None:
+        """What `seen` says, where it was learnt along with the latest statement here. No I/O.
+
+        None where it was not, and before the first statement since the pool has handed the
+        connection out: other connections may have read more since. None of a connection that was
+        closed or lost, too.
+        """
+        return None
+
     def reached(self, connection: Connection) -> Bookmark | None:
         """A lower bound, as `position` has it, that a replica told when it was last asked `seen`.
 

@@ -105,12 +105,14 @@ class Journal(Protocol):
         """
         ...
 
-    def done(self, connection: Connection, revision: str) -> int | None:
-        """How many statements of a revision stay, which has failed; None if that is not known.
+    def half_done(self, connection: Connection) -> Mapping[str, int]:
+        """The revisions that an earlier run has begun, and not ended; nothing is written.
 
         Args:
-            connection: in no transaction; it may be lost.
-            revision: its id.
+            connection: which reads.
+
+        Returns:
+            For the id of each revision the number of its statements that were done.
         """
         ...
 

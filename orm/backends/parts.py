@@ -145,6 +145,15 @@ class EmbeddedReplica(Protocol):
         """Look now: the primary has just committed. Does not block."""
         ...
 
+    def reached(self) -> tuple[str, Bookmark] | None:
+        """How far it has brought the replica: what readers of it see at least. No I/O.
+
+        Returns:
+            The replica's `Backend.incarnation`, and its position. None if the latest move was
+            another process's, or there was none: the replica itself is asked then.
+        """
+        ...
+
     def rebuild(self) -> None:
         """Make the replica anew: a reader found it damaged. Does not block."""
         ...

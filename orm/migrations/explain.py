@@ -97,9 +97,13 @@ def failed(
         statement = " ".join(error.statement.split())
         parts.append(f"The statement: {statement[:_LONGEST]}")
     now = f"is at {at}" if at else "has no revision yet"
+    if journal is None or not journal.done:
+        correct = "the file"
+    else:  # what was done has to stay in it
+        correct = "the file after that, or the rows,"
     goes_on = "this revision" if journal is None else journal.goes_on
     parts.append(
-        f"The database {now}. Correct the file and apply again: apply goes on with {goes_on}."
+        f"The database {now}. Correct {correct} and apply again: apply goes on with {goes_on}."
     )
     return MigrationError("\n".join(parts))
 

@@ -50,8 +50,10 @@ class Locator:
             PrimaryChanged: the primary has changed several times meanwhile.
             WriteLost: another primary has taken over, and may not have what the session has read.
         """
-        server = self._memory.unlocated
-        if server is not None and not self._locate_at(transaction, server):
+        server, noted = self._memory.unlocated, self._memory.noted
+        if noted is not None:
+            self._located(transaction, noted)
+        elif server is not None and not self._locate_at(transaction, server):
             self.locate_at_primary(transaction)
         return self._memory.bookmark
 
@@ -89,6 +91,17 @@ class Locator:
             self._located(transaction, at)
         return at is not None
 
+    def note(self, transaction: Transaction) -> None:
+        """Keep what is known, without I/O, of where a transaction has read that ends now."""
+        if self._memory.unlocated is transaction.server:
+            self._memory.noted = self._noted(transaction)
+
+    def _noted(self, transaction: Transaction) -> Bookmark | None:
+        connection = transaction.connection
+        if connection is None or transaction.writer is not None or transaction.streams:
+            return None  # more was read than by the latest statement of this connection
+        return self._cluster.backend.noted(connection)
+
     def _located(self, transaction: Transaction, at: Bookmark) -> None:
         memory, epoch = self._memory, self._cluster.epoch
         memory.located(at)
@@ -97,6 +110,8 @@ class Locator:
         if transaction.writer is not None:
             # Its COMMIT is still to come.
             memory.reads(self._cluster.primary, "", epoch.number)
+        elif transaction.lent and transaction.server is not None:
+            memory.reads_on(transaction.server)
 
     def _sample(self, transaction: Transaction, server: Server) -> Bookmark | None:
         """An upper bound of what was read on a server; None if that incarnation is gone."""
@@ -104,7 +119,7 @@ class Locator:
         backend = cluster.backend
         if transaction.server is server and transaction.connection is not None:
             # Its pool may have no second one to give.
-            return self._seen(server, transaction.connection)
+            return self._noted(transaction) or self._seen(server, transaction.connection)
         same = memory.read_epoch == cluster.epoch.number
         writer = transaction.writer
         if same and server.role == "primary" and writer is not None and writer.in_transaction():

@@ -53,6 +53,8 @@ class SessionMemory:
         """The incarnation of that server."""
         self.read_epoch: int = 0
         """The epoch in which the session read there."""
+        self.noted: Bookmark | None = None
+        """The position of all that it has read there, if that is known already."""
         self._blank: Bookmark | None = None
         self._own: Bookmark | None = None
         """What it had seen itself when it last took in a bookmark from outside."""
@@ -132,18 +134,24 @@ class SessionMemory:
         """The session is about to read what an incarnation of `server` shows."""
         self._before = (self.unlocated, self.incarnation, self.read_epoch)
         self.unlocated, self.incarnation, self.read_epoch = server, incarnation, epoch
+        self.noted = None
+
+    def reads_on(self, server: Server) -> None:
+        """The session is about to read once more from the server that it read from last."""
+        self.unlocated, self.noted = server, None
 
     def saw_nothing(self) -> None:
         """The latest read has failed, and nothing else was read on its connection."""
         if self.unlocated is not None:
             self.unlocated, self.incarnation, self.read_epoch = self._before
+            self.noted = None
 
     def located(self, at: Bookmark) -> None:
         """All that the session has seen and written so far lies at or before `at`."""
         # With a new history (the database was replaced meanwhile) nothing can be compared.
         same = at.history == self.bookmark.history
         self.bookmark = self.bookmark.merge(at) if same else at
-        self.unlocated = None
+        self.unlocated = self.noted = None
 
     def proved(self, roles: Roles) -> None:
         """A server is known to have all of it: it need not name every failover that it has seen."""

@@ -87,7 +87,7 @@ class ReadPlacement:
                     self._locator.locate(transaction)
                     continue
                 try:
-                    connection = self._connect(transaction, chosen)
+                    connection = self._connect(transaction, chosen, now)
                 except PoolTimeout:
                     replicas.remove(chosen)
                     if not replicas and not rules.fallback:
@@ -125,9 +125,9 @@ class ReadPlacement:
             return None
         return memory.bookmark.merge(since)
 
-    def _connect(self, transaction: Transaction, server: Server) -> Connection | None:
+    def _connect(self, transaction: Transaction, server: Server, now: float) -> Connection | None:
         """Connect to a replica; None if it does not have what is needed after all."""
-        server.use(get_running_loop().time())
+        server.use(now)
         try:
             connection = _engine(transaction, server).connect()
         except CANNOT_CONNECT as error:

@@ -224,7 +224,9 @@ class Router:
             WriteLost: what it must see is not in the database any more.
         """
         transaction = self._transaction
-        if transaction.connection is not None:
+        if transaction.connection is not None and transaction.server is not None:
+            # In autocommit it may see more than when the session was located last.
+            self._memory.reads_on(transaction.server)
             return transaction.connection
         if transaction.opening:  # else one transaction would read from two servers
             raise InvalidRequestError(
@@ -241,6 +243,10 @@ class Router:
         transaction.sent = get_running_loop().time()
         return connection
 
+    def lent(self) -> None:
+        """The caller has got the transaction's connection."""
+        self._transaction.lent = True
+
     def _decided(self, route: Route) -> None:
         self.last_route = route
         for observe in self.rules.observers:
@@ -255,10 +261,12 @@ class Router:
         """
         transaction = self._transaction
         transaction.answered = True
-        if transaction.sent is not None and transaction.server is not None:
-            now = get_running_loop().time()
-            transaction.server.speed.took(now - transaction.sent, now)
-            transaction.sent = None
+        server = transaction.server if transaction.writer is None else self.cluster.primary
+        if server is not None:
+            server.answered_at = now = get_running_loop().time()
+            if transaction.sent is not None and server is transaction.server:
+                server.speed.took(now - transaction.sent, now)
+                transaction.sent = None
         if stream is not None:
             transaction.streams += (stream,)
 
@@ -290,6 +298,7 @@ class Router:
         transaction, self._transaction = self._transaction, Transaction()
         if transaction.connection is not None or transaction.writer is not None:
             self._memory.first_primary = False
+            self._locator.note(transaction)
         held, streams = transaction.held, transaction.streams
         if len(held) == 1 and not streams:  # as a rule
             held[0].close()
@@ -308,6 +317,11 @@ class Router:
         self.ended()
 
     # What the session has seen ---------------------------------------------------------------
+
+    @property
+    def is_located(self) -> bool:
+        """Whether `locate` does no I/O, and so may be called anywhere."""
+        return self._memory.unlocated is None or self._memory.noted is not None
 
     def locate(self) -> Bookmark:
         """Learn the position of all that the session has seen so far.

@@ -76,7 +76,10 @@ class RoutedSession(Session):
 
     def connection(self, *args: Any, **kw: Any) -> Connection:
         with self._sending():
-            return super().connection(*args, **kw)
+            connection = super().connection(*args, **kw)
+        if self.router is not None:
+            self.router.lent()
+        return connection
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
         if self._sends:  # as a statement does before it is sent

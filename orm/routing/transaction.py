@@ -39,6 +39,8 @@ class Transaction:
     """Whether one of its statements has succeeded."""
     opening: bool = False
     """Whether a task is finding the server to read from now."""
+    lent: bool = False
+    """Whether the caller has a connection of it, on which statements are sent unseen."""
     has_guest: bool = False
     """Whether it has a connection that the caller has named in ``bind_arguments``."""
     streams: tuple[Result[Any], ...] = ()

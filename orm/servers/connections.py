@@ -150,8 +150,7 @@ class Connections:
         end = loop.call_later(self._dead_after, self._hang_up, connection)
         try:
             dialect.do_ping(connection)
-        except (dialect.loaded_dbapi.Error, OSError, AttributeError) as error:
-            # The last is asyncpg's where the connection is cut off between two steps of its own.
+        except (dialect.loaded_dbapi.Error, OSError) as error:
             raise InvalidatePoolError("it died while it was idle") from error
         finally:
             end.cancel()

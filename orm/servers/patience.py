@@ -16,17 +16,23 @@ class GaveUp(TimeoutError):
 
 
 async def in_time(
-    work: Coroutine[Any, Any, _T], seconds: float, give_up: Callable[[], None] | None = None
+    work: Coroutine[Any, Any, _T],
+    seconds: float,
+    give_up: Callable[[], None] | None = None,
+    lives: Callable[[float], bool] | None = None,
 ) -> _T:
     """Do something, in a task of its own, that takes no longer than some time.
 
     Time in which this process could not listen does not count, since it was suspended, or computed:
-    else it would take all servers for dead at once.
+    else it would take all servers for dead at once. A server that answers others meanwhile is busy,
+    and not dead: the time begins anew.
 
     Args:
         work: what to do.
-        seconds: how long it may take, and, if this process hardly ever listens, ten times that.
+        seconds: how long it may take; and, if this process hardly ever listens, or the other one is
+            busy, ten times that.
         give_up: called when it has taken longer; `work` is to end by that, else it is cancelled.
+        lives: whether the other process has answered since some time on the event loop's clock.
 
     Returns:
         What it returned.
@@ -45,7 +51,10 @@ async def in_time(
             await asyncio.wait([task], timeout=part)
             if task.done():
                 return task.result()
-            heard += clock() - began < LATE * part
+            if lives is not None and lives(began):
+                heard = 0
+            elif clock() - began < LATE * part:
+                heard += 1
             if heard == SLICES:
                 break
         if give_up is not None:

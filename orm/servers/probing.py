@@ -45,24 +45,26 @@ class Probes:
         )
         self._connections.watch(self._engine, tries=False)
 
-    @property
-    def patience(self) -> float:
-        """Seconds for which an answer is waited for."""
-        return self._limits.dead_after if self._has_network else PROBE
-
-    async def ask(self, ask: Callable[[Connection], _T], *, connects: bool) -> _T:
+    async def ask(
+        self,
+        ask: Callable[[Connection], _T],
+        *,
+        connects: bool,
+        lives: Callable[[float], bool],
+    ) -> _T:
         """Ask the server.
 
         Args:
             ask: called with the connection.
             connects: whether the server has failed before, so that as a rule there is no
                 connection.
+            lives: whether it has answered a session since some time on the event loop's clock.
 
         Returns:
             What `ask` returned.
 
         Raises:
-            GaveUp: the server has not answered for as long as `patience` says.
+            GaveUp: the server is taken for dead.
             Exception: what `ask` or connecting raised.
         """
         if not self._has_network:
@@ -71,9 +73,9 @@ class Probes:
         if connects:
             return await in_time(self._ask(ask), self._limits.connect_timeout + dead_after, end)
         try:
-            return await in_time(self._ask(ask), dead_after / 2, end)
+            return await in_time(self._ask(ask), dead_after / 2, end, lives)
         except GaveUp:  # the connection may be dead, and not the server
-            return await in_time(self._ask(ask), dead_after / 2, end)
+            return await in_time(self._ask(ask), dead_after / 2, end, lives)
 
     async def _ask(self, ask: Callable[[Connection], _T]) -> _T:
         async with self._engine.connect() as connection:

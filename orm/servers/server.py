@@ -96,8 +96,12 @@ class Server:
         """Whether it was away when it last failed."""
         self.asked: float | None = None
         """When it last answered a probe, or failed to; seconds on the monotonic clock."""
+        self.is_kept: bool = False
+        """Whether it tells of each move by itself, so that to ask it often is of no use."""
         self.asked_at: float = 0.0
         """When the question was sent that it has answered last, on the event loop's clock."""
+        self.answered_at: float = 0.0
+        """When it has last answered a session, on the same clock."""
         self._used = 0.0
         self._seldom = False
         self.is_far_behind: bool = False
@@ -248,6 +252,21 @@ class Server:
         self.advance(at)
         self.on_change()
 
+    def moved(self, to: tuple[str, Bookmark] | None) -> None:
+        """Its keeper has moved it.
+
+        Args:
+            to: what `EmbeddedReplica.reached` says.
+        """
+        self.is_kept = to is not None
+        known, (incarnation, at) = self.knowledge, to or (None, None)
+        same = known.at is not None and at is not None and known.at.history == at.history
+        if at is None or not same or known.incarnation != incarnation:
+            self.nudge()
+        elif not known.covers(at):
+            self.advance(at)
+            self.on_change()
+
     def fail(self, error: Exception) -> None:
         """It could not serve: let no session read there until it answers a probe again."""
         self.refuse(str(getattr(error, "orig", None) or error) or type(error).__name__)
@@ -285,7 +304,8 @@ class Server:
         self.knowledge = Knowledge()
         self.is_standby = self.replayed = self.asked = self._stalled = None
         self.unreachable = self.is_candidate = self.is_far_behind = self._seldom = False
-        self.asked_at = self._used = 0.0
+        self.is_kept = False
+        self.asked_at = self.answered_at = self._used = 0.0
         self.speed = Speed()
         self._engines.connections.restore()
         self.nudged = asyncio.Event()
@@ -307,10 +327,12 @@ class Server:
         Returns:
             What `ask` returned; None if it failed, which is knowledge, too.
         """
+        clock = asyncio.get_running_loop().time
+        began, failed = clock(), self.knowledge.error is not None
         try:
-            return await self._probes.ask(ask, connects=self.knowledge.error is not None)
+            return await self._probes.ask(ask, connects=failed, lives=self._lives)
         except GaveUp:
-            why = f"it has not answered for {self._probes.patience:g} s"
+            why = f"it has not answered for {clock() - began:.1f} s"
             self.fail(TimeoutError(why))
             self._engines.connections.cut_off(f"{self.name} is taken for dead: {why}")
         except (SQLAlchemyError, OSError, OrmError) as error:
@@ -318,6 +340,9 @@ class Server:
         finally:
             self.asked = monotonic()
         return None
+
+    def _lives(self, since: float) -> bool:
+        return self.answered_at > since
 
     def ask(self, connection: Connection) -> Knowledge:
         """Ask for its position and role: a round trip, before any read that rests on the answer."""

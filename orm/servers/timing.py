@@ -47,7 +47,8 @@ class Limits:
 
     Attributes:
         connect_timeout: how long it may take to connect to a server, all of the handshake included.
-        dead_after: how long a server may take to answer a probe; then it is taken for dead.
+        dead_after: how long a server may leave a probe open, and answer no session either; then it
+            is taken for dead.
         seldom: the longest time between two probes of a server that sessions do not use.
 
     Raises:
@@ -146,7 +147,7 @@ LATE: Final = 2.0
 """A part that takes so many times as long as it should does not count."""
 
 MOST: Final = 10 * SLICES
-"""The most parts, with those that do not count."""
+"""The most parts, with those that do not count, or in which a busy server answered others."""
 
 SELDOM: Final = Backoff(HEARTBEAT, 10.0)
 """Between probes of a server that sessions of this process do not use: with thousands of processes,

@@ -130,7 +130,8 @@ class Watcher:
         try:
             if self.waiting == 1:
                 for server in servers:
-                    server.nudge()
+                    if not server.is_kept:
+                        server.nudge()
             if not waiter.is_served:
                 async with asyncio.timeout(seconds):
                     await waiter.served.wait()
@@ -163,7 +164,7 @@ class _Watch:
                 pause = RETRY.after(pause)
             elif waited:
                 continue
-            elif self._watcher.waiting:
+            elif self._watcher.waiting and not server.is_kept:
                 pause = POLL.after(pause)
             else:
                 pause, rest = 0.0, server.rest(rest)

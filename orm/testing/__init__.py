@@ -1,6 +1,7 @@
 """For tests of applications: replicas whose lag one can set, pause and resume.
 
-Clusters of PostgreSQL are in `orm.testing.postgresql`, fixtures for pytest in `orm.testing.plugin`.
+Clusters are in `orm.testing.postgresql` and `orm.testing.mysql`, fixtures for pytest in
+`orm.testing.plugin`.
 """
 
 from collections.abc import Callable

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sqlalchemy import URL, make_url
 
@@ -13,12 +13,21 @@ from orm.migrations.application import Application
 from orm.migrations.running.applying import apply_now
 
 if TYPE_CHECKING:
-    from orm.testing.plugin import Clusters
-    from orm.testing.postgresql import Cluster
+    from orm.testing import mysql, postgresql
+    from orm.testing.clusters import Clusters
 
-__all__ = ["Migrated", "Servers", "migrated"]
+__all__ = ["Migrated", "Servers", "engine_of", "migrated"]
 
-_Driver = Literal["asyncpg", "psycopg"]
+_ENGINES: Final = {
+    "aiosqlite": "sqlite",
+    "asyncpg": "postgresql",
+    "psycopg": "postgresql",
+    "mariadb+asyncmy": "mariadb",
+    "mariadb+aiomysql": "mariadb",
+    "mysql+asyncmy": "mysql",
+    "mysql+aiomysql": "mysql",
+}
+"""Of each driver that an application may be tested on."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class Servers:
 
     url: str
     replicas: list[str] | int
-    cluster: "Cluster | None" = None
+    cluster: "postgresql.Cluster | mysql.Cluster | None" = None
 
 
 class Migrated(Protocol):
@@ -48,29 +57,39 @@ class Migrated(Protocol):
         ...
 
 
+def engine_of(driver: str) -> str:
+    """``"sqlite"``, ``"postgresql"``, ``"mariadb"`` or ``"mysql"``.
+
+    Raises:
+        ConfigurationError: there is no such driver.
+    """
+    if driver not in _ENGINES:
+        raise ConfigurationError(
+            f"there are no test databases for {driver!r}: have orm_driver return one of "
+            f"{', '.join(_ENGINES)}"
+        )
+    return _ENGINES[driver]
+
+
 def migrated(
-    driver: str, application: Path, folder: Path, clusters: "Clusters | None" = None
+    driver: str, application: Path, folder: Path, clusters: "Clusters[Any] | None" = None
 ) -> Migrated:
     """The application's database, with all its revisions applied.
 
     Args:
-        driver: ``"aiosqlite"``, ``"asyncpg"`` or ``"psycopg"``.
+        driver: what `engine_of` knows.
         application: the folder of its ``pyproject.toml``.
         folder: where it is kept, if it is a file.
-        clusters: where it is kept, if it is on servers.
+        clusters: where it is kept, if it is on servers: those of the driver's engine.
 
     Raises:
-        ConfigurationError: there is no such driver, or no application in the folder.
+        ConfigurationError: there is no application in the folder.
         MigrationError: a revision failed.
     """
     revisions = Application.at(application)
-    if driver == "aiosqlite":
+    if clusters is None:
         return _File(revisions, folder / "app.db")
-    if clusters is None or driver not in ("asyncpg", "psycopg"):
-        raise ConfigurationError(
-            f"there are no test databases for {driver!r}: aiosqlite, asyncpg or psycopg"
-        )
-    return _Template(revisions, cast(_Driver, driver), clusters)
+    return _Template(revisions, driver.rpartition("+")[2], clusters)
 
 
 class _File:
@@ -85,19 +104,20 @@ class _File:
 
 
 class _Template:
-    def __init__(self, application: Application, driver: _Driver, clusters: "Clusters") -> None:
+    def __init__(self, application: Application, driver: str, clusters: "Clusters[Any]") -> None:
         self._application = application
-        self._driver: _Driver = driver
+        self._driver = driver
         self._clusters = clusters
-        self._made: tuple[Cluster, str] | None = None
+        self._made: tuple[object, str] | None = None
+        """A cluster, and the database there that is copied."""
 
     def copy(self, folder: Path) -> Iterator[Servers]:
         cluster = self._clusters.take()
         with self._clusters.lent(template=self._name_in(cluster)) as lent:
-            primary, *standbys = (server.url(self._driver) for server in lent.servers)
-            yield Servers(primary, standbys, lent)
+            primary, *replicas = (server.url(self._driver) for server in lent.servers)
+            yield Servers(primary, replicas, lent)
 
-    def _name_in(self, cluster: "Cluster") -> str:
+    def _name_in(self, cluster: Any) -> str:
         if self._made is None or self._made[0] is not cluster:  # it is gone with its cluster
             name = cluster.create_database()
             url = cluster.primary.url(self._driver, database=name)

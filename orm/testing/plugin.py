@@ -1,12 +1,12 @@
 """Fixtures for pytest, which finds them by itself where this library is installed.
 
-Nothing is imported and nothing starts before a test asks for one: see `orm.testing.postgresql`.
+Nothing is imported and nothing starts before a test asks for one: see `orm.testing.postgresql` and
+`orm.testing.mysql`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,71 +14,28 @@ import pytest
 
 if TYPE_CHECKING:
     from orm.database import Database
+    from orm.testing import mysql, postgresql
+    from orm.testing.clusters import Clusters
     from orm.testing.migrated import Migrated, Servers
-    from orm.testing.postgresql import Cluster
 
-
-class Clusters:
-    """Hands out one cluster after the other: the same one as long as it is sound."""
-
-    def __init__(self) -> None:
-        self._cluster: Cluster | None = None
-        self._stack = ExitStack()
-
-    def take(self) -> Cluster:
-        """A cluster of a primary and two standbys that have caught up."""
-        from orm.testing.postgresql import Cluster
-
-        if self._cluster is None:
-            self._cluster = self._stack.enter_context(Cluster())
-        return self._cluster
-
-    def give_back(self, cluster: Cluster, database: str) -> None:
-        """Undo what a test has done to it; what cannot be undone ends it."""
-        first = cluster.servers[0]
-        if [server.upstream for server in cluster.servers] != [None, first, first]:
-            self.end()  # other roles, or another number
-            return
-        try:
-            cluster.heal()
-            cluster.drop_database(database)
-        except RuntimeError:  # whatever it was that a test did, the next one is not to see it
-            self.end()
-
-    @contextmanager
-    def lent(self, template: str | None = None) -> Iterator[Cluster]:
-        """A cluster for the length of the block; `Server.url` is that of a new database.
-
-        Args:
-            template: a database to copy; otherwise the new one is empty.
-        """
-        cluster = self.take()
-        name = cluster.create_database(template)
-        for server in cluster.servers:
-            server.database = name
-        try:
-            yield cluster
-        finally:
-            for server in cluster.servers:
-                server.database = "postgres"
-            self.give_back(cluster, name)
-
-    def end(self) -> None:
-        """Leave nothing running."""
-        self._cluster = None
-        self._stack.close()
+# Clusters -------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
-def postgresql_clusters() -> Iterator[Clusters]:
+def postgresql_clusters() -> Iterator[Clusters[postgresql.Cluster]]:
     """Where `postgresql_cluster` comes from."""
-    clusters = Clusters()
+    from orm.testing.clusters import Clusters
+    from orm.testing.postgresql import Cluster
+
+    clusters = Clusters(Cluster)
     yield clusters
     clusters.end()
 
 
 @pytest.fixture
-def postgresql_cluster(postgresql_clusters: Clusters) -> Iterator[Cluster]:
+def postgresql_cluster(
+    postgresql_clusters: Clusters[postgresql.Cluster],
+) -> Iterator[postgresql.Cluster]:
     """A healthy primary with two standbys, and an empty database on them, for one test.
 
     `Server.url` is that of the empty database. Whatever a test does to the servers is undone after
@@ -88,12 +45,52 @@ def postgresql_cluster(postgresql_clusters: Clusters) -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def mariadb_clusters() -> Iterator[Clusters[mysql.Cluster]]:
+    """Where `mariadb_cluster` comes from."""
+    yield from _mysql_clusters("mariadb")
+
+
+@pytest.fixture
+def mariadb_cluster(
+    mariadb_clusters: Clusters[mysql.Cluster],
+) -> Iterator[mysql.Cluster]:
+    """What `postgresql_cluster` is, of MariaDB."""
+    with mariadb_clusters.lent() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def mysql_clusters() -> Iterator[Clusters[mysql.Cluster]]:
+    """Where `mysql_cluster` comes from."""
+    yield from _mysql_clusters("mysql")
+
+
+@pytest.fixture
+def mysql_cluster(mysql_clusters: Clusters[mysql.Cluster]) -> Iterator[mysql.Cluster]:
+    """What `postgresql_cluster` is, of MySQL."""
+    with mysql_clusters.lent() as cluster:
+        yield cluster
+
+
+def _mysql_clusters(flavour: mysql.Flavour) -> Iterator[Clusters[mysql.Cluster]]:
+    from orm.testing.clusters import Clusters
+    from orm.testing.mysql import Cluster
+
+    clusters = Clusters(lambda: Cluster(flavour))
+    yield clusters
+    clusters.end()
+
+
 # An application's database --------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
 def orm_driver() -> str:
-    """What the application is tested on: ``"aiosqlite"``, ``"asyncpg"`` or ``"psycopg"``.
+    """What the application is tested on.
+
+    It is ``"aiosqlite"``; ``"asyncpg"`` or ``"psycopg"``; or one of ``"mariadb+asyncmy"``,
+    ``"mariadb+aiomysql"``, ``"mysql+asyncmy"`` and ``"mysql+aiomysql"``.
 
     Override it, with several as parameters if you like: the tests then run on each of them.
     """
@@ -114,10 +111,10 @@ def orm_migrated(
     request: pytest.FixtureRequest,
 ) -> Migrated:
     """Where `orm_servers` come from: all revisions are applied once, and copied for each test."""
-    from orm.testing.migrated import migrated
+    from orm.testing.migrated import engine_of, migrated
 
-    embedded = orm_driver == "aiosqlite"
-    clusters = None if embedded else request.getfixturevalue("postgresql_clusters")
+    engine = engine_of(orm_driver)
+    clusters = None if engine == "sqlite" else request.getfixturevalue(f"{engine}_clusters")
     return migrated(orm_driver, orm_application, tmp_path_factory.mktemp("orm"), clusters)
 
 

@@ -139,9 +139,10 @@ class BookmarkMiddleware:
             if message["type"] == "http.response.start":
                 if bookmarks.writing:
                     _log.warning("%s: %s", scope["path"], _TOO_LATE)
-                latest = await bookmarks.seen() or brought.bookmark
+                seen = await bookmarks.seen()
+                latest = seen or brought.bookmark
                 if latest is not None:
-                    if await bookmarks.seen() is None:
+                    if seen is None:
                         brought.marks = frozenset()  # it has not read from the primary
                     message = {**message, "headers": self._headers_of(message, brought, latest)}
                 started = True

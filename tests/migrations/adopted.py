@@ -252,6 +252,10 @@ class StockProject:
         finally:
             engine.dispose()
 
+    def of_table(self, table: str) -> str:
+        """What ``DROP INDEX`` says besides, where an index has its name in its table."""
+        return f" ON {table}" if self.url.startswith(("mariadb", "mysql")) else ""
+
     @property
     def recorded(self) -> tuple[list[str], list[str]]:
         """What the ledger has, and what Alembic's own table says."""

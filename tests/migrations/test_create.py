@@ -292,3 +292,16 @@ def test_what_cannot_be_a_rename_is_refused(named: Project) -> None:
 def test_another_type_is_no_probable_rename(named: Project) -> None:
     named.models(USERS.format(', Column("handle", Integer)'))
     assert "drops users.nick" in created(named, "change")
+
+
+def test_an_index_that_the_naming_convention_does_not_name(project: Project) -> None:
+    project.models(
+        'metadata = MetaData(naming_convention={"pk": "pk_%(table_name)s"})\n'
+        'Table("users", metadata, Column("id", Integer, primary_key=True),'
+        ' Column("age", Integer, index=True))'
+    )
+    for command in (("create", "start"), ("check",)):
+        result = project.orm(*command)
+        assert result.exit_code == 1
+        assert "the index on users (age) has no name" in result.stderr
+        assert "Traceback" not in result.stderr

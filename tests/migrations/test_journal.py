@@ -1,8 +1,10 @@
 """A revision that fails, or is killed, where CREATE and ALTER commit: the next apply goes on."""
 
+import json
 import multiprocessing
 import os
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,19 @@ def test_a_revision_that_fails_goes_on_where_it_failed(
     said = project.refusal(command_line)
     assert "in line 11, its first 2 statements stay: " in said
     assert "Duplicate entry 'a'" in said
-    assert "apply goes on with its statement 3, and leaves out those that were done" in said
+    assert "Correct the file after that, or the rows, and apply again: apply goes on" in said
+    assert "goes on with its statement 3, and leaves out those that were done" in said
     assert project.query("SELECT name FROM users") == [("a",), ("a",)]
     assert project.applied == []
-    assert "pending" in project.orm("list", "--local").output
+    half_done = "0001_by_hand is half done, its first 2 statements stay"
+    command = "To go on there: orm migrations apply --local"
+    listed = project.orm("list", "--local")
+    assert listed.exit_code == 1
+    assert listed.stdout == "0001_by_hand  half done\n"
+    assert listed.stderr == f"! {half_done}. {command}\n"
+    said = json.loads(project.orm("list", "--local", "--json").stdout)
+    assert [row["state"] for row in said["revisions"]] == ["half done"]
+    assert [found["kind"] for found in said["findings"]] == ["half_done"]
 
     project.query("UPDATE users SET name = 'b' WHERE id = 2")
     project.upgrade(command_line)
@@ -42,6 +53,8 @@ def test_a_revision_that_fails_goes_on_where_it_failed(
     assert project.query("SELECT id, name FROM users") == [(1, "a"), (2, "b")]
     assert project.ledger == ["0001"]
     assert project.query("SELECT COUNT(*) FROM orm_journal") == [(0,)]
+    listed = project.orm("list", "--local")
+    assert (listed.exit_code, listed.stderr) == (0, "")
 
 
 @MYSQL
@@ -111,6 +124,25 @@ def test_what_a_procedure_did_before_it_failed_is_not_guessed(project: MySQLProj
 
 
 @MYSQL
+def test_tables_that_are_dropped_one_after_the_other_are_not_guessed(
+    project: MySQLProject,
+) -> None:
+    project.query("CREATE TABLE a (id INTEGER)")
+    project.revision(1, "op.execute('DROP TABLE a, absent')")
+    said = project.refusal("orm")
+    if project.url.startswith("mysql"):  # all of it or nothing
+        assert "nothing of it stays" in said
+        assert "a" in project.tables
+        return
+    assert "was begun, and did not come to its end: DROP TABLE a, absent" in said
+    assert "a" not in project.tables
+    [command] = re.findall(r"UPDATE orm_journal .*? number = 1", said)
+    project.query(command)
+    project.upgrade("orm")
+    assert project.ledger == ["0001"]
+
+
+@MYSQL
 def test_a_connection_that_is_lost_takes_nothing_back(project: MySQLProject) -> None:
     table, rows, _, column = FOUR
     project.revision(1, table, rows, column, "op.execute('KILL CONNECTION_ID()')")
@@ -131,6 +163,45 @@ def test_another_revision_does_not_overtake_a_half_done_one(project: MySQLProjec
     project.revision(1, "op.execute('CREATE TABLE other (id INTEGER)')")
     assert "its statement 1 was done by an earlier run" in project.refusal("orm")
     assert "other" not in project.tables
+
+
+@MYSQL
+def test_a_half_done_revision_whose_file_is_gone_is_named(project: MySQLProject) -> None:
+    project.revision(1, *FOUR)
+    project.refusal("orm")
+    file = project.file("0001_by_hand.py")
+    text = file.read_text()
+    file.unlink()
+    listed = project.orm("list", "--local")
+    assert listed.exit_code == 1
+    assert "! revision 0001 is half done, and is not the next one to be applied" in listed.stderr
+    assert "revision 0001 is half done" in project.refusal("orm")
+    file.write_text(text)
+    planned = project.orm("apply", "--local", "--dry-run").output
+    assert "-- 0001_by_hand goes on at its statement 3; below is the whole revision\n" in planned
+    project.query("UPDATE users SET name = 'b' WHERE id = 2")
+    assert "0001_by_hand goes on at its statement 3" in project.orm("apply", "--local").output
+    assert project.ledger == ["0001"]
+
+
+@MYSQL
+def test_what_a_half_done_revision_has_made_is_no_drift(project: MySQLProject) -> None:
+    table, _, unique, column = FOUR
+    project.revision(1, table)
+    project.upgrade("orm")
+    project.query("INSERT INTO users VALUES (1, 'a'), (2, 'a')")
+    project.revision(2, column, unique)
+    assert "its first statement stays" in project.refusal("orm")
+    project.models(
+        'Table("users", metadata, Column("id", Integer, primary_key=True),'
+        ' Column("name", String(50), unique=True), Column("age", Integer))'
+    )
+    said = project.orm("check", "--local")
+    assert said.exit_code == 1
+    assert said.stderr == (
+        "0002_by_hand is half done, its first statement stays. To go on there: orm migrations apply"
+        " --local\n"
+    )
 
 
 TEN = [

@@ -391,6 +391,23 @@ def test_a_revision_that_needs_the_own_server(users: Project) -> None:
         users.query(f"DROP ROLE {name}")
 
 
+def test_models_that_need_the_own_server(project: Project) -> None:
+    name = f"reader_{secrets.token_hex(6)}"
+    project.query(f"CREATE ROLE {name}")
+    project.models(
+        'notes = Table("notes", metadata, Column("id", Integer, primary_key=True))\n'
+        "from sqlalchemy import DDL, event\n"
+        f'event.listen(notes, "after_create", DDL("GRANT SELECT ON notes TO {name}"))'
+    )
+    try:
+        for command in (("create", "notes"), ("apply", "--local"), ("check",)):
+            result = project.orm(*command)
+            assert result.exit_code == 0, result.output
+    finally:
+        project.query(f"DROP OWNED BY {name}")
+        project.query(f"DROP ROLE {name}")
+
+
 @pytest.fixture
 def account(users: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """The remote database is the local one, as an account that owns its tables and no more."""

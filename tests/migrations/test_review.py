@@ -231,6 +231,58 @@ def test_what_is_known_before_it_cannot_be_told(remote: Project) -> None:
     assert [kind for kind, *_ in reviewed(remote)] == ["drop_column", "unknown"]
 
 
+ASKS = "n = op.get_bind().execute(sa.text('SELECT count(*) FROM users')).scalar_one()"
+
+
+@ENGINES
+@pytest.mark.parametrize(
+    ("lines", "effect"),
+    [
+        ([LOSING], ("drop_column", "users", "email", 2, True)),
+        (["if n:", "    op.drop_table('users')"], ("drop_table", "users", None, 3, True)),
+        (
+            ["op.get_bind().execute(sa.text('DELETE FROM users'))"],
+            ("delete", "users", None, 3, True),
+        ),
+        (
+            ["op.get_bind().execute(sa.table('users').delete().where(sa.text(n)))"],
+            ("delete", "users", None, 3, True),
+        ),
+        (
+            [f"{BATCH}batch.alter_column('email', type_=sa.String(5))"],
+            ("type", "users", "email", 2, True),
+        ),
+        (["op.drop_column(n, 'email')"], ("drop_table", "", None, None, True)),
+        (["op.execute(f'DELETE FROM {n}')"], ("drop_table", "", None, None, True)),
+        (
+            ["with op.batch_alter_table(n) as b: b.drop_column('x')"],
+            ("drop_table", "", None, None, True),
+        ),
+    ],
+)
+def test_what_may_be_lost_after_the_database_was_asked_is_told(
+    remote: Project, lines: list[str], effect: tuple[object, ...]
+) -> None:
+    remote.revision(2, ASKS, *lines)
+    assert reviewed(remote) == [("unknown", "", None, None, False), effect]
+    refused = remote.orm("apply", "--remote", "--yes")
+    assert refused.exit_code == 1
+    assert "data would be lost" in refused.stderr
+
+
+@ENGINES
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH old AS (DELETE FROM users RETURNING id) SELECT id FROM old",
+        "DO $$ BEGIN DELETE FROM users; END $$",
+    ],
+)
+def test_rows_that_are_deleted_within_a_statement_are_told(remote: Project, sql: str) -> None:
+    remote.revision(2, f"op.execute({sql!r})")
+    assert reviewed(remote) == [("delete", "users", None, 3, True)]
+
+
 @ENGINES
 @pytest.mark.parametrize(
     ("old", "new", "loses"),
@@ -266,6 +318,11 @@ SQL = {
     "ALTER TABLE users RENAME TO people": ("rename", "users", None),
     "ALTER TABLE users RENAME COLUMN email TO mail": ("rename", "users", "email"),
     "SELECT 1; DELETE FROM users WHERE age = 1": ("delete", "users", None),
+    "ALTER TABLE users ALTER age SET NOT NULL": ("not_null", "users", "age"),
+    'ALTER TABLE users ALTER COLUMN "age" SET NOT NULL': ("not_null", "users", "age"),
+    "ALTER TABLE users ADD CONSTRAINT x CHECK (age > 0)": ("constraint", "users", None),
+    "ALTER TABLE users ADD UNIQUE (age)": ("constraint", "users", None),
+    "ALTER TABLE users ADD FOREIGN KEY (age) REFERENCES users": ("constraint", "users", None),
 }
 
 
@@ -276,6 +333,25 @@ def test_plain_sql_is_read(remote: Project, sql: str) -> None:
     assert [found[:3] for found in reviewed(remote)] == [SQL[sql]]
     remote.revision(2, f"op.get_bind().exec_driver_sql({sql!r})")
     assert [found[:3] for found in reviewed(remote)] == [SQL[sql]]
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("ALTER TABLE users ALTER age TYPE bigint USING age::bigint", [("rewrite", "age")]),
+        ("ALTER TABLE users ALTER COLUMN age SET DATA TYPE text", [("rewrite", "age")]),
+        ("CREATE UNIQUE INDEX ix ON users (id)", [("index", None)]),
+        ("CREATE INDEX CONCURRENTLY ix ON users (id)", []),
+        ("ALTER TABLE users ADD CHECK (age > 0) NOT VALID", []),
+    ],
+)
+def test_plain_sql_that_locks_a_big_table_is_read(
+    remote: Project, sql: str, told: list[tuple[str, str | None]]
+) -> None:
+    remote.query("INSERT INTO users (age) SELECT n FROM generate_series(1, 100000) AS n")
+    remote.revision(2, f"op.execute({sql!r})")
+    assert [(kind, column) for kind, _, column, *_ in reviewed(remote)] == told
 
 
 @pytest.mark.parametrize("project", ["postgresql"], indirect=True)

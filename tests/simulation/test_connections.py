@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -157,6 +158,29 @@ def test_a_replica_that_does_not_say_where_it_is_is_asked_once() -> None:
         assert asked == 1
 
     simulated(work, engine_options={"poolclass": NullPool})
+
+
+def test_a_place_in_a_pool_is_waited_for_as_long_as_the_guide_says() -> None:
+    """A read goes to another server after 1 s; on the primary the wait ends after 10 s."""
+
+    async def work(_: World, database: Database) -> None:
+        clock = asyncio.get_running_loop().time
+        async with database.session() as holder, database.session() as session:
+            await holder.execute(registers())
+            began = clock()
+            await session.execute(registers())
+            assert session.last_route and session.last_route.reason is Reason.CROWDED
+            assert 1.0 <= clock() - began < 1.1
+        for statement, arguments in ((registers(), {}), (RAISE, ONE)):  # two pools
+            async with database.session("first-primary") as holder:
+                await holder.execute(statement, arguments)
+                began = clock()
+                async with database.session("first-primary") as session:
+                    with pytest.raises(PoolTimeout):
+                        await session.execute(statement, arguments)
+                assert 10.0 <= clock() - began < 10.1
+
+    simulated(work, engine_options={"pool_size": 1, "max_overflow": 0})
 
 
 @pytest.mark.parametrize("cut_off_first", [True, False])

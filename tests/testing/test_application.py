@@ -11,15 +11,23 @@ from sqlalchemy.exc import IntegrityError
 
 from models import User
 from orm import Database
+from orm.exceptions import ConfigurationError
 from orm.testing import caught_up, paused, reads_from
+from orm.testing.mysql.programs import find
+from tests.conftest import APPLICATIONS
 
 pytestmark = pytest.mark.slow  # each runs a program
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session", params=["aiosqlite", "asyncpg", "psycopg"])
+@pytest.fixture(scope="session", params=["aiosqlite", "asyncpg", "psycopg", *APPLICATIONS])
 def orm_driver(request: pytest.FixtureRequest) -> Any:
+    if request.param in APPLICATIONS:
+        try:
+            find(request.param.partition("+")[0])
+        except ConfigurationError as error:
+            pytest.skip(str(error))
     return request.param
 
 
@@ -156,4 +164,5 @@ def test_what_fails_leaves_nothing_either(tmp_path: Path, driver: str) -> None:
 
 def test_a_driver_that_is_none_is_named(tmp_path: Path) -> None:
     said = pytest_run(tmp_path, LEFT_OPEN.format(driver="oracle"))
-    assert "there are no test databases for 'oracle': aiosqlite, asyncpg or psycopg" in said
+    assert "there are no test databases for 'oracle': have orm_driver return one of" in said
+    assert "mysql+aiomysql" in said

@@ -41,8 +41,10 @@ def arguments(url: URL, options: dict[str, Any], *, tracks: bool = False) -> dic
             if driver.startswith("mariadbconnector")
             else "it has no async driver"
         )
+        engine = url.get_backend_name()
         raise ConfigurationError(
-            f"{url.drivername!r} cannot be used ({why}): use mysql+asyncmy:// or mysql+aiomysql://"
+            f"{url.drivername!r} cannot be used ({why}): use {engine}+asyncmy:// or "
+            f"{engine}+aiomysql://"
         )
 
     async def connect(**given: Any) -> Any:
@@ -88,11 +90,12 @@ def _class_of(driver: str) -> Any:
 
         async def query(self, sql: Any, unbuffered: bool = False) -> Any:
             self.orm_gtid = None
+            if getattr(self._result, "unbuffered_active", False):
+                # As the drivers do, which then warn of it.
+                await self._result._finish_unbuffered_query()
             return await super().query(sql, unbuffered)
 
         async def commit(self) -> None:
-            if is_streaming(self):  # as the drivers do, which then warn of it
-                await self._result._finish_unbuffered_query()
             await self.query("COMMIT")
             if self._result is not None and self._result.message:
                 self.orm_gtid = tracked(self._result.message)

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from orm.backends.mysql.asking import OnDriver
 from orm.backends.mysql.definitions import definitions
 from orm.backends.mysql.driver import code, in_transaction
+from orm.backends.mysql.state import latest
 from orm.exceptions import MigrationError
 
 __all__ = ["TABLE", "journal"]
@@ -43,6 +44,7 @@ _READ: Final = (
     f"SELECT revision, number, checksum, statement, parameters, catalog, ended FROM {TABLE}"
     " ORDER BY number"
 )
+_HALF_DONE: Final = f"SELECT revision, SUM(ended) FROM {TABLE} GROUP BY revision"
 _BEGIN: Final = f"REPLACE INTO {TABLE} VALUES (%s, %s, %s, %s, %s, %s, %s)"
 _END: Final = f"UPDATE {TABLE} SET ended = TRUE WHERE revision = %s AND number = %s"
 _TAKE_BACK: Final = f"DELETE FROM {TABLE} WHERE revision = %s AND number = %s"
@@ -61,6 +63,10 @@ _DATA: Final = re.compile(
 """What is committed together with its row."""
 _OPAQUE: Final = re.compile(_BEGINNING + r"(?:CALL|EXECUTE|BEGIN)\b", re.IGNORECASE | re.DOTALL)
 """What may commit in its middle, and do more than the catalog tells."""
+_DROPS_SEVERAL: Final = re.compile(
+    _BEGINNING + r"DROP\s+(?:TABLES?|VIEW)\b[^;]*,", re.IGNORECASE | re.DOTALL
+)
+"""On MariaDB that, too: it drops one after the other (MariaDB "Atomic DDL")."""
 
 _NOTHING: Final = "DO 0"
 _NO_SUCH_TABLE: Final = 1146
@@ -107,17 +113,15 @@ class _Journal:
             event.remove(connection, "before_cursor_execute", run.before)
             event.remove(connection, "after_cursor_execute", run.after)
 
-    def done(self, connection: Connection, revision: str) -> int | None:
-        """How many statements of a revision that is not recorded were done."""
-        if connection.invalidated:
-            return None
-        driver = _Driver(connection)
+    def half_done(self, connection: Connection) -> dict[str, int]:
+        """How many statements were done of each revision that is not recorded."""
         try:
-            found = sum(1 for entry in _read(driver) if entry.revision == revision and entry.ended)
-            driver.say("ROLLBACK")
-        except driver.asks.errors:  # the connection is gone
-            return None
-        return found
+            rows = connection.exec_driver_sql(_HALF_DONE)
+        except DBAPIError as error:
+            if code(error) != _NO_SUCH_TABLE:
+                raise
+            return {}
+        return {revision: int(done) for revision, done in rows}
 
 
 journal: Final = _Journal()
@@ -212,6 +216,7 @@ class _Run:
         self, connection: Connection, revision: str, checksum: str, done: list[_Entry]
     ) -> None:
         self._driver = _Driver(connection)
+        self._mariadb: bool = latest(connection).mariadb
         self._revision = revision
         self._checksum = checksum
         self._done = done
@@ -241,7 +246,7 @@ class _Run:
             self._compare(self._done[self._number - 1], statement, _digest(parameters))
             return _NOTHING, ()
         is_data = _DATA.match(statement) is not None
-        catalog = None if is_data or _OPAQUE.match(statement) else _digest_of(connection)
+        catalog = None if is_data or self._is_opaque(statement) else _digest_of(connection)
         self._driver.say(
             _BEGIN,
             *(self._revision, self._number, self._checksum, statement, _digest(parameters)),
@@ -249,6 +254,10 @@ class _Run:
         )
         self._writes = not is_data
         return statement, parameters
+
+    def _is_opaque(self, statement: str) -> bool:
+        several = self._mariadb and _DROPS_SEVERAL.match(statement) is not None
+        return several or _OPAQUE.match(statement) is not None
 
     def after(self, *_: object) -> None:
         """Write that a statement has ended."""

@@ -210,8 +210,11 @@ def _errors(driver: Any) -> tuple[type[Exception], ...]:
 def hang_up(connection: DBAPIConnection) -> None:
     """Cut a connection off (`orm.backends.Network`)."""
     driver: Any = getattr(connection, "driver_connection", None)
-    if hasattr(driver, "terminate"):
-        driver.terminate()
+    if hasattr(driver, "_transport"):
+        # asyncpg's `terminate` takes away what its own next step works with: if an answer has just
+        # arrived, that step raises AttributeError. Without its network, it raises what it raises
+        # when the server closes the connection.
+        driver._transport.abort()
     elif driver is not None and not driver.closed:
         # psycopg waits until its socket can be read, which one that was shut down can. It may be
         # closed by psycopg alone, so this works on a copy.

@@ -136,19 +136,23 @@ def _free_port() -> int:
         return port
 
 
-def new_folder() -> Path:
+def new_folder(prefix: str = _PREFIX, room: int = _ROOM) -> Path:
     """A folder of this process, which servers may use; in memory, where there is room.
 
     Those that a killed process left behind are removed.
+
+    Args:
+        prefix: with which the names of all such folders begin.
+        room: bytes that have to be free.
     """
     base = Path(tempfile.gettempdir())
-    if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+    if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > room:
         base = _MEMORY
-    for old in base.glob(f"{_PREFIX}*"):
-        owner = old.name.removeprefix(_PREFIX).split("-")[0]
+    for old in base.glob(f"{prefix}*"):
+        owner = old.name.removeprefix(prefix).split("-")[0]
         if owner.isdigit() and not _is_alive(int(owner)):
             shutil.rmtree(old, ignore_errors=True)  # another process may be removing it
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=base))
     give(folder)
     return folder
 

@@ -57,6 +57,9 @@ class SQLiteBackend(Backend):
     def seen(self, connection: Connection) -> Bookmark | None:
         return position.seen(connection)
 
+    def noted(self, connection: Connection) -> Bookmark | None:
+        return position.noted(connection)
+
     def committed(self, connection: Connection, *, wrote: bool) -> Bookmark | None:
         return position.committed(connection)
 

@@ -21,7 +21,7 @@ from orm.backends import sqlite
 from orm.backends.pool import FairPool
 from orm.backends.sqlite.driver import begin, in_one_hop, in_our_hands, open_or_close, run_script
 from orm.backends.sqlite.files import file_at, identity
-from orm.backends.sqlite.position import note_changes, raise_if_ended, raise_position
+from orm.backends.sqlite.position import POSITION, note_changes, raise_if_ended, raise_position
 from orm.exceptions import ConfigurationError
 
 __all__ = [
@@ -42,11 +42,11 @@ _MIGRATION_SETUP: Final = _WRITER_SETUP.format("OFF")
 _READER_SETUP: Final = "PRAGMA query_only = ON;" + _SETUP
 
 _INCARNATION: Final = "orm.sqlite.incarnation"
-_LOOKED: Final = "orm.sqlite.looked"
+_OPENED: Final = "orm.sqlite.opened"
 _STREAMS: Final = "orm.sqlite.streams"
 
 _LOOK: Final = 0.05
-"""Seconds between two looks at a connection's file: a system call may cost as much as a read."""
+"""Seconds between two looks at an engine's file: a system call may cost as much as a read."""
 
 
 def writer_engine(url: URL, **options: Any) -> AsyncEngine:
@@ -121,8 +121,8 @@ def reader_engine(url: URL, **options: Any) -> AsyncEngine:
     sync, setup = engine.sync_engine, _READER_SETUP.format("ON")
     event.listen(sync, "do_connect", partial(_before_open, file))
     event.listen(sync, "do_connect", open_or_close)
-    event.listen(sync, "connect", lambda connection, _: run_script(connection, setup))
-    event.listen(sync, "checkout", partial(_check_file, file))
+    event.listen(sync, "connect", partial(_set_up_reader, setup))
+    event.listen(sync, "checkout", partial(_check_file, _Look(file)))
     _clean_up(sync)
     return engine
 
@@ -146,9 +146,15 @@ def is_idle(connection: Connection) -> bool:
     return not driver.in_transaction
 
 
+def _set_up_reader(setup: str, connection: Any, _: ConnectionPoolEntry) -> None:
+    run_script(connection, setup)
+    if hasattr(connection, "note"):  # `VisitedConnection`: else the application has opened it
+        connection.note(POSITION)
+
+
 def _before_open(file: Path, _dialect: Any, record: ConnectionPoolEntry, *_: Any) -> None:
     record.info[_INCARNATION] = identity(file)
-    record.info[_LOOKED] = -_LOOK
+    record.info[_OPENED] = True
     # SQLite would not say which file; and what fails to open leaves a thread of aiosqlite's, which
     # may be late for the end of the event loop.
     why = None
@@ -162,16 +168,31 @@ def _before_open(file: Path, _dialect: Any, record: ConnectionPoolEntry, *_: Any
         raise error
 
 
-def _check_file(file: Path, _c: DBAPIConnection, record: ConnectionPoolEntry, _p: Any) -> None:
+class _Look:
+    """Which file a path leads to, by the latest look at it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._found: str | None = None
+        self._until = -_LOOK
+
+    def now(self) -> str | None:
+        self._found, self._until = identity(self.file), monotonic() + _LOOK
+        return self._found
+
+    def lately(self) -> str | None:
+        return self._found if monotonic() < self._until else self.now()
+
+
+def _check_file(look: _Look, _c: DBAPIConnection, record: ConnectionPoolEntry, _p: Any) -> None:
     """Drop a connection whose file was deleted or replaced: it would never move again.
 
-    Until it is found out, what is read there is still what was known of that very file.
+    Until it is found out, what is read there is still what was known of that very file. What was
+    opened just now is compared with what is there since: it may have been replaced meanwhile.
     """
-    now = monotonic()
-    if now - record.info[_LOOKED] >= _LOOK:
-        record.info[_LOOKED] = now
-        if record.info[_INCARNATION] != identity(file):
-            raise DisconnectionError(f"{file.name} was replaced")
+    opened = record.info[_INCARNATION]
+    if (record.info.pop(_OPENED, False) or opened != look.lately()) and opened != look.now():
+        raise DisconnectionError(f"{look.file.name} was replaced")
 
 
 def _begin_snapshot(connection: Connection) -> None:
@@ -221,6 +242,8 @@ def _reset(connection: Any, record: ConnectionPoolEntry, state: Any) -> None:
     # that is read there later (SQLite "Isolation In SQLite").
     for cursor in streams:
         cursor.close()
+    if hasattr(connection, "forget"):
+        connection.forget()
     # The pool's own reset visits the driver's thread even when there is nothing to roll back, or
     # never does, on a connection that it takes to be in autocommit: a savepoint may be open.
     if connection.driver_connection.in_transaction:

@@ -20,8 +20,10 @@ from orm.backends.sqlite.files import file_of, identity
 from orm.bookmark import Bookmark
 
 __all__ = [
+    "POSITION",
     "committed",
     "note_changes",
+    "noted",
     "position",
     "prepare",
     "raise_if_ended",
@@ -45,7 +47,8 @@ SELECT 1, '', '', 0, -1 WHERE NOT EXISTS (SELECT 1 FROM orm_position)"""
 _NEW_HISTORY: Final = """\
 UPDATE orm_position SET file = ?, history = lower(hex(randomblob(16))) WHERE file <> ?"""
 _HISTORY: Final = "SELECT history FROM orm_position"
-_POSITION: Final = "SELECT history, sequence FROM orm_position"
+POSITION: Final = "SELECT history, sequence FROM orm_position"
+"""A query of one row: the history, and the position in it."""
 # Milliseconds since 1970 are more than any count of commits can be: no position lies after it.
 _GO_ON: Final = """\
 UPDATE orm_position SET history = ?, sequence = ?"""
@@ -56,7 +59,7 @@ UPDATE orm_position
 SET sequence = sequence + 1, schema_version = (SELECT schema_version FROM pragma_schema_version)
 WHERE ? OR schema_version <> (SELECT schema_version FROM pragma_schema_version)"""
 # RETURNING would do, but SQLite compiles such a statement again whenever it is executed.
-_RAISED_TO: Final = f"{_POSITION} WHERE changes() > 0"
+_RAISED_TO: Final = f"{POSITION} WHERE changes() > 0"
 
 _LOG: Final = logging.getLogger(__name__)
 _histories: Final = WeakKeyDictionary[Pool, tuple[str | None, str]]()
@@ -78,18 +81,26 @@ def prepare(connection: Connection) -> None:
 def position(connection: Connection) -> Bookmark | None:
     """Where the snapshot is that the connection reads; None if nothing was ever prepared."""
     try:
-        row = connection.execute(text(_POSITION)).one_or_none()
+        row = connection.exec_driver_sql(POSITION).one_or_none()
     except OperationalError as error:
         if code(error) == sqlite3.SQLITE_ERROR:  # no such table: never prepared
             return None
         raise
-    return None if row is None else Bookmark.at(row.history, row.sequence)
+    return None if row is None else Bookmark.at(*row)
 
 
 def seen(connection: Connection) -> Bookmark | None:
     """Nothing that was read or committed here lies after this; None as for `position`."""
     raise_if_ended(connection)
     return position(connection)
+
+
+def noted(connection: Connection) -> Bookmark | None:
+    """The position after the latest statement of a reader; None if there is none."""
+    if connection.closed or connection.invalidated:
+        return None
+    row = getattr(connection.connection.dbapi_connection, "noted", None)
+    return None if row is None else Bookmark.at(*row)
 
 
 def committed(connection: Connection) -> Bookmark | None:

@@ -8,6 +8,7 @@ are one call, and so are BEGIN and the statement after it, and COMMIT and the st
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -71,11 +72,21 @@ class _InThread(sqlite3.Connection):
 
     late: str | None = None
     """The statement that begins the transaction, as long as it was not executed."""
+    note: str | None = None
+    """A query that is made after each statement, in the same visit."""
+    noted: Any = None
+    """The row that it has returned; None as soon as anything else is executed."""
 
     def begin(self) -> None:
+        self.noted = None
         if self.late is not None:
             super().cursor().execute(self.late)
             self.late = None
+
+    def take_note(self) -> None:
+        if self.note is not None:
+            with suppress(sqlite3.Error, IndexError):  # the statement before it has succeeded
+                self.noted = super().execute(self.note).fetchall()[0]
 
     def execute(self, sql: Any, *parameters: Any) -> Any:
         if isinstance(sql, _Errand):
@@ -94,6 +105,7 @@ class _InThread(sqlite3.Connection):
     def cursor(self, *factory: Any, **options: Any) -> Any:
         if factory or options:
             self.begin()
+            self.note = None  # what such a cursor executes later goes past this class
             return super().cursor(*factory, **options)
         return super().cursor(_CursorInThread)
 
@@ -150,14 +162,16 @@ _Outcome = tuple[deque[Any], Any, int | None, int]
 """The rows, and `description`, `lastrowid` and `rowcount` of a cursor."""
 
 
-def _execute(many: bool, sql: str, parameters: Any, connection: sqlite3.Connection) -> _Outcome:
+def _execute(many: bool, sql: str, parameters: Any, connection: _InThread) -> _Outcome:
     cursor = connection.cursor()
     try:
         (cursor.executemany if many else cursor.execute)(sql, parameters)
         rows = deque(cursor) if cursor.description and not many else deque()
-        return rows, cursor.description, cursor.lastrowid, cursor.rowcount
+        outcome = rows, cursor.description, cursor.lastrowid, cursor.rowcount
     finally:
         cursor.close()
+    connection.take_note()
+    return outcome
 
 
 def _commit(work: Work, rows: list[Any], connection: sqlite3.Connection) -> None:
@@ -251,7 +265,20 @@ class VisitedConnection(AsyncAdapt_aiosqlite_connection):
     def cursor(self, server_side: bool = False) -> Any:
         return super().cursor(server_side=True) if server_side else VisitedCursor(self)
 
-    def visit(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    @property
+    def noted(self) -> Any:
+        """What `note` has brought; None if it was not made since, or something else was."""
+        return self._in_thread.noted
+
+    def note(self, query: str) -> None:
+        """Make a query after each statement, and keep its first row; it is no error if it fails."""
+        self._in_thread.note = query
+
+    def forget(self) -> None:
+        """Forget what was noted: other connections go on."""
+        self._in_thread.noted = None
+
+    def visit(self, work: Callable[[Any], _T]) -> _T:
         """Call a function in the connection's thread.
 
         If this is cancelled, the thread goes on with the function all the same.

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["INI", "adopt", "adopt_here"]
 
 INI: Final = "alembic.ini"
-_ASYNCHRONOUS: Final = ("postgresql+asyncpg", "postgresql+psycopg")
+_DRIVERS: Final = {
+    "sqlite": ("aiosqlite",),
+    "postgresql": ("psycopg", "asyncpg"),
+    "mariadb": ("asyncmy", "aiomysql"),
+    "mysql": ("asyncmy", "aiomysql"),
+}
+"""Those that the library works with, of each engine; the first one that is installed is taken."""
 _FOLDERS: Final = ("alembic", "migrations", "revisions", "orm_migrations")
 _LOCAL_VARIABLE: Final = "ORM_LOCAL_URL"
 
@@ -200,14 +206,12 @@ def _local(config: "Config") -> "tuple[URL, URL | None]":
         url = make_url(config.get_main_option("sqlalchemy.url") or "")
     except ArgumentError:
         return target_url("local"), None
-    match url.get_backend_name(), url.get_driver_name():
-        case "driver", _:  # as `alembic init` writes it
-            return target_url("local"), None
-        case "sqlite", _:
-            url = url.set(drivername="sqlite+aiosqlite")
-        case "postgresql", _ if url.drivername not in _ASYNCHRONOUS:
-            driver = "psycopg" if find_spec("psycopg") else "asyncpg"
-            url = url.set(drivername=f"postgresql+{driver}")
+    engine, _, driver = url.drivername.partition("+")
+    if engine == "driver":  # as `alembic init` writes it
+        return target_url("local"), None
+    if driver not in (ours := _DRIVERS.get(engine, (driver,))):
+        installed = next(filter(find_spec, ours), ours[-1])
+        url = url.set(drivername=f"{engine}+{installed}")
     if url.password is None:
         return url, None
     # `set` leaves out what is None.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from orm.migrations.application import Application
     from orm.migrations.compare.review import Reviewed
+    from orm.migrations.ledger.state import State
     from orm.migrations.revision import Revision
 
 __all__ = ["apply"]
@@ -89,8 +90,10 @@ def apply(
 
             sql = script_of(application, url, at, to_run)
             reviewed = _reviewed(application, url, at, to_run)
-            _say_plan(url, pending, reviewed, sql, as_json=as_json)
+            _say_plan(url, pending, reviewed, sql, as_json=as_json, goes_on=_goes_on(state, to))
             return
+        for sentence in () if as_json else _goes_on(state, to):
+            click.echo(sentence)
         done: list[Revision] = []
         points: list[str] = []
         if pending:
@@ -124,6 +127,15 @@ def apply(
         click.echo(f"Nothing to apply: {shown(url)} is at {state.at or 'no revision'}.")
 
 
+def _goes_on(state: "State", to: str) -> "list[str]":
+    """Where the first revision goes on, if an earlier run has begun it."""
+    return [
+        f"{file.name} goes on at its statement {state.half_done[file.id] + 1}"
+        for file in state.pending(to)[:1]
+        if state.half_done.get(file.id)
+    ]
+
+
 def _reviewed(
     application: "Application", url: "URL", at: str | None, pending: "Sequence[Revision]"
 ) -> "list[Reviewed]":
@@ -139,6 +151,7 @@ def _say_plan(
     sql: str,
     *,
     as_json: bool,
+    goes_on: "Sequence[str]",
 ) -> None:
     if as_json:
         plan = {
@@ -154,6 +167,8 @@ def _say_plan(
     for file in pending:
         if file.only_recorded:
             click.echo(f"-- {file.name} is recorded, and not run, if the schema is the same")
+    for sentence in goes_on:
+        click.echo(f"-- {sentence}; below is the whole revision")
     for one in reviewed:
         click.echo(f"-- {one.message}")
     click.echo(sql, nl=False)

@@ -20,7 +20,7 @@ __all__ = ["list_"]
 def list_(target: Target, as_json: bool) -> None:
     """Show which revisions are applied and which are pending; changes nothing.
 
-    Exits with 1 if files, ledger and database do not agree.
+    Exits with 1 if files, ledger and database do not agree, or a revision is half done.
     """
     with explained():
         from orm.migrations.application import Application
@@ -28,18 +28,19 @@ def list_(target: Target, as_json: bool) -> None:
 
         state = look(Application.at(), target)
     rows = _rows(state)
+    found = [*state.findings, *([state.resumes] if state.resumes else ())]
     if as_json:
         findings = [
             {"kind": finding.kind, "revision": finding.revision, "message": finding.message}
-            for finding in state.findings
+            for finding in found
         ]
         click.echo(json.dumps({"revisions": rows, "findings": findings}, indent=2))
     else:
         width = max((len(row["name"]) for row in rows), default=0)
         click.echo("".join(f"{_line(row, width)}\n" for row in rows) or "No revisions.\n", nl=False)
-        for finding in state.findings:
+        for finding in found:
             click.echo(f"! {finding.message}", err=True)
-    if state.findings:
+    if found:
         raise click.exceptions.Exit(1)
 
 
@@ -64,7 +65,7 @@ def _rows(state: "State") -> list[dict[str, Any]]:
             "revision": file.id,
             "name": file.name,
             "message": file.message,
-            "state": "pending",
+            "state": "half done" if file.id in state.half_done else "pending",
             "replaces": file.replaces,
             "recorded": file.only_recorded,
         }
@@ -74,9 +75,9 @@ def _rows(state: "State") -> list[dict[str, Any]]:
 
 
 def _line(row: dict[str, Any], width: int) -> str:
-    if row["state"] == "pending":
+    if row["state"] != "applied":
         how = " (recorded, and not run, if the schema is the same)" if row["recorded"] else ""
-        return f"{row['name']:<{width}}  pending{how}"
+        return f"{row['name']:<{width}}  {row['state']}{how}"
     line = f"{row['name']:<{width}}  applied {row['applied_at'][:16].replace('T', ' ')} UTC"
     if row["seconds"] is not None:
         line += f", {row['seconds']:.2f} s"

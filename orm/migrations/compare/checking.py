@@ -10,7 +10,7 @@ from orm.migrations.compare.differences import (
     on_engines,
     without_index,
 )
-from orm.migrations.compare.models import made_by_models, sides
+from orm.migrations.compare.models import sides, with_models
 from orm.migrations.compare.replay import replay
 from orm.migrations.compare.sql import statements_of
 from orm.migrations.connecting import on_a_connection
@@ -44,8 +44,9 @@ def check_files(application: Application, target: str | None = None) -> list[Fin
     indexed = wants_indexes(application.pyproject)
     found: dict[Difference, list[str]] = {}
     for engine, url in urls.items():
-        with replay(application, files[-1].id if files else None, url=url) as made:
-            both = sides(made, made_by_models(made))
+        last = files[-1].id if files else None
+        with with_models(application, last, url=url) as (made, wanted):
+            both = sides(made, wanted)
             bare = without_index(made.connection, made.metadata) if indexed else []
             for one in (*of_models(both), *of_forms(both), *bare):
                 found.setdefault(one, []).append(engine)
@@ -55,7 +56,8 @@ def check_files(application: Application, target: str | None = None) -> list[Fin
 def check_database(application: Application, target: str) -> list[Finding | Difference]:
     """Where a database differs from the revisions that are applied to it; writes nothing.
 
-    That is: a file differs from what was applied, or the schema was changed by hand since.
+    That is: a file differs from what was applied, a revision is half done, or the schema was
+    changed by hand since.
 
     Args:
         application: whose revisions.
@@ -69,6 +71,8 @@ def check_database(application: Application, target: str) -> list[Finding | Diff
     url = target_url(target, application.pyproject)
     if state.findings:
         return list(state.findings)  # there is nothing to compare the database with
+    if state.resumes:
+        return [state.resumes]  # it is between two revisions
     migrations = migrations_for(url)
     if migrations.is_absent(url):
         return []

@@ -135,7 +135,9 @@ def _written(
         migrations.prepare_scratch(empty, schemas, migrations.definitions(made.connection))
         beginning = Replay(made.application, empty, url, instead=tables, engines=made.engines)
         beginning.upgrade(None)
-        written = follow([Draft.begun(beginning, message, slug)], lambda *_: ())
+        written = follow(
+            [Draft.begun(beginning, made_by_models(beginning), message, slug)], lambda *_: ()
+        )
     if written is None:
         raise MigrationError("there are no tables: there is no history to stand for")
     path = _numbered(written.path, history)

@@ -23,7 +23,7 @@ from alembic.operations.ops import (
 from sqlalchemy import Column as SQLColumn
 from sqlalchemy import Connection, DateTime, Delete, Enum, TextClause, inspect
 
-from orm.migrations.compare.plain_sql import Deletes, fits, in_sql
+from orm.migrations.compare.plain_sql import Deletes, Rewrites, fits, in_sql
 from orm.migrations.internals import Recorded
 
 __all__ = ["Column", "Effect", "Kind", "Schema", "Tables", "flat", "schema_of", "table_of"]
@@ -321,11 +321,20 @@ def _statement(operation: ExecuteSQLOp, tables: Tables) -> Iterator[Effect]:
     text = statement.text if isinstance(statement, TextClause) else statement
     if isinstance(text, str):
         for said in in_sql(text):
-            if isinstance(said, Deletes):
-                if (table := tables.tables.get(said.table)) is not None:
-                    yield Effect("delete", table, None, f"deletes rows of {table}")
-            else:
-                yield from _of(Recorded(said, batch=False), tables)
+            match said:
+                case Deletes():
+                    if (table := tables.tables.get(said.table)) is not None:
+                        yield Effect("delete", table, None, f"deletes rows of {table}")
+                case Rewrites():
+                    if (was := tables.column(AlterColumnOp(said.table, said.column))) is not None:
+                        table, column, before = was
+                        where = f"{table}.{column} from {before.type}"
+                        words = (
+                            f"changes {where} by SQL: the table may be locked while it is rewritten"
+                        )
+                        yield Effect("rewrite", table, column, words)
+                case _:
+                    yield from _of(Recorded(said, batch=False), tables)
 
 
 def _is_required(operation: AddColumnOp) -> bool:

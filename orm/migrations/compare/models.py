@@ -2,20 +2,22 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Column, Enum
+from sqlalchemy import URL, Column, Enum, MetaData
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from orm.backends import Migrations, Thing, migrations_for
-from orm.exceptions import MigrationError
+from orm.exceptions import MigrationError, OrmError
+from orm.migrations.application import Application
 from orm.migrations.compare.forms import lost_labels, other_forms
-from orm.migrations.compare.replay import Replay
+from orm.migrations.compare.replay import Replay, replay
 from orm.migrations.ledger import table as ledger
 
-__all__ = ["Sides", "made_by_models", "sides"]
+__all__ = ["Sides", "made_by_models", "sides", "with_models"]
 
 _OF_TABLES: Final = frozenset({"column", "constraint", "index"})
 _BESIDE_TABLES: Final = frozenset({"type", "domain", "sequence"})
@@ -74,27 +76,28 @@ class Sides:
         return old != new and _default(old) != _default(new)
 
 
-def made_by_models(replay: Replay) -> Mapping[Thing, str]:
+def made_by_models(made: Replay) -> Mapping[Thing, str]:
     """`orm.backends.Migrations.definitions` of an empty database in which the models made all.
 
     The schemas and the extensions that the models need are there.
 
     Args:
-        replay: whose models and engine.
+        made: whose models and engine.
 
     Raises:
         MigrationError: the models cannot be made there.
     """
-    url = replay.connection.engine.url
+    url = made.connection.engine.url
     migrations = migrations_for(url)
-    with migrations.scratch(url) as connection:
+    with migrations.scratch(url, beside=made.beside) as connection:
         migrations.prepare_scratch(
             connection,
-            {table.schema for table in replay.metadata.tables.values() if table.schema},
-            migrations.definitions(replay.connection),
+            {table.schema for table in made.metadata.tables.values() if table.schema},
+            migrations.definitions(made.connection),
         )
+        _refuse_nameless(made.metadata)
         try:
-            replay.metadata.create_all(connection)
+            made.metadata.create_all(connection)
         except SQLAlchemyError as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             raise MigrationError(
@@ -107,25 +110,68 @@ def made_by_models(replay: Replay) -> Mapping[Thing, str]:
         return migrations.definitions(connection)
 
 
-def sides(replay: Replay, models: Mapping[Thing, str]) -> Sides:
+def _refuse_nameless(models: MetaData) -> None:
+    """SQLAlchemy names no index if a naming convention has no "ix", and then fails on an assert."""
+    for table in models.tables.values():
+        for index in table.indexes:
+            if index.name is None:
+                columns = ", ".join(column.name for column in index.columns)
+                raise MigrationError(
+                    f"the index on {table.fullname} ({columns}) has no name: give it one, or add "
+                    '"ix": "ix_%(column_0_label)s", which is SQLAlchemy\'s own, to the '
+                    "naming_convention of the models"
+                )
+
+
+@contextmanager
+def with_models(
+    application: Application, revision: str | None, *, url: URL
+) -> Iterator[tuple[Replay, Mapping[Thing, str]]]:
+    """A scratch database, upgraded to a revision, and what the models make on the same server.
+
+    Args:
+        application: whose revisions and models.
+        revision: the last one to replay; None for none of them.
+        url: of a database whose engine the scratch databases have.
+
+    Raises:
+        ConfigurationError: as `replay`.
+        MigrationError: as `replay` and `made_by_models`.
+    """
+    with ExitStack() as stack:
+        made = stack.enter_context(replay(application, revision, url=url))
+        try:
+            wanted = made_by_models(made)
+        except MigrationError as error:
+            if made.beside or not migrations_for(url).scratch_can_lack:
+                raise
+            try:  # with the roles, collations and the like that the project's own server has
+                made = stack.enter_context(replay(application, revision, url=url, beside=True))
+                wanted = made_by_models(made)
+            except (OrmError, DBAPIError, OSError):
+                raise error from error.__cause__
+        yield made, wanted
+
+
+def sides(made: Replay, models: Mapping[Thing, str]) -> Sides:
     """What is to be compared.
 
     Views, triggers, functions and the like are the revisions' own affair, and so are sequences that
     no model makes, and types, but for enums of columns alone.
 
     Args:
-        replay: the revisions, replayed.
+        made: the revisions, replayed.
         models: what the models make (`made_by_models`).
     """
-    migrations = migrations_for(replay.connection.engine.url)
-    definitions = migrations.definitions(replay.connection)
+    migrations = migrations_for(made.connection.engine.url)
+    definitions = migrations.definitions(made.connection)
     revisions = _of_models(definitions, models, migrations)
     models = _of_models(models, models, migrations)
     return Sides(
         revisions,
         _with_names_of(revisions, models, migrations),
-        other_forms(replay, definitions),
-        lost_labels(replay),
+        other_forms(made, definitions),
+        lost_labels(made),
     )
 
 

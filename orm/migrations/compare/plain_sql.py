@@ -7,24 +7,35 @@ from typing import Final
 
 from alembic.operations.ops import (
     AlterColumnOp,
+    CreateCheckConstraintOp,
+    CreateForeignKeyOp,
+    CreateIndexOp,
     DropColumnOp,
     DropTableOp,
     MigrateOperation,
     RenameTableOp,
 )
 
-__all__ = ["Deletes", "fits", "in_sql"]
+__all__ = ["Deletes", "Rewrites", "fits", "in_sql"]
 
 _ONE: Final = r"(?:\w+|\"[^\"]+\"|`[^`]+`|\[[^]]+\])"
 _NAME: Final = rf"(?P<{{}}>{_ONE}(?:\.{_ONE})?)"
 _IF: Final = r"(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?"
 _STARTS: Final = r"^(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 _OPTIONS: Final = re.IGNORECASE | re.DOTALL
+_WITHIN: Final = r"(?:(?:WITH|DO|BEGIN)\b.*?\b)?"
+"""A statement may stand in another one, and in a block."""
 _DELETES: Final = re.compile(
-    rf"{_STARTS}(?:DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+(?:ONLY\s+)?{_NAME.format('table')}",
+    rf"{_STARTS}{_WITHIN}(?:DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+(?:ONLY\s+)?"
+    rf"{_NAME.format('table')}",
     _OPTIONS,
 )
 _DROPS: Final = re.compile(rf"{_STARTS}DROP\s+TABLE\s+{_IF}(?P<tables>[^;]+)", _OPTIONS)
+_INDEXES: Final = re.compile(
+    rf"{_STARTS}CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?P<concurrently>CONCURRENTLY\s+)?"
+    rf"(?:IF\s+NOT\s+EXISTS\s+)?(?:{_ONE}\s+)?ON\s+(?:ONLY\s+)?{_NAME.format('table')}",
+    _OPTIONS,
+)
 _ALTERS: Final = re.compile(
     rf"{_STARTS}ALTER\s+TABLE\s+{_IF}{_NAME.format('table')}\s+(?P<how>[^;]+)", _OPTIONS
 )
@@ -38,6 +49,17 @@ _RENAME_COLUMN: Final = re.compile(
     _OPTIONS,
 )
 _RENAME: Final = re.compile(rf"^RENAME\s+TO\s+{_NAME.format('new')}", _OPTIONS)
+
+_NOT_NULL: Final = re.compile(
+    rf"\bALTER\s+(?:COLUMN\s+)?{_NAME.format('column')}\s+SET\s+NOT\s+NULL", _OPTIONS
+)
+_REWRITE: Final = re.compile(
+    rf"\bALTER\s+(?:COLUMN\s+)?{_NAME.format('column')}\s+(?:SET\s+DATA\s+)?TYPE\s", _OPTIONS
+)
+_CONSTRAIN: Final = re.compile(
+    r"^ADD\s+(?:CONSTRAINT\s+\S+\s+)?(?P<kind>FOREIGN|CHECK|UNIQUE|EXCLUDE)\b(?!.*\bNOT\s+VALID\s*$)",
+    _OPTIONS,
+)
 
 _TYPE: Final = re.compile(r"([a-z]+(?: [a-z]+)*?)\s*(?:\((\d+)(?:,\s*(\d+))?\))?")
 _INTEGERS: Final = {"smallint": 1, "int": 2, "integer": 2, "bigint": 3, "big_integer": 3}
@@ -53,8 +75,16 @@ class Deletes:
     table: str
 
 
-def in_sql(text: str) -> Iterator[MigrateOperation | Deletes]:
-    """The operations that statements amount to, of those that lose or rename something.
+@dataclass(frozen=True, slots=True)
+class Rewrites:
+    """A column gets another type; the statement says what becomes of its values."""
+
+    table: str
+    column: str
+
+
+def in_sql(text: str) -> Iterator[MigrateOperation | Deletes | Rewrites]:
+    """What statements amount to, of what a reader should know of.
 
     Args:
         text: statements. What stands in a function or in a string may be taken for one.
@@ -65,16 +95,29 @@ def in_sql(text: str) -> Iterator[MigrateOperation | Deletes]:
         elif found := _DROPS.match(statement):
             names = re.sub(r"\b(CASCADE|RESTRICT)\s*$", "", found["tables"], flags=re.IGNORECASE)
             yield from (DropTableOp(_plain(name)) for name in names.split(","))
+        elif found := _INDEXES.match(statement):
+            concurrently = found["concurrently"] is not None
+            table = _plain(found["table"])
+            yield CreateIndexOp(None, table, [], postgresql_concurrently=concurrently)
         elif found := _ALTERS.match(statement):
             yield from _altering(_plain(found["table"]), found["how"])
 
 
-def _altering(table: str, how: str) -> Iterator[MigrateOperation]:
+def _altering(table: str, how: str) -> Iterator[MigrateOperation | Rewrites]:
     if found := _RENAME.match(how):
         yield RenameTableOp(table, _plain(found["new"]))
     elif found := _RENAME_COLUMN.match(how):
         yield AlterColumnOp(table, _plain(found["column"]), modify_name=_plain(found["new"]))
+    elif found := _CONSTRAIN.match(how):
+        if found["kind"].upper() == "FOREIGN":
+            yield CreateForeignKeyOp(None, table, "", [], [])
+        else:
+            yield CreateCheckConstraintOp(None, table, "")
     else:
+        for found in _NOT_NULL.finditer(how):
+            yield AlterColumnOp(table, _plain(found["column"]), modify_nullable=False)
+        for found in _REWRITE.finditer(how):
+            yield Rewrites(table, _plain(found["column"]))
         for found in _DROP_COLUMN.finditer(how):
             yield DropColumnOp(table, _plain(found["column"]))
 

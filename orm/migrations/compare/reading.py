@@ -1,13 +1,14 @@
 """What pending revisions would do, from their own operations; nothing is executed anywhere."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import URL, MetaData
 
 from orm.backends import migrations_for
 from orm.migrations.application import Application
+from orm.migrations.compare.unread import Unread, unread
 from orm.migrations.context import alembic_alone
 from orm.migrations.explain import cause_of, loading, where
 from orm.migrations.files import scripts
@@ -25,11 +26,13 @@ class Read:
         revision: the revision.
         records: its operations, in their order, as far as they are known.
         unknown: why the rest of them is not; None if there is no rest.
+        unread: what the rest may lose.
     """
 
     revision: Revision
     records: Sequence[Recorded]
-    unknown: str | None
+    unknown: str | None = None
+    unread: Unread = field(default_factory=Unread)
 
 
 def operations_of(application: Application, files: Sequence[Revision], url: URL) -> list[Read]:
@@ -50,13 +53,14 @@ def operations_of(application: Application, files: Sequence[Revision], url: URL)
         for file in files:
             migration = MigrationContext.configure(dialect=url.get_dialect()(), opts=options)
             records: list[Recorded] = []
-            unknown = None
+            unknown, rest = None, Unread()
             with reading(migration, records):
                 with loading([file]):
-                    upgrade = scripts.module_of(file).upgrade
+                    module = scripts.module_of(file)
                 try:
-                    upgrade()
+                    module.upgrade()
                 except Exception as error:  # noqa: BLE001 - of code that got no answers
                     unknown = f"{cause_of(error)}{where(file.path, error)}"
-            found.append(Read(file, records, unknown))
+                    rest = unread(file.path, module, records)
+            found.append(Read(file, records, unknown, rest))
     return found

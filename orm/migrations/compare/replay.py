@@ -70,6 +70,7 @@ class Replay:
         url: of the database beside which it is.
         metadata: the models.
         options: what ``env.py`` configures Alembic with.
+        beside: whether the scratch database is on the server of that database.
         line: the revisions, if they are others than those in the folder of revisions.
         instead: what takes the place of the models.
         folders: where Alembic finds the revisions, if not in the folder of revisions.
@@ -84,6 +85,7 @@ class Replay:
     url: URL
     metadata: MetaData = field(default_factory=MetaData)
     options: dict[str, Any] = field(default_factory=dict)
+    beside: bool = False
     line: Sequence[Revision] = ()
     instead: MetaData | None = None
     folders: Sequence[Path] = ()
@@ -313,7 +315,7 @@ def _replayed(
         connection = own.enter_context(migrations_for(url).scratch(url, beside=beside))
         engines = {url.get_backend_name(): url} | engine_urls(application.pyproject)
         line = before_a_checkpoint(application, revision)
-        made = Replay(application, connection, url, engines=list(engines), line=line)
+        made = Replay(application, connection, url, beside=beside, engines=list(engines), line=line)
         made.upgrade(revision)
         stack.enter_context(own.pop_all())
         return made

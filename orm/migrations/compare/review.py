@@ -1,7 +1,7 @@
 """``apply``'s review: what pending revisions would do to the rows of a database."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import URL, ColumnElement, Connection, column, func, select, table
@@ -38,7 +38,7 @@ class Reviewed:
     @property
     def loses_data(self) -> bool:
         """Whether rows or values of the database are lost."""
-        return self.effect.loses_data and bool(self.rows)
+        return self.effect.loses_data and (bool(self.rows) or not self.effect.table)
 
     @property
     def message(self) -> str:
@@ -64,8 +64,9 @@ def review(
 ) -> list[Reviewed]:
     """What a user should know before pending revisions are applied. Nothing is written.
 
-    The operations of the revisions are read, and the database's own catalog. What they do through
-    ``op.get_bind()`` is not seen: then it is said that there is more.
+    The operations of the revisions are read, and the database's own catalog. What a revision does
+    after it has asked the database (``op.get_bind()``) is not known: that is said, and all that its
+    text drops or deletes counts.
 
     Args:
         application: whose revisions.
@@ -91,7 +92,7 @@ def review(
             for effect in (
                 *tables.affected_by(one.records),
                 *costs.get(one.revision.id, ()),
-                *_unknown(one),
+                *_unknown(one, tables),
             )
         ]
 
@@ -99,9 +100,16 @@ def review(
     return [one for one in reviewed if _matters(one, migrations)]
 
 
-def _unknown(one: Read) -> Iterator[Effect]:
-    if one.unknown is not None:
-        yield Effect("unknown", "", None, f"does more than its file tells: {one.unknown}")
+def _unknown(one: Read, tables: Tables) -> Iterator[Effect]:
+    if one.unknown is None:
+        return
+    yield Effect("unknown", "", None, f"does more than its file tells: {one.unknown}")
+    for effect in tables.affected_by(one.unread.records):
+        if effect.loses_data:
+            yield replace(effect, message=f"may do what stands in its text: it {effect.message}")
+    if one.unread.drops_unnamed:
+        words = "may drop or delete something: its text does not say by which name"
+        yield Effect("drop_table", "", None, words)
 
 
 def _costs(

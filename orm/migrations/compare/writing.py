@@ -20,7 +20,7 @@ from orm.migrations.compare.configuration import remark
 from orm.migrations.compare.differences import Difference, of_forms, of_models, on_engines
 from orm.migrations.compare.effects import Effect, Schema, schema_of
 from orm.migrations.compare.merging import merged
-from orm.migrations.compare.models import Sides, made_by_models, sides
+from orm.migrations.compare.models import Sides, sides, with_models
 from orm.migrations.compare.naming import message_of, slug_of
 from orm.migrations.compare.ordering import ordered
 from orm.migrations.compare.refusing import refuse_in
@@ -140,7 +140,9 @@ def _follow(
     last = files[-1].id if files else None
     with ExitStack() as stack:
         each = [
-            Draft.begun(stack.enter_context(replay(application, last, url=url)), message, slug)
+            Draft.begun(
+                *stack.enter_context(with_models(application, last, url=url)), message, slug
+            )
             for url in engine_urls(application.pyproject).values()
         ]
         created = follow(each, choose)
@@ -226,9 +228,8 @@ class Draft:
     revision: str = ""
 
     @classmethod
-    def begun(cls, made: Replay, message: str, slug: str) -> Self:
+    def begun(cls, made: Replay, wanted: Mapping[Thing, str], message: str, slug: str) -> Self:
         """A draft of which nothing is written yet."""
-        wanted = made_by_models(made)
         both = sides(made, wanted)
         made.types = frozenset(thing.name for thing in both.revisions if thing.kind == "type")
         made.defaults_differ = both.defaults_differ
@@ -339,8 +340,8 @@ class Draft:
         """
         try:
             if anew:
-                url = self.made.url
-                with replay(self.made.application, self.revision, url=url) as again:
+                application, url, beside = self.made.application, self.made.url, self.made.beside
+                with replay(application, self.revision, url=url, beside=beside) as again:
                     return sides(again, self.wanted)
             self.made.upgrade(self.revision)
         except MigrationError as error:

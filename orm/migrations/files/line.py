@@ -47,6 +47,7 @@ Kind = Literal[
     "replaced",
     "unrecorded",
     "version",
+    "half_done",
 ]
 
 

@@ -3,7 +3,7 @@
 Everything here is a pure function of what was read.
 """
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from shlex import quote
 from typing import Final
@@ -13,7 +13,7 @@ from orm.migrations.files.numbers import is_number
 from orm.migrations.ledger.applied import Applied
 from orm.migrations.revision import Revision
 
-__all__ = ["findings", "is_replaced", "pending"]
+__all__ = ["findings", "is_replaced", "lost", "pending", "resumes"]
 
 _ANEW: Final = "; or begin the local database anew, with orm migrations reset --local"
 
@@ -40,6 +40,50 @@ def findings(
     if any(finding.kind == "deleted" for finding in against):  # it is the gap, and says more
         alone = [finding for finding in alone if finding.kind != "gap"]
     return [*alone, *against]
+
+
+def resumes(
+    half_done: Mapping[str, int], pending: Sequence[Revision], target: str | None = None
+) -> Finding | None:
+    """What the next `apply` goes on with; None if it begins with a whole revision.
+
+    Args:
+        half_done: of each revision that was begun, and not ended, how many statements were done.
+        pending: what is to be applied.
+        target: for the command, as `command_line` has it.
+    """
+    for file in pending[:1]:
+        match half_done.get(file.id):
+            case None:
+                continue
+            case 0:
+                stays = "its first statement was begun"
+            case 1:
+                stays = "its first statement stays"
+            case done:
+                stays = f"its first {done} statements stay"
+        message = f"{file.name} is half done, {stays}. To go on there: "
+        return Finding("half_done", file.id, message + command_line("apply", target))
+    return None
+
+
+def lost(half_done: Iterable[str], pending: Sequence[Revision]) -> list[Finding]:
+    """The revisions that an earlier run has begun, and that are not the next ones to be applied.
+
+    Args:
+        half_done: their ids.
+        pending: what is to be applied.
+    """
+    return [
+        Finding(
+            "half_done",
+            revision,
+            f"revision {revision} is half done, and is not the next one to be applied: give its "
+            "file that number back, or get it back from version control, and apply",
+        )
+        for revision in sorted(half_done)
+        if revision not in {file.id for file in pending[:1]}
+    ]
 
 
 def pending(files: Sequence[Revision], applied: Iterable[Applied]) -> list[Revision]:

@@ -1,7 +1,7 @@
 """The state of a database: its ledger beside the revision files. To look changes nothing."""
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Self
 
@@ -31,11 +31,14 @@ class State:
         files: the revision files that matter to the database (`line_for`).
         applied: the ledger.
         heads: the rows of ``alembic_version``.
+        half_done: of each revision that was begun, and not ended, the number of its statements that
+            were done (`orm.backends.migrations.Journal`).
     """
 
     files: Sequence[Revision]
     applied: Sequence[Applied]
     heads: Set[str]
+    half_done: Mapping[str, int] = field(default_factory=dict)
     target: str | None = None
     """``"local"`` or ``"remote"``, for the commands in findings; None if that is not known."""
 
@@ -46,6 +49,7 @@ class State:
         files: Sequence[Revision],
         applied: Sequence[Applied],
         heads: Set[str],
+        half_done: Mapping[str, int] | None = None,
         target: str | None = None,
     ) -> Self:
         """The files of an application beside what was read from a database.
@@ -55,6 +59,7 @@ class State:
             files: those of its folder of revisions.
             applied: the ledger.
             heads: the rows of ``alembic_version``.
+            half_done: what a journal says, on an engine that has one.
             target: ``"local"`` or ``"remote"``, if that is known.
 
         Raises:
@@ -62,12 +67,18 @@ class State:
         """
         replaced = read_replaced(application.replaced)
         line = line_for(files, replaced, [row.revision for row in applied], heads)
-        return cls(line, applied, heads, target)
+        return cls(line, applied, heads, half_done or {}, target)
 
     @cached_property
     def findings(self) -> list[Finding]:
         """Where they do not agree."""
-        return agreement.findings(self.files, self.applied, self.heads, self.target)
+        found = agreement.findings(self.files, self.applied, self.heads, self.target)
+        return found or agreement.lost(self.half_done, self.pending())
+
+    @property
+    def resumes(self) -> Finding | None:
+        """The revision that the next `apply` goes on with; None if none is half done."""
+        return agreement.resumes(self.half_done, self.pending(), self.target)
 
     @property
     def at(self) -> str | None:
@@ -130,12 +141,12 @@ def look(application: Application, target: str) -> State:
     if tables is not None:
         applied = in_order(Applied.of(row) for row in tables[_LEDGER])
         heads = {row["version_num"] for row in tables[_VERSION]}
-        return State.of(application, files, applied, heads, target)
+        return State.of(application, files, applied, heads, target=target)
 
     from orm.migrations.ledger.reading import read_database  # which imports SQLAlchemy
 
-    applied, heads = read_database(target_url(target, application.pyproject))
-    return State.of(application, files, applied, heads, target)
+    read_there = read_database(target_url(target, application.pyproject))
+    return State.of(application, files, *read_there, target)
 
 
 def renumbering(application: Application, target: str) -> list[Renumbered]:

@@ -4,7 +4,7 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from time import perf_counter
 from typing import Any, Final
 
@@ -194,7 +194,14 @@ class Upgrade:
     def _stays(self, file: Revision) -> Stays | None:
         """What a journal says of a revision that has failed."""
         journal = self._migrations.journal
-        return None if journal is None else Stays(journal.done(self._connection, file.id))
+        if journal is None:
+            return None
+        if not self._connection.invalidated:
+            with suppress(DBAPIError):  # the connection is gone
+                done = journal.half_done(self._connection)
+                self._done_reading()
+                return Stays(done.get(file.id, 0))
+        return Stays(None)
 
     def _explained(self, error: Exception) -> Sequence[str]:
         if not isinstance(error, DBAPIError) or error.connection_invalidated or not self._ours:

@@ -122,16 +122,22 @@ class PartRules(Rules):
             at = Bookmark.decode(await written(db, 1))
             await replica.probe()
             assert not replica.covers(at), "it moves while it is stopped"
+            assert copy.reached() is None, "it has moved nothing since it stopped"
             landed = threading.Event()
             copy = embedded.replica(primary, 1, landed.set)
             await asyncio.to_thread(copy.start)
             try:
                 landed.clear()
-                await written(db, 2)
+                at = Bookmark.decode(await written(db, 2))
                 copy.wake()
-                assert await asyncio.to_thread(landed.wait, 10), (
-                    "its listener was not told that it moved"
-                )
+                while (reached := copy.reached()) is None or not reached[1].covers(at):
+                    assert await asyncio.to_thread(landed.wait, 10), (
+                        "its listener was not told that it moved"
+                    )
+                    landed.clear()
+                await replica.probe()
+                assert replica.covers(reached[1]), "it is not where it says"
+                assert replica.knowledge.incarnation == reached[0]
             finally:
                 await asyncio.to_thread(copy.stop)
 

@@ -122,6 +122,25 @@ class SessionRules(Rules):
 
         self._run(database, check)
 
+    def test_what_is_noted_is_of_the_latest_statement(self, database: Database) -> None:
+        backend = database.cluster.backend
+
+        async def check(db: Database) -> None:
+            for row in (1, 2):
+                at = Bookmark.decode(await written(db, row))
+                await self.caught_up(db)
+                for server in servers(db):
+                    async with server.engine.connect() as connection:
+                        noted = await connection.run_sync(backend.noted)
+                        assert noted is None, "left by those who had the connection before"
+                        assert len((await connection.scalars(ALL)).all()) == row
+                        noted = await connection.run_sync(backend.noted)
+                        assert noted is None or noted.covers(at)
+                        await connection.invalidate()
+                        assert await connection.run_sync(backend.noted) is None, "it was lost"
+
+        self._run(database, check)
+
     def test_a_caveat_is_a_sentence_or_none(self, database: Database) -> None:
         backend = database.cluster.backend
 

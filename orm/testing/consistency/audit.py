@@ -33,6 +33,6 @@ async def audit(database: Database, recorder: Recorder) -> None:
         end=asyncio.get_running_loop().time(),
         reads=tuple(map(seen_in, log)),
         torn="; ".join(torn),
-        server="primary",
+        server=database.cluster.primary.name,
     )
     recorder.write(operation)

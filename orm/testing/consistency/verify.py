@@ -14,6 +14,7 @@ from sqlalchemy import URL, make_url
 
 from orm.backends import backend_for
 from orm.database import Database
+from orm.servers.naming import name_of
 from orm.servers.replica import Replica
 from orm.testing.consistency.audit import audit
 from orm.testing.consistency.board import Board
@@ -128,7 +129,8 @@ async def verify(
             ]
             # Its floor is past the new tables: no replica that lacks them is read.
             async with Database(primary, replicas=replicas) as database:
-                known = [server.name for server in database.cluster.replicas]
+                cluster = database.cluster
+                names = [server.name for server in (cluster.primary, *cluster.replicas)]
                 async with _parts(primary, replicas) as parts, writers(orders) as others:
                     with_ = recorder, Board(folder / "board"), _HABITS, str(seed)
                     clients = [
@@ -148,7 +150,7 @@ async def verify(
             await connection.commit()
     own = recorder.history()
     violations = await asyncio.to_thread(check, own + foreign)
-    return _report(own, foreign, violations, known, others, seconds, seed)
+    return _report(own, foreign, violations, names, others, seconds, seed)
 
 
 @asynccontextmanager
@@ -160,7 +162,10 @@ async def _parts(
     if isinstance(urls, int):
         embedded = backend_for(url).embedded
         urls = [embedded.url(url, n) for n in range(1, urls + 1)] if embedded else []
-    named = [Replica(one, name=f"replica-{n}") for n, one in enumerate(urls, start=1)]
+    named: list[Replica] = []
+    for one in urls:  # each is called what a `Database` of all of them calls it
+        name = name_of(make_url(one), "replica", [str(other.name) for other in named])
+        named.append(Replica(one, name=name))
     async with AsyncExitStack() as stack:
         databases = [
             Database(url),
@@ -208,7 +213,7 @@ def _report(
     own: History,
     foreign: History,
     violations: list[Violation],
-    known: list[str],
+    names: list[str],
     others: Writers,
     seconds: float,
     seed: int,
@@ -216,9 +221,10 @@ def _report(
     history = own + foreign
     served = Counter(o.server for o in history if o.server)
     first = {o.session: o for o in reversed(history)}.values()
-    moved = moves(own, history)
-    gaps = [f"anything about {name}: it answered nothing" for name in known if not served[name]]
-    if not known:
+    primary, *replicas = names
+    moved = moves(own, history, primary)
+    gaps = [f"anything about {name}: it answered nothing" for name in replicas if not served[name]]
+    if not replicas:
         gaps.append("anything about replicas: there are none")
     else:
         gaps += [f"anything about going {move}: no client did" for move in Move if not moved[move]]

@@ -7,12 +7,15 @@ The servers' programs come from Debian's packages, unpacked into a folder of the
 or from the folder that the environment variable ``ORM_MYSQL_PROGRAMS`` names. They need the extra
 ``mysql-testing`` and Linux.
 
-``with Cluster("mariadb") as cluster`` takes a second or two, ``"mysql"`` five. The methods of
-`Server` are its faults: ``pause``, ``resume``, ``freeze``, ``thaw``, ``partition``, ``kill``,
-``stop``, ``start``, ``restart``, ``promote``, ``follow``, ``heal``. Each blocks, and returns when
-what it says is so; after half a minute it raises. Servers listen on a free port of the loopback
-interface, ask for no password, and end with the process that started them. Data are in memory where
-there is room.
+pytest finds the fixtures ``mariadb_cluster`` and ``mysql_cluster`` by itself: a healthy cluster,
+and an empty database on it, for one test. Without pytest, ``with Cluster("mariadb") as cluster``
+takes a second or two, ``"mysql"`` five.
+
+The methods of `Server` are its faults: ``pause``, ``resume``, ``freeze``, ``thaw``, ``partition``,
+``heal``, ``kill``, ``stop``, ``start``, ``restart``, ``promote``, ``follow``, ``rejoin``,
+``stop_writes``, ``await_replicas``. Each blocks, and returns when what it says is so; after half a
+minute it raises. Servers listen on a free port of the loopback interface, ask for no password, and
+end with the process that started them. Data are in memory where there is room.
 """
 
 from collections.abc import Callable

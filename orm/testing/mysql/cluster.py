@@ -1,21 +1,24 @@
 """A primary and its replicas."""
 
-import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
+import pymysql
+
+from orm.backends.postgresql.own_server import new_folder
+from orm.testing.mysql.copying import copy_tables
+from orm.testing.mysql.node import ACCOUNT
 from orm.testing.mysql.packages import Flavour
 from orm.testing.mysql.programs import find
-from orm.testing.mysql.server import ACCOUNT, REPLICATOR, Server
+from orm.testing.mysql.server import REPLICATOR, Server
 
 __all__ = ["Cluster"]
 
-_MEMORY: Final = Path("/dev/shm")
+_PREFIX: Final = "orm-my-"
 _ROOM: Final = 2 * 2**30  # bytes
 
 _ACCOUNTS: Final = (
@@ -36,7 +39,10 @@ _RIGHTS: Final[dict[Flavour, tuple[str, ...]]] = {
 
 
 class Cluster:
-    """A primary and replicas by GTID, in a folder that is gone afterwards. Use it in ``with``.
+    """A primary and replicas by GTID, in a folder that is gone afterwards.
+
+    Use it in ``with``. Servers that a killed process left behind have ended with it, and the next
+    cluster removes their folders.
 
     Args:
         flavour: ``"mariadb"`` or ``"mysql"``.
@@ -59,9 +65,7 @@ class Cluster:
 
     def __enter__(self) -> Self:
         programs = find(self.flavour)
-        there = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM
-        base = _MEMORY if there else None
-        self._root = Path(tempfile.mkdtemp(prefix=f"orm-my-{os.getpid()}-", dir=base))
+        self._root = new_folder(_PREFIX, _ROOM)
         try:
             template = self._root / "template"
             programs.create(template)
@@ -85,8 +89,7 @@ class Cluster:
 
     def __exit__(self, *exception: object) -> None:
         for server in self.servers:
-            if server.is_running:
-                server.kill()
+            server.kill()
         self.servers = []
         if self._root is not None:
             shutil.rmtree(self._root)
@@ -108,7 +111,11 @@ class Cluster:
         server.rejoin(self.primary)
 
     def heal(self) -> None:
-        """Undo every fault of its servers; return when all replicas have caught up."""
+        """Undo every fault of its servers; return when all replicas have caught up.
+
+        Raises:
+            RuntimeError: it cannot be undone: a server does not start, or does not replicate.
+        """
         for server in (self.primary, *self.standbys):
             server.heal()
         self.caught_up()
@@ -126,13 +133,25 @@ class Cluster:
         finally:
             self.drop_database(name)
 
-    def create_database(self) -> str:
-        """A new, empty database that every replica has; its name."""
+    def create_database(self, template: str | None = None) -> str:
+        """A new database that every replica has; its name.
+
+        Args:
+            template: a database to copy, with all that it has; without one the new database is
+                empty.
+        """
         name = f"test_{secrets.token_hex(8)}"
         self.primary.sql(f"CREATE DATABASE {name}", database="")
+        if template:
+            copy_tables(self.primary.url(database=name), template)
         self.caught_up()
         return name
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, if it is there."""
+        """Drop a database, if it is there; who is connected to it loses the connection."""
+        clients = f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"
+        for server in self.servers:  # a table that is read cannot be dropped, on a replica neither
+            for row in server.sql(clients, database="") if server.answers else ():
+                with suppress(pymysql.MySQLError):  # it has gone by itself
+                    server.sql(f"KILL {next(iter(row.values()))}", database="")
         self.primary.sql(f"DROP DATABASE IF EXISTS {name}", database="")

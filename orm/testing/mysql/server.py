@@ -1,132 +1,30 @@
-"""One server of MariaDB or MySQL: its process, its replication, and its troubles."""
+"""One server of MariaDB or MySQL: its replication, its role, and its troubles."""
 
 import shutil
-import signal
-import socket
-import subprocess
-import time
-from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import pymysql
-from pymysql.cursors import DictCursor
 
-from orm.backends.postgresql.programs import keep, release
-from orm.testing.mysql.programs import Programs
+from orm.testing.mysql.node import ACCOUNT, PATIENCE, Node
 
-__all__ = ["ACCOUNT", "REPLICATOR", "Server"]
+__all__ = ["REPLICATOR", "Server"]
 
-ACCOUNT: Final = "app"
-"""An ordinary account: all rights on databases whose name begins with ``test_``, and no others."""
 REPLICATOR: Final = "replicator"
 
-_PATIENCE: Final = 30.0
-"""Seconds after which what ought to happen soon has failed."""
-_POLL: Final = 0.01
 _WAITED: Final = 1205  # for a lock, in vain
 
-_SETTINGS: Final = (
-    *("--log-bin=bin", "--binlog-format=ROW", "--sync-binlog=0", "--skip-name-resolve"),
-    *("--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M"),
-    *("--bind-address=127.0.0.1", "--max-connections=300"),
-)
-_OWN_SETTINGS: Final = {
-    "mariadb": (
-        *("--log-slave-updates=ON", "--gtid-strict-mode=ON", "--skip-slave-start"),
-        *("--character-set-server=utf8mb4", "--innodb-log-file-size=16M"),
-    ),
-    "mysql": (
-        *("--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--log-replica-updates=ON"),
-        *("--mysqlx=OFF", "--innodb-use-native-aio=0", "--skip-replica-start"),
-        *("--innodb-redo-log-capacity=16M", "--secure-file-priv=NULL"),
-    ),
-}
 
+class Server(Node):
+    """A primary or a replica; promotion turns the one into the other."""
 
-class Server:
-    """A server in a folder of its own, on a port of the loopback interface.
-
-    Args:
-        name: for people.
-        number: its ``server_id``.
-        folder: where it keeps everything; the path has to be short, for the socket in it.
-        programs: its engine's.
-        template: the files of a new server.
-    """
-
-    def __init__(
-        self, name: str, number: int, folder: Path, programs: Programs, template: Path
-    ) -> None:
-        self.name = name
-        self.number: int = number
-        self.folder = folder
-        self.port: int = _free_port()
-        self.database = ""
-        """Which one `url` and `sql` mean when they are not told."""
-        self.upstream: Server | None = None
-        """The server that it follows; None for a primary."""
-        self._programs = programs
-        self._template = template
-        self._process: subprocess.Popen[bytes] | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
+    upstream: "Server | None" = None
+    """The server that it follows; None for a primary."""
 
     @property
-    def data(self) -> Path:
-        """The engine's own folder."""
-        return self.folder / "data"
-
-    @property
-    def log(self) -> Path:
-        """What the server says."""
-        return self.folder / "log"
-
-    def url(
-        self,
-        driver: Literal["asyncmy", "aiomysql"] = "asyncmy",
-        *,
-        database: str | None = None,
-        user: str = ACCOUNT,
-    ) -> str:
-        """Where SQLAlchemy finds it.
-
-        Args:
-            driver: SQLAlchemy's name of it.
-            database: a database of the server, instead of `database`.
-            user: the account that connects; the server asks for no password.
-        """
-        name = self.database if database is None else database
-        return f"{self._programs.flavour}+{driver}://{user}@127.0.0.1:{self.port}/{name}"
-
-    def sql(self, statement: str, *, database: str | None = None) -> list[dict[str, Any]]:
-        """Execute a statement as root; the rows.
-
-        Raises:
-            pymysql.MySQLError: it failed.
-        """
-        connection = pymysql.connect(
-            unix_socket=str(self.folder / "socket"),
-            user="root",
-            database=(self.database if database is None else database) or None,
-            autocommit=True,
-            cursorclass=DictCursor,
-            connect_timeout=int(_PATIENCE),
-            read_timeout=int(_PATIENCE),
-        )
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(statement)
-                return list(cursor.fetchall())
-        finally:
-            connection.close()
-
-    @property
-    def is_mariadb(self) -> bool:
-        """Whether it is MariaDB, and not MySQL."""
-        return self._programs.flavour == "mariadb"
-
-    # Coming and going --------------------------------------------------------------------------
+    def is_read_only(self) -> bool:
+        """Whether it follows another server."""
+        return self.upstream is not None
 
     def start(self) -> None:
         """Start it; return when it takes connections, and a replica follows its primary.
@@ -134,76 +32,8 @@ class Server:
         Raises:
             RuntimeError: it ended at once; with what it said last.
         """
-        command = self._programs.command(
-            *_SETTINGS,
-            *_OWN_SETTINGS[self._programs.flavour],
-            f"--datadir={self.data}",
-            f"--tmpdir={self.folder}",
-            f"--socket={self.folder / 'socket'}",
-            f"--pid-file={self.folder / 'pid'}",
-            f"--port={self.port}",
-            f"--server-id={self.number}",
-            f"--read-only={'ON' if self.upstream else 'OFF'}",
-        )
-        with self.log.open("ab") as out:
-            self._process = process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                cwd="/",
-                start_new_session=True,
-            )
-        self._keeper = keep(process.pid)
-
-        def ready() -> bool:
-            if process.poll() is not None:
-                raise RuntimeError(f"{self.name} did not start: {self._last_words()}")
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-        self.wait(ready, "takes no connections")
+        super().start()
         self._go_on()
-
-    def stop(self) -> None:
-        """Shut it down, frozen or not."""
-        self.thaw()
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it as a power cut would."""
-        self._end(signal.SIGKILL)
-
-    def restart(self) -> None:
-        """Shut it down and start it again; it goes on following what it followed."""
-        self.stop()
-        self.start()
-
-    def _end(self, by: signal.Signals) -> None:
-        process, self._process = self._process, None
-        keeper, self._keeper = self._keeper, None
-        if process is not None:
-            process.send_signal(by)
-            process.wait(_PATIENCE)
-        if keeper is not None:
-            release(keeper)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether its process is there, be it frozen."""
-        return self._process is not None and self._process.poll() is None
-
-    def freeze(self) -> None:
-        """Stop its process: connections stay open, and get no answer."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        stat = Path(f"/proc/{self._process.pid}/stat")
-        self.wait(lambda: stat.read_text().rpartition(") ")[2][0] in "TZX", "does not stand still")
-
-    def thaw(self) -> None:
-        """Have it go on, if it was stopped."""
-        if self._process is not None and self.is_running:
-            self._process.send_signal(signal.SIGCONT)
 
     # Replication -------------------------------------------------------------------------------
 
@@ -275,11 +105,11 @@ class Server:
         """
         if self.is_mariadb:
             [row] = primary.sql("SELECT @@gtid_binlog_pos AS at", database="")
-            question = f"SELECT MASTER_GTID_WAIT('{row['at']}', {_PATIENCE}) AS late"
+            question = f"SELECT MASTER_GTID_WAIT('{row['at']}', {PATIENCE}) AS late"
         else:
             [row] = primary.sql("SELECT @@global.gtid_executed AS at", database="")
             at = row["at"].replace("\n", "")
-            question = f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{at}', {_PATIENCE}) AS late"
+            question = f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{at}', {PATIENCE}) AS late"
         if self.sql(question, database="")[0]["late"] != 0:
             raise RuntimeError(f"{self.name} does not catch up with {primary.name}")
 
@@ -336,10 +166,13 @@ class Server:
         self.caught_up(primary)
 
     def heal(self) -> None:
-        """Undo every fault: it runs, and a replica receives and applies."""
+        """Undo every fault: it runs, a replica receives and applies, a primary takes writes."""
         self.thaw()
         if not self.is_running:
             self.start()
+        if not self.is_read_only:
+            self.sql("SET GLOBAL read_only = OFF", database="")
+            self._await_none()
         self._go_on()
 
     # Semi-synchronous replication --------------------------------------------------------------
@@ -351,15 +184,22 @@ class Server:
             seconds: after which it waits no longer; 0 ends it.
             shown: whether the server shows a commit that waits.
         """
+        if not seconds:
+            self._await_none()
+            return
         word = "master" if self.is_mariadb else "source"
         if not self.is_mariadb:
             self._install("rpl_semi_sync_source", "semisync_source.so")
         self.sql(f"SET GLOBAL rpl_semi_sync_{word}_timeout = {round(seconds * 1000)}", database="")
         point = "AFTER_COMMIT" if shown else "AFTER_SYNC"
         self.sql(f"SET GLOBAL rpl_semi_sync_{word}_wait_point = {point}", database="")
-        self.sql(
-            f"SET GLOBAL rpl_semi_sync_{word}_enabled = {'ON' if seconds else 'OFF'}", database=""
-        )
+        self.sql(f"SET GLOBAL rpl_semi_sync_{word}_enabled = ON", database="")
+
+    def _await_none(self) -> None:
+        word = "master" if self.is_mariadb else "source"  # MySQL's is there once it was installed
+        enabled = f"rpl_semi_sync_{word}_enabled"
+        if self.sql(f"SHOW GLOBAL VARIABLES LIKE '{enabled}'", database=""):
+            self.sql(f"SET GLOBAL {enabled} = OFF", database="")
 
     def acknowledge(self) -> None:
         """Have a replica acknowledge what it receives."""
@@ -377,31 +217,3 @@ class Server:
         ):
             self.sql("SET GLOBAL super_read_only = OFF", database="")
             self.sql(f"INSTALL PLUGIN {plugin} SONAME '{library}'", database="")
-
-    # -------------------------------------------------------------------------------------------
-
-    def wait(self, condition: Callable[[], bool], failure: str) -> None:
-        """Return when the condition holds.
-
-        Args:
-            condition: asked again and again.
-            failure: what is wrong if it does not come to hold.
-
-        Raises:
-            RuntimeError: it does not, for half a minute.
-        """
-        end = time.monotonic() + _PATIENCE
-        while not condition():
-            if time.monotonic() > end:
-                raise RuntimeError(f"{self.name} {failure}: {self._last_words()}")
-            time.sleep(_POLL)
-
-    def _last_words(self) -> str:
-        return self.log.read_text(errors="replace")[-1500:] if self.log.exists() else ""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -214,6 +214,8 @@ async def test_a_server_without_order_is_refused(cluster: Cluster) -> None:
 async def test_drivers_that_cannot_be_used_are_refused(driver: str, why: str) -> None:
     with pytest.raises(ConfigurationError, match=why):
         Database(f"mysql+{driver}://app@localhost/app")
+    with pytest.raises(ConfigurationError, match=r"use mariadb\+asyncmy:// or mariadb\+aiomysql"):
+        Database(f"mariadb+{driver}://app@localhost/app")
 
 
 async def test_a_reader_does_not_write(cluster: Cluster) -> None:

@@ -3,45 +3,16 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from orm.exceptions import ConfigurationError
-from orm.testing.plugin import Clusters
+from orm.testing.clusters import Clusters
 from orm.testing.postgresql import Cluster
-
-
-def pytest_run(folder: Path, test: str, *options: str) -> subprocess.Popen[str]:
-    (folder / "test_it.py").write_text(test)
-    plain = ("-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:pytest_alembic")
-    command = (sys.executable, "-m", "pytest", *plain, "-q", "-W", "error")
-    return subprocess.Popen(
-        (*command, *options),
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def servers_of(pid: int) -> list[int]:
-    """Processes that run in a folder of a pytest's clusters, but for its keepers."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            command = (folder / "cmdline").read_bytes()
-        except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
-            continue
-        if f"/orm-pg-{pid}-".encode() in command:
-            found.append(int(folder.name))
-    return found
+from tests.backends.runs import pytest_run, servers_of, wait_for
 
 
 def test_who_asks_for_no_cluster_pays_nothing(tmp_path: Path) -> None:
@@ -49,7 +20,8 @@ def test_who_asks_for_no_cluster_pays_nothing(tmp_path: Path) -> None:
 import sys
 def test_nothing_is_imported():
     assert "orm.testing.plugin" in sys.modules
-    assert not {"sqlalchemy", "alembic", "orm.testing.postgresql"} & set(sys.modules)
+    absent = {"sqlalchemy", "alembic", "orm.testing.postgresql", "orm.testing.mysql"}
+    assert not absent & set(sys.modules)
 """
     run = pytest_run(tmp_path, test)
     output, _ = run.communicate(timeout=120)
@@ -101,7 +73,7 @@ def test_one(postgresql_cluster):
         assert not folder.exists()
 
 
-def test_a_cluster_is_the_same_until_it_cannot_be(postgresql_clusters: Clusters) -> None:
+def test_a_cluster_is_the_same_until_it_cannot_be(postgresql_clusters: Clusters[Cluster]) -> None:
     first = postgresql_clusters.take()
     name = first.create_database()
     first.standbys[0].kill()
@@ -154,10 +126,3 @@ def test_a_folder_without_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("ORM_POSTGRESQL_PROGRAMS", str(tmp_path))
     with pytest.raises(ConfigurationError, match="pg_config --bindir"), Cluster(standbys=0):
         pass
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

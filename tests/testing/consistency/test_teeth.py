@@ -32,10 +32,7 @@ from tests.conftest import started
 from tests.trials import test_unsafe as embedded
 from tests.trials import test_unsafe_cluster as standbys
 
-pytestmark = [
-    pytest.mark.slow,  # clients work for a while
-    pytest.mark.filterwarnings("ignore:Previous unbuffered result:UserWarning"),  # both drivers
-]
+pytestmark = pytest.mark.slow  # clients work for a while
 
 Patch: TypeAlias = Callable[[pytest.MonkeyPatch], Any]
 DEFAULT: Final[float] = next(o.default for o in command.params if o.name == "duration")
@@ -209,6 +206,9 @@ async def test_what_is_unsafe_is_caught(set_up: str) -> None:
     async with prepare() as servers:
         report = await report_of(servers, 1)
         assert not report.violations, text(report.violations[0])
+        cluster = Database(servers.primary, replicas=servers.replicas).cluster
+        names = {server.name for server in (cluster.primary, *cluster.replicas)}
+        assert set(report.served) <= names, "clients and processes call a server by one name"
         for variant in variants:
             with pytest.MonkeyPatch.context() as patch:
                 variant(patch)

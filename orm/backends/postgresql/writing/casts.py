@@ -23,7 +23,7 @@ _MOMENTS: Final = ("date", _LOCAL, _ABSOLUTE)
 _TIMES: Final = ("time without time zone", "time with time zone", "interval")
 _JSON: Final = ("json", "jsonb")
 _FORMS: Final = frozenset({"bytea", "interval", "tsvector"})
-"""Types whose values are no others, however they are written."""
+"""Types whose values no other type has, however they are written."""
 
 
 def using(old: Column, new: Column) -> str | None:

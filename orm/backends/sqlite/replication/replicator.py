@@ -11,6 +11,7 @@ from orm.backends.sqlite.replication.errors import ReplicationError
 from orm.backends.sqlite.replication.incarnations import incarnation as current
 from orm.backends.sqlite.replication.state import State
 from orm.backends.sqlite.replication.worker import Worker
+from orm.bookmark import Bookmark
 
 _LONGEST_STOP: Final = 60.0
 
@@ -128,6 +129,18 @@ class Replicator:
     def wake(self) -> None:
         """Look now: a commit has just happened."""
         self._state.wake()
+
+    def reached(self) -> tuple[str, Bookmark] | None:
+        """The incarnation that the latest pass has made or moved, and where to.
+
+        Returns:
+            ``None`` when another process works, or the source has no position.
+        """
+        reached = self._state.reached
+        if reached is None:
+            return None
+        name, position = reached
+        return name, Bookmark.at(*position)
 
     def rebuild(self, incarnation: str | None = None) -> None:
         """Make a new file: a reader found the replica damaged.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from orm.backends.sqlite.replication.errors import GivenUpError, ReplicationError
+from orm.backends.sqlite.replication.position import Position
 
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -24,10 +25,14 @@ class State:
         self.paused: bool = False
         self.lag: float = 0.0
         self.woken: bool = False
+        self.resting: bool = False
+        """Whether the thread looks at `woken` later, and is not to be disturbed for it."""
         self.damaged: str | None = None
         self.ready: bool = False
         """Whether there is a replica that can be read."""
         self.leading: bool = False
+        self.reached: tuple[str, Position] | None = None
+        """The incarnation that the thread has brought up to a position."""
         self.error: BaseException | None = None
         self.landing: threading.Thread | None = None
         """The thread, while it may change the replica's files."""
@@ -35,7 +40,7 @@ class State:
     def begin(self) -> None:
         """Forget what an earlier thread has told; what callers want stays."""
         self.stopping = self.ready = self.woken = False
-        self.damaged = self.error = None
+        self.damaged = self.error = self.reached = None
 
     def answered(self) -> bool:
         """Whether a start has succeeded, or failed."""
@@ -65,7 +70,8 @@ class State:
         if not self.woken:
             with self.changed:
                 self.woken = True
-                self.changed.notify_all()
+                if not self.resting:
+                    self.changed.notify_all()
 
     def take_damaged(self) -> str | None:
         """Return the incarnation that a reader found damaged, and forget it."""
@@ -87,6 +93,15 @@ class State:
         """
         with self.changed:
             return self.changed.wait_for(until, seconds)
+
+    def rest(self, seconds: float) -> None:
+        """Wait, unless the thread is to end, whatever else is new."""
+        with self.changed:
+            self.resting = True
+            try:
+                self.changed.wait_for(lambda: self.stopping, seconds)
+            finally:
+                self.resting = False
 
     def wait_lag(self, seconds: float) -> None:
         """Wait for a part of the lag, unless it changes or nothing shall land any more."""

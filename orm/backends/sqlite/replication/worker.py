@@ -70,7 +70,7 @@ class Worker:
             while not state.stopping:
                 rest = self._turn()
                 if rest:
-                    state.wait(rest, lambda: state.stopping)
+                    state.rest(rest)
                 state.wait(
                     self._poll - rest,
                     lambda: state.stopping or state.woken or state.damaged is not None,
@@ -189,6 +189,7 @@ class Worker:
                 self._hold(source, target)
                 target = self._copy(source, target, position)
             self._copied = version
+        state.reached = None if position is None else (target.file.name, position)
         self._works()
         self._tell()
         return max(_TOGETHER, self._pace.rest(settle=target.tidy()))
@@ -278,7 +279,7 @@ class Worker:
             source.close()
 
     def _close_target(self) -> None:
-        self._copied = None
+        self._copied = self._state.reached = None
         if self._target is not None:
             target, self._target = self._target, None
             target.close()

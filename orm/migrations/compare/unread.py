@@ -1,0 +1,110 @@
+"""What a revision may lose after it has asked the database: its text is read, call by call.
+
+Which branches it takes then is not known. Each call in its text that drops or deletes something may
+happen, and so counts.
+"""
+
+import ast
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from alembic import op
+from alembic.operations.ops import DropColumnOp, DropTableOp, ExecuteSQLOp
+from sqlalchemy import Delete
+
+from orm.migrations.compare.plain_sql import Deletes, in_sql
+from orm.migrations.internals import Recorded
+
+__all__ = ["Unread", "unread"]
+
+_CALLS: Final = frozenset({"drop_table", "drop_column", "alter_column"})
+
+
+@dataclass
+class Unread:
+    """What stands in the text of a revision.
+
+    Attributes:
+        records: the operations that may lose something, and all statements.
+        drops_unnamed: whether it drops or deletes something else, whose name the text does not say.
+    """
+
+    records: list[Recorded] = field(default_factory=list)
+    drops_unnamed: bool = False
+
+
+def unread(path: Path, module: ModuleType, records: list[Recorded]) -> Unread:
+    """Look for what a revision drops or deletes somewhere in its text.
+
+    Args:
+        path: its file.
+        module: the revision, as it was loaded.
+        records: where its `op` notes each call. What is noted there meanwhile is taken away again.
+    """
+    reader = _Reader(vars(module), records)
+    for statement in ast.parse(path.read_bytes()).body:
+        if getattr(statement, "name", None) != "downgrade":
+            reader.visit(statement)
+    return reader.found
+
+
+class _Reader(ast.NodeVisitor):
+    def __init__(self, names: Mapping[str, Any], records: list[Recorded]) -> None:
+        self.found = Unread()
+        self._names: dict[str, Any] = {"op": op, **names}
+        self._records = records
+
+    def _value(self, node: ast.expr) -> Any:
+        """What an expression is; None if it takes a local variable of the revision."""
+        with suppress(Exception):
+            return eval(compile(ast.Expression(node), "", "eval"), self._names)
+        return None
+
+    def _says(self, *records: Recorded) -> None:
+        self.found.records.extend(records)
+
+    def visit_With(self, node: ast.With) -> None:
+        for item in node.items:
+            if isinstance(item.optional_vars, ast.Name):
+                batch = self._value(item.context_expr)
+                entered = batch.__enter__() if hasattr(batch, "__enter__") else None
+                self._names[item.optional_vars.id] = entered
+        self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if not isinstance(node.value, ast.Constant):  # a docstring
+            self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str):
+            self._says(Recorded(ExecuteSQLOp(node.value), batch=False))
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        parts = (one.value if isinstance(one, ast.Constant) else "unnamed" for one in node.values)
+        if any(
+            isinstance(said, Deletes | DropTableOp | DropColumnOp)
+            for said in in_sql("".join(map(str, parts)))
+        ):
+            self.found.drops_unnamed = True
+
+    def visit_Call(self, node: ast.Call) -> None:
+        self.generic_visit(node)
+        name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
+        if name == "delete":
+            function = self._value(node.func)
+            if str(getattr(function, "__module__", "")).startswith("sqlalchemy."):
+                statement = self._value(node)
+                if isinstance(statement, Delete):
+                    self._says(Recorded(ExecuteSQLOp(statement), batch=False))
+        elif name in _CALLS:
+            before = len(self._records)
+            self._value(node)
+            noted = self._records[before:]
+            del self._records[before:]
+            self._says(*noted)
+            if not noted and name != "alter_column":
+                self.found.drops_unnamed = True
