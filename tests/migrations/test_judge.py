@@ -242,6 +242,19 @@ def test_an_index_on_what_is_new_is_made_with_it(project: Project, is_new: bool)
     assert created(project, "again")[1] is None
 
 
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+def test_an_index_on_a_renamed_column_follows_it(project: Project) -> None:
+    begun(project, PARENT)
+    renamed = PARENT.replace('"age"', '"years"')
+    index = CONCURRENTLY.replace("age", "years").format('"years"')
+    project.models(f"{renamed[:-1]}{index})")
+    code, _, said = created(project, "index", "--rename", "users.age:years")
+    assert code == 0, said
+    project.upgrade("orm")
+    project.query("SELECT 'ix_it'::regclass")
+    assert created(project, "again")[1] is None
+
+
 @ENGINES
 def test_what_a_new_constraint_refuses_is_named(project: Project) -> None:
     begun(project, PARENT)

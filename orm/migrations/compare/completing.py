@@ -124,7 +124,8 @@ def _labels(operations: Sequence[MigrateOperation], both: Sides) -> Iterator[Mig
     }
     for thing, (old, new) in both.labels.items():
         if thing in known:
-            known[thing].existing_type = old  # which the database does not know
+            # The database knows the string alone, and a type of one's own is an enum there.
+            known[thing].existing_type, known[thing].modify_type = old, new
             continue
         schema, _, name = thing.table.rpartition(".")
         alter = AlterColumnOp(
