@@ -43,7 +43,7 @@ def _is_in_place(
     table_name: str,
     column_name: str,
     *,
-    type_: TypeEngine[Any] | None = None,
+    type_: TypeEngine[Any] | type[TypeEngine[Any]] | None = None,
     nullable: bool | None = None,
     server_default: object = False,
     comment: object = False,
@@ -55,22 +55,32 @@ def _is_in_place(
         return True
     if connection is None:
         return False
-    return has_same_name(connection, type_, _type_of(connection, table_name, column_name))
+    of_database = _type_of(connection, table_name, column_name)
+    return has_same_name(connection, _instance(type_), of_database)
 
 
 def keeps_type(
-    connection: Connection, table_name: str, column_name: str, type_: TypeEngine[Any]
+    connection: Connection,
+    table_name: str,
+    column_name: str,
+    type_: TypeEngine[Any] | type[TypeEngine[Any]],
 ) -> bool:
     """Whether the type of a column is, to the database, the one that it is to have.
 
     Raises:
         MigrationError: it is, and a row has a label that the enum does not have.
     """
-    if not has_same_name(connection, type_, _type_of(connection, table_name, column_name)):
+    made, of_database = _instance(type_), _type_of(connection, table_name, column_name)
+    if not has_same_name(connection, made, of_database):
         return False
     value = table(table_name, column(column_name)).c[column_name]
-    in_new_form(connection, f"{table_name}.{column_name}", value, type_, type_)
+    in_new_form(connection, f"{table_name}.{column_name}", value, of_database, made)
     return True
+
+
+def _instance(type_: TypeEngine[Any] | type[TypeEngine[Any]]) -> TypeEngine[Any]:
+    """A type, which a revision may say by its class alone."""
+    return type_() if isinstance(type_, type) else type_
 
 
 def _type_of(connection: Connection, table_name: str, column_name: str) -> TypeEngine[Any]:

@@ -110,7 +110,7 @@ class KeepingSQLiteImpl(SQLiteImpl):
         table_name: str,
         column_name: str,
         *,
-        type_: TypeEngine[Any] | None = None,
+        type_: Any = None,
         name: str | None = None,
         **options: Any,
     ) -> None:
