@@ -242,6 +242,10 @@ def test_a_renamed_column_keeps_what_is_in_it(named: Project) -> None:
     assert "renames users.nick to handle" in created(
         named, "rename", "--rename", "users.nick:handle"
     )
+    if named.url.startswith("sqlite"):
+        sql = named.orm("show", "0002").stdout
+        assert 'RENAME COLUMN "nick" TO "handle"' in sql
+        assert "_alembic_tmp_" not in sql  # nothing else of the table changes
     named.alembic("upgrade", "head")
     assert named.query("SELECT handle FROM users") == [("x",)]
     assert "No new upgrade operations" in named.alembic("check")

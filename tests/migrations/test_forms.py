@@ -85,3 +85,45 @@ def test_what_a_revision_asks_of_the_database_is_not_known(project: Project) -> 
         "op.get_bind().execute(sa.text('SELECT 1')).scalar()",
     )
     assert "in the form of" not in project.orm("check").output
+
+
+ROLES = 'Table("users", metadata, Column("id", Integer, primary_key=True), Column("role", {}))'
+MY_ENUM = "class Own(TypeDecorator):\n    impl = Enum({})\n    cache_ok = True\n\n"
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("other", ["'admin'", "'admin', 'administrator'"])
+def test_a_label_that_is_gone(project: Project, own: bool, other: str) -> None:
+    """Also where the length of the string changes, and in a type of one's own."""
+
+    def models(labels: str) -> str:
+        enum = "Own()" if own else f"Enum({labels})"
+        return (MY_ENUM.format(labels) if own else "") + ROLES.format(enum)
+
+    project.models(models("'customer', 'admin'"))
+    assert created(project, "start")[0] == 0
+    project.upgrade("orm")
+    project.query("INSERT INTO users (role) VALUES ('admin'), ('customer'), (NULL)")
+    project.models(models(other))
+    assert "column users.role may have rows with 'customer'" in project.orm("check").output
+    code, made, said = created(project, "less")
+    assert code == 0, said
+    assert made is not None
+    [effect] = made["effects"]
+    assert "takes 'customer' from the enum of users.role" in effect["message"]
+    said = project.refusal("orm")
+    assert "users.role cannot become Enum('admin'" in said
+    assert "1 row(s) have a value there that is no Enum" in said
+    assert "'customer'" in said
+    project.query("UPDATE users SET role = 'admin' WHERE role = 'customer'")
+    project.upgrade("orm")
+    assert project.query("SELECT role FROM users") == [("admin",), ("admin",), (None,)]
+    assert project.orm("check", "--local").exit_code == 0
+    assert created(project, "nothing")[:2] == (0, None)
+
+
+def test_a_label_that_is_added_is_no_change(project: Project) -> None:
+    project.models(ROLES.format("Enum('customer', 'admin')"))
+    assert created(project, "start")[0] == 0
+    project.models(ROLES.format("Enum('admin', 'staff', 'customer')"))
+    assert created(project, "nothing")[:2] == (0, None)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,6 +179,97 @@ def test_a_label_of_an_enum(project: Project) -> None:
     project.upgrade("orm")
     assert project.query('SELECT enum_range(NULL::"Mood")::text') == [("{good,bad}",)]
     assert project.query("SELECT mood::text FROM users") == [("good",)]
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("array", [False, True])
+def test_a_label_that_rows_have_is_not_removed(project: Project, array: bool) -> None:
+    enum = 'Enum({}, name="Mood")'
+    kind = f"dialects.postgresql.ARRAY({enum})" if array else enum
+    models = f"from sqlalchemy import dialects\n{USERS}".format(f', Column("label", {kind})')
+    begun(project, models.format("'good', 'so so', \"it's\", 'bad'"))
+    for at, label in enumerate(("good", "so so", "it's", "it's")):
+        value = f'{{"{label}","{label}"}}' if array else label
+        project.query("INSERT INTO users (id, age, label) VALUES (?, 3, ?)", 10 + at, value)
+    project.models(models.format("'good', 'new', 'bad'"))
+    code, made, said = created(project, "labels")
+    assert code == 0, said
+    assert "takes 'so so', \"it's\" from the enum of users.label" in made["effects"][0]["message"]
+    assert "ADD VALUE" not in Path(made["path"]).read_text()  # all of it is one transaction
+    said = project.refusal("orm")
+    assert "users.label cannot lose labels that rows have: " in said
+    assert "'so so' in 1 row(s)" in said
+    assert "'it''s' in 2 row(s)" in said
+    assert "UPDATE users SET label = …" in said
+    project.query("DELETE FROM users WHERE id > 10")
+    project.upgrade("orm")
+    assert project.query("""SELECT enum_range(NULL::"Mood")::text""") == [("{good,new,bad}",)]
+    assert created(project, "again")[1] is None
+
+
+CONCURRENTLY = (
+    ', Index("ix_it", {}, postgresql_concurrently=True, postgresql_where=text("age > 0"))'
+)
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+def test_an_index_is_made_without_a_lock_where_the_models_say_so(project: Project) -> None:
+    begun(project, PARENT)
+    project.models(USERS.format(CONCURRENTLY.format('"age"')))
+    code, made, said = created(project, "index")
+    assert code == 0, said
+    text = Path(made["path"]).read_text()
+    assert "autocommit_block():" in text
+    assert "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_it ON users (age) WHERE age > 0" in text
+    project.upgrade("orm")
+    project.query("SELECT 'ix_it'::regclass")
+    assert created(project, "again")[1] is None
+    assert project.orm("check", "--local").exit_code == 0
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("is_new", [False, True])
+def test_an_index_on_what_is_new_is_made_with_it(project: Project, is_new: bool) -> None:
+    project.models("" if is_new else PARENT)
+    if not is_new:
+        begun(project, PARENT)
+    project.models(USERS.format(', Column("n", Integer)' + CONCURRENTLY.format('"n"')))
+    code, made, said = created(project, "index")
+    assert code == 0, said
+    assert "autocommit_block" not in Path(made["path"]).read_text()
+    project.upgrade("orm")
+    project.query("SELECT 'ix_it'::regclass")
+    assert created(project, "again")[1] is None
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+def test_an_index_on_a_renamed_column_follows_it(project: Project) -> None:
+    begun(project, PARENT)
+    renamed = PARENT.replace('"age"', '"years"')
+    index = CONCURRENTLY.replace("age", "years").format('"years"')
+    project.models(f"{renamed[:-1]}{index})")
+    code, _, said = created(project, "index", "--rename", "users.age:years")
+    assert code == 0, said
+    project.upgrade("orm")
+    project.query("SELECT 'ix_it'::regclass")
+    assert created(project, "again")[1] is None
+
+
+@ENGINES
+def test_what_a_new_constraint_refuses_is_named(project: Project) -> None:
+    begun(project, PARENT)
+    project.models(
+        USERS.format(
+            ', UniqueConstraint("age", name="once"), CheckConstraint("age > 0", "old"),'
+            ' Column("user_id", ForeignKey("users.id"), index=True)'
+        )
+    )
+    code, made, said = created(project, "constraints")
+    assert code == 0, said
+    messages = [one["message"] for one in made["effects"]]
+    assert len(messages) == 2  # no row breaks the key of a new column
+    assert all("adds a constraint to users: it fails if a row breaks it" in m for m in messages)
+    assert "it fails if a row breaks it" in Path(made["path"]).read_text()
 
 
 BY_HAND = {

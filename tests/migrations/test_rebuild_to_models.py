@@ -203,6 +203,9 @@ REFUSED: dict[tuple[str, str], list[Any]] = {
     ("String(36)", "Uuid"): ["none"],
     ("String(36)", "JSON"): ["none", "12345678901234567890"],
     ("Integer", 'Enum("a", "b")'): [1],
+    ("String(30)", "String(2)"): ["DHL"],
+    ("Text", "String(2)"): ["DHL"],
+    ("Integer", "String(2)"): [123],
 }
 
 

@@ -1,9 +1,11 @@
 """A project whose revisions have to suit SQLite and PostgreSQL."""
 
 import json
+from os import environ
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from tests.migrations.support import Project
 from tests.migrations.test_judge import ID, created
@@ -74,6 +76,51 @@ def test_a_revision_suits_both(both: Project) -> None:
     code, made, said = created(both, "rename", "--rename", "users.age:years")
     assert code == 0, said
     applied(both)
+
+
+LABELS = f"""
+Table("users", metadata, {ID}, Column("role", Enum({{}}, name="role"), nullable=False),
+    Column("by", String({{}})))
+"""
+
+
+@pytest.mark.parametrize("change", ["label", "length"])
+def test_both_refuse_what_is_not_in_the_new_type(both: Project, change: str) -> None:
+    both.models(LABELS.format("'customer', 'staff', 'admin'", 40))
+    assert created(both, "start")[0] == 0
+    applied(both)
+    remote = create_engine(environ["ORM_REMOTE_URL"].replace("+asyncpg", "+psycopg"))
+    insert = "INSERT INTO users (id, role, by) VALUES (1, 'staff', 'DHL')"
+    both.query(insert)
+    with remote.begin() as connection:
+        connection.execute(text(insert))
+    label = change == "label"
+    both.models(
+        LABELS.format("'customer', 'admin', 'guest'", 40)
+        if label
+        else LABELS.format("'customer', 'staff', 'admin'", 2)
+    )
+    assert "users" in both.orm("check").stderr
+    code, made, said = created(both, "less")
+    assert code == 0, said
+    column, value = ("users.role", "staff") if label else ("users.by", "DHL")
+    review = "takes 'staff' from the enum of users.role" if label else "changes users.by from"
+    assert review in Path(made["path"]).read_text()
+    assert review in " ".join(one["message"] for one in made["effects"])
+    for target in ("--local", "--remote"):
+        said = both.orm("apply", target, "--yes", "--allow-data-loss").stderr
+        assert f"{column} c" in said or f"{column} has" in said
+        assert "1 row(s)" in said or not label
+        assert f"'{value}'" in said or target == "--remote"
+    update = "UPDATE users SET role = 'customer', by = 'D'"
+    both.query(update)
+    with remote.begin() as connection:
+        connection.execute(text(update))
+    remote.dispose()
+    both.orm("apply", "--local", "--yes", "--allow-data-loss")
+    both.orm("apply", "--remote", "--yes", "--allow-data-loss")
+    applied(both)
+    assert created(both, "again")[1] is None
 
 
 def test_what_is_for_one_engine_only_is_named(both: Project) -> None:

@@ -173,12 +173,13 @@ def adapted(
     models: MetaData,
 ) -> "Sequence[MigrateOperation] | None":
     """Those of Alembic, after the types and sequences that they need; None if one is not fit."""
-    from orm.backends.postgresql.writing import Plan, is_enough
+    from orm.backends.postgresql.writing import Plan, concurrently, is_enough
 
     if not is_enough(operations, both[1]):
         return None
     plan = Plan(*both, models)
-    return [*plan.before(), *operations, *plan.after()]
+    first, rest = concurrently(operations, both, models)
+    return [*([first] if first.statements else []), *plan.before(), *rest, *plan.after()]
 
 
 def operations_for(

@@ -16,9 +16,19 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from alembic.ddl.sqlite import SQLiteImpl
-from alembic.operations.batch import ApplyBatchImpl
+from alembic.operations.batch import ApplyBatchImpl, BatchOperationsImpl
 from alembic.util import CommandError
-from sqlalchemy import Column, ColumnElement, Connection, Index, Table, func, inspect, select, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Table,
+    func,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.types import TypeEngine
@@ -26,6 +36,7 @@ from sqlalchemy.types import TypeEngine
 from orm.backends.sqlite.broken import broken
 from orm.backends.sqlite.carrying import carry_over, would_lose
 from orm.backends.sqlite.duplicates import refuse_duplicates, refuse_duplicates_of
+from orm.backends.sqlite.in_place import is_in_place, keeps_type
 from orm.backends.sqlite.new_columns import refuse_column_without_values
 from orm.backends.sqlite.schema import Clause, definition_of, quoted
 from orm.backends.sqlite.values import in_new_form
@@ -88,6 +99,29 @@ class KeepingSQLiteImpl(SQLiteImpl):
         if not self.as_sql:
             refuse_column_without_values(self._connection, table_name, [column], native=True)
         super().add_column(table_name, column, **options)
+
+    def requires_recreate_in_batch(self, batch_op: BatchOperationsImpl) -> bool:
+        """Whether the table has to be rebuilt, which a new name or other labels do not need."""
+        database = None if self.as_sql else self._connection
+        return super().requires_recreate_in_batch(batch_op) and not is_in_place(batch_op, database)
+
+    def alter_column(
+        self,
+        table_name: str,
+        column_name: str,
+        *,
+        type_: Any = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        if type_ is not None and not self.as_sql:
+            keeps = keeps_type(self._connection, table_name, column_name, type_)
+            type_ = None if keeps else type_
+        if name is not None and not self.as_sql:
+            super().alter_column(table_name, column_name, type_=type_, **options)
+            _rename(self._connection, table_name, column_name, name)
+            return
+        super().alter_column(table_name, column_name, type_=type_, name=name, **options)
 
     def cast_for_batch_migrate(
         self, existing: Column[Any], existing_transfer: dict[str, Any], new_type: TypeEngine[Any]
@@ -277,11 +311,7 @@ def _finish(connection: Connection, rebuild: _Rebuild) -> None:
                 "create it again after it if it shall stay"
             ) from error
     for old, new, column in rebuild.renamed:
-        # By SQLite itself: it follows into indexes, triggers, views and other tables' references.
-        _do(
-            connection,
-            f"ALTER TABLE {quoted(table)} RENAME COLUMN {quoted(old)} TO {quoted(new)}",
-        )
+        _rename(connection, table, old, new)
         column.name = new
     newly_broken = sorted(broken(connection) - rebuild.broken)
     if newly_broken:
@@ -290,6 +320,11 @@ def _finish(connection: Connection, rebuild: _Rebuild) -> None:
             "revision before the batch, with op.execute('DROP …'), and create it after the batch "
             "as it shall be then"
         )
+
+
+def _rename(connection: Connection, table: str, old: str, new: str) -> None:
+    """By SQLite itself: it follows into indexes, triggers, views and other tables' references."""
+    _do(connection, f"ALTER TABLE {quoted(table)} RENAME COLUMN {quoted(old)} TO {quoted(new)}")
 
 
 # Refusals ----------------------------------------------------------------------------------

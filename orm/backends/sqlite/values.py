@@ -41,7 +41,7 @@ from sqlalchemy.types import NullType, TypeEngine
 
 from orm.exceptions import MigrationError
 
-__all__ = ["in_new_form"]
+__all__ = ["has_same_name", "in_new_form"]
 
 _Value = ColumnElement[Any]
 
@@ -80,25 +80,36 @@ def in_new_form(
         MigrationError: a row has a value that cannot be brought into the new form.
     """
     dialect = connection.dialect
-    name = dialect.type_compiler_instance.process(new)
-    # A column may have no type at all, for which there is no SQL.
-    is_typed = not isinstance(old, NullType)
-    if is_typed and dialect.type_compiler_instance.process(old) == name:
-        return value
     before, after = (_implementation(one, dialect) for one in (old, new))
-    if (form := _form(after)) is None or form == _form(before):
+    # The labels of an enum are not in the name that the database knows.
+    if has_same_name(connection, new, old) and not isinstance(after, Enum):
+        return value
+    form = _form(after)
+    if form is None or form == _form(before) or _is_longer(before, after):
         return value
     plain = type_coerce(value, NullType())
     misfits = select(func.count(), func.min(plain)).where(plain.is_not(None), ~form.fits(plain))
     count, example = connection.execute(misfits.execution_options(probe=True)).one()
     if count:
-        name = form.name or name
+        name = form.name or dialect.type_compiler_instance.process(new)
         raise MigrationError(
             f"{where} cannot become {name}: {count} row(s) have a value there that is no "
             f"{name}, such as {example!r}. Update these rows in the same revision, before the "
             "column changes"
         )
     return form.brought(plain)
+
+
+def has_same_name(connection: Connection, one: TypeEngine[Any], other: TypeEngine[Any]) -> bool:
+    """Whether two types are the same to the database.
+
+    Args:
+        connection: to the database.
+        one: a type.
+        other: another one; a column may have none at all, for which there is no SQL.
+    """
+    name = connection.dialect.type_compiler_instance.process
+    return not isinstance(other, NullType) and name(one) == name(other)
 
 
 def _implementation(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
@@ -109,10 +120,21 @@ def _implementation(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]
     return found
 
 
+def _is_longer(before: TypeEngine[Any], after: TypeEngine[Any]) -> bool:
+    """Whether strings get no other form than that they may be longer."""
+    lengths = [
+        one.length if isinstance(one, String) and not isinstance(one, Enum) else None
+        for one in (before, after)
+    ]
+    return None not in lengths and lengths[0] <= lengths[1]  # type: ignore[operator]
+
+
 def _form(type_: TypeEngine[Any]) -> _Form | None:
     """The form of a type's values; None if it is not known, and values stay as they are."""
     if isinstance(type_, Enum):
         return _enum(tuple(type_.enums))
+    if isinstance(type_, String) and type_.length is not None:
+        return _text_of(type_.length)
     return next((form for types, form in _FORMS if isinstance(type_, types)), None)
 
 
@@ -158,6 +180,13 @@ def _text(value: _Value) -> _Value:
     return case(
         (and_(_is(value, "real"), ~exact), func.printf("%!.17g", value)),
         else_=cast(value, String),
+    )
+
+
+def _text_of(length: int) -> _Form:
+    """Text that is not too long, which SQLite itself does not mind."""
+    return _Form(
+        lambda value: and_(~_is(value, "blob"), func.length(_text(value)) <= length), _text
     )
 
 

@@ -67,7 +67,7 @@ def complete(
         }
         things = [t for t in _differing(both, "index", name) if t.name.lower() not in known]
         _indexes(tables[name], things, both, found)
-    return [*found.before, *operations, *found.after]
+    return [*found.before, *operations, *_labels(operations, both), *found.after]
 
 
 def _needed(operations: Iterable[MigrateOperation], both: Sides) -> Iterator[MigrateOperation]:
@@ -113,6 +113,25 @@ def _differing(both: Sides, kind: str, table: str) -> list[Thing]:
         and thing.table in tables
         and both.revisions.get(thing) != both.models.get(thing)
     )
+
+
+def _labels(operations: Sequence[MigrateOperation], both: Sides) -> Iterator[MigrateOperation]:
+    """What says that an enum has lost labels, and fails if a row has one."""
+    known = {
+        Thing("column", table_of(record.operation), record.operation.column_name): record.operation
+        for record in flat(operations)
+        if isinstance(record.operation, AlterColumnOp) and record.operation.modify_type is not None
+    }
+    for thing, (old, new) in both.labels.items():
+        if thing in known:
+            # The database knows the string alone, and a type of one's own is an enum there.
+            known[thing].existing_type, known[thing].modify_type = old, new
+            continue
+        schema, _, name = thing.table.rpartition(".")
+        alter = AlterColumnOp(
+            name, thing.name, schema=schema or None, existing_type=old, modify_type=new
+        )
+        yield ModifyTableOps(name, [alter], schema=schema or None)
 
 
 # CHECKs ------------------------------------------------------------------------------------

@@ -1,20 +1,35 @@
 """How Alembic is configured here: what it compares, how it numbers revisions, what they remark."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from textwrap import fill
 from typing import Any, Final
 
 from alembic.autogenerate import RevisionContext
-from alembic.operations.ops import CreateTableOp, MigrateOperation, MigrationScript
+from alembic.operations.ops import (
+    AddColumnOp,
+    CreateForeignKeyOp,
+    CreateTableOp,
+    CreateUniqueConstraintOp,
+    MigrateOperation,
+    MigrationScript,
+)
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Column, Identity, MetaData
 
-from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, flat, schema_of
+from orm.migrations.compare.effects import (
+    Effect,
+    Kind,
+    Schema,
+    Tables,
+    flat,
+    schema_of,
+    table_of,
+)
 from orm.migrations.compare.ordering import ordered
 from orm.migrations.compare.rendering import Rendering
 from orm.migrations.files.numbers import next_number
-from orm.migrations.internals import command_name
+from orm.migrations.internals import Recorded, command_name
 from orm.migrations.ledger import table as ledger
 
 __all__ = ["by_its_own_names", "options_of", "remark"]
@@ -34,6 +49,7 @@ _REMARKED: Final[frozenset[Kind]] = frozenset(
         "rename",
         "required_column",
         "changing_default",
+        "constraint",
     }
 )
 """Whether another kind of effect matters depends on the number of rows, which a review counts."""
@@ -163,12 +179,31 @@ def remark(
     """
     found = [
         effect
-        for effect in Tables(before).affected_by(flat(operations))
+        for effect in Tables(before).affected_by(_on_values(list(flat(operations))))
         if effect.kind in _REMARKED
     ]
     template: dict[str, object] = request.template_args  # type: ignore[assignment]
     template["remarks"] = _in_words(found)
     return found
+
+
+def _on_values(records: Sequence[Recorded]) -> Iterator[Recorded]:
+    """The operations but keys of new columns that are NULL in all rows, which break none."""
+    new = {
+        (table_of(record.operation), record.operation.column.name)
+        for record in records
+        if isinstance(record.operation, AddColumnOp)
+        and record.operation.column.server_default is None
+    }
+    for record in records:
+        operation = record.operation
+        columns: Sequence[str] = ()
+        if isinstance(operation, CreateForeignKeyOp):
+            columns = operation.local_cols
+        elif isinstance(operation, CreateUniqueConstraintOp):
+            columns = list(operation.columns)
+        if not any((table_of(operation), column) in new for column in columns):
+            yield record
 
 
 def _in_words(found: Sequence[Effect]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from sqlalchemy import Connection, Inspector, MetaData, inspect
+from sqlalchemy import Connection, Enum, Inspector, MetaData, inspect
 
 from orm.backends import Thing
 from orm.migrations.compare.models import Sides
@@ -54,15 +54,16 @@ def of_models(both: Sides) -> list[Difference]:
         both: what each of them makes.
     """
     left = both.left
-    return list(
-        _compare(
+    return [
+        *_compare(
             {thing: one for thing, (one, _) in left.items() if one is not None},
             {thing: other for thing, (_, other) in left.items() if other is not None},
             only_left=_only_in_revisions,
             only_right=_only_in_models,
             differs=_differs,
-        )
-    )
+        ),
+        *(_loses(thing, old, new) for thing, (old, new) in both.labels.items()),
+    ]
 
 
 def _only_in_models(thing: Thing) -> Difference:
@@ -82,6 +83,16 @@ def _only_in_revisions(thing: Thing) -> Difference:
 def _differs(thing: Thing, revisions: str, models: str) -> Difference:
     how = f"the revisions have {revisions or 'no option'}, the models have {models or 'no option'}"
     return Difference("model", str(thing), f"{thing} differs: {how}: {_CREATE}")
+
+
+def _loses(column: Thing, old: Enum, new: Enum) -> Difference:
+    gone = ", ".join(repr(label) for label in old.enums if label not in new.enums)
+    return Difference(
+        "model",
+        str(column),
+        f"{column} may have rows with {gone}, which the enum of the models does not have any more: "
+        f"reading them fails: {_CREATE}",
+    )
 
 
 def of_forms(both: Sides) -> list[Difference]:

@@ -21,7 +21,7 @@ from alembic.operations.ops import (
     RenameTableOp,
 )
 from sqlalchemy import Column as SQLColumn
-from sqlalchemy import Connection, DateTime, Delete, TextClause, inspect
+from sqlalchemy import Connection, DateTime, Delete, Enum, TextClause, inspect
 
 from orm.migrations.compare.plain_sql import Deletes, Rewrites, fits, in_sql
 from orm.migrations.internals import Recorded
@@ -255,7 +255,16 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
             f"makes {where} NOT NULL: it fails if a row has NULL there, and so does a program "
             "that still writes NULL",
         )
-    if operation.modify_type is not None and fits(before.type, str(operation.modify_type)):
+    if lost := _lost_labels(operation):
+        yield Effect(
+            "constraint",
+            table,
+            column,
+            f"takes {', '.join(map(repr, lost))} from the enum of {where}: it fails if a row has "
+            f"that. Update such rows in the same revision, before it: UPDATE {table} SET {column} "
+            "= …",
+        )
+    elif operation.modify_type is not None and fits(before.type, str(operation.modify_type)):
         yield Effect(
             "rewrite",
             table,
@@ -281,6 +290,14 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
             f"renames {where} to {new}: a program that still asks for {column} fails. To change "
             "over without a stop, add the new column, fill both, and drop the old one later",
         )
+
+
+def _lost_labels(operation: AlterColumnOp) -> list[str]:
+    """The labels that an enum does not have any more."""
+    match operation.existing_type, operation.modify_type:
+        case Enum() as old, Enum() as new:
+            return [label for label in old.enums if label not in new.enums]
+    return []
 
 
 def _converted(operation: AlterColumnOp) -> str:

@@ -2,7 +2,8 @@
 
 SQLAlchemy has two such types: an `Interval` is a date counted from 1970 where the engine has no
 intervals, a `PickleType` is bytes. The database says DATETIME and BLOB of them. So what the
-revisions say of the column is read beside it.
+revisions say of the column is read beside it. So are the labels of an enum, where the engine has no
+such types and keeps strings.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from alembic.operations.ops import (
     MigrateOperation,
     RenameTableOp,
 )
-from sqlalchemy import Column, Dialect, Interval, PickleType, TypeDecorator
+from sqlalchemy import Column, Dialect, Enum, Interval, PickleType, TypeDecorator
 from sqlalchemy.types import TypeEngine
 
 from orm.backends import Thing
@@ -25,7 +26,7 @@ from orm.migrations.compare.effects import table_of
 from orm.migrations.compare.reading import operations_of
 from orm.migrations.compare.replay import Replay
 
-__all__ = ["other_forms"]
+__all__ = ["lost_labels", "other_forms"]
 
 _FORMS: Final = (Interval, PickleType)
 _Types = dict[str, dict[str, TypeEngine[Any]]]
@@ -61,6 +62,42 @@ def other_forms(made: Replay, definitions: Mapping[Thing, str]) -> dict[Thing, t
         if there is not None and said is not None and _differ(said, column.type, there, dialect):
             found[thing] = (repr(said), repr(column.type))
     return found
+
+
+def lost_labels(made: Replay) -> dict[Thing, tuple[Enum, Enum]]:
+    """Columns whose enum has lost a label, which rows may have, and the database does not know.
+
+    Args:
+        made: the revisions, replayed, and the models.
+
+    Returns:
+        What the revisions, and the models, say of each.
+    """
+    dialect = made.connection.dialect
+    ours = {
+        Thing("column", table.fullname, column.name): enum
+        for table in made.metadata.tables.values()
+        for column in table.columns
+        if (enum := _enum(column.type, dialect)) is not None
+    }
+    if not ours or made.folders or dialect.supports_native_enum:
+        return {}
+    types = _said(made)
+    found: dict[Thing, tuple[Enum, Enum]] = {}
+    for thing, enum in ours.items():
+        said = types.get(thing.table, {}).get(thing.name)
+        before = None if said is None else _enum(said, dialect)
+        if before is not None and not set(before.enums) <= set(enum.enums):
+            found[thing] = before, enum
+    return found
+
+
+def _enum(type_: TypeEngine[Any], dialect: Dialect) -> Enum | None:
+    """The enum that a type is on an engine, if the database does not check its labels."""
+    found = type_.dialect_impl(dialect)
+    while isinstance(found, TypeDecorator):
+        found = found.impl_instance.dialect_impl(dialect)
+    return found if isinstance(found, Enum) and not found.create_constraint else None
 
 
 def _differ(said: TypeEngine[Any], ours: TypeEngine[Any], there: str, dialect: Dialect) -> bool:

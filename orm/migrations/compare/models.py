@@ -7,13 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import URL, Column, MetaData
+from sqlalchemy import URL, Column, Enum, MetaData
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from orm.backends import Migrations, Thing, migrations_for
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
-from orm.migrations.compare.forms import other_forms
+from orm.migrations.compare.forms import lost_labels, other_forms
 from orm.migrations.compare.replay import Replay, replay
 from orm.migrations.ledger import table as ledger
 
@@ -32,16 +32,18 @@ class Sides:
         revisions: in the one, the revisions were replayed.
         models: in the other, the models made all of their tables.
         forms: how the revisions, and the models, keep the values of a column, where that differs.
+        labels: what they say of enums that lose labels, where no definition has those.
     """
 
     revisions: Mapping[Thing, str]
     models: Mapping[Thing, str]
     forms: Mapping[Thing, tuple[str, str]] = field(default_factory=dict)
+    labels: Mapping[Thing, tuple[Enum, Enum]] = field(default_factory=dict)
 
     @property
     def agree(self) -> bool:
         """Whether there is no difference."""
-        return not self.left and not self.forms
+        return not self.left and not self.forms and not self.labels
 
     @property
     def tables(self) -> set[str]:
@@ -169,6 +171,7 @@ def sides(made: Replay, models: Mapping[Thing, str]) -> Sides:
         revisions,
         _with_names_of(revisions, models, migrations),
         other_forms(made, definitions),
+        lost_labels(made),
     )
 
 

@@ -324,7 +324,8 @@ class Draft:
             others = [one for one in operations if one not in at_once]
             script.upgrade_ops.ops = [*at_once, *renames, *others]
             script.downgrade_ops.ops = []  # there is no way back, and nothing to warn of in it
-            done = [*renames, *self.found]
+            in_words = [like for one in operations for like in getattr(one, "stands_for", ())]
+            done = [*renames, *self.found, *in_words]
             self.effects = remark(migration.opts["revision_context"], done, self.before)
 
         written = self.made.write_revision(self.message, self.slug, finish, autogenerate=False)

@@ -5,14 +5,19 @@ from collections.abc import Iterable, Mapping
 from alembic.operations.ops import (
     AddColumnOp,
     AlterColumnOp,
+    CreateIndexOp,
     MigrateOperation,
     ModifyTableOps,
 )
+from sqlalchemy import MetaData
 
 from orm.backends.migrations import Thing
+from orm.backends.postgresql.writing import ddl
 from orm.backends.postgresql.writing.columns import SERIAL
+from orm.backends.postgresql.writing.names import mentions
+from orm.backends.postgresql.writing.statements import Statements
 
-__all__ = ["is_enough"]
+__all__ = ["concurrently", "is_enough"]
 
 
 def is_enough(operations: Iterable[MigrateOperation], new: Mapping[Thing, str]) -> bool:
@@ -40,3 +45,59 @@ def _is_fit(operation: MigrateOperation, new: Mapping[Thing, str]) -> bool:
             return not text.endswith(f"default {SERIAL}")
         case _:
             return True
+
+
+def concurrently(
+    operations: Iterable[MigrateOperation],
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> tuple[Statements, list[MigrateOperation]]:
+    """Take out the indexes that can be made without a lock, and are to be.
+
+    One on a new table needs none, and one on a new column has to follow it in its transaction.
+
+    Args:
+        operations: what autogenerate found.
+        both: what there is, and what there is to be (`Migrations.definitions`).
+        models: the models.
+
+    Returns:
+        The statements that make them, outside of a transaction; and the other operations.
+    """
+    statements: list[str] = []
+    rest: list[MigrateOperation] = []
+    for operation in operations:
+        match operation:
+            case ModifyTableOps(ops=inner):
+                made, operation.ops = concurrently(inner, both, models)
+                statements += made.statements
+                if operation.ops:
+                    rest.append(operation)
+            case CreateIndexOp(kw=options) if options.pop("postgresql_concurrently", False):
+                made_alone = _alone(operation, both, models)
+                if made_alone is None:
+                    rest.append(operation)
+                else:
+                    statements.append(made_alone)
+            case _:
+                rest.append(operation)
+    return Statements(statements, commits=True), rest
+
+
+def _alone(
+    operation: CreateIndexOp,
+    both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
+    models: MetaData,
+) -> str | None:
+    """The statement that makes an index before all else; None if it cannot be the first."""
+    schema, name = operation.schema, operation.table_name
+    table = f"{schema}.{name}" if schema else name
+    thing = Thing("index", table, str(operation.index_name))
+    old, new = both
+    added = [
+        one.name for one in new.keys() - old.keys() if one.kind == "column" and one.table == table
+    ]
+    is_there = Thing("table", table, table) in old and thing not in old
+    if not is_there or mentions(new.get(thing, ""), *added):
+        return None
+    return ddl.concurrently(models.tables[table], thing)

@@ -1,6 +1,6 @@
 """A column that stays, as it is to be."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orm.backends.migrations import Thing
@@ -8,7 +8,7 @@ from orm.backends.postgresql.writing import sequences
 from orm.backends.postgresql.writing.casts import changed, using
 from orm.backends.postgresql.writing.columns import SERIAL, Column
 from orm.backends.postgresql.writing.names import literal, qualified, quote
-from orm.backends.postgresql.writing.statements import refuse_if
+from orm.backends.postgresql.writing.statements import refuse_if, refuse_labels
 
 __all__ = ["Alter", "aside"]
 
@@ -31,6 +31,7 @@ class Alter:
         new_sequence: of the one that it is to own.
         words: the new default as the models say it; None if they do not.
         misread: the condition of values that the models would not read, and what they are.
+        gone: the labels that the type of the same name does not have any more.
     """
 
     table: str
@@ -41,6 +42,7 @@ class Alter:
     new_sequence: str | None
     words: str | None
     misread: tuple[str, str] | None
+    gone: Sequence[str]
 
     def statements(self) -> Iterator[str]:
         """All that has to be done, without the comment."""
@@ -119,7 +121,11 @@ class Alter:
         old, new = self.old, self.new
         if not self._changes_type:
             return
-        if (condition := changed(old, new)) is not None:
+        if self.recast:
+            if self.gone:
+                is_array = old.base.endswith("[]")
+                yield refuse_labels(self.table, old.name, self.gone, is_array=is_array)
+        elif (condition := changed(old, new)) is not None:
             yield refuse_if(
                 self.table,
                 condition,

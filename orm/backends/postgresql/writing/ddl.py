@@ -16,7 +16,7 @@ from sqlalchemy.types import TypeEngine
 from orm.backends.migrations import Thing
 from orm.backends.postgresql.writing.names import literal
 
-__all__ = ["column", "creation", "default", "domains", "enums", "misread"]
+__all__ = ["column", "concurrently", "creation", "default", "domains", "enums", "misread"]
 
 # Percent signs stay single: SQLAlchemy doubles them when the revision runs.
 _DIALECT: Final = dialect(paramstyle="named")  # type: ignore[no-untyped-call]
@@ -101,6 +101,18 @@ def creation(table: Table, thing: Thing) -> str | None:
         if not unnamed and _is_named(_PREPARER.format_constraint(constraint), thing):
             add = AddConstraint(constraint, isolate_from_table=False)
             return str(add.compile(dialect=_DIALECT))
+    return None
+
+
+def concurrently(table: Table, thing: Thing) -> str | None:
+    """The statement that makes an index without a lock; None if the models do not name it.
+
+    It does nothing if the index is there, since it stays if what follows fails. One that was left
+    unfinished is found by `Migrations.verify`.
+    """
+    for index in table.indexes:
+        if _is_named(_PREPARER.format_index(index), thing):
+            return str(CreateIndex(index, if_not_exists=True).compile(dialect=_DIALECT))
     return None
 
 

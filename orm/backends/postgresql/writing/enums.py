@@ -5,9 +5,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from alembic.operations.ops import AlterColumnOp
+from sqlalchemy import Enum
+
 from orm.backends.migrations import Thing
 from orm.backends.postgresql.writing.columns import Column
-from orm.backends.postgresql.writing.names import literal, qualified, quote
+from orm.backends.postgresql.writing.names import bare, literal, qualified, quote, schema_of
 
 __all__ = ["Enums", "uses"]
 
@@ -74,6 +77,20 @@ class Enums:
         yield f"ALTER TYPE {qualified(thing.name)} RENAME TO {quote(_aside(thing.name))}"
         yield self.create(thing)
 
+    def relabelled(self, table: str, column: Column) -> AlterColumnOp:
+        """What becomes of a column of a replaced type, as Alembic would say it."""
+        thing = next(one for one in self.replaced if _is_of(column.base, one))
+        old, new = (Enum(*_labels(side[thing])) for side in (self.old, self.new))
+        return AlterColumnOp(
+            bare(table), column.name, schema=schema_of(table), existing_type=old, modify_type=new
+        )
+
+    def gone(self, column: Column) -> list[str]:
+        """The labels that the replaced type of a column loses."""
+        thing = next(one for one in self.replaced if _is_of(column.base, one))
+        new = _labels(self.new[thing])
+        return [label for label in _labels(self.old[thing]) if label not in new]
+
     def drop_set_aside(self, thing: Thing) -> str:
         """A statement that drops the type that was set aside."""
         schema, dot, _ = thing.name.rpartition(".")
@@ -82,8 +99,11 @@ class Enums:
 
 def uses(column: Column, types: Collection[Thing]) -> bool:
     """Whether a column is of one of some types, or of an array of it."""
-    name = column.base.removesuffix("[]").replace('"', "")
-    return any(name == thing.name for thing in types)
+    return any(_is_of(column.base, thing) for thing in types)
+
+
+def _is_of(type_: str, enum: Thing) -> bool:
+    return type_.removesuffix("[]").replace('"', "") == enum.name
 
 
 def _of(definitions: Mapping[Thing, str]) -> set[Thing]:

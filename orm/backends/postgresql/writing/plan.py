@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from alembic.operations.ops import (
     AddColumnOp,
+    AlterColumnOp,
     CreateTableOp,
     DropColumnOp,
     DropTableOp,
@@ -56,7 +57,10 @@ class Plan:
         return joined(
             [
                 *self.before(),
-                Statements([s for t in self._enums.replaced for s in self._enums.set_aside(t)]),
+                Statements(
+                    [s for t in self._enums.replaced for s in self._enums.set_aside(t)],
+                    stands_for=self._relabelled(),
+                ),
                 Statements([self._drop(thing) for thing in self._dropped]),
                 *(_creation(table) for table in self._made),
                 *self._columns(),
@@ -107,6 +111,14 @@ class Plan:
         """What Alembic's operations leave: the types of columns that are gone."""
         gone = [f"DROP TYPE {qualified(thing.name)}" for thing in self._enums.dropped]
         return joined([Statements(gone)])
+
+    def _relabelled(self) -> list[AlterColumnOp]:
+        return [
+            self._enums.relabelled(table, column)
+            for table in self._kept
+            for name, column in self._old[table].items()
+            if self._recast(table, name) and self._enums.gone(column)
+        ]
 
     # What is there -----------------------------------------------------------------------------
 
@@ -279,16 +291,23 @@ class Plan:
     def _alter(self, table: str, name: str) -> Iterator[str]:
         old, new = self._old[table][name], self._new[table][name]
         sequence = Thing("sequence", table, name)
+        recast = self._recast(table, name)
         yield from Alter(
             table,
             old,
             new,
-            uses(old, self._enums.replaced) and old.type == new.type,
+            recast,
             self.old.get(sequence),
             self.new.get(sequence),
             ddl.default(self._model(table).columns[name]),
             ddl.misread(self._model(table).columns[name]),
+            self._enums.gone(old) if recast else (),
         ).statements()
+
+    def _recast(self, table: str, name: str) -> bool:
+        """Whether a column gets another type of the same name."""
+        old, new = self._old[table][name], self._new[table].get(name)
+        return new is not None and uses(old, self._enums.replaced) and old.type == new.type
 
     def _add(self, table: str, names: list[str]) -> Iterator[MigrateOperation]:
         columns = [self._new[table][name] for name in names]

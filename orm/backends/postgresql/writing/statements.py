@@ -8,9 +8,9 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import MigrateOperation
 
-from orm.backends.postgresql.writing.names import literal, qualified
+from orm.backends.postgresql.writing.names import literal, qualified, quote
 
-__all__ = ["Statements", "joined", "refuse_if"]
+__all__ = ["Statements", "joined", "refuse_if", "refuse_labels"]
 
 
 class Statements(MigrateOperation):
@@ -19,11 +19,19 @@ class Statements(MigrateOperation):
     Args:
         statements: SQL.
         commits: whether each of them is committed at once, since it cannot be used before.
+        stands_for: operations of Alembic's that do to rows what they do.
     """
 
-    def __init__(self, statements: Sequence[str], *, commits: bool = False) -> None:
+    def __init__(
+        self,
+        statements: Sequence[str],
+        *,
+        commits: bool = False,
+        stands_for: Sequence[MigrateOperation] = (),
+    ) -> None:
         self.statements: tuple[str, ...] = tuple(statements)
         self.commits = commits
+        self.stands_for: tuple[MigrateOperation, ...] = tuple(stands_for)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """For Alembic's log."""
@@ -55,8 +63,11 @@ def joined(operations: Iterable[MigrateOperation]) -> list[MigrateOperation]:
             and isinstance(last, Statements)
             and operation.commits == last.commits
         ):
-            both = last.statements + operation.statements
-            found[-1] = Statements(both, commits=operation.commits)
+            found[-1] = Statements(
+                last.statements + operation.statements,
+                commits=operation.commits,
+                stands_for=last.stands_for + operation.stands_for,
+            )
         elif not isinstance(operation, Statements) or operation.statements:
             found.append(operation)
     return found
@@ -73,4 +84,32 @@ def refuse_if(table: str, condition: str, message: str) -> str:
     return (
         f"DO $guard$ BEGIN IF EXISTS (SELECT FROM {qualified(table)} WHERE {condition}) THEN "
         f"RAISE EXCEPTION USING MESSAGE = {literal(message)}; END IF; END $guard$"
+    )
+
+
+def refuse_labels(table: str, column: str, labels: Sequence[str], *, is_array: bool) -> str:
+    """A statement that fails if a row has a label that is to go, and names it.
+
+    Args:
+        table: its name.
+        column: of an enum, or of an array of one.
+        labels: those that are to go.
+        is_array: which of the two.
+    """
+    name = quote(column)
+    value = f"ANY (here.{name}::text[])" if is_array else f"here.{name}::text"
+    gone = ", ".join(map(literal, labels))
+    before = literal(f"{table}.{column} cannot lose labels that rows have: ")
+    after = literal(
+        ". Update these rows in the same revision, before this statement: "
+        f"UPDATE {qualified(table)} SET {name} = …"
+    )
+    return (
+        "DO $guard$ DECLARE lost text; BEGIN "
+        "SELECT string_agg(quote_literal(label) || ' in ' || rows || ' row(s)', ', ') INTO lost "
+        f"FROM (SELECT gone.label, count(*) AS rows FROM {qualified(table)} AS here, "
+        f"unnest(ARRAY[{gone}]) AS gone (label) WHERE gone.label = {value} "
+        "GROUP BY gone.label) AS counted; "
+        f"IF lost IS NOT NULL THEN RAISE EXCEPTION USING MESSAGE = {before} || lost || {after}; "
+        "END IF; END $guard$"
     )
