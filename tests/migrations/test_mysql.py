@@ -180,8 +180,8 @@ def test_a_review_says_how_the_engine_changes_each_table(
     project.file("0003_by_hand.py").rename(project.file("0003_more.py"))
     project.revision(4, "op.execute('ALTER TABLE t MODIFY COLUMN a VARCHAR(10)')")
     said = project.orm("apply", "--local", "--dry-run").output
-    assert "0002_more changes t at once (INSTANT), however many rows it has (1 rows)" in said
-    assert "0003_more changes t in place (INPLACE), while others write to it (1 rows)" in said
+    assert "0002_more changes t at once (INSTANT), however many rows it has (1 row)" in said
+    assert "0003_more changes t in place (INPLACE), while others write to it (1 row)" in said
     assert "0004_by_hand changes t by a copy of all its rows (COPY), and others cannot" in said
     project.upgrade("orm")
 

@@ -43,7 +43,8 @@ class Reviewed:
     @property
     def message(self) -> str:
         """A sentence."""
-        rows = "" if self.rows is None else f" ({self.rows:,} rows)"
+        many = "row" if self.rows == 1 else "rows"
+        rows = "" if self.rows is None else f" ({self.rows:,} {many})"
         return f"{self.revision.name} {self.effect.message}{rows}"
 
     def as_dict(self) -> dict[str, Any]:
