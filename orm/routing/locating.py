@@ -110,7 +110,7 @@ class Locator:
         if transaction.writer is not None:
             # Its COMMIT is still to come.
             memory.reads(self._cluster.primary, "", epoch.number)
-        elif transaction.lent and transaction.server is not None:
+        elif transaction.lent and not transaction.read_only and transaction.server is not None:
             memory.reads_on(transaction.server)
 
     def _sample(self, transaction: Transaction, server: Server) -> Bookmark | None:

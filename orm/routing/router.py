@@ -225,8 +225,8 @@ class Router:
         """
         transaction = self._transaction
         if transaction.connection is not None and transaction.server is not None:
-            # In autocommit it may see more than when the session was located last.
-            self._memory.reads_on(transaction.server)
+            if not transaction.read_only:  # in autocommit it may see more than when it was located
+                self._memory.reads_on(transaction.server)
             return transaction.connection
         if transaction.opening:  # else one transaction would read from two servers
             raise InvalidRequestError(

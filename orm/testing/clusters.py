@@ -22,20 +22,23 @@ class Clusters(Generic[C]):
     def __init__(self, new: Callable[[], C]) -> None:
         self._new: Callable[[], C] = new
         self._cluster: C | None = None
+        self._number = 0
         self._stack = ExitStack()
 
     def take(self) -> C:
         """A cluster of a primary and two replicas that have caught up."""
         if self._cluster is None:
             self._cluster = self._stack.enter_context(self._new())
+            self._number = len(self._cluster.servers)
         return self._cluster
 
     def give_back(self, cluster: C, database: str) -> None:
         """Undo what a test has done to it; what cannot be undone ends it."""
         first, *others = cluster.servers
+        same_number = len(cluster.servers) == self._number
         same_roles = not first.upstream and all(server.upstream is first for server in others)
         with suppress(Exception):  # whatever it was that a test did, the next one is not to see it
-            if same_roles:
+            if same_number and same_roles:
                 cluster.heal()
                 cluster.drop_database(database)
                 return
@@ -56,7 +59,7 @@ class Clusters(Generic[C]):
         try:
             yield cluster
         finally:
-            for server, database in zip(cluster.servers, usual, strict=False):
+            for server, database in zip(cluster.servers, usual, strict=False):  # a test adds some
                 server.database = database
             self.give_back(cluster, name)
 
