@@ -11,6 +11,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import (
+    BigInteger,
     Column,
     Connection,
     Executable,
@@ -35,7 +36,7 @@ __all__ = ["MigrationRules"]
 
 _T = TypeVar("_T")
 _AS_IT_IS: Final[Mapping[str, Any]] = {"existing_type": Integer(), "existing_nullable": False}
-"""What a statement of MySQL has to say again of a column that it renames."""
+"""What a statement of MySQL has to say again of a column that it changes."""
 _OTHER: Final = Table("orm_conformance_other", MetaData(), Column("id", Integer))
 
 
@@ -282,7 +283,7 @@ class MigrationRules(Rules):
             nullcontext() if migrations.script is None else pytest.raises(CommandError)
         )
         with refused, operations.batch_alter_table(ROWS.name) as batch:
-            batch.alter_column("id", new_column_name="number", **_AS_IT_IS)
+            batch.alter_column("id", type_=BigInteger(), **_AS_IT_IS)
 
     def test_a_replay_is_taken_down_as_a_script(self, database: Database) -> None:
         migrations = part(database.cluster.backend.migrations, "migrations")
