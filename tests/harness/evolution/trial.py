@@ -25,6 +25,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.pool import NullPool
 
 from orm.backends import migrations_for
 from orm.exceptions import OrmError
@@ -165,11 +166,14 @@ def database_of(engine: str) -> Iterator[str]:
     from orm.backends.postgresql.scratch_server import running
 
     with running() as url:
-        plain = create_engine(url, isolation_level="AUTOCOMMIT")
+        plain = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
         with plain.connect() as server:
             server.execute(text("CREATE DATABASE evolution"))
-        plain.dispose()
-        yield url.set(database="evolution").render_as_string(hide_password=False)
+        try:
+            yield url.set(database="evolution").render_as_string(hide_password=False)
+        finally:  # the server goes on for a while
+            with plain.connect() as server:
+                server.execute(text("DROP DATABASE evolution WITH (FORCE)"))
 
 
 def run(pair: tuple[Schema, Schema], place: Place) -> Outcome:
