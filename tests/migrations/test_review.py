@@ -272,6 +272,26 @@ def test_what_may_be_lost_after_the_database_was_asked_is_told(
 
 @ENGINES
 @pytest.mark.parametrize(
+    "line",
+    [
+        "with open({path!r}, 'w') as kept: kept.write('')",
+        "pathlib.Path({path!r}).drop_table(pathlib.Path({path!r}).unlink())",
+        "op.drop_column('users', pathlib.Path({path!r}).write_text(''))",
+        "pathlib.Path({path!r}).open('w').delete()",
+    ],
+)
+def test_a_review_does_nothing_that_stands_in_a_revision(
+    remote: Project, tmp_path: Path, line: str
+) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("all of it")
+    remote.revision(2, "global pathlib; import pathlib", ASKS, line.format(path=str(kept)))
+    assert reviewed(remote)[0][0] == "unknown"
+    assert kept.read_text() == "all of it"
+
+
+@ENGINES
+@pytest.mark.parametrize(
     "sql",
     [
         "WITH old AS (DELETE FROM users RETURNING id) SELECT id FROM old",

@@ -13,8 +13,10 @@ from types import ModuleType
 from typing import Any, Final
 
 from alembic import op
+from alembic.operations import BatchOperations
 from alembic.operations.ops import DropColumnOp, DropTableOp, ExecuteSQLOp
 from sqlalchemy import Delete
+from sqlalchemy.types import TypeEngine
 
 from orm.migrations.compare.plain_sql import Deletes, in_sql
 from orm.migrations.internals import Recorded
@@ -59,21 +61,37 @@ class _Reader(ast.NodeVisitor):
         self._records = records
 
     def _value(self, node: ast.expr) -> Any:
-        """What an expression is; None if it takes a local variable of the revision."""
-        with suppress(Exception):
-            return eval(compile(ast.Expression(node), "", "eval"), self._names)
+        """What an expression is; None if it takes local variables, or calls what may do things."""
+        calls = (one.func for one in ast.walk(node) if isinstance(one, ast.Call))
+        if all(self._only_describes(function) for function in calls):
+            with suppress(Exception):
+                return eval(compile(ast.Expression(node), "", "eval"), self._names)
         return None
 
-    def _says(self, *records: Recorded) -> None:
-        self.found.records.extend(records)
+    def _only_describes(self, function: ast.expr) -> bool:
+        """Whether a function is one of `op`, a batch or SQLAlchemy, or makes a type."""
+        while isinstance(function, ast.Attribute | ast.Call):
+            function = function.value if isinstance(function, ast.Attribute) else function.func
+        root = self._names.get(function.id) if isinstance(function, ast.Name) else None
+        if root is op or isinstance(root, BatchOperations):
+            return True
+        if isinstance(root, type) and issubclass(root, TypeEngine):
+            return True
+        within = root.__name__ if isinstance(root, ModuleType) else getattr(root, "__module__", "")
+        return str(within).partition(".")[0] == "sqlalchemy"
 
     def visit_With(self, node: ast.With) -> None:
         for item in node.items:
             if isinstance(item.optional_vars, ast.Name):
-                batch = self._value(item.context_expr)
-                entered = batch.__enter__() if hasattr(batch, "__enter__") else None
-                self._names[item.optional_vars.id] = entered
+                self._names[item.optional_vars.id] = self._batch(item.context_expr)
         self.generic_visit(node)
+
+    def _batch(self, node: ast.expr) -> Any:
+        function = node.func if isinstance(node, ast.Call) else None
+        if getattr(function, "attr", None) != "batch_alter_table":
+            return None
+        batch = self._value(node)
+        return None if batch is None else batch.__enter__()
 
     def visit_Expr(self, node: ast.Expr) -> None:
         if not isinstance(node.value, ast.Constant):  # a docstring
@@ -81,7 +99,7 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, str):
-            self._says(Recorded(ExecuteSQLOp(node.value), batch=False))
+            self.found.records.append(Recorded(ExecuteSQLOp(node.value), batch=False))
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         parts = (one.value if isinstance(one, ast.Constant) else "unnamed" for one in node.values)
@@ -95,16 +113,14 @@ class _Reader(ast.NodeVisitor):
         self.generic_visit(node)
         name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
         if name == "delete":
-            function = self._value(node.func)
-            if str(getattr(function, "__module__", "")).startswith("sqlalchemy."):
-                statement = self._value(node)
-                if isinstance(statement, Delete):
-                    self._says(Recorded(ExecuteSQLOp(statement), batch=False))
+            statement = self._value(node)
+            if isinstance(statement, Delete):
+                self.found.records.append(Recorded(ExecuteSQLOp(statement), batch=False))
         elif name in _CALLS:
             before = len(self._records)
             self._value(node)
             noted = self._records[before:]
             del self._records[before:]
-            self._says(*noted)
+            self.found.records.extend(noted)
             if not noted and name != "alter_column":
                 self.found.drops_unnamed = True

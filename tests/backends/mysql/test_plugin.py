@@ -47,7 +47,7 @@ def test_one(X_cluster):
     primary, (one, two) = X_cluster.primary, X_cluster.standbys
     primary.sql("CREATE TABLE notes (id int PRIMARY KEY)")
     X_cluster.caught_up()
-    for server in (primary, one):  # a transaction that nobody ends
+    for server in (primary, one):  # a client that never ends its transaction
         reader = pymysql.connect(
             host="127.0.0.1", port=server.port, user="app", database=server.database
         )
