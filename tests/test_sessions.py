@@ -622,10 +622,11 @@ async def test_wait_is_bounded_and_then_the_primary_serves(servers) -> None:
         await add_user(session, "a")
         began = monotonic()
         assert await emails(session) == {"a"}
-        assert monotonic() - began >= 0.05
+        took = monotonic() - began
         route = session.last_route
         assert route and route.role == "primary"
-        assert route.waited >= 0.05
+        # The read's time begins before the read finds that it must wait.
+        assert 0 < route.waited <= took and took >= 0.05
 
 
 async def test_replica_that_stands_still_is_waited_for_once(servers) -> None:
