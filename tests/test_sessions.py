@@ -159,13 +159,13 @@ async def test_session_reads_its_own_write(db: Database) -> None:
 
 
 async def test_replicas_take_turns_between_sessions(db: Database) -> None:
-    seen = set()
-    for _ in range(2):
-        async with db.session() as session:
-            await emails(session)
-            assert session.last_route
-            seen.add(session.last_route.server)
-    assert seen == {"replica-1", "replica-2"}
+    missing = {"replica-1", "replica-2"}
+    async with asyncio.timeout(60):
+        while missing:  # the one that was slower has less of the reads
+            async with db.session() as session:
+                await emails(session)
+                assert session.last_route
+                missing.discard(session.last_route.server)
 
 
 async def test_transaction_stays_on_its_replica(db: Database) -> None:

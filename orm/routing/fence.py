@@ -4,7 +4,7 @@ A replica can show a commit a moment before the primary's own snapshots do, and 
 synchronous replica keeps the commit waiting. All of it runs inside SQLAlchemy's greenlet.
 """
 
-from asyncio import sleep
+from asyncio import get_running_loop, sleep
 from functools import partial
 
 from sqlalchemy import Connection
@@ -65,11 +65,13 @@ class Fence:
         return waited
 
     def _wait(self, transaction: Transaction, fences: Fences, primary: Connection) -> float:
-        shown, pause, waited = self._memory.bookmark.shown, 0.0, 0.0
+        clock, shown = get_running_loop().time, self._memory.bookmark.shown
+        began, pause, paused, waited = clock(), 0.0, 0.0, 0.0
         hidden = fences.hidden(primary, shown)
         seen = self._seen_of(transaction, fences, hidden) if hidden else hidden
         while awaited := hidden if seen is None else hidden & seen:
-            if seen is None and waited > COMMITTING:
+            # The pauses count here, and not the clock: a server that is busy gets more time.
+            if seen is None and paused > COMMITTING:
                 awaited = fences.ending(primary, awaited)
                 if not awaited:
                     break
@@ -80,8 +82,9 @@ class Fence:
                 )
             pause = FENCE_POLL.after(pause)
             await_(sleep(pause))
-            waited += pause
+            paused += pause
             hidden = fences.hidden(primary, shown)
+            waited = clock() - began
         return waited
 
     def _seen_of(

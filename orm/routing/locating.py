@@ -6,11 +6,13 @@ All of it runs inside SQLAlchemy's greenlet.
 from typing import Final, Literal
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orm._greenlet import await_
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, NoPrimary, WriteLost
+from orm.routing.again import serve_again
 from orm.routing.memory import SessionMemory
 from orm.routing.rules import Rules
 from orm.routing.transaction import Transaction
@@ -81,7 +83,10 @@ class Locator:
     def _locate_at(self, transaction: Transaction, server: Server) -> bool:
         try:
             at = self._sample(transaction, server)
-        except CANNOT_CONNECT:
+        except CANNOT_CONNECT as error:
+            if server is transaction.server and isinstance(error, DBAPIError):
+                # Its next read, if there is one, is served elsewhere.
+                serve_again(error, transaction, self._memory, self._cluster)
             return False
         except PoolTimeout:
             if server.role == "primary":

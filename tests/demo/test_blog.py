@@ -67,7 +67,10 @@ async def test_a_killed_replica_serves_nobody_until_it_is_revived(
     await settle(http, KILLED, KILLED)
     assert (await look(http))[1] == "primary"
     await settle(http, STILL, RUNNING)  # from one state to another, past running
-    assert {(await look(http))[1] for _ in range(4)} == {"replica-1", "replica-2"}
+    missing = {"replica-1", "replica-2"}
+    async with asyncio.timeout(60):
+        while missing:  # the one that was slower has less of the reads
+            missing -= {(await look(http))[1]}
 
 
 async def test_the_neighbour_writes_while_it_is_wanted(http: httpx2.AsyncClient) -> None:

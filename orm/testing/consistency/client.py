@@ -74,7 +74,9 @@ class Client:
                 continue  # the client has forged it
             self._sessions += 1
             self._leaves = False
-            transactions = Transactions(self._session, self._operate, self._habits, self._chance)
+            transactions = Transactions(
+                self._session, self._operate, self._hand_out, self._habits, self._chance
+            )
             try:
                 await self.live(transactions, go_on)
                 if self._leaves:

@@ -69,6 +69,7 @@ class Transactions:
     Args:
         session: whose.
         operate: does each of their operations.
+        hand_out: hands out a bookmark of the session.
         habits: how many keys there are, and how often to write.
         chance: decides.
     """
@@ -77,11 +78,13 @@ class Transactions:
         self,
         session: BookmarkSession,
         operate: Operate,
+        hand_out: Callable[[], Awaitable[None]],
         habits: Habits,
         chance: random.Random,
     ) -> None:
         self._session = session
         self._operate = operate
+        self._hand_out = hand_out
         self._habits = habits
         self._chance = chance
 
@@ -106,9 +109,14 @@ class Transactions:
         await roll_back(self._session)
 
     async def _reads(self) -> None:
-        """A transaction that only reads: each statement for itself."""
+        """A transaction that only reads: each statement for itself.
+
+        A bookmark is asked for between two of them at times, and that moves on with the second.
+        """
         for _ in range(self._chance.randint(1, 3)):
             await self._operate("read", self._read)
+            if self._chance.random() < 0.15:
+                await self._hand_out()
         await (self._session.commit() if self._chance.random() < 0.5 else self._session.rollback())
 
     async def _repeatable(self) -> None:

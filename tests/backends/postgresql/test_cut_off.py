@@ -113,6 +113,7 @@ async def test_a_read_whose_connection_is_cut_off_is_served_again(db: Database, 
             with Cutting(db, answers, passes):
                 assert (await session.scalars(statement)).all() == ["ada"]
                 token = await session.bookmark()
+            assert (await session.scalars(statement)).all() == ["ada"]  # in the same transaction
         async with db.session(token) as session:
             assert (await session.scalars(statement)).all() == ["ada"]
 
