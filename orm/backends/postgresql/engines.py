@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
 from orm.backends.pool import FairPool
 from orm.backends.postgresql.driver import (
@@ -34,11 +34,12 @@ _SETTINGS: Final = ("synchronous_commit", "set_config")
 
 
 def _pool(url: URL) -> dict[str, Any]:
+    reset = {"pool_reset_on_return": None}  # `_reset` does it
     if url.get_driver_name() == "asyncpg":
         from orm.backends.postgresql.asyncpg_pool import AsyncpgPool
 
-        return {"poolclass": AsyncpgPool}
-    return {"poolclass": FairPool}
+        return reset | {"poolclass": AsyncpgPool}
+    return reset | {"poolclass": FairPool}
 
 
 def writer_engine(url: URL, **options: Any) -> AsyncEngine:
@@ -119,7 +120,7 @@ def _is_in_autocommit(connection: Connection) -> bool:
 
 
 def is_idle(connection: Connection) -> bool:
-    """Whether `_end_streams` has nothing to end."""
+    """Whether `_reset` has nothing to end."""
     return not in_transaction(connection.connection)
 
 
@@ -142,7 +143,7 @@ def _mend(engine: AsyncEngine) -> None:
     event.listen(sync, "handle_error", _explain)
     event.listen(sync, "do_execute", _begin_stream)
     event.listen(sync, "do_execute_no_params", _begin_stream)
-    event.listen(sync, "reset", _end_streams)
+    event.listen(sync, "reset", _reset)
 
 
 def _begin_stream(cursor: Any, *statement_and_context: Any) -> None:
@@ -159,17 +160,18 @@ def _begin_stream(cursor: Any, *statement_and_context: Any) -> None:
         _execute(connection, "BEGIN")
 
 
-def _end_streams(connection: Any, record: ConnectionPoolEntry, state: Any) -> None:
+def _reset(connection: Any, record: ConnectionPoolEntry, state: PoolResetState) -> None:
     streams = record.info.pop(_STREAMS, ())
     if not state.asyncio_safe:  # the connection will not be used again
         return
     if is_closed(connection):
-        raise ConnectionError("the connection was cut off")  # so that the pool drops it
-    if in_transaction(connection):
-        if connection.autocommit:  # SQLAlchemy takes it to have nothing to end
-            _execute(connection, "ROLLBACK")
-        elif streams:
+        record.invalidate()  # it was cut off
+        return
+    if not connection.autocommit:
+        if streams or not state.transaction_was_reset:
             connection.rollback()
+    elif in_transaction(connection):  # SQLAlchemy takes it to have nothing to end
+        _execute(connection, "ROLLBACK")
     for cursor in streams:  # after that: one that was cut off may not be there to be closed
         cursor.close()
 

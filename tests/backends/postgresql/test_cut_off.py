@@ -7,6 +7,7 @@ runs in the next one. Between the two, a driver is between two steps of its own.
 import asyncio
 import select as sockets
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from itertools import product
 from typing import Any
 
@@ -136,3 +137,24 @@ async def test_a_write_whose_connection_is_cut_off_is_a_lost_connection(
         async with db.session("first-primary") as session:
             found = set((await session.scalars(select(User.email))).all())
             assert found & emails in (set(), emails)
+
+
+@pytest.mark.parametrize("writes", [False, True])
+async def test_a_connection_that_was_cut_off_goes_without_a_traceback(
+    db: Database, writes: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = db.cluster.backend.network
+    assert network is not None
+    with pytest.raises(DBAPIError) if writes else nullcontext():  # its ROLLBACK
+        async with db.session() as session:
+            if writes:
+                session.add(User(email="lost"))
+                await session.flush()
+            else:
+                await session.scalars(select(User.email))
+            connection = await session.connection()
+            network.hang_up((await connection.get_raw_connection()).dbapi_connection)
+            await asyncio.sleep(0.01)  # the driver notices
+    assert [record for record in caplog.records if record.exc_info] == []
+    async with db.session("first-primary") as session:
+        assert (await session.scalars(select(User.email))).all() == ["ada"]
