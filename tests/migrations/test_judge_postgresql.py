@@ -115,6 +115,13 @@ CASES = {
         "SELECT sum(b) FROM t",
         30,
     ),
+    "a CHECK inside a column": Case(
+        t('Column("a", Integer, CheckConstraint("a > 9", name="big"))', B.strip(", ")),
+        t(
+            'Column("a", BigInteger, CheckConstraint("a > 6", name="big"))',
+            'Column("b", Integer, Identity(), CheckConstraint("b > a", name="bigger"))',
+        ),
+    ),
     "identity added": Case(a("Integer"), a("Integer, Identity(), nullable=False"), TWO, NINTH, 9),
     "identity removed": Case(
         a("Integer, Identity(), nullable=False"), a("Integer"), TWO, "SELECT max(a) FROM t", 8

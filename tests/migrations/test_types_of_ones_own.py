@@ -118,6 +118,13 @@ class Moment(DateTime):
 def _(element, compiler, **_):
     return "timestamp(3) with time zone"
 
+class Body(Text):
+    pass
+
+@compiles(Body, "mysql")
+def _(element, compiler, **options):
+    return "VARCHAR(512)" if options["type_expression"].unique else "LONGTEXT"
+
 class Mood(enum.Enum):
     good = "g"
     bad = "it's"
@@ -146,6 +153,7 @@ Table(
     Column("price", Money(), server_default=text("1.50")),
     Column("box", Box(8)),
     Column("moment", Moment()),
+    Column("body", Body()),
     Column("mood", Enum(Mood, values_callable=lambda e: [m.value for m in e], name="mood")),
     Column("fine", Boolean(create_constraint=True, name="fine"), server_default=true()),
     Column("kind", Enum("a", "b", native_enum=False, create_constraint=True, name="kind")),
