@@ -129,6 +129,10 @@ class Mood(enum.Enum):
     good = "g"
     bad = "it's"
 
+class Status(str, enum.Enum):
+    new = "new"
+    old = "it's old"
+
 class now_utc(FunctionElement):
     type = DateTime()
     inherit_cache = True
@@ -156,6 +160,9 @@ Table(
     Column("body", Body()),
     Column("mood", Enum(Mood, values_callable=lambda e: [m.value for m in e], name="mood")),
     Column("fine", Boolean(create_constraint=True, name="fine"), server_default=true()),
+    Column("status", Enum(Status, name="status"), server_default=Status.new),
+    Column("text", String(9), server_default=Status.old),
+    Column("member", Enum(*Status, native_enum=False), server_default=Status.old),
     Column("kind", Enum("a", "b", native_enum=False, create_constraint=True, name="kind")),
     Column("both", Enum("a", "b", create_constraint=True, name="both")),
     Column("json", JSON().with_variant(postgresql.JSONB(), "postgresql"), server_default="{}"),

@@ -234,12 +234,13 @@ def _of_enum(type_: Enum, said: Mapping[str, Any]) -> Iterator[TypeCode]:
         "length": max(map(len, type_.enums), default=0),
         "create_type": True,
     }
-    yield from (TypeCode(repr(label)) for label in type_.enums)
+    yield from (TypeCode(repr(str.__str__(label))) for label in type_.enums)
     for option, default in defaults.items():
         value = said.get(option, getattr(type_, option))
         if value != default:
             # A name that SQLAlchemy knows how to quote would say so in its repr.
-            yield TypeCode(f"{option}={(str(value) if isinstance(value, str) else value)!r}")
+            plain = str.__str__(value) if isinstance(value, str) else value
+            yield TypeCode(f"{option}={plain!r}")
 
 
 def _value(value: Any, there: frozenset[str], *, required: bool) -> TypeCode | None:
@@ -249,7 +250,8 @@ def _value(value: Any, there: frozenset[str], *, required: bool) -> TypeCode | N
     if isinstance(value, ClauseElement):
         return TypeCode(f"sa.text({str(value)!r})")
     if isinstance(value, str):
-        return TypeCode(repr(str(value)))  # a name that SQLAlchemy knows how to quote, too
+        # A name that SQLAlchemy knows how to quote, and a member of an enum, too.
+        return TypeCode(repr(str.__str__(value)))
     try:
         ast.literal_eval(repr(value))
     except (ValueError, SyntaxError):
