@@ -348,6 +348,13 @@ CASES = {
         "SELECT sum(a) || ' ' || pg_typeof(max(a)) FROM t",
         "15 integer",
     ),
+    "an extension that the models make": Case(
+        t(),
+        t('Column("a", postgresql.CITEXT, index=True)')
+        + "\nfrom sqlalchemy import event"
+        + "\nmake = DDL('CREATE EXTENSION IF NOT EXISTS citext')"
+        + "\nevent.listen(metadata, 'before_create', make)",
+    ),
     "a domain of a new column": Case(t(), t(f'Column("a", {SMALL})')),
     "an array of other numbers": Case(
         a("ARRAY(Integer)"),
