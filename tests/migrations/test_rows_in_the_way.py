@@ -56,3 +56,23 @@ def test_a_new_column_of_a_key(project: Project) -> None:
     said = project.orm("apply", "--local", "--yes").stderr
     assert "nullable" in said
     assert "alembic_tmp" not in said
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+def test_a_deferred_constraint(project: Project) -> None:
+    """Which PostgreSQL checks after the change of a row, and lets no table change before."""
+    parent = 'Column("p", ForeignKey("t.id", deferrable=True, initially="DEFERRED"))'
+    project.models(OLD[:-1] + f", {parent})")
+    assert created(project, "start")[0] == 0
+    project.upgrade("orm")
+    project.query("INSERT INTO t (id, p) VALUES (1, 1), (2, 1)")
+    project.models(OLD[:-1].replace("Text", "Text, nullable=False") + f", {parent})")
+    file = Path(created(project, "more")[1]["path"])
+    text, start = file.read_text(), "def upgrade() -> None:\n"
+    assert "in the same revision" in project.orm("apply", "--local", "--yes").stderr
+    change = """    op.execute("UPDATE t SET a = 'z', p = 2")\n"""
+    file.write_text(text.replace(start, start + change))
+    check = "op.execute('SET CONSTRAINTS ALL IMMEDIATE')"
+    assert check in project.orm("apply", "--local", "--yes").stderr
+    file.write_text(text.replace(start, f"{start}{change}    {check}\n"))
+    project.upgrade("orm")

@@ -14,6 +14,7 @@ __all__ = ["explain"]
 
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _NOT_NULL: Final = "23502"
+_IN_USE: Final = "55006"
 _BREAKS: Final = "23"  # the class of errors of a row that breaks a constraint
 _NO_VALUE: Final = "22"  # and that of a value that the new type does not have
 _SHOWN: Final = 5
@@ -44,6 +45,11 @@ def _for_rows(code: str, statement: str) -> Iterator[str]:
         yield (
             "Add the column nullable, fill it with op.execute('UPDATE …'), then set nullable=False "
             "with alter_column; or give it a constant server_default"
+        )
+    elif code == _IN_USE:
+        yield (
+            "If rows of it were changed before that, a deferred constraint is still to be checked: "
+            "say op.execute('SET CONSTRAINTS ALL IMMEDIATE') after that change"
         )
     elif code.startswith(_BREAKS):
         yield "Update or delete such rows in the same revision, before this statement"
