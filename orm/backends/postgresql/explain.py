@@ -39,9 +39,10 @@ def explain(connection: Connection, error: DBAPIError) -> list[str]:
 
 def _for_rows(code: str, statement: str) -> Iterator[str]:
     """What to do with rows that do not fit into what a statement makes of their table."""
-    if not statement.upper().startswith(("ALTER ", "CREATE ")):
+    said = statement.upper()
+    if not said.startswith(("ALTER ", "CREATE ", "DROP ")):
         return
-    if code == _NOT_NULL and " ADD COLUMN " in statement.upper():
+    if code == _NOT_NULL and " ADD COLUMN " in said:
         yield (
             "Add the column nullable, fill it with op.execute('UPDATE …'), then set nullable=False "
             "with alter_column; or give it a constant server_default"
@@ -53,7 +54,7 @@ def _for_rows(code: str, statement: str) -> Iterator[str]:
         )
     elif code.startswith(_BREAKS):
         yield "Update or delete such rows in the same revision, before this statement"
-    elif code.startswith(_NO_VALUE):
+    elif code.startswith(_NO_VALUE) and " TYPE " in said:
         yield "Update rows with such values in the same revision, before this statement"
 
 
