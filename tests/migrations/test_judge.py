@@ -368,11 +368,14 @@ def test_the_same_file_whatever_the_hash(project: Project) -> None:
     tables = [f'Table("t{n}", metadata, {ID}, Column("a", Integer, index=True))' for n in range(8)]
     column = 'Column("b", ForeignKey("t0.id"), index=True)'
     more = f'\nTable("t9", metadata, {column}, UniqueConstraint("b"))'
-    project.models("\n".join(tables) + more)
+    going = "".join(f', Column("go{n}", ForeignKey("t{n}.id"))' for n in range(4))
+    kept = f'\nTable("kept", metadata, {ID}, Column("a", Integer), Column("b", Integer)'
+    project.models("\n".join(tables) + more + kept + going + ")")
     assert created(project, "start")[0] == 0
-    project.models(tables[5])
+    coming = "".join(f', ForeignKeyConstraint(["{at}"], ["t5.id"])' for at in "ab")
+    project.models(tables[5] + kept + coming + ")")
     texts = []
-    for seed in ("0", "1"):
+    for seed in ("0", "1", "2"):
         done = subprocess.run(
             [sys.executable, "-c", MAIN, "migrations", "create", "drop", "--no-rename"],
             cwd=project.folder,
@@ -387,4 +390,4 @@ def test_the_same_file_whatever_the_hash(project: Project) -> None:
         file.unlink()
     assert [text[text.index("import") :] for text in texts] == [
         texts[0][texts[0].index("import") :]
-    ] * 2
+    ] * 3

@@ -115,6 +115,13 @@ CASES = {
         "SELECT sum(b) FROM t",
         30,
     ),
+    "a CHECK inside a column": Case(
+        t('Column("a", Integer, CheckConstraint("a > 9", name="big"))', B.strip(", ")),
+        t(
+            'Column("a", BigInteger, CheckConstraint("a > 6", name="big"))',
+            'Column("b", Integer, Identity(), CheckConstraint("b > a", name="bigger"))',
+        ),
+    ),
     "identity added": Case(a("Integer"), a("Integer, Identity(), nullable=False"), TWO, NINTH, 9),
     "identity removed": Case(
         a("Integer, Identity(), nullable=False"), a("Integer"), TWO, "SELECT max(a) FROM t", 8
@@ -340,6 +347,13 @@ CASES = {
         TWO,
         "SELECT sum(a) || ' ' || pg_typeof(max(a)) FROM t",
         "15 integer",
+    ),
+    "an extension that the models make": Case(
+        t(),
+        t('Column("a", postgresql.CITEXT, index=True)')
+        + "\nfrom sqlalchemy import event"
+        + "\nmake = DDL('CREATE EXTENSION IF NOT EXISTS citext')"
+        + "\nevent.listen(metadata, 'before_create', make)",
     ),
     "a domain of a new column": Case(t(), t(f'Column("a", {SMALL})')),
     "an array of other numbers": Case(

@@ -118,9 +118,20 @@ class Moment(DateTime):
 def _(element, compiler, **_):
     return "timestamp(3) with time zone"
 
+class Body(Text):
+    pass
+
+@compiles(Body, "mysql")
+def _(element, compiler, **options):
+    return "VARCHAR(512)" if options["type_expression"].unique else "LONGTEXT"
+
 class Mood(enum.Enum):
     good = "g"
     bad = "it's"
+
+class Status(str, enum.Enum):
+    new = "new"
+    old = "it's old"
 
 class now_utc(FunctionElement):
     type = DateTime()
@@ -146,8 +157,12 @@ Table(
     Column("price", Money(), server_default=text("1.50")),
     Column("box", Box(8)),
     Column("moment", Moment()),
+    Column("body", Body()),
     Column("mood", Enum(Mood, values_callable=lambda e: [m.value for m in e], name="mood")),
     Column("fine", Boolean(create_constraint=True, name="fine"), server_default=true()),
+    Column("status", Enum(Status, name="status"), server_default=Status.new),
+    Column("text", String(9), server_default=Status.old),
+    Column("member", Enum(*Status, native_enum=False), server_default=Status.old),
     Column("kind", Enum("a", "b", native_enum=False, create_constraint=True, name="kind")),
     Column("both", Enum("a", "b", create_constraint=True, name="both")),
     Column("json", JSON().with_variant(postgresql.JSONB(), "postgresql"), server_default="{}"),

@@ -1,4 +1,4 @@
-"""What PostgreSQL knows of an error: the row, who held the lock, an index that stays."""
+"""What PostgreSQL knows of an error: the row, who held the lock, an index that stays, a way out."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -13,13 +13,18 @@ from orm.backends.postgresql.invalid import INVALID, way_out
 __all__ = ["explain"]
 
 _LOCK_NOT_AVAILABLE: Final = "55P03"
+_NOT_NULL: Final = "23502"
+_IN_USE: Final = "55006"
+_BREAKS: Final = "23"  # the class of errors of a row that breaks a constraint
+_NO_VALUE: Final = "22"  # and that of a value that the new type does not have
 _SHOWN: Final = 5
 _LONGEST: Final = 200
 """Characters of a statement that are shown."""
 
 
 def explain(connection: Connection, error: DBAPIError) -> list[str]:
-    """The row, the holder of the lock, and what stays (`orm.backends.Migrations.explain`)."""
+    """The row, the holder of the lock, what stays, and what to do with rows that are in the way
+    (`orm.backends.Migrations.explain`)."""
     said = []
     detail = getattr(error.orig, "detail", None)  # asyncpg's; psycopg's message has it
     if detail is not None:
@@ -29,7 +34,28 @@ def explain(connection: Connection, error: DBAPIError) -> list[str]:
         said.append(f"It waited for {'; '.join(map(_sentence, found[:_SHOWN]))}{more}")
     if "INDEX" in (error.statement or "").upper() and (left := connection.execute(INVALID).all()):
         said.append(way_out([(index, table) for index, table in left]))
-    return said
+    return said + list(_for_rows(sqlstate(error), " ".join((error.statement or "").split())))
+
+
+def _for_rows(code: str, statement: str) -> Iterator[str]:
+    """What to do with rows that do not fit into what a statement makes of their table."""
+    said = statement.upper()
+    if not said.startswith(("ALTER ", "CREATE ", "DROP ")):
+        return
+    if code == _NOT_NULL and " ADD COLUMN " in said:
+        yield (
+            "Add the column nullable, fill it with op.execute('UPDATE …'), then set nullable=False "
+            "with alter_column; or give it a constant server_default"
+        )
+    elif code == _IN_USE:
+        yield (
+            "If rows of it were changed before that, a deferred constraint is still to be checked: "
+            "say op.execute('SET CONSTRAINTS ALL IMMEDIATE') after that change"
+        )
+    elif code.startswith(_BREAKS):
+        yield "Update or delete such rows in the same revision, before this statement"
+    elif code.startswith(_NO_VALUE) and " TYPE " in said:
+        yield "Update rows with such values in the same revision, before this statement"
 
 
 def _sentence(row: Row[Any]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import URL, Connection, MetaData, StaticPool, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from orm._greenlet import await_, in_greenlet
 from orm.backends.migrations import Thing, Write
@@ -116,7 +116,9 @@ def verify(connection: Connection, known: Counter[str], writes: Sequence[Write])
 
 
 def explain(connection: Connection, error: DBAPIError) -> Sequence[str]:
-    """Nothing: SQLite knows no more of an error than its message says."""
+    """What to do with rows that do not fit into the table that takes the place of theirs."""
+    if "_alembic_tmp_" in (error.statement or "") and isinstance(error, IntegrityError):
+        return ["Update or delete such rows in the same revision, before the table is rebuilt"]
     return ()
 
 

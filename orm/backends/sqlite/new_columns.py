@@ -30,8 +30,8 @@ def refuse_column_without_values(
 def _reason(column: Column[Any], dialect: Dialect, *, native: bool) -> str | None:
     """What SQLite has against the column on a table with rows."""
     if not native:  # values are copied, so a default may be any expression
-        lacks = not column.nullable and column.server_default is None and not column.primary_key
-        return BARE if lacks else None
+        lacks = not column.nullable and column.server_default is None
+        return BARE if lacks and not _is_row_number(column, dialect) else None
     statement = str(AddColumn("t", column).compile(dialect=dialect))
     with closing(sqlite3.connect(":memory:")) as scratch:
         scratch.executescript("CREATE TABLE t (a); INSERT INTO t VALUES (1);")
@@ -41,3 +41,9 @@ def _reason(column: Column[Any], dialect: Dialect, *, native: bool) -> str | Non
             if "NOT NULL" in str(error) or "non-constant" in str(error):
                 return str(error)
     return None  # or it is something that is wrong without any rows, too
+
+
+def _is_row_number(column: Column[Any], dialect: Dialect) -> bool:
+    """Whether SQLite fills it by itself (SQLite "ROWIDs and the INTEGER PRIMARY KEY")."""
+    alone = column.primary_key and len(column.table.primary_key.columns) == 1
+    return alone and column.type.compile(dialect=dialect).upper() == "INTEGER"

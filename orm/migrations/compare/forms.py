@@ -25,6 +25,7 @@ from orm.backends import Thing
 from orm.migrations.compare.effects import table_of
 from orm.migrations.compare.reading import operations_of
 from orm.migrations.compare.replay import Replay
+from orm.migrations.compare.types import called
 
 __all__ = ["lost_labels", "other_forms"]
 
@@ -111,9 +112,9 @@ def _differ(said: TypeEngine[Any], ours: TypeEngine[Any], there: str, dialect: D
     """
     if type(said).__name__.isupper() or _form(said, dialect) == _form(ours, dialect):
         return False  # one that was reflected says no more than the database
-    name = said.compile(dialect=dialect)
-    is_there = there.lower().startswith(name.lower())
-    return is_there and (_form(said, dialect) is not None or ours.compile(dialect=dialect) == name)
+    name = called(said, dialect)
+    is_there = name is not None and there.lower().startswith(name.lower())
+    return is_there and (_form(said, dialect) is not None or called(ours, dialect) == name)
 
 
 def _form(type_: TypeEngine[Any], dialect: Dialect) -> type | None:

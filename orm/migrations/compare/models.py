@@ -20,7 +20,7 @@ from orm.migrations.ledger import table as ledger
 __all__ = ["Sides", "made_by_models", "sides", "with_models"]
 
 _OF_TABLES: Final = frozenset({"column", "constraint", "index"})
-_BESIDE_TABLES: Final = frozenset({"type", "domain", "sequence"})
+_BESIDE_TABLES: Final = frozenset({"type", "domain", "sequence", "extension"})
 _KEYS: Final = ("primary key", "foreign key")
 
 
@@ -99,13 +99,17 @@ def made_by_models(made: Replay) -> Mapping[Thing, str]:
         try:
             made.metadata.create_all(connection)
         except SQLAlchemyError as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
+            cause = str(error.orig if isinstance(error, DBAPIError) else error).rstrip(".")
+            more = ""
+            if migrations.scratch_can_lack and not made.beside:
+                more = "; if your server has what this one lacks, let it name a database there"
             raise MigrationError(
                 "the models cannot be compared with the revisions, since they do not make their "
                 f"tables in an empty {connection.dialect.name} database: {cause}. Correct the "
                 "models. A type that one engine has and another lacks is a variant of one that "
                 'all have, as in String().with_variant(INET(), "postgresql"); if the models are '
-                "for another engine, let [tool.orm] local in pyproject.toml name a database of it"
+                "for another engine, let [tool.orm] local in pyproject.toml, or ORM_LOCAL_URL, "
+                f"name a database of it{more}"
             ) from error
         return migrations.definitions(connection)
 
@@ -156,8 +160,8 @@ def with_models(
 def sides(made: Replay, models: Mapping[Thing, str]) -> Sides:
     """What is to be compared.
 
-    Views, triggers, functions and the like are the revisions' own affair, and so are sequences that
-    no model makes, and types, but for enums of columns alone.
+    Views, triggers, functions and the like are the revisions' own affair, and so are sequences and
+    extensions that no model makes, and types, but for enums of columns alone.
 
     Args:
         made: the revisions, replayed.

@@ -1,12 +1,14 @@
 """The order of a revision's operations: the same from the same models, and one that can run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
     CreateForeignKeyOp,
     CreateTableOp,
+    DropColumnOp,
     DropConstraintOp,
     DropTableOp,
     MigrateOperation,
@@ -39,7 +41,8 @@ def ordered(operations: Sequence[MigrateOperation], models: MetaData) -> list[Mi
     A foreign key that closes a circle is made when all tables are there, and dropped before them.
 
     Args:
-        operations: what autogenerate found; it has the dropped tables in no order.
+        operations: what autogenerate found; it has the dropped tables in no order, nor what goes
+            from a table or what comes to refer to another one.
         models: the models.
     """
     made = list(_made([o for o in operations if isinstance(o, CreateTableOp)], models))
@@ -51,7 +54,33 @@ def ordered(operations: Sequence[MigrateOperation], models: MetaData) -> list[Mi
         if not isinstance(operation, CreateTableOp)
         and not (isinstance(operation, DropTableOp | ModifyTableOps) and _key(operation) in drops)
     ]
+    for operation in rest:
+        if isinstance(operation, ModifyTableOps):
+            _settle(operation.ops)
     return [*made, *rest, *dropped]
+
+
+def _settle(operations: list[MigrateOperation]) -> None:
+    """Put in order the columns and the foreign keys that go, and the foreign keys that come."""
+    for is_one, key in _IN_NO_ORDER:
+        places = [at for at, one in enumerate(operations) if is_one(one)]
+        in_order = sorted((operations[at] for at in places), key=key)
+        for at, one in zip(places, in_order, strict=True):
+            operations[at] = one
+
+
+_IN_NO_ORDER: Final[tuple[tuple[Callable[[Any], bool], Callable[[Any], Any]], ...]] = (
+    (lambda one: isinstance(one, DropColumnOp), lambda drop: drop.column_name),
+    (
+        lambda one: isinstance(one, DropConstraintOp) and one.constraint_type == "foreignkey",
+        lambda drop: str(drop.constraint_name),
+    ),
+    (
+        lambda one: isinstance(one, CreateForeignKeyOp),
+        lambda made: (made.local_cols, made.referent_table, made.remote_cols),
+    ),
+)
+"""Whether an operation is of a kind that autogenerate takes out of a set, and its place then."""
 
 
 # Made --------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from sqlalchemy import Column as SQLColumn
 from sqlalchemy import Connection, Dialect, Table
 
 from orm.exceptions import ConfigurationError
+from orm.migrations.compare.types import called
 
 __all__ = ["Rename", "apply", "probable", "requested"]
 
@@ -146,9 +147,9 @@ def _columns(operations: ModifyTableOps, dialect: Dialect) -> Iterator[tuple[Ren
             yield Rename(table, old.name, new.name, ModifyTableOps(table, [operation])), alike
 
 
-def _shape(table: Table, dialect: Dialect) -> set[tuple[str, str]]:
+def _shape(table: Table, dialect: Dialect) -> set[tuple[str, str | None]]:
     return {(column.name, _type(column, dialect)) for column in table.columns}
 
 
-def _type(column: SQLColumn[object], dialect: Dialect) -> str:
-    return column.type.compile(dialect)
+def _type(column: SQLColumn[object], dialect: Dialect) -> str | None:
+    return called(column.type, dialect)

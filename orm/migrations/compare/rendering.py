@@ -68,7 +68,7 @@ class Rendering:
                 persisted = "" if item.persisted is None else f", persisted={item.persisted}"
                 return f"sa.Computed({text}{persisted})"
             case "server_default", DefaultClause(arg=str(value)):
-                return repr(value)
+                return repr(str.__str__(value))  # not as a member of an enum shows itself
             case "server_default", DefaultClause(arg=ClauseElement() as value):
                 return self._default(value)
             case "check", CheckConstraint() if (

@@ -15,13 +15,12 @@ from types import ModuleType
 from typing import Any, Final
 
 import sqlalchemy
-from sqlalchemy import URL, ClauseElement, Dialect, Enum, TypeDecorator
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, ClauseElement, Column, Dialect, Enum, TypeDecorator
 from sqlalchemy.types import TypeEngine
 
 from orm.backends import backend_for, known_backends
 
-__all__ = ["TypeCode", "code_of", "dialects"]
+__all__ = ["TypeCode", "called", "code_of", "dialects"]
 
 _NAMED: Final = {Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY}
 _DIALECTS: Final = "sqlalchemy.dialects"
@@ -101,12 +100,12 @@ def code_of(
     code = next(_natural(type_, said, there, engines), None) or _in_words(type_, engines)
     made = code.evaluated()
     for name, dialect in engines.items():
-        called = _called(type_, dialect)
-        if _called(made, dialect) == called:
+        name_there = called(type_, dialect)
+        if called(made, dialect) == name_there:
             continue
         real, one = _plain(type_.dialect_impl(dialect)), {name: dialect}
         natural = _natural(real, there_is if isinstance(real, Enum) else said, there, one)
-        words = next((code for code in natural if _is_called(code, called, dialect)), None)
+        words = next((code for code in natural if _is_called(code, name_there, dialect)), None)
         words = words or _in_words(type_, one)
         code = TypeCode(
             f"{code.text}.with_variant({words.text}, {name!r})", code.imports | words.imports
@@ -126,18 +125,18 @@ def _full_name(type_: TypeEngine[Any]) -> str | None:
     return f"{schema}.{name}" if schema else name
 
 
-def _called(type_: TypeEngine[Any], dialect: Dialect) -> str | None:
-    """What an engine calls a type; None if it does not have it."""
+def called(type_: TypeEngine[Any], dialect: Dialect) -> str | None:
+    """What an engine calls a type in the definition of a column; None if it does not have it."""
+    column: Column[Any] = Column("_")  # which some of an application's own compilers ask for
+    column.type = type_
     try:
-        return type_.compile(dialect=dialect)
-    except (SQLAlchemyError, NotImplementedError, AttributeError, TypeError):
-        # AttributeError: a type of another engine, which reads its own compiler. TypeError: this
-        # one wants a length, for example.
-        return None
+        return dialect.type_compiler_instance.process(type_, type_expression=column)
+    except Exception:  # noqa: BLE001 - a type of another engine reads its own compiler, say, and
+        return None  # what an application has registered with @compiles may do anything
 
 
 def _is_called(code: TypeCode, name: str | None, dialect: Dialect) -> bool:
-    return _called(code.evaluated(), dialect) == name
+    return called(code.evaluated(), dialect) == name
 
 
 def _natural(
@@ -164,14 +163,14 @@ def _natural(
             made = code.evaluated()
         except Exception:  # noqa: BLE001 - its class takes other arguments: the next one is asked
             continue
-        called = [(_called(made, d), _called(type_, d)) for d in engines.values()]
-        if type(type_) is cls or any(one and one == other for one, other in called):
+        names = [(called(made, d), called(type_, d)) for d in engines.values()]
+        if type(type_) is cls or any(one and one == other for one, other in names):
             yield code
 
 
 def _in_words(type_: TypeEngine[Any], engines: Mapping[str, Dialect]) -> TypeCode:
     """An expression that says what the first engine that has the type calls it."""
-    said = next(filter(None, (_called(type_, dialect) for dialect in engines.values())), None)
+    said = next(filter(None, (called(type_, dialect) for dialect in engines.values())), None)
     if said is None:
         return TypeCode("sa.types.NullType()")
     return TypeCode(f"InWords({said!r})", frozenset({_IN_WORDS}))
@@ -235,12 +234,13 @@ def _of_enum(type_: Enum, said: Mapping[str, Any]) -> Iterator[TypeCode]:
         "length": max(map(len, type_.enums), default=0),
         "create_type": True,
     }
-    yield from (TypeCode(repr(label)) for label in type_.enums)
+    yield from (TypeCode(repr(str.__str__(label))) for label in type_.enums)
     for option, default in defaults.items():
         value = said.get(option, getattr(type_, option))
         if value != default:
             # A name that SQLAlchemy knows how to quote would say so in its repr.
-            yield TypeCode(f"{option}={(str(value) if isinstance(value, str) else value)!r}")
+            plain = str.__str__(value) if isinstance(value, str) else value
+            yield TypeCode(f"{option}={plain!r}")
 
 
 def _value(value: Any, there: frozenset[str], *, required: bool) -> TypeCode | None:
@@ -250,7 +250,8 @@ def _value(value: Any, there: frozenset[str], *, required: bool) -> TypeCode | N
     if isinstance(value, ClauseElement):
         return TypeCode(f"sa.text({str(value)!r})")
     if isinstance(value, str):
-        return TypeCode(repr(str(value)))  # a name that SQLAlchemy knows how to quote, too
+        # A name that SQLAlchemy knows how to quote, and a member of an enum, too.
+        return TypeCode(repr(str.__str__(value)))
     try:
         ast.literal_eval(repr(value))
     except (ValueError, SyntaxError):

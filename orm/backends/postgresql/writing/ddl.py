@@ -8,12 +8,23 @@ definition.
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, Column, Enum, Index, PickleType, Table, TypeDecorator
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    Column,
+    Enum,
+    Index,
+    MetaData,
+    PickleType,
+    Table,
+    TypeDecorator,
+)
 from sqlalchemy.dialects.postgresql import DOMAIN, CreateDomainType, dialect
 from sqlalchemy.schema import AddConstraint, CreateIndex
 from sqlalchemy.types import TypeEngine
 
 from orm.backends.migrations import Thing
+from orm.backends.operations import checks_of
 from orm.backends.postgresql.writing.names import literal
 
 __all__ = ["column", "concurrently", "creation", "default", "domains", "enums", "misread"]
@@ -94,14 +105,21 @@ def creation(table: Table, thing: Thing) -> str | None:
             if _is_named(_PREPARER.format_index(index), thing) and not _commits(index):
                 return str(CreateIndex(index).compile(dialect=_DIALECT))
         return None
-    for constraint in table.constraints | {
-        one for column in table.columns for one in column.constraints
-    }:
+    for constraint in [*table.constraints, *_of_columns(table)]:
         unnamed = constraint.name is None
         if not unnamed and _is_named(_PREPARER.format_constraint(constraint), thing):
             add = AddConstraint(constraint, isolate_from_table=False)
             return str(add.compile(dialect=_DIALECT))
     return None
+
+
+def _of_columns(table: Table) -> Iterator[CheckConstraint]:
+    """The CHECKs inside its columns, as constraints of a table, which alone can be added."""
+    for check in checks_of(table):
+        if not isinstance(check.parent, Table):
+            copy = CheckConstraint(check.sqltext, name=check.name)
+            Table(table.name, MetaData(), copy, schema=table.schema)
+            yield copy
 
 
 def concurrently(table: Table, thing: Thing) -> str | None:

@@ -73,14 +73,20 @@ class Plan:
         )
 
     def before(self) -> list[MigrateOperation]:
-        """What Alembic's operations need and do not make: schemas, types, sequences."""
+        """What Alembic's operations need and do not make: extensions, schemas, types, sequences."""
         of_made = ddl.enums(self._made)
         schemas = {schema_of(t) for t in _tables(self.new)} - {
             schema_of(t) for t in _tables(self.old)
         }
+        extensions = {
+            thing.name for thing in self.new.keys() - self.old.keys() if thing.kind == "extension"
+        }
         return joined(
             [
                 Statements(list(self._enums.grow()), commits=True),
+                Statements(
+                    [f"CREATE EXTENSION IF NOT EXISTS {quote(x)}" for x in sorted(extensions)]
+                ),
                 Statements(
                     [
                         f"CREATE SCHEMA IF NOT EXISTS {quote(s)}"
