@@ -103,7 +103,7 @@ def compare_defaults(
 
 
 class AsksTheDatabase(AttributeError):  # so that hasattr(op.get_bind(), …) is what it was
-    """A revision that is written as a script wants something of the database."""
+    """A revision that is read, or written as a script, wants something of the database."""
 
 
 def without_answers(migration: MigrationContext) -> None:
@@ -223,8 +223,10 @@ class _NoDatabase:
 
     exec_driver_sql = execute
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise LookupError("it asks the database (op.get_bind()), and goes by the answers")
+    def _is_asked(self, *_: object) -> NoReturn:
+        raise AsksTheDatabase
+
+    __getattr__ = __getitem__ = __iter__ = __len__ = __bool__ = __enter__ = __exit__ = _is_asked
 
 
 class _Batch(BatchOperations):
