@@ -91,6 +91,7 @@ def remarks(answers: "Sequence[ServerStatus]", named: "URL", target: str) -> Ite
     """
     primary, *others = answers
     promoted = [server.name for server in others if server.promoted]
+    answering = any(server.error is None for server in others)
     if primary.url != named.render_as_string():
         yield (
             f"{primary.name} is the primary now: name it first, in ORM_{target.upper()}_URL, and "
@@ -98,7 +99,7 @@ def remarks(answers: "Sequence[ServerStatus]", named: "URL", target: str) -> Ite
         )
     if primary.error is not None and promoted:
         yield f"{promoted[0]} was promoted: the next Database that asks it makes it the primary."
-    elif primary.error is not None and primary.host is not None:
+    elif primary.error is not None and primary.host is not None and answering:
         yield (
             "No server that answers is the primary: start it again, or promote the replica that is "
             "furthest."

@@ -154,8 +154,12 @@ def loading_models(environment: Path) -> Iterator[None]:
         environment: the file ``env.py``.
 
     Raises:
-        MigrationError: in place of that error.
+        MigrationError: in place of that error; or there is no such file.
     """
+    if not environment.exists():
+        raise MigrationError(
+            f"there is no {environment}, which imports the models: get it back from version control"
+        )
     try:
         yield
     except Exception as error:

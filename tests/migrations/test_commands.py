@@ -364,3 +364,21 @@ def test_list_reads_the_same_with_and_without_sqlalchemy(ready: Project) -> None
     local = '[tool.orm]\nlocal = "sqlite+aiosqlite:///app.db?timeout=1"\n'
     settings.write_text(settings.read_text() + local)
     assert ready.orm("list", "--local", "--json").stdout == quick
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("create", "x"),
+        ("check",),
+        ("apply", "--local"),
+        ("show", "0001"),
+        ("reset", "--local", "--yes"),
+    ],
+)
+def test_an_environment_that_is_gone(project: Project, command: tuple[str, ...]) -> None:
+    project.revision(1, "pass")
+    (project.folder / "alembic" / "env.py").unlink()
+    result = project.orm(*command)
+    assert result.exit_code == 1
+    assert "env.py, which imports the models: get it back from version control" in result.stderr

@@ -182,8 +182,8 @@ def _another(row: Applied, when: str, file: Revision, target: str | None) -> str
     message = (
         f"{row.name}.py was applied {when}, and here another revision has its number, "
         f"{file.name}.py. Get {row.name}.py back from the branch that has it, then give "
-        f"{file.name}.py the next free number, with {command_line('renumber', target)}. If it is the "
-        f"same revision, give the file its old name back"
+        f"{file.name}.py the next free number, with {command_line('renumber', target)}. If it is "
+        "the same revision, give the file its old name back"
     )
     return message + (_ANEW if target != "remote" else "")
 
