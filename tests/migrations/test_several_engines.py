@@ -177,3 +177,32 @@ def test_bad_values(project: Project, value: str, why: str) -> None:
         assert isinstance(result.exception, SystemExit), result.exception
         assert why in result.stderr
         assert "[tool.orm] engines" in result.stderr
+
+
+INDEX = ', Index("ix_it", "age", postgresql_concurrently=True)'
+
+
+def test_an_index_without_a_lock_is_no_matter_of_a_transaction(
+    project: Project, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The local database, SQLite's, is the only one that the revisions are tried on."""
+    monkeypatch.setenv("ORM_REMOTE_URL", postgresql_url)
+    table = f'Table("users", metadata, {ID}, Column("age", Integer)'
+    project.models(table + INDEX + ")")
+    assert created(project, "start")[0] == 0
+    project.models(table + INDEX + INDEX.replace("ix_it", "ix_more") + ")")
+    assert created(project, "more")[0] == 0
+    applied(project)
+    assert "CONCURRENTLY" not in "".join(project.file(one).read_text() for one in project.revisions)
+
+
+def test_a_checkpoint_of_an_index_without_a_lock_suits_both(both: Project) -> None:
+    table = f'Table("users", metadata, {ID}, Column("age", Integer)'
+    both.models(table + ")")
+    assert created(both, "start")[0] == 0
+    both.models(table + INDEX + ")")
+    assert created(both, "index")[0] == 0
+    applied(both)
+    assert both.orm("squash").exit_code == 0
+    assert both.orm("check").output == "All is well.\n"
+    applied(both)
