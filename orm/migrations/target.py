@@ -74,7 +74,7 @@ def target_text(target: str, pyproject: Path = Path("pyproject.toml")) -> str:
             return value
         case _:
             raise ConfigurationError(
-                f"there is no target {target!r}: choose local (the embedded database of the "
+                f"there is no target {target!r}: choose local (the database of the "
                 f"checkout) or remote (the database that {_REMOTE_VARIABLE} names)"
             )
 

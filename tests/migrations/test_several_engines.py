@@ -206,3 +206,33 @@ def test_a_checkpoint_of_an_index_without_a_lock_suits_both(both: Project) -> No
     assert both.orm("squash").exit_code == 0
     assert both.orm("check").output == "All is well.\n"
     applied(both)
+
+
+def test_a_label_gets_another_name_as_the_guide_says(both: Project) -> None:
+    table = f'Table("users", metadata, {ID}, Column("mood", Enum("good", "bad", name="mood")))'
+    both.models(table)
+    assert created(both, "start")[0] == 0
+    applied(both)
+    insert = "INSERT INTO users (id, mood) VALUES (1, 'good'), (2, 'bad')"
+    both.query(insert)
+    engine = create_engine(environ["ORM_REMOTE_URL"].replace("asyncpg", "psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text(insert))
+    both.models(table.replace("good", "fine"))
+    code, made, said = created(both, "fine")
+    assert code == 0, said
+    first = (
+        "def upgrade() -> None:\n"
+        "    if op.get_context().dialect.name == 'postgresql':\n"
+        "        op.execute(\"ALTER TYPE mood RENAME VALUE 'good' TO 'fine'\")\n"
+        "    else:\n"
+        "        op.execute(\"UPDATE users SET mood = 'fine' WHERE mood = 'good'\")\n"
+    )
+    file = Path(made["path"])
+    file.write_text(file.read_text().replace("def upgrade() -> None:\n", first))
+    applied(both)
+    moods = "SELECT mood FROM users ORDER BY id"
+    assert both.query(moods) == [("fine",), ("bad",)]
+    with engine.begin() as connection:
+        assert connection.execute(text(moods)).all() == [("fine",), ("bad",)]
+    engine.dispose()
