@@ -29,15 +29,23 @@ def replicas_of(primary: "URL", named: Sequence[str], *, embedded: bool) -> "lis
             them.
 
     Raises:
-        sqlalchemy.exc.ArgumentError: a URL is malformed.
+        ConfigurationError: a URL is malformed.
     """
     from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
 
     from orm.backends import backend_for
     from orm.exceptions import ConfigurationError
 
     variable = "ORM_LOCAL_REPLICAS" if embedded else "ORM_REMOTE_REPLICAS"
-    found = [make_url(url) for url in named or os.environ.get(variable, "").split()]
+    try:
+        found = [make_url(url) for url in named or os.environ.get(variable, "").split()]
+    except (ArgumentError, ValueError):
+        # The cause may quote the value, and with it a password.
+        raise ConfigurationError(
+            f"{'--replica' if named else variable} is not a database URL, such as "
+            "postgresql+asyncpg://user@host/name"
+        ) from None
     if not found and embedded:
         replicas = backend_for(primary).embedded
         if replicas is not None:
