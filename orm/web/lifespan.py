@@ -76,7 +76,7 @@ async def _refuse_pending(database: Database, application: Application) -> None:
         names = ", ".join(revision.name for revision in pending)
         raise MigrationError(
             f"{database.cluster.primary.url.render_as_string()} lacks {names}: before the "
-            "application starts, run orm migrations apply --local, or orm migrations apply --remote, "
-            "where that names this database. Or let it apply them, by lifespan(…, "
+            "application starts, run orm migrations apply --local, or orm migrations apply "
+            "--remote, where that names this database. Or let it apply them, by lifespan(…, "
             "migrations='apply')"
         )
