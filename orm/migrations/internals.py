@@ -16,6 +16,7 @@ from orm.backends import Migrations
 
 __all__ = [
     "AsksTheDatabase",
+    "GoesByAnswers",
     "Recorded",
     "around_autocommit",
     "command_name",
@@ -103,7 +104,7 @@ def compare_defaults(
 
 
 class AsksTheDatabase(AttributeError):  # so that hasattr(op.get_bind(), …) is what it was
-    """A revision that is read, or written as a script, wants something of the database."""
+    """A revision that is written as a script wants something of the database."""
 
 
 def without_answers(migration: MigrationContext) -> None:
@@ -210,6 +211,10 @@ def reading(migration: MigrationContext, records: list[Recorded]) -> Iterator[No
         yield
 
 
+class GoesByAnswers(LookupError):
+    """A revision that is read asks the database, and does what the answer says."""
+
+
 class _NoDatabase:
     """In place of a connection, and of the result of a statement: it takes notes."""
 
@@ -224,7 +229,7 @@ class _NoDatabase:
     exec_driver_sql = execute
 
     def _is_asked(self, *_: object) -> NoReturn:
-        raise AsksTheDatabase
+        raise GoesByAnswers
 
     __getattr__ = __getitem__ = __iter__ = __len__ = __bool__ = __enter__ = __exit__ = _is_asked
 

@@ -74,7 +74,6 @@ def test_a_change_outside_of_a_batch_names_the_batch(users: Project, change: str
     users.revision(3, f"op.alter_column('users', 'age', {change})")
     for said in (users.refusal("orm"), users.orm("check").output):
         assert "with op.batch_alter_table('users') as batch_op: batch_op.alter_column('" in said
-        assert "if op.get_context()" not in said
     users.revision(3, f"with op.batch_alter_table('users') as b: b.alter_column('age', {change})")
     users.upgrade("orm")
     assert users.applied == ["0003"]

@@ -79,13 +79,17 @@ def keeps_type(
     return True
 
 
+class _NotInPlace(MigrationError, NotImplementedError):  # which another engine may have
+    """SQLite cannot change a column in place."""
+
+
 def refuse_in_place(table_name: str, column_name: str) -> None:
     """Refuse a change of a column outside of a batch, which SQLite cannot make in place.
 
     Raises:
         MigrationError: always; says how every engine can.
     """
-    raise MigrationError(
+    raise _NotInPlace(
         f"SQLite cannot change column {column_name} of {table_name} in place. Put the change into "
         f"a batch, which all engines have: with op.batch_alter_table('{table_name}') as batch_op: "
         f"batch_op.alter_column('{column_name}', …)"

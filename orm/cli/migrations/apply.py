@@ -85,7 +85,7 @@ def apply(
         refuse(state.findings)
         others: Sequence[URL] = ()
         if wait is not None:
-            from orm.cli.migrations.wait import to_wait_for, wait_for
+            from orm.cli.migrations.wait import to_wait_for
 
             others = to_wait_for(url, replicas, embedded=target == "local")
         pending = state.pending(to)
@@ -121,6 +121,8 @@ def apply(
                 for point in points:
                     click.echo(point, err=as_json)
         if wait is not None:
+            from orm.cli.migrations.wait import wait_for
+
             wait_for(url, others, wait)
     if as_json:
         click.echo(json.dumps({"database": shown(url), "applied": [file.name for file in done]}))

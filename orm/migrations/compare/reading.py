@@ -13,7 +13,7 @@ from orm.migrations.compare.unread import Unread, unread
 from orm.migrations.context import alembic_alone
 from orm.migrations.explain import cause_of, loading, where
 from orm.migrations.files import scripts
-from orm.migrations.internals import AsksTheDatabase, Recorded, reading
+from orm.migrations.internals import GoesByAnswers, Recorded, reading
 from orm.migrations.revision import Revision
 
 __all__ = ["Read", "operations_of"]
@@ -60,7 +60,7 @@ def operations_of(application: Application, files: Sequence[Revision], url: URL)
                     module = scripts.module_of(file)
                 try:
                     module.upgrade()
-                except (AsksTheDatabase, NoInspectionAvailable) as error:
+                except (GoesByAnswers, NoInspectionAvailable) as error:
                     asks = f"it asks the database{where(file.path, error)}"
                     unknown = f"{asks}, and goes by the answers"
                     rest = unread(file.path, module, records)
