@@ -268,15 +268,21 @@ class Migrations(Protocol):
         """
         ...
 
-    def begin_anew(self, url: URL, suits: Callable[[URL], bool]) -> str | None:
+    def begin_anew(
+        self, url: URL, suits: Callable[[URL], bool]
+    ) -> AbstractContextManager[tuple[URL, str | None]]:
         """Take all that is in a database away: for a database of a checkout, and no other one.
+
+        An engine that can make the new database beside the old one does so. Then the new one takes
+        its place at the end of the block, and the old one stays as it was if the block fails.
 
         Args:
             url: of the database, which no program uses.
             suits: whether the database may become what a restore point is, by the URL of that.
 
-        Returns:
-            The restore point that it is now; None if it is empty, or absent.
+        Yields:
+            Where the new database is, to apply the revisions to; and the restore point that it
+            begins with, None if it is empty, or absent.
 
         Raises:
             MigrationError: another process migrates it, or it cannot be emptied.

@@ -35,11 +35,12 @@ def refuse_without_values(
     without, then = (
         ("", "nullable=False")
         if "NOT NULL" in reason
-        else (" and without this default", "nullable=False or the default")
+        else (" and without this default", "server_default=…")
     )
     message = (
         f"column {column} cannot be added to {name}, which has {rows} row(s): {reason}. Add it "
-        f"nullable{without}, fill it with op.execute('UPDATE {name} SET {column} = …'), then set "
-        f"{then} with alter_column; or give it a constant server_default"
+        f"nullable{without}, fill it with op.execute('UPDATE {name} SET {column} = …'), then say "
+        f"with op.batch_alter_table('{name}') as batch_op: batch_op.alter_column('{column}', "
+        f"existing_type=…, {then}). Or give it a constant server_default, in the model, too"
     )
-    raise MigrationError(message if file is None else f"{file}: {message}; nothing was changed")
+    raise MigrationError(message if file is None else f"{file}: {message}. Nothing was changed")

@@ -29,15 +29,23 @@ def replicas_of(primary: "URL", named: Sequence[str], *, embedded: bool) -> "lis
             them.
 
     Raises:
-        sqlalchemy.exc.ArgumentError: a URL is malformed.
+        ConfigurationError: a URL is malformed.
     """
     from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
 
     from orm.backends import backend_for
     from orm.exceptions import ConfigurationError
 
     variable = "ORM_LOCAL_REPLICAS" if embedded else "ORM_REMOTE_REPLICAS"
-    found = [make_url(url) for url in named or os.environ.get(variable, "").split()]
+    try:
+        found = [make_url(url) for url in named or os.environ.get(variable, "").split()]
+    except (ArgumentError, ValueError):
+        # The cause may quote the value, and with it a password.
+        raise ConfigurationError(
+            f"{'--replica' if named else variable} is not a database URL, such as "
+            "postgresql+asyncpg://user@host/name"
+        ) from None
     if not found and embedded:
         replicas = backend_for(primary).embedded
         if replicas is not None:
@@ -91,6 +99,7 @@ def remarks(answers: "Sequence[ServerStatus]", named: "URL", target: str) -> Ite
     """
     primary, *others = answers
     promoted = [server.name for server in others if server.promoted]
+    answering = any(server.error is None for server in others)
     if primary.url != named.render_as_string():
         yield (
             f"{primary.name} is the primary now: name it first, in ORM_{target.upper()}_URL, and "
@@ -98,7 +107,7 @@ def remarks(answers: "Sequence[ServerStatus]", named: "URL", target: str) -> Ite
         )
     if primary.error is not None and promoted:
         yield f"{promoted[0]} was promoted: the next Database that asks it makes it the primary."
-    elif primary.error is not None and primary.host is not None:
+    elif primary.error is not None and primary.host is not None and answering:
         yield (
             "No server that answers is the primary: start it again, or promote the replica that is "
             "furthest."

@@ -21,7 +21,7 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.UsageError: neither or both were given; says which database each one names.
     """
 
-    @click.option("--local", is_flag=True, help="The embedded database of this checkout.")
+    @click.option("--local", is_flag=True, help="The local database of this checkout.")
     @click.option("--remote", is_flag=True, help="The database that ORM_REMOTE_URL names.")
     @wraps(command)
     def with_target(*args: Any, local: bool, remote: bool, **kw: Any) -> Any:

@@ -13,7 +13,29 @@ from sqlalchemy.exc import DBAPIError
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.revision import Revision
 
-__all__ = ["Stays", "TransactionEnded", "cause_of", "failed", "loading", "loading_models", "where"]
+__all__ = [
+    "RevisionFailed",
+    "Stays",
+    "TransactionEnded",
+    "cause_of",
+    "failed",
+    "loading",
+    "loading_models",
+    "where",
+]
+
+
+class RevisionFailed(MigrationError):
+    """A revision has failed.
+
+    Attributes:
+        what: the message without its last sentence, which says where the database is, and what to
+            do.
+    """
+
+    def __init__(self, what: str, then: str) -> None:
+        super().__init__(f"{what}\n{then}")
+        self.what = what
 
 
 class TransactionEnded(MigrationError):
@@ -69,7 +91,7 @@ def failed(
     may_split: bool,
     journal: Stays | None = None,
     more: Iterable[str] = (),
-) -> MigrationError:
+) -> RevisionFailed:
     """The error to raise in place of an error in a revision.
 
     Args:
@@ -102,10 +124,8 @@ def failed(
     else:  # what was done has to stay in it
         correct = "the file after that, or the rows,"
     goes_on = "this revision" if journal is None else journal.goes_on
-    parts.append(
-        f"The database {now}. Correct {correct} and apply again: apply goes on with {goes_on}."
-    )
-    return MigrationError("\n".join(parts))
+    then = f"The database {now}. Correct {correct} and apply again: apply goes on with {goes_on}."
+    return RevisionFailed("\n".join(parts), then)
 
 
 @contextmanager
@@ -134,8 +154,12 @@ def loading_models(environment: Path) -> Iterator[None]:
         environment: the file ``env.py``.
 
     Raises:
-        MigrationError: in place of that error.
+        MigrationError: in place of that error; or there is no such file.
     """
+    if not environment.exists():
+        raise MigrationError(
+            f"there is no {environment}, which imports the models: get it back from version control"
+        )
     try:
         yield
     except Exception as error:

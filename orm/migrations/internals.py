@@ -16,6 +16,7 @@ from orm.backends import Migrations
 
 __all__ = [
     "AsksTheDatabase",
+    "GoesByAnswers",
     "Recorded",
     "around_autocommit",
     "command_name",
@@ -210,6 +211,10 @@ def reading(migration: MigrationContext, records: list[Recorded]) -> Iterator[No
         yield
 
 
+class GoesByAnswers(LookupError):
+    """A revision that is read asks the database, and does what the answer says."""
+
+
 class _NoDatabase:
     """In place of a connection, and of the result of a statement: it takes notes."""
 
@@ -223,8 +228,10 @@ class _NoDatabase:
 
     exec_driver_sql = execute
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise LookupError("it asks the database (op.get_bind()), and goes by the answers")
+    def _is_asked(self, *_: object) -> NoReturn:
+        raise GoesByAnswers
+
+    __getattr__ = __getitem__ = __iter__ = __len__ = __bool__ = __enter__ = __exit__ = _is_asked
 
 
 class _Batch(BatchOperations):

@@ -15,6 +15,8 @@ __all__ = ["engine_urls", "target_text", "target_url", "wants_indexes"]
 _DEFAULT_LOCAL: Final = "sqlite+aiosqlite:///app.db"
 _LOCAL_VARIABLE: Final = "ORM_LOCAL_URL"
 _REMOTE_VARIABLE: Final = "ORM_REMOTE_URL"
+_SETTINGS: Final = ("local", "engines", "index_foreign_keys")
+"""What there is under ``[tool.orm]``."""
 
 
 def target_url(target: str, pyproject: Path = Path("pyproject.toml")) -> "URL":
@@ -72,7 +74,7 @@ def target_text(target: str, pyproject: Path = Path("pyproject.toml")) -> str:
             return value
         case _:
             raise ConfigurationError(
-                f"there is no target {target!r}: choose local (the embedded database of the "
+                f"there is no target {target!r}: choose local (the database of the "
                 f"checkout) or remote (the database that {_REMOTE_VARIABLE} names)"
             )
 
@@ -145,4 +147,9 @@ def _settings(pyproject: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{pyproject} cannot be read: {error}") from error
     settings: dict[str, Any] = document.get("tool", {}).get("orm", {})
+    if unknown := sorted(settings.keys() - _SETTINGS):
+        raise ConfigurationError(
+            f"[tool.orm] in {pyproject} has {unknown[0]}, which is no setting of it: there are "
+            f"{', '.join(_SETTINGS)}"
+        )
     return settings

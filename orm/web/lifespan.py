@@ -75,7 +75,8 @@ async def _refuse_pending(database: Database, application: Application) -> None:
     if pending:
         names = ", ".join(revision.name for revision in pending)
         raise MigrationError(
-            f"the database lacks {names}: before the application starts, run orm migrations "
-            "apply --local, or orm migrations apply --remote. Or let it apply them, by "
-            "lifespan(…, migrations='apply')"
+            f"{database.cluster.primary.url.render_as_string()} lacks {names}: before the "
+            "application starts, run orm migrations apply --local, or orm migrations apply "
+            "--remote, where that names this database. Or let it apply them, by lifespan(…, "
+            "migrations='apply')"
         )

@@ -98,7 +98,7 @@ class BookmarkMiddleware:
         if isinstance(headers, str) or not headers:
             raise ConfigurationError("headers is a list of names, with at least one")
         if cookie is not None and not database.rules.keys:
-            raise ConfigurationError("a cookie is signed: give the Database bookmark_keys")
+            raise ConfigurationError("a cookie is signed: Database(…, bookmark_keys=[secret])")
         if invalid not in ("reject", "primary"):
             raise ConfigurationError("invalid is 'reject' or 'primary'")
         self._app = app

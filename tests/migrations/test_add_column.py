@@ -48,6 +48,37 @@ def test_refused_with_rows_and_fine_without(users: Project, line: str) -> None:
     assert users.query("SELECT name FROM pragma_table_info('users')") == [("id",), ("age",)]
 
 
+@pytest.mark.parametrize("project", ["sqlite", "postgresql", "mariadb", "mysql"], indirect=True)
+def test_what_the_refusal_says_runs_as_printed(users: Project) -> None:
+    users.query("INSERT INTO users (id) VALUES (1), (2)")
+    users.revision(2, PLAIN.format(BARE))
+    said = users.refusal("orm")
+    update = said[said.index("op.execute(") : said.index(", then say ")]
+    batch = said[said.index("with op.batch") : said.index(". Or give it")]
+    users.revision(
+        2,
+        PLAIN.format(BARE.replace("nullable=False", "nullable=True")),
+        update.replace("…", "id * 10"),
+        batch.replace("existing_type=…", "existing_type=sa.Integer()"),
+    )
+    users.upgrade("orm")
+    assert users.query("SELECT id, age FROM users ORDER BY id") == [(1, 10), (2, 20)]
+
+
+CHANGES = ["nullable=False", "type_=sa.String()", "server_default='x'", "server_default=None"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_outside_of_a_batch_names_the_batch(users: Project, change: str) -> None:
+    users.revision(2, PLAIN.format("sa.Column('age', sa.Integer)"))
+    users.revision(3, f"op.alter_column('users', 'age', {change})")
+    for said in (users.refusal("orm"), users.orm("check").output):
+        assert "with op.batch_alter_table('users') as batch_op: batch_op.alter_column('" in said
+    users.revision(3, f"with op.batch_alter_table('users') as b: b.alter_column('age', {change})")
+    users.upgrade("orm")
+    assert users.applied == ["0003"]
+
+
 TAKEN = {
     "nullable": PLAIN.format("sa.Column('age', sa.Integer)"),
     "constant": PLAIN.format("sa.Column('age', sa.Integer, nullable=False, server_default='3')"),
@@ -95,7 +126,7 @@ def test_told_before_any_revision_runs(users: Project, lines: tuple[str, ...]) -
     users.query("INSERT INTO users VALUES (1)")
     users.revision(2, "op.create_table('other', sa.Column('id', sa.Integer))")
     users.revision(3, *lines)
-    with pytest.raises(CommandError, match=r"0003_by_hand.py: .*1 row\(s\).*nothing was changed"):
+    with pytest.raises(CommandError, match=r"0003_by_hand.py: .*1 row\(s\).*Nothing was changed"):
         users.alembic("upgrade", "head")
     assert users.applied == ["0001"]
 

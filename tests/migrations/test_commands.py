@@ -8,7 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+from orm.cli import main
 from orm.testing import caught_up, paused
 from tests.migrations.support import ENGINES, Project
 
@@ -193,6 +195,28 @@ def test_wait_without_a_replica(ready: Project) -> None:
     said = ready.orm("apply", "--local", "--wait")
     assert said.exit_code == 1
     assert "no replica to wait for" in said.output
+    assert ready.is_untouched
+
+
+@pytest.mark.parametrize(
+    "command", [["status"], ["verify"], ["migrations", "apply", "--yes", "--wait"]], ids=" ".join
+)
+@pytest.mark.parametrize("named", ["--replica", "ORM_REMOTE_REPLICAS"])
+def test_a_replica_that_is_no_url(
+    ready: Project, monkeypatch: pytest.MonkeyPatch, command: list[str], named: str
+) -> None:
+    monkeypatch.chdir(ready.folder)
+    monkeypatch.setenv("ORM_REMOTE_URL", ready.url)
+    arguments = [*command, "--remote"]
+    if named == "--replica":
+        arguments += ["--replica", "secret"]
+    else:
+        monkeypatch.setenv(named, "secret")
+    said = CliRunner().invoke(main, arguments)
+    assert said.exit_code in (1, 3)
+    assert f"{named} is not a database URL, such as " in said.stderr
+    assert "secret" not in said.output
+    assert ready.is_untouched
 
 
 # baseline ----------------------------------------------------------------------------------
@@ -364,3 +388,21 @@ def test_list_reads_the_same_with_and_without_sqlalchemy(ready: Project) -> None
     local = '[tool.orm]\nlocal = "sqlite+aiosqlite:///app.db?timeout=1"\n'
     settings.write_text(settings.read_text() + local)
     assert ready.orm("list", "--local", "--json").stdout == quick
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("create", "x"),
+        ("check",),
+        ("apply", "--local"),
+        ("show", "0001"),
+        ("reset", "--local", "--yes"),
+    ],
+)
+def test_an_environment_that_is_gone(project: Project, command: tuple[str, ...]) -> None:
+    project.revision(1, "pass")
+    (project.folder / "alembic" / "env.py").unlink()
+    result = project.orm(*command)
+    assert result.exit_code == 1
+    assert "env.py, which imports the models: get it back from version control" in result.stderr

@@ -84,3 +84,52 @@ def test_a_remote_database_is_never_reset(ahead: Project, monkeypatch: pytest.Mo
     assert said.exit_code == 1
     assert "no remote database is reset" in said.output
     assert ahead.ledger == ["0001", "0002"]
+
+
+def broken(ahead: Project) -> None:
+    """The revisions of this branch fail in their second one."""
+    ahead.revision(2, "op.create_table('other', sa.Column('id', sa.Integer))", "op.execute('NO')")
+
+
+@pytest.mark.parametrize("begins", [(), ("--zero",)], ids=["from a restore point", "from nothing"])
+def test_a_reset_that_fails_changes_nothing(ahead: Project, begins: tuple[str, ...]) -> None:
+    broken(ahead)
+    before = sorted(path.name for path in ahead.folder.iterdir())
+    for _ in range(2):  # the second one, too, finds what was there at first
+        said = ahead.orm("reset", "--local", "--yes", *begins)
+        assert said.exit_code == 1
+        assert "0002_by_hand.py failed in line" in said.output
+        assert "app.db is as it was. Correct the file, and reset again" in said.output
+        assert "apply again" not in said.output
+        assert ahead.query("SELECT id FROM t2") == [(2,)]
+        assert sorted(path.name for path in ahead.folder.iterdir()) == before
+
+
+@ENGINES
+def test_files_that_are_no_line_reset_nothing(ahead: Project) -> None:
+    ahead.file("0001_by_hand.py").unlink()
+    ahead.revision(2, "pass")
+    said = ahead.orm("reset", "--local", "--yes")
+    assert said.exit_code == 1
+    assert "there is no such file: get it back from version control" in said.output
+    assert ahead.query("SELECT id FROM t2") == [(2,)]
+
+
+@ENGINES
+def test_another_revision_of_an_applied_number_is_not_a_new_name(
+    ahead: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead.revision(2, "op.create_table('other', sa.Column('id', sa.Integer))")
+    ahead.file("0002_by_hand.py").rename(ahead.file("0002_by_hand.py").with_name("0002_other.py"))
+    for command in ("list", "apply", "check"):
+        said = ahead.orm(command, "--local")
+        assert said.exit_code == 1
+        assert "here another revision has its number, 0002_other.py" in said.output
+        assert "orm migrations renumber --local" in said.output
+        assert "orm migrations reset --local" in said.output
+        assert "repair" not in said.output
+    monkeypatch.setenv("ORM_REMOTE_URL", ahead.url)
+    remote = ahead.orm("list", "--remote").output
+    assert "orm migrations renumber --remote" in remote
+    assert "reset" not in remote
+    assert "repair" not in remote

@@ -177,3 +177,62 @@ def test_bad_values(project: Project, value: str, why: str) -> None:
         assert isinstance(result.exception, SystemExit), result.exception
         assert why in result.stderr
         assert "[tool.orm] engines" in result.stderr
+
+
+INDEX = ', Index("ix_it", "age", postgresql_concurrently=True)'
+
+
+def test_an_index_without_a_lock_is_no_matter_of_a_transaction(
+    project: Project, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The local database, SQLite's, is the only one that the revisions are tried on."""
+    monkeypatch.setenv("ORM_REMOTE_URL", postgresql_url)
+    table = f'Table("users", metadata, {ID}, Column("age", Integer)'
+    project.models(table + INDEX + ")")
+    assert created(project, "start")[0] == 0
+    project.models(table + INDEX + INDEX.replace("ix_it", "ix_more") + ")")
+    assert created(project, "more")[0] == 0
+    applied(project)
+    assert "CONCURRENTLY" not in "".join(project.file(one).read_text() for one in project.revisions)
+
+
+def test_a_checkpoint_of_an_index_without_a_lock_suits_both(both: Project) -> None:
+    table = f'Table("users", metadata, {ID}, Column("age", Integer)'
+    both.models(table + ")")
+    assert created(both, "start")[0] == 0
+    both.models(table + INDEX + ")")
+    assert created(both, "index")[0] == 0
+    applied(both)
+    assert both.orm("squash").exit_code == 0
+    assert both.orm("check").output == "All is well.\n"
+    applied(both)
+
+
+def test_a_label_gets_another_name_as_the_guide_says(both: Project) -> None:
+    table = f'Table("users", metadata, {ID}, Column("mood", Enum("good", "bad", name="mood")))'
+    both.models(table)
+    assert created(both, "start")[0] == 0
+    applied(both)
+    insert = "INSERT INTO users (id, mood) VALUES (1, 'good'), (2, 'bad')"
+    both.query(insert)
+    engine = create_engine(environ["ORM_REMOTE_URL"].replace("asyncpg", "psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text(insert))
+    both.models(table.replace("good", "fine"))
+    code, made, said = created(both, "fine")
+    assert code == 0, said
+    first = (
+        "def upgrade() -> None:\n"
+        "    if op.get_context().dialect.name == 'postgresql':\n"
+        "        op.execute(\"ALTER TYPE mood RENAME VALUE 'good' TO 'fine'\")\n"
+        "    else:\n"
+        "        op.execute(\"UPDATE users SET mood = 'fine' WHERE mood = 'good'\")\n"
+    )
+    file = Path(made["path"])
+    file.write_text(file.read_text().replace("def upgrade() -> None:\n", first))
+    applied(both)
+    moods = "SELECT mood FROM users ORDER BY id"
+    assert both.query(moods) == [("fine",), ("bad",)]
+    with engine.begin() as connection:
+        assert connection.execute(text(moods)).all() == [("fine",), ("bad",)]
+    engine.dispose()

@@ -106,3 +106,12 @@ def test_what_cannot_be_shown_is_said(project: Project, arguments: list[str], me
     result = project.orm("show", *arguments)
     assert result.exit_code == 1
     assert message in result.stderr
+
+
+def test_a_line_that_is_broken_before_it_is_said(project: Project) -> None:
+    project.revision(1, "pass")
+    project.revision(2, "pass")
+    project.file("0001_by_hand.py").unlink()
+    result = project.orm("show", "0002")
+    assert result.exit_code == 1
+    assert "0002_by_hand.py follows 0001, and there is no such file" in result.stderr

@@ -60,6 +60,15 @@ def test_a_local_target_that_is_no_url(local: str, tmp_path: Path) -> None:
         target_url("local", file)
 
 
+def test_a_setting_that_there_is_not(project: Project) -> None:
+    pyproject = project.folder / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text() + '[tool.orm]\nengine = ["sqlite", "postgresql"]\n')
+    for command in (["check"], ["list", "--local"]):
+        said = project.orm(*command)
+        assert said.exit_code == 1
+        assert "has engine, which is no setting of it: there are local, engines, " in said.stderr
+
+
 def test_a_broken_pyproject(tmp_path: Path) -> None:
     file = tmp_path / "pyproject.toml"
     file.write_text("[tool.orm")

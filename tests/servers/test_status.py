@@ -142,6 +142,16 @@ def test_a_replica_that_is_promoted_too_early(operator: Operator) -> None:
     assert new.sql("SELECT term FROM orm_history") == [{"term": 1}]
 
 
+def test_a_database_that_is_on_no_server_promotes_none(operator: Operator) -> None:
+    for server in operator.cluster.servers:
+        server.database = "test_nothing"
+    code, servers, shown = operator.status()
+    assert code == 1
+    assert all(server["error"] for server in servers)
+    assert "test_nothing" in shown
+    assert "promote" not in shown
+
+
 async def test_a_file_that_is_gone(
     servers: SQLite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

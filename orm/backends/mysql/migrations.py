@@ -228,7 +228,8 @@ def restore_point(connection: Connection, name: str, without: frozenset[str]) ->
     )
 
 
-def begin_anew(url: URL, suits: Callable[[URL], bool]) -> str | None:
+@contextmanager
+def begin_anew(url: URL, suits: Callable[[URL], bool]) -> Iterator[tuple[URL, str | None]]:
     """Drop the database, and make it again; a place in the log is no restore point here.
 
     Raises:
@@ -249,7 +250,7 @@ def begin_anew(url: URL, suits: Callable[[URL], bool]) -> str | None:
         raise MigrationError(f"the database cannot be emptied: {error.orig}") from error
     finally:
         made.dispose()
-    return None
+    yield url, None
 
 
 # One at a time -----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A PostgreSQL database begun anew: its schemas dropped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy import URL, create_engine, text
@@ -18,7 +19,8 @@ SELECT nspname FROM pg_namespace
 WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'""")
 
 
-def begin_anew(url: URL, suits: Callable[[URL], bool]) -> str | None:
+@contextmanager
+def begin_anew(url: URL, suits: Callable[[URL], bool]) -> Iterator[tuple[URL, str | None]]:
     """Drop all schemas, and make the current one anew; a place in the log is no restore point here.
 
     Raises:
@@ -41,4 +43,4 @@ def begin_anew(url: URL, suits: Callable[[URL], bool]) -> str | None:
         raise MigrationError(f"the database cannot be emptied: {error.orig}") from error
     finally:
         engine.dispose()
-    return None
+    yield url, None

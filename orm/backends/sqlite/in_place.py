@@ -7,8 +7,9 @@ from sqlalchemy import Connection, column, inspect, table
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
 from orm.backends.sqlite.values import has_same_name, in_new_form
+from orm.exceptions import MigrationError
 
-__all__ = ["is_in_place", "keeps_type"]
+__all__ = ["is_in_place", "keeps_type", "refuse_in_place"]
 
 
 def is_in_place(batch: BatchOperationsImpl, connection: Connection | None) -> bool:
@@ -76,6 +77,23 @@ def keeps_type(
     value = table(table_name, column(column_name)).c[column_name]
     in_new_form(connection, f"{table_name}.{column_name}", value, of_database, made)
     return True
+
+
+class _NotInPlace(MigrationError, NotImplementedError):  # which another engine may have
+    """SQLite cannot change a column in place."""
+
+
+def refuse_in_place(table_name: str, column_name: str) -> None:
+    """Refuse a change of a column outside of a batch, which SQLite cannot make in place.
+
+    Raises:
+        MigrationError: always; says how every engine can.
+    """
+    raise _NotInPlace(
+        f"SQLite cannot change column {column_name} of {table_name} in place. Put the change into "
+        f"a batch, which all engines have: with op.batch_alter_table('{table_name}') as batch_op: "
+        f"batch_op.alter_column('{column_name}', …)"
+    )
 
 
 def _instance(type_: TypeEngine[Any] | type[TypeEngine[Any]]) -> TypeEngine[Any]:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from orm._greenlet import await_, in_greenlet
 from orm.backends.migrations import Thing, Write
-from orm.backends.sqlite.anew import replace_file
+from orm.backends.sqlite.anew import replaced
 from orm.backends.sqlite.dangling import dangling, summary
 from orm.backends.sqlite.definitions import definitions
 from orm.backends.sqlite.engines import is_absent
@@ -139,11 +139,12 @@ def restore_point(connection: Connection, name: str, without: frozenset[str]) ->
     )
 
 
-def begin_anew(url: URL, suits: Callable[[URL], bool]) -> str | None:
-    """The latest restore point that suits takes its place, or nothing does."""
+@contextmanager
+def begin_anew(url: URL, suits: Callable[[URL], bool]) -> Iterator[tuple[URL, str | None]]:
+    """A file beside it, which begins as the latest restore point that suits, or empty."""
     file = file_at(url)
-    with _lock(file, patience=0):
-        return replace_file(file, url, suits)
+    with _lock(file, patience=0), replaced(file, url, suits) as made:
+        yield made
 
 
 @contextmanager

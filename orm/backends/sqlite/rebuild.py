@@ -36,7 +36,7 @@ from sqlalchemy.types import TypeEngine
 from orm.backends.sqlite.broken import broken
 from orm.backends.sqlite.carrying import carry_over, would_lose
 from orm.backends.sqlite.duplicates import refuse_duplicates, refuse_duplicates_of
-from orm.backends.sqlite.in_place import is_in_place, keeps_type
+from orm.backends.sqlite.in_place import is_in_place, keeps_type, refuse_in_place
 from orm.backends.sqlite.new_columns import refuse_column_without_values
 from orm.backends.sqlite.schema import Clause, definition_of, quoted
 from orm.backends.sqlite.values import in_new_form
@@ -117,6 +117,9 @@ class KeepingSQLiteImpl(SQLiteImpl):
         if type_ is not None and not self.as_sql:
             keeps = keeps_type(self._connection, table_name, column_name, type_)
             type_ = None if keeps else type_
+        changed = type_ is not None or options.get("nullable") is not None
+        if changed or options.get("server_default", False) is not False:
+            refuse_in_place(table_name, column_name)
         if name is not None and not self.as_sql:
             super().alter_column(table_name, column_name, type_=type_, **options)
             _rename(self._connection, table_name, column_name, name)

@@ -83,6 +83,11 @@ def apply(
             click.echo(json.dumps({"database": shown(url), "applied": [], "findings": found}))
             raise click.exceptions.Exit(1)
         refuse(state.findings)
+        others: Sequence[URL] = ()
+        if wait is not None:
+            from orm.cli.migrations.wait import to_wait_for
+
+            others = to_wait_for(url, replicas, embedded=target == "local")
         pending = state.pending(to)
         at, to_run = state.basis(to)
         if dry_run:
@@ -118,7 +123,7 @@ def apply(
         if wait is not None:
             from orm.cli.migrations.wait import wait_for
 
-            wait_for(url, replicas, embedded=target == "local", seconds=wait)
+            wait_for(url, others, wait)
     if as_json:
         click.echo(json.dumps({"database": shown(url), "applied": [file.name for file in done]}))
     elif pending and not done:

@@ -21,7 +21,7 @@ _NAMED: Final = 20
 
 
 @click.command()
-@click.option("--local", is_flag=True, help="Also the embedded database of this checkout.")
+@click.option("--local", is_flag=True, help="Also the local database of this checkout.")
 @click.option("--remote", is_flag=True, help="Also the database that ORM_REMOTE_URL names.")
 @click.option(
     "--wrangler",

@@ -25,15 +25,13 @@ def reset(local: bool, zero: bool, yes: bool, as_json: bool) -> None:
     with explained():
         from orm.migrations.application import Application
         from orm.migrations.running import resetting
-        from orm.migrations.running.applying import apply_now
         from orm.migrations.target import target_url
 
         application = Application.at()
         url = target_url("local", application.pyproject)
         if not yes:
             ask(f"Delete all data of {shown(url)}?")
-        point = resetting.reset(application, zero=zero)
-        done = apply_now(application, url)
+        point, done = resetting.reset(application, zero=zero)
     if as_json:
         applied = [file.name for file in done]
         click.echo(json.dumps({"restore_point": point, "applied": applied}, indent=2))

@@ -30,14 +30,16 @@ def show(revision: str, dialects: Sequence[str], as_json: bool) -> None:
     with explained():
         from orm.migrations.application import Application
         from orm.migrations.compare.sql import statements_of
-        from orm.migrations.files.line import up_to
+        from orm.migrations.files.line import findings_in_files, refuse, up_to
         from orm.migrations.files.revisions import read
         from orm.migrations.target import target_url
 
         application = Application.at()
         if not dialects:
             dialects = (target_url("local", application.pyproject).get_backend_name(),)
-        file = up_to(read(application.versions), revision)[-1]
+        line = up_to(read(application.versions), revision)
+        refuse(findings_in_files(line))
+        file = line[-1]
         scripts = {dialect: statements_of(application, [file], dialect)[0] for dialect in dialects}
     if as_json:
         click.echo(json.dumps({"revision": revision, "sql": scripts}, indent=2))

@@ -12,28 +12,37 @@ from orm.cli.servers import replicas_of, servers
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-__all__ = ["wait_for"]
+__all__ = ["to_wait_for", "wait_for"]
 
 _POLL: Final = 0.05  # seconds
 
 
-def wait_for(primary: "URL", replicas: Sequence[str], *, embedded: bool, seconds: float) -> None:
+def to_wait_for(primary: "URL", named: Sequence[str], *, embedded: bool) -> "list[URL]":
+    """The replicas that a command is to wait for; arguments are those of `replicas_of`.
+
+    Raises:
+        click.ClickException: there is none.
+        ConfigurationError: a URL is malformed.
+    """
+    urls = replicas_of(primary, named, embedded=embedded)
+    if not urls:
+        raise click.ClickException("there is no replica to wait for: name each with --replica URL")
+    return urls
+
+
+def wait_for(primary: "URL", replicas: "Sequence[URL]", seconds: float) -> None:
     """Return when every replica has replayed what is on the primary now.
 
     Args:
         primary: the URL of the primary.
-        replicas: their URLs; if there are none, the embedded replicas.
-        embedded: whether to look for embedded replicas.
+        replicas: their URLs.
         seconds: how long to wait at most.
 
     Raises:
-        click.ClickException: it took longer, and names the replicas that are behind; or there is no
-            replica, or the primary does not answer.
+        click.ClickException: it took longer, and names the replicas that are behind; or the primary
+            does not answer.
     """
-    urls = replicas_of(primary, replicas, embedded=embedded)
-    if not urls:
-        raise click.ClickException("there is no replica to wait for: name each with --replica URL")
-    asyncio.run(_wait(primary, urls, seconds))
+    asyncio.run(_wait(primary, replicas, seconds))
 
 
 async def _wait(url: "URL", replicas: "Sequence[URL]", seconds: float) -> None:

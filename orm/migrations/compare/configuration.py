@@ -8,15 +8,18 @@ from alembic.autogenerate import RevisionContext
 from alembic.operations.ops import (
     AddColumnOp,
     CreateForeignKeyOp,
+    CreateIndexOp,
     CreateTableOp,
     CreateUniqueConstraintOp,
     MigrateOperation,
     MigrationScript,
+    ModifyTableOps,
 )
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Column, Identity, MetaData
 
+from orm.backends.operations import ForEngine
 from orm.migrations.compare.effects import (
     Effect,
     Kind,
@@ -143,6 +146,9 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
             for operation in upgrade.ops:
                 if isinstance(operation, CreateTableOp):
                     operation.info = {}  # for the application, which may put anything into it
+            for index in _indexes(upgrade.ops):
+                # It runs in the revision's transaction, where PostgreSQL refuses CONCURRENTLY.
+                index.kw.pop("postgresql_concurrently", None)
     if arguments["autogenerate"] and all(_is_empty(script) for script in scripts):
         scripts.clear()
         request.config.print_stdout("The database matches the models: no revision was written.")
@@ -155,6 +161,17 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
     first = next_number(str(one.revision) for one in request.script_directory.walk_revisions())
     for offset, script in enumerate(scripts):
         script.rev_id = f"{first + offset:04d}"
+
+
+def _indexes(operations: Iterable[MigrateOperation]) -> Iterator[CreateIndexOp]:
+    for operation in operations:
+        match operation:
+            case ModifyTableOps(ops=inner) | ForEngine(operations=inner):
+                yield from _indexes(inner)
+            case CreateIndexOp():
+                yield operation
+            case _:
+                pass
 
 
 def _is_empty(script: MigrationScript) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import URL, MetaData
+from sqlalchemy.exc import NoInspectionAvailable
 
 from orm.backends import migrations_for
 from orm.migrations.application import Application
@@ -12,7 +13,7 @@ from orm.migrations.compare.unread import Unread, unread
 from orm.migrations.context import alembic_alone
 from orm.migrations.explain import cause_of, loading, where
 from orm.migrations.files import scripts
-from orm.migrations.internals import Recorded, reading
+from orm.migrations.internals import GoesByAnswers, Recorded, reading
 from orm.migrations.revision import Revision
 
 __all__ = ["Read", "operations_of"]
@@ -59,6 +60,10 @@ def operations_of(application: Application, files: Sequence[Revision], url: URL)
                     module = scripts.module_of(file)
                 try:
                     module.upgrade()
+                except (GoesByAnswers, NoInspectionAvailable) as error:
+                    asks = f"it asks the database{where(file.path, error)}"
+                    unknown = f"{asks}, and goes by the answers"
+                    rest = unread(file.path, module, records)
                 except Exception as error:  # noqa: BLE001 - of code that got no answers
                     unknown = f"{cause_of(error)}{where(file.path, error)}"
                     rest = unread(file.path, module, records)

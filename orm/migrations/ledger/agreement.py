@@ -134,6 +134,9 @@ def _against_the_ledger(
         if file is None:
             yield _gone(row, when, files, target)
             continue
+        if file.name != row.name and file.checksum != row.checksum:
+            yield Finding("deleted", row.revision, _another(row, when, file, target))
+            continue
         if file.name != row.name:
             yield Finding(
                 "renamed",
@@ -173,6 +176,16 @@ def _against_the_ledger(
                 f"{file.name}.py comes too late, {last.name}.py is applied already: give it the "
                 f"next free number, with {command_line('renumber', target)}",
             )
+
+
+def _another(row: Applied, when: str, file: Revision, target: str | None) -> str:
+    message = (
+        f"{row.name}.py was applied {when}, and here another revision has its number, "
+        f"{file.name}.py. Get {row.name}.py back from the branch that has it, then give "
+        f"{file.name}.py the next free number, with {command_line('renumber', target)}. If it is "
+        "the same revision, give the file its old name back"
+    )
+    return message + (_ANEW if target != "remote" else "")
 
 
 def _gone(row: Applied, when: str, files: Sequence[Revision], target: str | None) -> Finding:

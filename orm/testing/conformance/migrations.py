@@ -216,7 +216,8 @@ class MigrationRules(Rules):
 
         asyncio.run(made())
         assert asyncio.run(is_there())
-        assert migrations.begin_anew(database.cluster.primary.url, lambda _: False) is None
+        with migrations.begin_anew(database.cluster.primary.url, lambda _: False) as (_, point):
+            assert point is None
         assert not asyncio.run(is_there())
 
     def test_a_restore_point_is_made_where_there_is_data(self, database: Database) -> None:

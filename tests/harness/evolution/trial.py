@@ -106,7 +106,8 @@ class Place:
             f'[tool.orm]\nlocal = "{url}"\n'
         )
         if self.url and not self.url.startswith("postgresql"):
-            migrations_for(self.url).begin_anew(make_url(self.url), lambda _: False)
+            with migrations_for(self.url).begin_anew(make_url(self.url), lambda _: False):
+                pass
         elif self.url:
             with self.connected() as connection:
                 for name in ("public", "other"):
