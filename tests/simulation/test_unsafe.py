@@ -270,7 +270,7 @@ VARIANTS: dict[str, tuple[Patch, tuple[str, ...], int]] = {
     "no fence": (no_fence, ("lag", "stall"), 1),
     "what was shown is not handed on": (shown_is_not_handed_on, ("lag", "stall"), 3),
     "timelines ignored": (blind_to_timelines, ("lag", "promote"), 1),
-    "losses not looked for": (losses_untold, ("lag", "promote"), 5),
+    "losses not looked for": (losses_untold, ("lag", "promote"), 7),
     "once a primary, always a primary": (once_a_primary, ("lag", "promote"), 1),
     "one server's position for another's": (mixed_knowledge, ("lag", "promote"), 1),
 }

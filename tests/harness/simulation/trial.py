@@ -23,8 +23,8 @@ from tests.harness.simulation.world import World
 
 __all__ = ["Plan", "Result", "plan", "run", "smallest"]
 
-_PATIENCE: Final = 100_000.0
-"""Virtual seconds after which a trial hangs."""
+_PATIENCE: Final = 20.0
+"""Virtual seconds for each operation, after which a trial hangs."""
 
 _RECENT: Final = 200
 """Bookmarks that are picked from."""
@@ -203,7 +203,7 @@ async def _run(trial: Plan) -> tuple[History, tuple[Strike, ...]]:
             TrialClient(f"c{n}", database, recorder, shelf, trial.habits, trial.seed)
             for n in range(trial.clients)
         ]
-        async with asyncio.timeout(_PATIENCE), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(_PATIENCE * trial.operations), asyncio.TaskGroup() as group:
             group.create_task(nemesis.run(go_on))
             for client in clients:
                 group.create_task(client.run(go_on))
