@@ -375,7 +375,8 @@ class Migrations(Protocol):
         Args:
             left: the things that differ after `operations`, or before them if they do not run: how
                 the revisions, and how the models define each; None where it is not.
-            operations: what the revision does so far.
+            operations: what the revision does so far; what autogenerate found, if `adapted` gave
+                none.
             both: the `definitions` that there are before it, and those that there are to be.
             models: the models.
 

@@ -35,6 +35,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
 from orm._greenlet import await_, in_greenlet
+from orm.backends.labels import relabelling
 from orm.backends.migrations import Thing, Write
 from orm.backends.postgresql.anew import begin_anew
 from orm.backends.postgresql.beyond_models import beyond_models
@@ -137,7 +138,8 @@ def is_absent(url: URL) -> bool:
 
 
 def prepare_alembic() -> None:
-    """Nothing: Alembic's own operations suit PostgreSQL."""
+    """Have Alembic see labels of enums that rows have."""
+    import orm.backends.postgresql.altering  # noqa: F401 - Alembic finds by itself what it defines
 
 
 def prepare_scratch(
@@ -189,9 +191,9 @@ def operations_for(
     models: MetaData,
 ) -> "Sequence[MigrateOperation] | None":
     """The whole way, in place of Alembic's, which fail or leave something in the way."""
-    from orm.backends.postgresql.writing import Plan
+    from orm.backends.postgresql.writing import DIALECT, Plan
 
-    return Plan(*both, models).operations()
+    return [*relabelling(operations, DIALECT), *Plan(*both, models).operations()]
 
 
 def engine(url: URL, **options: Any) -> Engine | AsyncEngine:

@@ -278,7 +278,8 @@ class Draft:
             if isinstance(first, Sides) and not first.left:
                 return self.left_after(first)
         left = self.both.left if isinstance(first, MigrationError) else first.left
-        better = migrations.operations_for(left, operations or (), definitions, models)
+        so_far = self.found if operations is None else operations
+        better = migrations.operations_for(left, so_far, definitions, models)
         if better is not None:
             self.write(better)
             second = self.proved(anew=True)
