@@ -60,7 +60,7 @@ def test_labels_go_and_all_else_changes(project: Project) -> None:
         USERS.format(f'{enum}, server_default="staff", nullable=False, index=True')[:-1]
         + ', Column("n", Integer), Column("twice", Integer, Computed("n * 2", persisted=True)))'
     )
-    code, made, said = created(project, "more")
+    code, _, said = created(project, "more")
     assert code == 0, said
     project.query("UPDATE users SET role = 'admin' WHERE role IS NULL")
     project.upgrade("orm")
@@ -85,7 +85,7 @@ def test_a_view_on_the_column_does_not_stand_in_the_way(project: Project) -> Non
 def test_a_string_that_is_too_long_is_not_cut(project: Project) -> None:
     begun(project, USERS.format("String(40)"))
     project.models(USERS.format("String(3)"))
-    code, made, said = created(project, "shorter")
+    code, _, said = created(project, "shorter")
     assert code == 0, said
     said = project.refusal("orm")
     assert "'role'" in said or "users.role" in said

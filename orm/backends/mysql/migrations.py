@@ -58,6 +58,7 @@ __all__ = [
     "scratch",
     "scratch_can_lack",
     "script",
+    "shares_names",
     "surprises",
     "verify",
     "watch_transaction",
@@ -68,6 +69,7 @@ _LOG: Final = logging.getLogger(__name__)
 reserved_tables: frozenset[str] = frozenset({HISTORY, JOURNAL})
 all_ddl_is_transactional = True  # with the journal there is nothing to leave a transaction for
 new_columns_need_constants = False
+shares_names = True  # a foreign key, and on MySQL a CHECK, is named in the database
 scratch_can_lack = False
 has_linter = False
 script = None
@@ -208,7 +210,7 @@ def operations_for(
 
     from orm.backends.mysql.writing import Plan
 
-    its_own = dialect()  # type: ignore[no-untyped-call]
+    its_own = dialect()
     return [*relabelling(operations, its_own), *Plan(*both, models).operations()]
 
 

@@ -1,13 +1,15 @@
 """How Alembic is configured here: what it compares, how it numbers revisions, what they remark."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from textwrap import fill
 from typing import Any, Final
 
 from alembic.autogenerate import RevisionContext
 from alembic.operations.ops import (
     AddColumnOp,
+    AddConstraintOp,
     CreateForeignKeyOp,
+    CreateIndexOp,
     CreateTableOp,
     CreateUniqueConstraintOp,
     MigrateOperation,
@@ -165,7 +167,10 @@ def _is_empty(script: MigrationScript) -> bool:
 
 
 def remark(
-    request: RevisionContext, operations: Sequence[MigrateOperation], before: Schema
+    request: RevisionContext,
+    operations: Sequence[MigrateOperation],
+    before: Schema,
+    remade: Collection[tuple[str, str]] = (),
 ) -> list[Effect]:
     """Have a new revision name its effects on rows in its docstring.
 
@@ -173,13 +178,15 @@ def remark(
         request: what the revision file is made from.
         operations: what the revision will do.
         before: the tables that it meets.
+        remade: the tables and names of constraints that it only gives another name, which no row
+            breaks.
 
     Returns:
         The effects.
     """
     found = [
         effect
-        for effect in Tables(before).affected_by(_on_values(list(flat(operations))))
+        for effect in Tables(before).affected_by(_on_values(list(flat(operations)), remade))
         if effect.kind in _REMARKED
     ]
     template: dict[str, object] = request.template_args  # type: ignore[assignment]
@@ -187,8 +194,10 @@ def remark(
     return found
 
 
-def _on_values(records: Sequence[Recorded]) -> Iterator[Recorded]:
-    """The operations but keys of new columns that are NULL in all rows, which break none."""
+def _on_values(
+    records: Sequence[Recorded], remade: Collection[tuple[str, str]]
+) -> Iterator[Recorded]:
+    """The operations but keys that no row breaks: those of new columns, NULL in all rows, too."""
     new = {
         (table_of(record.operation), record.operation.column.name)
         for record in records
@@ -202,7 +211,13 @@ def _on_values(records: Sequence[Recorded]) -> Iterator[Recorded]:
             columns = operation.local_cols
         elif isinstance(operation, CreateUniqueConstraintOp):
             columns = list(operation.columns)
-        if not any((table_of(operation), column) in new for column in columns):
+        elif isinstance(operation, CreateIndexOp) and operation.unique:
+            columns = [str(column) for column in operation.columns]
+        name = getattr(operation, "constraint_name", None) or getattr(operation, "index_name", None)
+        is_remade = isinstance(operation, AddConstraintOp | CreateIndexOp) and (
+            (table_of(operation), str(name)) in remade
+        )
+        if not is_remade and not any((table_of(operation), column) in new for column in columns):
             yield record
 
 
