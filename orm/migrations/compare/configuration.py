@@ -62,6 +62,7 @@ def options_of(
     reserved: frozenset[str],
     engines: Iterable[str] = (),
     types: frozenset[str] = frozenset(),
+    named_by: MetaData | None = None,
 ) -> dict[str, Any]:
     """What a context of Alembic is configured with, besides its connection.
 
@@ -71,6 +72,7 @@ def options_of(
             (`orm.backends.Migrations.reserved_tables`).
         engines: those that new revisions have to suit.
         types: the names of types that new revisions must not make again.
+        named_by: whose naming convention names the CHECKs that types make; None for the models.
     """
     return {
         "target_metadata": metadata,
@@ -78,7 +80,7 @@ def options_of(
         "include_object": _can_be_compared,
         "compare_server_default": True,
         "process_revision_directives": _number,
-        "render_item": Rendering(metadata, list(engines), types),
+        "render_item": Rendering(named_by or metadata, list(engines), types),
         # One revision file serves every backend, so its operations are always written in the form
         # that SQLite needs; elsewhere it comes to the same ALTER statements.
         "render_as_batch": True,

@@ -1,10 +1,11 @@
 """``create``: the next revision, which makes what the models have and the revisions do not."""
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from alembic.operations.ops import MigrateOperation, MigrationScript
 from sqlalchemy import Connection
@@ -34,6 +35,9 @@ from orm.migrations.revision import Revision
 from orm.migrations.target import engine_urls
 
 __all__ = ["Choose", "Created", "Draft", "amend", "create", "follow"]
+
+_REMARKS: Final = re.compile(r"^ *# ### .*\n", re.MULTILINE)
+"""Alembic's comments, which say of an empty revision that commands were generated."""
 
 Choose = Callable[[Sequence[MigrateOperation], Connection], Sequence[Rename]]
 """Given what autogenerate found in a database, returns what of it are renames."""
@@ -96,7 +100,9 @@ def create(application: Application, name: str, *, choose: Choose | None) -> Cre
         with replay(application, files[-1].id if files else None) as made:
             written = made.write_revision(message, slug, _nothing, autogenerate=False)
             assert written is not None
-            return Created(written.revision, Path(written.path), [])
+            path = Path(written.path)
+            path.write_text(_REMARKS.sub("", path.read_text("utf-8")), "utf-8")
+            return Created(written.revision, path, [])
 
 
 def amend(application: Application, name: str | None, *, choose: Choose) -> Created:
