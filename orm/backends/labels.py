@@ -1,9 +1,20 @@
 """Enums that a database keeps as strings: it does not know their labels."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Dialect, Enum, TypeDecorator, column, func, select, table
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Dialect,
+    Enum,
+    String,
+    TypeDecorator,
+    column,
+    func,
+    select,
+    table,
+)
 from sqlalchemy.types import TypeEngine, to_instance
 
 from orm.exceptions import MigrationError
@@ -48,7 +59,11 @@ def only_labels_change(old: _Type, new: _Type, dialect: Dialect) -> bool:
 
 
 def refuse_lost_labels(
-    connection: Connection, where: tuple[str | None, str, str], old: _Type, new: _Type
+    connection: Connection,
+    where: tuple[str | None, str, str],
+    old: _Type,
+    new: _Type,
+    exact: Callable[[ColumnElement[str]], ColumnElement[str]] = lambda value: value,
 ) -> None:
     """See that no row has a label that an enum is to lose.
 
@@ -57,6 +72,7 @@ def refuse_lost_labels(
         where: the schema, the table and the column.
         old: the type of the column; only an enum that is kept as a string is looked at.
         new: the one that it gets.
+        exact: makes of the column what differs wherever two strings differ.
 
     Raises:
         MigrationError: a row has one; names each, and how many rows have it.
@@ -68,9 +84,9 @@ def refuse_lost_labels(
     if not gone:
         return
     schema, name, of = where
-    value: Any = column(of)
-    rows = select(value, func.count()).select_from(table(name, schema=schema))
-    rows = rows.where(value.in_(gone)).group_by(value).order_by(value)
+    value = column(of, String())
+    rows = select(func.min(value), func.count()).select_from(table(name, schema=schema))
+    rows = rows.where(exact(value).in_(gone)).group_by(exact(value)).order_by(func.min(value))
     found = connection.execute(rows).all()
     if found:
         labels = ", ".join(f"{label!r} in {count} row(s)" for label, count in found)

@@ -68,6 +68,26 @@ def test_labels_go_and_all_else_changes(project: Project) -> None:
     assert created(project, "again")[:2] == (0, None)
 
 
+def test_a_label_in_another_case_is_another_one(project: Project) -> None:
+    begun(project, USERS.format(ENUM.format("'staff', 'admin'")))
+    project.models(USERS.format(ENUM.format("'Staff', 'admin'")))
+    assert created(project, "case")[0] == 0
+    assert "have: 'staff' in 2 row(s). Update" in project.refusal("orm")
+    project.query("UPDATE users SET role = 'Staff' WHERE role = 'staff'")
+    project.upgrade("orm")
+    assert created(project, "again")[:2] == (0, None)
+
+
+def test_no_label_stays(project: Project) -> None:
+    begun(project, USERS.format(ENUM.format("'customer', 'staff', 'admin'")))
+    project.models(USERS.format(f"{ENUM.format(repr('other'))}, nullable=False, index=True"))
+    assert created(project, "none")[0] == 0
+    assert "'admin' in 1 row(s), 'staff' in 2 row(s). Update" in project.refusal("orm")
+    project.query("UPDATE users SET role = 'other'")
+    project.upgrade("orm")
+    assert created(project, "again")[:2] == (0, None)
+
+
 def test_a_view_on_the_column_does_not_stand_in_the_way(project: Project) -> None:
     begun(project, USERS.format(ENUM.format("'customer', 'staff', 'admin'")))
     project.revision(2, "op.execute('CREATE VIEW roles AS SELECT role FROM users')")

@@ -10,7 +10,7 @@ dialect.
 from typing import Any, Final
 
 from alembic.ddl.mysql import MySQLImpl
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, LargeBinary, String, cast, text, type_coerce
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends.labels import only_labels_change, refuse_lost_labels
@@ -20,6 +20,11 @@ __all__ = ["KeepingMariaDBImpl", "KeepingMySQLImpl"]
 
 _NOT_THERE: Final = frozenset({1054, 1146})
 """No such column, and no such table."""
+
+
+def _binary(value: ColumnElement[str]) -> ColumnElement[str]:
+    """A string that is another one in other case."""
+    return type_coerce(cast(value, LargeBinary), String)
 
 
 class KeepingMySQLImpl(MySQLImpl):
@@ -63,7 +68,7 @@ class KeepingMySQLImpl(MySQLImpl):
     def _refuse_lost_labels(self, where: tuple[str | None, str, str], old: Any, new: Any) -> None:
         assert self.connection is not None
         try:
-            refuse_lost_labels(self.connection, where, old, new)
+            refuse_lost_labels(self.connection, where, old, new, _binary)
         except DBAPIError as error:
             # A revision that goes on where it was may have given it another name since.
             if code(error) not in _NOT_THERE:
