@@ -33,6 +33,11 @@ class Case(NamedTuple):
     query: str
     value: object = "3"
 
+    @property
+    def column(self) -> str:
+        """The column with the value."""
+        return "users.handle" if self.query == OF_COLUMN else "people.nick"
+
 
 OF_COLUMN = "SELECT handle FROM users"
 OF_TABLE = "SELECT nick FROM people"
@@ -87,16 +92,18 @@ def well(project: Project) -> None:
 @CONVENTION
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_a_rename_and_a_change(project: Project, case: Case, convention: bool) -> None:
-    if case.value == 3 and project.url.startswith(("mariadb", "mysql")):
-        pytest.skip("a text that becomes a number there is left to be written by hand")
     models(project, USERS.format(NICK, ""), convention)
     begun(project)
     project.upgrade("orm")
     project.query("INSERT INTO users (nick) VALUES ('3')")
     models(project, case.new, convention)
     code, made, said = created(project, "both", "--rename", case.rename)
-    assert code == 0, said
     assert made is not None
+    if case.value == 3 and project.url.startswith(("mariadb", "mysql")):
+        # A text that becomes a number there is left to be written by hand.
+        assert [one["subject"] for one in made["left"]] == [f"column {case.column}"]
+        return
+    assert code == 0, said
     assert made["left"] == []
     well(project)
     assert project.query(case.query) == [(case.value,)]
