@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import URL, Connection, Engine, Insert, MetaData, Update
 from sqlalchemy.exc import DBAPIError
@@ -15,7 +15,20 @@ from orm.exceptions import MigrationError
 if TYPE_CHECKING:
     from alembic.operations import MigrateOperation
 
-__all__ = ["Cost", "Journal", "Migrations", "NotAScript", "Script", "Thing", "Write"]
+__all__ = [
+    "SEQUENCE_NAME",
+    "Cost",
+    "Journal",
+    "Migrations",
+    "NotAScript",
+    "Script",
+    "Thing",
+    "Write",
+]
+
+SEQUENCE_NAME: Final = "sequence name"
+"""The kind of a thing that is compared only where something is renamed: what is called so belongs
+to a column, by which it is known."""
 
 
 class Thing(NamedTuple):
@@ -133,6 +146,9 @@ class Migrations(Protocol):
 
     new_columns_need_constants: bool
     """Whether a column that is added to a table with rows can have no default but a constant."""
+
+    shares_names: bool
+    """Whether a constraint, or a sequence, can stand in the way of another table's by its name."""
 
     @property
     def script(self) -> Scripting | None:
@@ -381,7 +397,8 @@ class Migrations(Protocol):
         Args:
             left: the things that differ after `operations`, or before them if they do not run: how
                 the revisions, and how the models define each; None where it is not.
-            operations: what the revision does so far.
+            operations: what the revision does so far; what autogenerate found, if `adapted` gave
+                none.
             both: the `definitions` that there are before it, and those that there are to be.
             models: the models.
 

@@ -266,6 +266,40 @@ def test_a_database_at_the_head_stands_in_for_a_history_that_does_not_run(
     assert shop.recorded == (["0001"], ["0001"])
 
 
+BOTH = """\
+[tool.orm]
+local = "sqlite+aiosqlite:///shop.db"
+engines = ["sqlite", "postgresql"]
+index_foreign_keys = false
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--local",)])
+def test_it_is_tried_on_each_engine(
+    shop: StockProject, postgresql_url: str, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    shop.stock("upgrade", "head")
+    Path("pyproject.toml").write_text(BOTH)
+    said = shop.orm("adopt", *arguments)
+    assert "each revision is tried on sqlite and postgresql." in said
+    assert Path(NEW).read_text().count('op.create_table("users"') <= 1
+    monkeypatch.setenv("ORM_REMOTE_URL", postgresql_url)
+    shop.orm("apply", "--local")
+    shop.orm("apply", "--remote", "--yes")
+    shop.orm("create", "follow the models")
+    assert "All is well." in shop.orm("check")
+
+
+def test_a_history_for_one_engine_is_named(shop: StockProject) -> None:
+    project = StockProject(shop.folder, more=("PRAGMA user_version = 3",))
+    Path("pyproject.toml").write_text(BOTH)
+    said = project.orm("adopt", code=1)
+    assert "the old revisions cannot be replayed in an empty postgresql database: " in said
+    assert "let [tool.orm] in pyproject.toml name no other one (local, engines)" in said
+    assert Path("pyproject.toml").read_text() == BOTH
+    assert not Path(NEW).exists()
+
+
 def test_a_database_that_is_behind_stands_in_for_nothing(shop: StockProject) -> None:
     shop.stock("upgrade", shop.history[10])
     said = shop.orm("adopt", "--local", code=1)

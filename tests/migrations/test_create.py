@@ -59,7 +59,10 @@ def test_nothing_changed_nothing_written(project: Project) -> None:
 
 def test_an_empty_revision_is_for_writing_by_hand(project: Project) -> None:
     project.models(USERS.format(""))
-    assert "create_table" not in created(project, "fill in", "--empty")
+    written = created(project, "fill in", "--empty")
+    assert "create_table" not in written
+    assert "generated" not in written
+    assert "def upgrade() -> None:\n    pass\n" in written
     assert "create_table" in created(project, "create users")
     project.alembic("upgrade", "head")
     assert "users" in project.tables

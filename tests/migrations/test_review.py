@@ -366,7 +366,7 @@ def test_plain_sql_is_read(remote: Project, sql: str) -> None:
     [
         ("ALTER TABLE users ALTER age TYPE bigint USING age::bigint", [("rewrite", "age")]),
         ("ALTER TABLE users ALTER COLUMN age SET DATA TYPE text", [("rewrite", "age")]),
-        ("CREATE UNIQUE INDEX ix ON users (id)", [("index", None)]),
+        ("CREATE UNIQUE INDEX ix ON users (id)", [("constraint", None)]),
         ("CREATE INDEX CONCURRENTLY ix ON users (id)", []),
         ("ALTER TABLE users ADD CHECK (age > 0) NOT VALID", []),
     ],

@@ -140,6 +140,40 @@ def test_what_is_for_one_engine_only_is_named(both: Project) -> None:
     assert "0001_by_hand.py cannot be replayed in an empty postgresql database in line 9" in said
 
 
+ON_POSTGRESQL = "if op.get_context().dialect.name == 'postgresql':"
+
+
+def test_a_squashed_history_suits_both(both: Project) -> None:
+    both.models(FIRST)
+    assert created(both, "start")[0] == 0
+    both.models(SECOND)
+    assert created(both, "more")[0] == 0
+    view = "op.execute('CREATE VIEW grown AS SELECT id FROM users WHERE age > 17')"
+    both.revision(3, ON_POSTGRESQL, f"    {view}")
+    result = both.orm("squash")
+    assert result.exit_code == 0, result.output
+    assert both.revisions == ["0004_checkpoint.py"]
+    written = both.file("0004_checkpoint.py").read_text()
+    assert written.count("op.create_table('users'") == 1
+    applied(both)
+    remote = create_engine(environ["ORM_REMOTE_URL"].replace("+asyncpg", "+psycopg"))
+    with remote.connect() as connection:
+        assert connection.scalars(text("SELECT id FROM grown")).all() == []
+    remote.dispose()
+
+
+def test_what_a_checkpoint_lacks_on_one_engine_names_it(both: Project) -> None:
+    both.models(f'Table("users", metadata, {ID})')
+    assert created(both, "start")[0] == 0
+    secured = "op.execute('ALTER TABLE users ENABLE ROW LEVEL SECURITY')"
+    both.revision(2, ON_POSTGRESQL, f"    {secured}")
+    result = both.orm("squash")
+    assert result.exit_code == 1
+    lacks = "on postgresql, the database has row level security users, and 0003 does not make it"
+    assert lacks in result.output
+    assert lacks in both.file("0003_checkpoint.py").read_text()
+
+
 def test_a_difference_on_one_engine_names_it(both: Project) -> None:
     both.models(FIRST)
     assert created(both, "start")[0] == 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import URL, Connection, Engine, MetaData, text
 from sqlalchemy.exc import DBAPIError
 
+from orm.backends.labels import relabelling
 from orm.backends.migrations import Thing, Write
 from orm.backends.mysql.costs import costs
 from orm.backends.mysql.definitions import BEYOND, definitions, tables_of
@@ -57,6 +58,7 @@ __all__ = [
     "scratch",
     "scratch_can_lack",
     "script",
+    "shares_names",
     "surprises",
     "verify",
     "watch_transaction",
@@ -67,6 +69,7 @@ _LOG: Final = logging.getLogger(__name__)
 reserved_tables: frozenset[str] = frozenset({HISTORY, JOURNAL})
 all_ddl_is_transactional = True  # with the journal there is nothing to leave a transaction for
 new_columns_need_constants = False
+shares_names = True  # a foreign key, and on MySQL a CHECK, is named in the database
 scratch_can_lack = False
 has_linter = False
 script = None
@@ -100,7 +103,8 @@ def is_absent(url: URL) -> bool:
 
 
 def prepare_alembic() -> None:
-    """Nothing: Alembic's own operations suit MariaDB and MySQL."""
+    """Have Alembic rename columns alone, and see labels of enums that rows have."""
+    import orm.backends.mysql.altering  # noqa: F401 - Alembic finds by itself what it defines
 
 
 def engine(url: URL, **options: Any) -> Engine:
@@ -202,9 +206,12 @@ def operations_for(
 
     What would lose values without an error is left to be written by hand.
     """
+    from sqlalchemy.dialects.mysql import dialect
+
     from orm.backends.mysql.writing import Plan
 
-    return Plan(*both, models).operations()
+    its_own = dialect()
+    return [*relabelling(operations, its_own), *Plan(*both, models).operations()]
 
 
 # A database as a whole ---------------------------------------------------------------------

@@ -78,8 +78,9 @@ class Plan:
         found: list[MigrateOperation] = list(self._required())
         found += map(_sql, self._in_tables(self._foreign(self.old, self._dropped, "DROP")))
         found += map(DropTableOp, gone)
+        found += map(_sql, self._in_tables(self._altered()))  # they give up names of CHECKs
         found += map(_creation, made)
-        found += map(_sql, self._in_tables(self._altered()))
+        found += map(_sql, self._in_tables(self._keys_of_made()))
         found += map(_sql, self._in_tables(self._foreign(self.new, self._added, "ADD")))
         return found
 
@@ -178,6 +179,8 @@ class Plan:
                 if not _REFERENCE.match(text) and (thing not in self.old or thing in dropped):
                     yield table, _add(thing, text)
             yield from self._options(table)
+
+    def _keys_of_made(self) -> Iterator[tuple[str, str]]:
         for thing, text in self.new.items():
             if thing.table not in self._kept and _KEY.match(text) and thing.kind in _KEYS:
                 yield thing.table, _add(thing, text)

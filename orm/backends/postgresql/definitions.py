@@ -170,6 +170,12 @@ LEFT JOIN owned o ON o.sequence = c.oid
 LEFT JOIN tables t ON t.oid = o.table_oid
 LEFT JOIN pg_attribute a ON a.attrelid = o.table_oid AND a.attnum = o.attnum
 
+UNION ALL SELECT 'sequence name', t.name, a.attname, c.relname
+FROM relations c
+JOIN owned o ON o.sequence = c.oid
+JOIN tables t ON t.oid = o.table_oid
+JOIN pg_attribute a ON a.attrelid = o.table_oid AND a.attnum = o.attnum
+
 UNION ALL SELECT
     CASE f.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END, f.name, f.name,
     concat_ws(

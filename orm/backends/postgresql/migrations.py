@@ -35,6 +35,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
 from orm._greenlet import await_, in_greenlet
+from orm.backends.labels import relabelling
 from orm.backends.migrations import Thing, Write
 from orm.backends.postgresql.anew import begin_anew
 from orm.backends.postgresql.beyond_models import beyond_models
@@ -78,6 +79,7 @@ __all__ = [
     "scratch",
     "scratch_can_lack",
     "script",
+    "shares_names",
     "surprises",
     "verify",
     "watch_transaction",
@@ -86,6 +88,7 @@ __all__ = [
 reserved_tables: frozenset[str] = frozenset()
 all_ddl_is_transactional = False
 new_columns_need_constants = False
+shares_names = True  # an index, and what has one, is named in the schema and not in its table
 scratch_can_lack = True
 has_linter = True
 costs = None
@@ -137,7 +140,8 @@ def is_absent(url: URL) -> bool:
 
 
 def prepare_alembic() -> None:
-    """Nothing: Alembic's own operations suit PostgreSQL."""
+    """Have Alembic see labels of enums that rows have."""
+    import orm.backends.postgresql.altering  # noqa: F401 - Alembic finds by itself what it defines
 
 
 def prepare_scratch(
@@ -173,13 +177,15 @@ def adapted(
     models: MetaData,
 ) -> "Sequence[MigrateOperation] | None":
     """Those of Alembic, after the types and sequences that they need; None if one is not fit."""
-    from orm.backends.postgresql.writing import Plan, concurrently, is_enough
+    from orm.backends.postgresql.writing import Following, Plan, concurrently, is_enough, joined
 
     if not is_enough(operations, both[1]):
         return None
-    plan = Plan(*both, models)
-    first, rest = concurrently(operations, both, models)
-    return [*([first] if first.statements else []), *plan.before(), *rest, *plan.after()]
+    following = Following(*both)
+    names = following.old, both[1]
+    plan = Plan(*names, models)
+    first, rest = concurrently(following.without(operations), names, models)
+    return joined([first, following.statements(), *plan.before(), *rest, *plan.after()])
 
 
 def operations_for(
@@ -189,9 +195,11 @@ def operations_for(
     models: MetaData,
 ) -> "Sequence[MigrateOperation] | None":
     """The whole way, in place of Alembic's, which fail or leave something in the way."""
-    from orm.backends.postgresql.writing import Plan
+    from orm.backends.postgresql.writing import DIALECT, Following, Plan, joined
 
-    return Plan(*both, models).operations()
+    following = Following(*both)
+    rest = Plan(following.old, both[1], models).operations()
+    return joined([*relabelling(operations, DIALECT), following.statements(), *rest])
 
 
 def engine(url: URL, **options: Any) -> Engine | AsyncEngine:

@@ -59,6 +59,7 @@ __all__ = [
     "scratch",
     "scratch_can_lack",
     "script",
+    "shares_names",
     "surprises",
     "verify",
     "watch_transaction",
@@ -77,6 +78,7 @@ reserved_tables: frozenset[str] = frozenset(
 )
 all_ddl_is_transactional = True
 new_columns_need_constants = True
+shares_names = False
 scratch_can_lack = False
 has_linter = False
 costs = None

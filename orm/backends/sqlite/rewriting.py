@@ -83,7 +83,20 @@ def with_rebuilds(
         ours_now = list(group)
         kept += [ForEngine("sqlite", ours_now, others=True)] if rebuilt else ours_now
     rebuilds = [one for name in names for one in _rebuild(ours[name], left, operations)]
-    return [*kept, ForEngine("sqlite", rebuilds)]
+    needed = {
+        str(inner.index_name).lower()
+        for one in operations
+        if _table_of(one) not in names
+        for inner in (one.ops if isinstance(one, ModifyTableOps) else [one])
+        if isinstance(inner, CreateIndexOp)
+    }
+    first = [
+        one
+        for one in rebuilds
+        if isinstance(one, DropIndexOp) and str(one.index_name).lower() in needed
+    ]
+    rest = ForEngine("sqlite", [one for one in rebuilds if one not in first])
+    return [*([ForEngine("sqlite", first)] if first else []), *kept, rest]
 
 
 def _rebuild(

@@ -12,7 +12,7 @@ from orm.cli.migrations.common import explained
 
 if TYPE_CHECKING:
     from alembic.operations import MigrateOperation
-    from sqlalchemy import Dialect
+    from sqlalchemy import Connection
 
     from orm.migrations.compare.renames import Rename
     from orm.migrations.compare.writing import Created
@@ -105,7 +105,7 @@ def create(
 
 def _choose(
     operations: "Sequence[MigrateOperation]",
-    dialect: "Dialect",
+    connection: "Connection",
     *,
     asked: Sequence[str],
     no_rename: bool,
@@ -113,11 +113,11 @@ def _choose(
     """The renames: those of --rename, then the probable ones to which the user says yes."""
     from orm.migrations.compare.renames import probable, requested
 
-    chosen = requested(asked, operations, dialect)
+    chosen = requested(asked, operations, connection)
     if no_rename:
         return chosen
     taken = {name for rename in chosen for name in rename.names}
-    for rename in probable(operations, dialect):
+    for rename in probable(operations, connection.dialect):
         if rename.names & taken:
             continue
         if not sys.stdin.isatty():

@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
 
 from orm.backends import backend_for, migrations_for
 from orm.exceptions import MigrationError
@@ -32,6 +33,10 @@ __all__ = ["Archive", "adopt", "archive_of", "squash"]
 _INSTEAD: Final = (
     "Nothing was written. To take the schema of a database that is at their head in place of a "
     "replay: orm migrations adopt --local, or orm migrations adopt --remote"
+)
+_OTHER: Final = (
+    "Nothing was written. If they are for another engine alone, let [tool.orm] in pyproject.toml "
+    "name no other one (local, engines) until the checkpoint is written"
 )
 
 
@@ -98,8 +103,8 @@ def adopt(application: Application, archive: Archive, name: str, target: str | N
             it makes; None to replay the archive in an empty database.
 
     Raises:
-        MigrationError: a revision of the archive fails there, the database is not at its head, or
-            the models cannot be loaded.
+        MigrationError: a revision of the archive fails there, or on another engine that the
+            project names; the database is not at its head, or the models cannot be loaded.
         ConfigurationError: the target names no database; or the name has no letter or digit.
     """
     slug = slug_of(name)
@@ -118,11 +123,18 @@ def adopt(application: Application, archive: Archive, name: str, target: str | N
     replaces = archive.heads if others else one
     number = next_number(archive.ids)
     url = target_url(target or "local", application.pyproject)
-    engines = list({url.get_backend_name(): url} | engine_urls(application.pyproject))
+    urls = {url.get_backend_name(): url} | engine_urls(application.pyproject)
+    engines = list(urls)
+
+    def replayed(url: URL, stack: ExitStack) -> Replay:
+        connection = stack.enter_context(migrations_for(url).scratch(url))
+        _replay(made := Replay(application, connection, url, engines=engines), archive, target)
+        return made
+
     if target is None:
-        with migrations_for(url).scratch(url) as connection:
-            _replay(made := Replay(application, connection, url, engines=engines), archive)
-            return write_checkpoint(made, History(replaces, number), name, slug)
+        with ExitStack() as stack:
+            histories = [replayed(url, stack) for url in urls.values()]
+            return write_checkpoint(histories, History(replaces, number), name, slug)
 
     found: list[Checkpoint] = []
 
@@ -136,20 +148,24 @@ def adopt(application: Application, archive: Archive, name: str, target: str | N
         made = Replay(application, connection, url, engines=engines)
         made.load()
         history = History(replaces, number, rows=False)
-        found.append(write_checkpoint(made, history, name, slug))
+        with ExitStack() as stack:
+            others = [replayed(urls[engine], stack) for engine in engines[1:]]
+            found.append(write_checkpoint([made, *others], history, name, slug))
 
     on_a_connection(backend_for(url).reader_engine(url), work, url=url)
     return found[0]
 
 
-def _replay(made: Replay, archive: Archive) -> None:
+def _replay(made: Replay, archive: Archive, target: str | None) -> None:
     made.folders = archive.folders
     try:
         made.upgrade("heads")
     except Exception as error:  # whatever a revision does
+        engine = made.connection.dialect.name
         raise MigrationError(
             "the old revisions cannot be replayed in an empty "
-            f"{made.connection.dialect.name} database: {cause_of(error)}. {_INSTEAD}"
+            f"{engine} database: {cause_of(error)}. "
+            f"{_INSTEAD if target is None and made.engines[0] == engine else _OTHER}"
         ) from error
     made.folders = ()
 
@@ -174,7 +190,9 @@ def squash(application: Application, name: str) -> Checkpoint:
         if len(files) < 2:
             raise MigrationError("there is nothing to squash: it takes two revisions or more")
         history = History(f"{files[0].id}:{files[-1].id}", next_number(file.id for file in files))
-        with replay(application, files[-1].id) as made:
+        with ExitStack() as stack:
+            urls = engine_urls(application.pyproject).values()
+            made = [stack.enter_context(replay(application, files[-1].id, url=url)) for url in urls]
             application.replaced.mkdir(exist_ok=True)
             moved = [(file.path, application.replaced / file.path.name) for file in files]
             taken = Counter(new.exists() for _, new in moved)

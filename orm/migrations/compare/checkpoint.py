@@ -2,16 +2,17 @@
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from sqlalchemy import Connection, MetaData, func, select
 
 from orm.backends import Thing, migrations_for
 from orm.exceptions import MigrationError
-from orm.migrations.compare.differences import Difference, drift, of_models
+from orm.migrations.compare.differences import Difference, drift, of_models, on_engines
 from orm.migrations.compare.models import made_by_models, sides
 from orm.migrations.compare.refusing import refuse_in
 from orm.migrations.compare.replay import Replay
@@ -74,74 +75,141 @@ class Checkpoint:
         }
 
 
-def write_checkpoint(made: Replay, history: History, message: str, slug: str) -> Checkpoint:
-    """Write the revision that makes the schema of a database, and see that it does.
+def write_checkpoint(
+    histories: Sequence[Replay], history: History, message: str, slug: str
+) -> Checkpoint:
+    """Write the revision that makes the schema of a database on each engine, and see that it does.
 
     Args:
-        made: the database, and the models.
-        history: what made it.
+        histories: of each engine the database, and the models; the first one's file it is.
+        history: what made them.
         message: the first line of the revision's docstring.
         slug: of its file's name.
 
     Raises:
-        MigrationError: there are no tables; or the models cannot be compared with them.
+        MigrationError: there are no tables; or the models cannot be compared with them; or what was
+            written fails.
     """
-    url = made.url
-    migrations = migrations_for(url)
-    ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
-    wanted = migrations.definitions(made.connection)
-    by_models, refused = _by_models(made)
-    tables = tables_of(made.connection, made.metadata, wanted, by_models, ours)
-    first, last = map(list, migrations.beyond_models(made.connection))
-    path = _written(made, tables, history, message, slug, (first, last))
-    alone = made_alone(read_file(path), url, made.options, beside=not history.rows)
-    if odd := [thing for thing in _indexes(wanted) if alone.get(thing) != wanted[thing]]:
-        # SQLAlchemy reads an index without its order, for example; the engine says all of it.
-        for table in tables.tables.values():
-            for index in [one for one in table.indexes if str(one.name).lower() in _names(odd)]:
-                table.indexes.discard(index)
+    parts = [_Part.of(made, its_own=not (history.rows or at)) for at, made in enumerate(histories)]
+    path = _written(parts, history, message, slug)
+    odd = [part.take_odd_indexes(path) for part in parts]
+    if any(odd):
         path.unlink()
-        path = _written(
-            made, tables, history, message, slug, (first, last + [wanted[thing] for thing in odd])
-        )
-        alone = made_alone(read_file(path), url, made.options, beside=not history.rows)
-    left = drift(alone, wanted, ours, by=path.stem.partition("_")[0])
-    if history.rows:
-        left += _with_rows(made.connection, tables)
-    if left:
-        refuse_in(path, left)
+        path = _written(parts, history, message, slug)
+    number = path.stem.partition("_")[0]
+    left: dict[Difference, list[str]] = {}
+    models: dict[Difference, list[str]] = {}
+    for part in parts:
+        for one in part.left(path, by=number, rows=history.rows):
+            left.setdefault(one, []).append(part.engine)
+        for one in part.beyond():
+            models.setdefault(one, []).append(part.engine)
+    found = [on_engines(one, engines, len(parts)) for one, engines in left.items()]
+    if found:
+        refuse_in(path, found)
     return Checkpoint(
-        path.stem.partition("_")[0],
+        number,
         path,
-        len(tables.tables),
-        left,
-        refused or of_models(sides(made, by_models)),
+        len(parts[0].tables.tables),
+        found,
+        [on_engines(one, engines, len(parts)) for one, engines in models.items()],
     )
 
 
-def _written(
-    made: Replay,
-    tables: MetaData,
-    history: History,
-    message: str,
-    slug: str,
-    beyond: tuple[Sequence[str], Sequence[str]],
-) -> Path:
+@dataclass
+class _Part:
+    """What a history has made on one engine, and what makes it anew.
+
+    Attributes:
+        made: the database, and the models.
+        wanted: its definitions.
+        by_models: those of what the models make.
+        refused: why the models make nothing; empty if they do.
+        ours: names of tables to leave out.
+        tables: its tables.
+        first: what no model makes, before the tables.
+        last: the same after them.
+        its_own: whether the database is a user's, and no replay.
+    """
+
+    made: Replay
+    wanted: Mapping[Thing, str]
+    by_models: Mapping[Thing, str]
+    refused: Sequence[Difference]
+    ours: Set[str]
+    tables: MetaData
+    first: list[str]
+    last: list[str]
+    its_own: bool
+
+    @classmethod
+    def of(cls, made: Replay, *, its_own: bool) -> Self:
+        """Look at the database."""
+        migrations = migrations_for(made.url)
+        ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
+        wanted = migrations.definitions(made.connection)
+        by_models, refused = _by_models(made)
+        tables = tables_of(made.connection, made.metadata, wanted, by_models, ours)
+        first, last = map(list, migrations.beyond_models(made.connection))
+        return cls(made, wanted, by_models, refused, ours, tables, first, last, its_own)
+
+    @property
+    def engine(self) -> str:
+        """SQLAlchemy's name of the engine."""
+        return self.made.connection.dialect.name
+
+    def take_odd_indexes(self, path: Path) -> bool:
+        """Say in the engine's words those indexes that a file makes otherwise; whether there are.
+
+        SQLAlchemy reads an index without its order, for example; the engine says all of it.
+        """
+        alone = self._alone(path)
+        odd = [t for t in _indexes(self.wanted) if alone.get(t) != self.wanted[t]]
+        for table in self.tables.tables.values():
+            for index in [one for one in table.indexes if str(one.name).lower() in _names(odd)]:
+                table.indexes.discard(index)
+        self.last += [self.wanted[thing] for thing in odd]
+        return bool(odd)
+
+    def left(self, path: Path, *, by: str, rows: bool) -> list[Difference]:
+        """What a file does not make."""
+        found = drift(self._alone(path), self.wanted, self.ours, by=by)
+        return found + (_with_rows(self.made.connection, self.tables) if rows else [])
+
+    def beyond(self) -> Sequence[Difference]:
+        """What the models have and the history does not."""
+        return self.refused or of_models(sides(self.made, self.by_models))
+
+    def _alone(self, path: Path) -> Mapping[Thing, str]:
+        made = self.made
+        return made_alone(read_file(path), made.url, made.options, beside=self.its_own)
+
+
+def _written(parts: Sequence[_Part], history: History, message: str, slug: str) -> Path:
     """Write the file that makes tables, and what goes beyond models before and after them."""
-    url = made.url
-    migrations = migrations_for(url)
-    schemas = {table.schema for table in tables.tables.values() if table.schema}
-    with migrations.scratch(url) as empty:
-        migrations.prepare_scratch(empty, schemas, migrations.definitions(made.connection))
-        beginning = Replay(made.application, empty, url, instead=tables, engines=made.engines)
-        beginning.upgrade(None)
-        written = follow(
-            [Draft.begun(beginning, made_by_models(beginning), message, slug)], lambda *_: ()
-        )
+    with ExitStack() as stack:
+        drafts: list[Draft] = []
+        for part in parts:
+            made, migrations = part.made, migrations_for(part.made.url)
+            schemas = {table.schema for table in part.tables.tables.values() if table.schema}
+            empty = stack.enter_context(migrations.scratch(made.url))
+            migrations.prepare_scratch(empty, schemas, part.wanted)
+            beginning = Replay(
+                made.application,
+                empty,
+                made.url,
+                instead=part.tables,
+                named_by=made.metadata,
+                engines=made.engines,
+            )
+            beginning.upgrade(None)
+            drafts.append(Draft.begun(beginning, made_by_models(beginning), message, slug))
+        written = follow(drafts, lambda *_: ())
     if written is None:
         raise MigrationError("there are no tables: there is no history to stand for")
     path = _numbered(written.path, history)
-    _add(path, made.connection.dialect.name, *beyond)
+    for part in parts:
+        _add(path, part.engine, part.first, part.last)
     return path
 
 

@@ -1,12 +1,13 @@
 """How Alembic is configured here: what it compares, how it numbers revisions, what they remark."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from textwrap import fill
 from typing import Any, Final
 
 from alembic.autogenerate import RevisionContext
 from alembic.operations.ops import (
     AddColumnOp,
+    AddConstraintOp,
     CreateForeignKeyOp,
     CreateIndexOp,
     CreateTableOp,
@@ -63,6 +64,7 @@ def options_of(
     reserved: frozenset[str],
     engines: Iterable[str] = (),
     types: frozenset[str] = frozenset(),
+    named_by: MetaData | None = None,
 ) -> dict[str, Any]:
     """What a context of Alembic is configured with, besides its connection.
 
@@ -72,6 +74,7 @@ def options_of(
             (`orm.backends.Migrations.reserved_tables`).
         engines: those that new revisions have to suit.
         types: the names of types that new revisions must not make again.
+        named_by: whose naming convention names the CHECKs that types make; None for the models.
     """
     return {
         "target_metadata": metadata,
@@ -79,7 +82,7 @@ def options_of(
         "include_object": _can_be_compared,
         "compare_server_default": True,
         "process_revision_directives": _number,
-        "render_item": Rendering(metadata, list(engines), types),
+        "render_item": Rendering(named_by or metadata, list(engines), types),
         # One revision file serves every backend, so its operations are always written in the form
         # that SQLite needs; elsewhere it comes to the same ALTER statements.
         "render_as_batch": True,
@@ -182,7 +185,10 @@ def _is_empty(script: MigrationScript) -> bool:
 
 
 def remark(
-    request: RevisionContext, operations: Sequence[MigrateOperation], before: Schema
+    request: RevisionContext,
+    operations: Sequence[MigrateOperation],
+    before: Schema,
+    remade: Collection[tuple[str, str]] = (),
 ) -> list[Effect]:
     """Have a new revision name its effects on rows in its docstring.
 
@@ -190,13 +196,15 @@ def remark(
         request: what the revision file is made from.
         operations: what the revision will do.
         before: the tables that it meets.
+        remade: the tables and names of constraints that it only gives another name, which no row
+            breaks.
 
     Returns:
         The effects.
     """
     found = [
         effect
-        for effect in Tables(before).affected_by(_on_values(list(flat(operations))))
+        for effect in Tables(before).affected_by(_on_values(list(flat(operations)), remade))
         if effect.kind in _REMARKED
     ]
     template: dict[str, object] = request.template_args  # type: ignore[assignment]
@@ -204,8 +212,10 @@ def remark(
     return found
 
 
-def _on_values(records: Sequence[Recorded]) -> Iterator[Recorded]:
-    """The operations but keys of new columns that are NULL in all rows, which break none."""
+def _on_values(
+    records: Sequence[Recorded], remade: Collection[tuple[str, str]]
+) -> Iterator[Recorded]:
+    """The operations but keys that no row breaks: those of new columns, NULL in all rows, too."""
     new = {
         (table_of(record.operation), record.operation.column.name)
         for record in records
@@ -219,7 +229,13 @@ def _on_values(records: Sequence[Recorded]) -> Iterator[Recorded]:
             columns = operation.local_cols
         elif isinstance(operation, CreateUniqueConstraintOp):
             columns = list(operation.columns)
-        if not any((table_of(operation), column) in new for column in columns):
+        elif isinstance(operation, CreateIndexOp) and operation.unique:
+            columns = [str(column) for column in operation.columns]
+        name = getattr(operation, "constraint_name", None) or getattr(operation, "index_name", None)
+        is_remade = isinstance(operation, AddConstraintOp | CreateIndexOp) and (
+            (table_of(operation), str(name)) in remade
+        )
+        if not is_remade and not any((table_of(operation), column) in new for column in columns):
             yield record
 
 

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from sqlalchemy import Connection, Enum, Inspector, MetaData, inspect
 
 from orm.backends import Thing
+from orm.backends.migrations import SEQUENCE_NAME
 from orm.migrations.compare.models import Sides
 
 __all__ = ["Difference", "drift", "of_forms", "of_models", "on_engines", "without_index"]
@@ -170,7 +171,11 @@ def drift(
     not_made = f"{by} does not make it" if by else "no applied revision makes it"
 
     def compared(definitions: Mapping[Thing, str]) -> dict[Thing, str]:
-        return {thing: text for thing, text in definitions.items() if thing.table not in ours}
+        return {
+            thing: text
+            for thing, text in definitions.items()
+            if thing.table not in ours and thing.kind != SEQUENCE_NAME
+        }
 
     def shown(thing: Thing) -> str:
         # An index says so if it is not complete: it is no use then, whatever the revisions make.

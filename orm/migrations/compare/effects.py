@@ -232,6 +232,11 @@ def _of_table(record: Recorded, table: str, tables: Tables) -> Iterator[Effect]:
                 f"adds a {kind} to {table}: it fails if a row breaks it, and locks the table while "
                 "the database checks every row",
             )
+        case CreateIndexOp(unique=True, kw=options):
+            words = f"creates a unique index on {table}: it fails if two rows have the same there"
+            if not options.get("postgresql_concurrently"):
+                words += ", and no other transaction can write to the table meanwhile"
+            yield Effect("constraint", table, None, words)
         case CreateIndexOp(kw=options) if not options.get("postgresql_concurrently"):
             yield Effect(
                 "index",

@@ -22,6 +22,7 @@ from sqlalchemy import Column, Dialect, Enum, Interval, PickleType, TypeDecorato
 from sqlalchemy.types import TypeEngine
 
 from orm.backends import Thing
+from orm.backends.labels import string_enum
 from orm.migrations.compare.effects import table_of
 from orm.migrations.compare.reading import operations_of
 from orm.migrations.compare.replay import Replay
@@ -79,26 +80,18 @@ def lost_labels(made: Replay) -> dict[Thing, tuple[Enum, Enum]]:
         Thing("column", table.fullname, column.name): enum
         for table in made.metadata.tables.values()
         for column in table.columns
-        if (enum := _enum(column.type, dialect)) is not None
+        if (enum := string_enum(column.type, dialect)) is not None
     }
-    if not ours or made.folders or dialect.supports_native_enum:
+    if not ours or made.folders:
         return {}
     types = _said(made)
     found: dict[Thing, tuple[Enum, Enum]] = {}
     for thing, enum in ours.items():
         said = types.get(thing.table, {}).get(thing.name)
-        before = None if said is None else _enum(said, dialect)
+        before = string_enum(said, dialect)
         if before is not None and not set(before.enums) <= set(enum.enums):
             found[thing] = before, enum
     return found
-
-
-def _enum(type_: TypeEngine[Any], dialect: Dialect) -> Enum | None:
-    """The enum that a type is on an engine, if the database does not check its labels."""
-    found = type_.dialect_impl(dialect)
-    while isinstance(found, TypeDecorator):
-        found = found.impl_instance.dialect_impl(dialect)
-    return found if isinstance(found, Enum) and not found.create_constraint else None
 
 
 def _differ(said: TypeEngine[Any], ours: TypeEngine[Any], there: str, dialect: Dialect) -> bool:

@@ -2,15 +2,17 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import URL, Column, Enum, MetaData
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from orm.backends import Migrations, Thing, migrations_for
+from orm.backends.migrations import SEQUENCE_NAME
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
 from orm.migrations.compare.forms import lost_labels, other_forms
@@ -22,6 +24,8 @@ __all__ = ["Sides", "made_by_models", "sides", "with_models"]
 _OF_TABLES: Final = frozenset({"column", "constraint", "index"})
 _BESIDE_TABLES: Final = frozenset({"type", "domain", "sequence", "extension"})
 _KEYS: Final = ("primary key", "foreign key")
+_NOT_CUT: Final = 20
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,22 @@ class Sides:
             if two[0] != two[1]
             # Whether a column has a sequence of its own, the column tells.
             and not (thing.kind == "sequence" and thing.table != thing.name and None in two)
+        }
+
+    @property
+    def remade(self) -> set[tuple[str, str]]:
+        """The tables and names of keys that the revisions have as well, by another name."""
+        old = {
+            (thing.table, _nameless(thing, text))
+            for thing, text in self.revisions.items()
+            if thing.kind in ("constraint", "index")
+        }
+        return {
+            (thing.table, thing.name)
+            for thing, text in self.models.items()
+            if thing.kind in ("constraint", "index")
+            and thing not in self.revisions
+            and (thing.table, _nameless(thing, text)) in old
         }
 
     def of(self, thing: Thing) -> tuple[str | None, str | None]:
@@ -157,23 +177,31 @@ def with_models(
         yield made, wanted
 
 
-def sides(made: Replay, models: Mapping[Thing, str]) -> Sides:
+def sides(
+    made: Replay,
+    models: Mapping[Thing, str],
+    renamed: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> Sides:
     """What is to be compared.
 
     Views, triggers, functions and the like are the revisions' own affair, and so are sequences and
-    extensions that no model makes, and types, but for enums of columns alone.
+    extensions that no model makes, and types, but for enums of columns alone. So are most names of
+    keys.
 
     Args:
         made: the revisions, replayed.
         models: what the models make (`made_by_models`).
+        renamed: the old names of what was renamed in the replay, by the tables as they are called
+            now: where they are part of a name, that has to follow.
     """
     migrations = migrations_for(made.connection.engine.url)
     definitions = migrations.definitions(made.connection)
-    revisions = _of_models(definitions, models, migrations)
-    models = _of_models(models, models, migrations)
+    stale = _Stale(definitions, models, renamed if migrations.shares_names else None)
+    revisions = _of_models(definitions, models, migrations) | stale.sequences(definitions)
+    models = _of_models(models, models, migrations) | stale.sequences(models)
     return Sides(
         revisions,
-        _with_names_of(revisions, models, migrations),
+        _with_names_of(revisions, models, migrations, stale),
         other_forms(made, definitions),
         lost_labels(made),
     )
@@ -181,6 +209,11 @@ def sides(made: Replay, models: Mapping[Thing, str]) -> Sides:
 
 def _default(definition: str | None) -> str:
     return (definition or "").partition("default ")[2]
+
+
+def _nameless(thing: Thing, text: str) -> str:
+    """A definition without its name, which that of an index has, and on MySQL that of a key."""
+    return text.replace(thing.name, "", 1) if thing.kind == "index" or "KEY `" in text else text
 
 
 def _tables(definitions: Mapping[Thing, str]) -> set[str]:
@@ -211,13 +244,62 @@ def _is_left_over(enum: Thing, definitions: Mapping[Thing, str]) -> bool:
     )
 
 
+class _Stale:
+    """Names of constraints and sequences that are not to stay."""
+
+    def __init__(
+        self,
+        revisions: Mapping[Thing, str],
+        models: Mapping[Thing, str],
+        renamed: Mapping[str, Collection[str]] | None,
+    ) -> None:
+        """Begin with what there is.
+
+        Args:
+            revisions: the definitions that they make.
+            models: those that the models make.
+            renamed: old names, by tables; None where no name matters.
+        """
+        there = _tables(revisions)
+        self._renamed = renamed or {}
+        self._taken: set[str] = set()
+        if renamed is not None:
+            self._taken = {
+                text if thing.kind == SEQUENCE_NAME else thing.name
+                for thing, text in models.items()
+                if thing.kind in ("constraint", "index", SEQUENCE_NAME) and thing.table not in there
+            }
+        self._sequences = {
+            thing
+            for thing, name in revisions.items()
+            if thing.kind == SEQUENCE_NAME and thing in models and self.has(thing.table, name)
+        }
+
+    def has(self, table: str, name: str) -> bool:
+        """Whether a new table needs the name, or it says what the table, or a column, was called.
+
+        Engines cut long names, so that only the beginning of the old one is sure to be there.
+        """
+        return name in self._taken or any(
+            old[:_NOT_CUT] in name for old in self._renamed.get(table, ())
+        )
+
+    def sequences(self, definitions: Mapping[Thing, str]) -> dict[Thing, str]:
+        """The names of those sequences that have such a name in the revisions."""
+        return {thing: definitions[thing] for thing in self._sequences}
+
+
 def _with_names_of(
-    revisions: Mapping[Thing, str], models: Mapping[Thing, str], migrations: Migrations
+    revisions: Mapping[Thing, str],
+    models: Mapping[Thing, str],
+    migrations: Migrations,
+    stale: _Stale,
 ) -> dict[Thing, str]:
     """The models' side, with the revisions' name for each constraint whose own does not matter."""
     spare: dict[tuple[str, str], list[Thing]] = defaultdict(list)
     for thing, text in revisions.items():
-        if thing.kind == "constraint" and models.get(thing) != text:
+        is_other = thing.kind == "constraint" and models.get(thing) != text
+        if is_other and not stale.has(thing.table, thing.name):
             spare[thing.table, text].append(thing)
     named: dict[Thing, str] = {}
     for thing, text in models.items():

@@ -7,9 +7,11 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
     CreateForeignKeyOp,
+    CreateIndexOp,
     CreateTableOp,
     DropColumnOp,
     DropConstraintOp,
+    DropIndexOp,
     DropTableOp,
     MigrateOperation,
     ModifyTableOps,
@@ -39,6 +41,7 @@ def ordered(operations: Sequence[MigrateOperation], models: MetaData) -> list[Mi
     """Make tables first, parents before children; drop them last, children before parents.
 
     A foreign key that closes a circle is made when all tables are there, and dropped before them.
+    What has a name that another table's needs is dropped first.
 
     Args:
         operations: what autogenerate found; it has the dropped tables in no order, nor what goes
@@ -46,6 +49,8 @@ def ordered(operations: Sequence[MigrateOperation], models: MetaData) -> list[Mi
         models: the models.
     """
     made = list(_made([o for o in operations if isinstance(o, CreateTableOp)], models))
+    operations = list(operations)
+    freed = list(_freed(operations))
     dropped = list(_dropped(operations))
     drops = {_key(one) for one in operations if isinstance(one, DropTableOp)}
     rest = [
@@ -54,10 +59,10 @@ def ordered(operations: Sequence[MigrateOperation], models: MetaData) -> list[Mi
         if not isinstance(operation, CreateTableOp)
         and not (isinstance(operation, DropTableOp | ModifyTableOps) and _key(operation) in drops)
     ]
-    for operation in rest:
+    for operation in [*freed, *rest]:
         if isinstance(operation, ModifyTableOps):
             _settle(operation.ops)
-    return [*made, *rest, *dropped]
+    return [*freed, *made, *rest, *dropped]
 
 
 def _settle(operations: list[MigrateOperation]) -> None:
@@ -81,6 +86,49 @@ _IN_NO_ORDER: Final[tuple[tuple[Callable[[Any], bool], Callable[[Any], Any]], ..
     ),
 )
 """Whether an operation is of a kind that autogenerate takes out of a set, and its place then."""
+
+
+# Names -------------------------------------------------------------------------------------
+
+
+def _freed(operations: list[MigrateOperation]) -> Iterator[MigrateOperation]:
+    """Take out of some operations what drops a thing whose name another table's gets."""
+    flat = [
+        inner
+        for one in operations
+        for inner in (one.ops if isinstance(one, ModifyTableOps) else [one])
+    ]
+    needed = {
+        (str(one.index_name), one.table_name) for one in flat if isinstance(one, CreateIndexOp)
+    } | {
+        (str(constraint.name), one.table_name)
+        for one in operations
+        if isinstance(one, CreateTableOp)
+        for constraint in one.to_table().constraints
+        if constraint.name is not None
+    }
+
+    def is_in_the_way(one: MigrateOperation) -> bool:
+        match one:
+            case DropIndexOp(index_name=name, table_name=table):
+                pass
+            case DropConstraintOp(constraint_name=name, table_name=table):
+                pass
+            case _:
+                return False
+        return any(name == new and table != other for new, other in needed)
+
+    for one in list(operations):
+        if isinstance(one, ModifyTableOps):
+            drops = [inner for inner in one.ops if is_in_the_way(inner)]
+            if drops:
+                one.ops = [inner for inner in one.ops if inner not in drops]
+                yield ModifyTableOps(one.table_name, drops, schema=one.schema)
+                if not one.ops:
+                    operations.remove(one)
+        elif is_in_the_way(one):
+            operations.remove(one)
+            yield one
 
 
 # Made --------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ _DELETES: Final = re.compile(
 )
 _DROPS: Final = re.compile(rf"{_STARTS}DROP\s+TABLE\s+{_IF}(?P<tables>[^;]+)", _OPTIONS)
 _INDEXES: Final = re.compile(
-    rf"{_STARTS}CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?P<concurrently>CONCURRENTLY\s+)?"
+    rf"{_STARTS}CREATE\s+(?P<unique>UNIQUE\s+)?INDEX\s+(?P<concurrently>CONCURRENTLY\s+)?"
     rf"(?:IF\s+NOT\s+EXISTS\s+)?(?:{_ONE}\s+)?ON\s+(?:ONLY\s+)?{_NAME.format('table')}",
     _OPTIONS,
 )
@@ -96,9 +96,13 @@ def in_sql(text: str) -> Iterator[MigrateOperation | Deletes | Rewrites]:
             names = re.sub(r"\b(CASCADE|RESTRICT)\s*$", "", found["tables"], flags=re.IGNORECASE)
             yield from (DropTableOp(_plain(name)) for name in names.split(","))
         elif found := _INDEXES.match(statement):
-            concurrently = found["concurrently"] is not None
-            table = _plain(found["table"])
-            yield CreateIndexOp(None, table, [], postgresql_concurrently=concurrently)
+            yield CreateIndexOp(
+                None,
+                _plain(found["table"]),
+                [],
+                unique=found["unique"] is not None,
+                postgresql_concurrently=found["concurrently"] is not None,
+            )
         elif found := _ALTERS.match(statement):
             yield from _altering(_plain(found["table"]), found["how"])
 

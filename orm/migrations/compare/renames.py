@@ -1,7 +1,8 @@
 """Renames: a column or a table is dropped, and one that looks the same is added."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
@@ -18,10 +19,12 @@ from alembic.operations.ops import (
 )
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column as SQLColumn
-from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy import Connection, Dialect, MetaData, Table, inspect
+from sqlalchemy.exc import DBAPIError
 
-from orm.exceptions import ConfigurationError
+from orm.exceptions import ConfigurationError, MigrationError
 from orm.migrations.compare.types import called
+from orm.migrations.explain import cause_of
 
 __all__ = ["Rename", "apply", "probable", "requested"]
 
@@ -67,20 +70,22 @@ def probable(operations: Iterable[MigrateOperation], dialect: Dialect) -> list[R
 
 
 def requested(
-    asked: Iterable[str], operations: Iterable[MigrateOperation], dialect: Dialect
+    asked: Iterable[str], operations: Sequence[MigrateOperation], connection: Connection
 ) -> list[Rename]:
     """The renames that the user asked for.
 
     Args:
-        asked: such as ``users.nick:handle``; the types may differ.
+        asked: such as ``users.nick:handle``; the types may differ, and the models may have
+            something else by the old name.
         operations: what autogenerate found.
-        dialect: of the database that was compared.
+        connection: to the database that was compared.
 
     Raises:
-        ConfigurationError: the old name is not dropped, or the new one not added; or two renames
+        ConfigurationError: the old name is not there, or the new one not added; or two renames
             share a name.
     """
-    possible = {str(rename): rename for rename, _ in _possible(operations, dialect)}
+    possible = {str(rename): rename for rename, _ in _possible(operations, connection.dialect)}
+    possible |= {str(rename): rename for rename in _reborn(asked, operations, connection)}
     chosen: list[Rename] = []
     for text in asked:
         if text not in possible:
@@ -96,14 +101,25 @@ def requested(
 
 
 def apply(renames: Iterable[Rename], connection: Connection) -> None:
-    """Carry renames out, so that a comparison finds the other changes."""
+    """Carry renames out, so that a comparison finds the other changes.
+
+    Raises:
+        MigrationError: the engine refuses one.
+    """
     operations = Operations(MigrationContext.configure(connection))
     for rename in renames:
-        if rename.table is None:
-            operations.rename_table(rename.old, rename.new)
-        else:
-            with operations.batch_alter_table(rename.table) as batch:
-                batch.alter_column(rename.old, new_column_name=rename.new)
+        try:
+            if rename.table is None:
+                operations.rename_table(rename.old, rename.new)
+            else:
+                with operations.batch_alter_table(rename.table) as batch:
+                    batch.alter_column(rename.old, new_column_name=rename.new)
+        except DBAPIError as error:
+            raise MigrationError(
+                f"{rename.what} cannot be renamed on {connection.dialect.name}: "
+                f"{cause_of(error)}. Write a revision by hand that first drops what stands in the "
+                'way, and makes it anew after the rename: orm migrations create --empty "rename"'
+            ) from error
 
 
 @renderers.dispatch_for(RenameTableOp)
@@ -135,16 +151,45 @@ def _columns(operations: ModifyTableOps, dialect: Dialect) -> Iterator[tuple[Ren
     added = [o.column for o in operations.ops if isinstance(o, AddColumnOp)]
     for old in dropped:
         for new in added:
-            operation = AlterColumnOp(
-                table,
-                old.name,
-                modify_name=new.name,
-                existing_type=old.type,
-                existing_nullable=old.nullable,
-                existing_server_default=old.server_default,
-            )
             alike = _type(old, dialect) == _type(new, dialect)
-            yield Rename(table, old.name, new.name, ModifyTableOps(table, [operation])), alike
+            yield _of_column(table, old, new.name), alike
+
+
+def _of_column(table: str, old: SQLColumn[Any], new: str) -> Rename:
+    operation = AlterColumnOp(
+        table,
+        old.name,
+        modify_name=new,
+        existing_type=old.type,
+        existing_nullable=old.nullable,
+        existing_server_default=old.server_default,
+    )
+    return Rename(table, old.name, new, ModifyTableOps(table, [operation]))
+
+
+def _reborn(
+    asked: Iterable[str], operations: Sequence[MigrateOperation], connection: Connection
+) -> Iterator[Rename]:
+    """The renames that leave their name to something else, which the models have by it."""
+    inspector = inspect(connection)
+    tables = set(inspector.get_table_names())
+    made = {o.table_name for o in operations if isinstance(o, CreateTableOp) and o.schema is None}
+    added = {
+        (operation.table_name, one.column.name)
+        for operation in operations
+        if isinstance(operation, ModifyTableOps) and operation.schema is None
+        for one in operation.ops
+        if isinstance(one, AddColumnOp)
+    }
+    for text in asked:
+        name, _, new = text.partition(":")
+        table, _, column = name.rpartition(".")
+        if name in tables and new in made:
+            yield Rename(None, name, new, RenameTableOp(name, new))
+        elif table in tables and (table, new) in added:
+            there = Table(table, MetaData(), autoload_with=connection).columns
+            if column in there:
+                yield _of_column(table, there[column], new)
 
 
 def _shape(table: Table, dialect: Dialect) -> set[tuple[str, str | None]]:

@@ -73,6 +73,7 @@ class Replay:
         beside: whether the scratch database is on the server of that database.
         line: the revisions, if they are others than those in the folder of revisions.
         instead: what takes the place of the models.
+        named_by: whose naming convention names the CHECKs that types make; None for the models.
         folders: where Alembic finds the revisions, if not in the folder of revisions.
         engines: those that new revisions have to suit.
         types: the names of types that the revisions have made, and a new one must not make again.
@@ -88,6 +89,7 @@ class Replay:
     beside: bool = False
     line: Sequence[Revision] = ()
     instead: MetaData | None = None
+    named_by: MetaData | None = None
     folders: Sequence[Path] = ()
     engines: Sequence[str] = ()
     types: frozenset[str] = frozenset()
@@ -216,7 +218,8 @@ class Replay:
         migrations = migrations_for(self.connection.engine.url)
         migrations.prepare_alembic()
         self.metadata = metadata
-        self.options = options_of(metadata, migrations.reserved_tables, self.engines, self.types)
+        reserved = migrations.reserved_tables
+        self.options = options_of(metadata, reserved, self.engines, self.types, self.named_by)
 
     @property
     def files(self) -> list[Revision]:

@@ -1,13 +1,14 @@
 """``create``: the next revision, which makes what the models have and the revisions do not."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from alembic.operations.ops import MigrateOperation, MigrationScript
-from sqlalchemy import Dialect
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends import Thing, migrations_for
@@ -35,8 +36,11 @@ from orm.migrations.target import engine_urls
 
 __all__ = ["Choose", "Created", "Draft", "amend", "create", "follow"]
 
-Choose = Callable[[Sequence[MigrateOperation], Dialect], Sequence[Rename]]
-"""Given the operations that autogenerate found, returns those that are renames."""
+_REMARKS: Final = re.compile(r"^ *# ### .*\n", re.MULTILINE)
+"""Alembic's comments, which say of an empty revision that commands were generated."""
+
+Choose = Callable[[Sequence[MigrateOperation], Connection], Sequence[Rename]]
+"""Given what autogenerate found in a database, returns what of it are renames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,9 @@ def create(application: Application, name: str, *, choose: Choose | None) -> Cre
         with replay(application, files[-1].id if files else None) as made:
             written = made.write_revision(message, slug, _nothing, autogenerate=False)
             assert written is not None
-            return Created(written.revision, Path(written.path), [])
+            path = Path(written.path)
+            path.write_text(_REMARKS.sub("", path.read_text("utf-8")), "utf-8")
+            return Created(written.revision, path, [])
 
 
 def amend(application: Application, name: str | None, *, choose: Choose) -> Created:
@@ -169,7 +175,7 @@ def follow(drafts: Sequence["Draft"], choose: Choose) -> Created | None:
         MigrationError: it was written, and does not run.
     """
     asked = next((draft for draft in drafts if not draft.both.agree), drafts[0])
-    first = choose(asked.found, asked.made.connection.dialect)
+    first = choose(asked.found, asked.made.connection)
     if all(draft.both.agree for draft in drafts):
         return None
     texts: dict[str, str] = {}
@@ -254,9 +260,17 @@ class Draft:
             return
         self.renames = renames
         renaming.apply(renames, self.made.connection)
-        self.both = sides(self.made, self.wanted)
+        self.both = sides(self.made, self.wanted, self._renamed)
         self.made.defaults_differ = self.both.defaults_differ
         self.found = self.made.compare()
+
+    @property
+    def _renamed(self) -> Mapping[str, Collection[str]]:
+        """The old names, by the tables as they are called after the renames."""
+        found: dict[str, set[str]] = {}
+        for rename in self.renames:
+            found.setdefault(rename.table or rename.new, set()).add(rename.old)
+        return found
 
     def completed(self) -> list[Difference]:
         """Write what Alembic has found; in its place what the backend knows, if that does not do.
@@ -278,7 +292,8 @@ class Draft:
             if isinstance(first, Sides) and not first.left:
                 return self.left_after(first)
         left = self.both.left if isinstance(first, MigrationError) else first.left
-        better = migrations.operations_for(left, operations or (), definitions, models)
+        so_far = self.found if operations is None else operations
+        better = migrations.operations_for(left, so_far, definitions, models)
         if better is not None:
             self.write(better)
             second = self.proved(anew=True)
@@ -326,7 +341,9 @@ class Draft:
             script.downgrade_ops.ops = []  # there is no way back, and nothing to warn of in it
             in_words = [like for one in operations for like in getattr(one, "stands_for", ())]
             done = [*renames, *self.found, *in_words]
-            self.effects = remark(migration.opts["revision_context"], done, self.before)
+            self.effects = remark(
+                migration.opts["revision_context"], done, self.before, self.both.remade
+            )
 
         written = self.made.write_revision(self.message, self.slug, finish, autogenerate=False)
         assert written is not None
@@ -342,7 +359,7 @@ class Draft:
             if anew:
                 application, url, beside = self.made.application, self.made.url, self.made.beside
                 with replay(application, self.revision, url=url, beside=beside) as again:
-                    return sides(again, self.wanted)
+                    return sides(again, self.wanted, self._renamed)
             self.made.upgrade(self.revision)
         except MigrationError as error:
             return error

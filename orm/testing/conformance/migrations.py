@@ -194,6 +194,7 @@ class MigrationRules(Rules):
             assert Thing("table", ROWS.name, ROWS.name) in defined
             assert ROWS.name not in migrations.reserved_tables
             assert not migrations.is_generated_name("chosen")
+            assert isinstance(migrations.shares_names, bool)
             assert not migrations.surprises(defined), "a table of numbers"
             same = defined, defined
             assert migrations.adapted([], same, METADATA) == []

@@ -11,10 +11,11 @@ from alembic.operations.ops import (
 )
 from sqlalchemy import MetaData
 
+from orm.backends.labels import only_labels_change
 from orm.backends.migrations import Thing
 from orm.backends.postgresql.writing import ddl
 from orm.backends.postgresql.writing.columns import SERIAL
-from orm.backends.postgresql.writing.names import mentions
+from orm.backends.postgresql.writing.names import DIALECT, mentions
 from orm.backends.postgresql.writing.statements import Statements
 
 __all__ = ["concurrently", "is_enough"]
@@ -37,8 +38,8 @@ def _is_fit(operation: MigrateOperation, new: Mapping[Thing, str]) -> bool:
     match operation:
         case ModifyTableOps(ops=operations):
             return is_enough(operations, new)
-        case AlterColumnOp(modify_type=kind):
-            return kind is None
+        case AlterColumnOp(existing_type=before, modify_type=kind):
+            return kind is None or only_labels_change(before, kind, DIALECT)
         case AddColumnOp(table_name=table, schema=schema, column=column):
             within = f"{schema}.{table}" if schema else table
             text = new.get(Thing("column", within, column.name), "")

@@ -19,20 +19,18 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
 )
-from sqlalchemy.dialects.postgresql import DOMAIN, CreateDomainType, dialect
+from sqlalchemy.dialects.postgresql import DOMAIN, CreateDomainType
 from sqlalchemy.schema import AddConstraint, CreateIndex
 from sqlalchemy.types import TypeEngine
 
 from orm.backends.migrations import Thing
 from orm.backends.operations import checks_of
-from orm.backends.postgresql.writing.names import literal
+from orm.backends.postgresql.writing.names import DIALECT, literal
 
 __all__ = ["column", "concurrently", "creation", "default", "domains", "enums", "misread"]
 
-# Percent signs stay single: SQLAlchemy doubles them when the revision runs.
-_DIALECT: Final = dialect(paramstyle="named")  # type: ignore[no-untyped-call]
-_COMPILER: Final[Any] = _DIALECT.ddl_compiler(_DIALECT, None)  # type: ignore[arg-type]
-_PREPARER: Final = _DIALECT.identifier_preparer
+_COMPILER: Final[Any] = DIALECT.ddl_compiler(DIALECT, None)  # type: ignore[arg-type]
+_PREPARER: Final = DIALECT.identifier_preparer
 
 
 def column(model: Column[Any]) -> str:
@@ -50,7 +48,7 @@ def domains(tables: Iterable[Table]) -> dict[str, str]:
     """The statements that make the domains of some tables, by their names with their schemas."""
     return {
         f"{type_.schema}.{type_.name}" if type_.schema else str(type_.name): str(
-            CreateDomainType(type_).compile(dialect=_DIALECT)
+            CreateDomainType(type_).compile(dialect=DIALECT)
         )
         for type_ in _types(tables)
         if isinstance(type_, DOMAIN)
@@ -74,10 +72,10 @@ def _types(tables: Iterable[Table]) -> Iterator[TypeEngine[Any]]:
 
 
 def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:
-    type_ = type_.dialect_impl(_DIALECT)
+    type_ = type_.dialect_impl(DIALECT)
     while isinstance(type_, TypeDecorator | ARRAY):
         inner = type_.item_type if isinstance(type_, ARRAY) else type_.impl_instance
-        type_ = inner.dialect_impl(_DIALECT)
+        type_ = inner.dialect_impl(DIALECT)
     return type_
 
 
@@ -87,11 +85,11 @@ def misread(model: Column[Any]) -> tuple[str, str] | None:
     Returns:
         The condition of such a value, and what people call it; None if there is none.
     """
-    type_, name = model.type.dialect_impl(_DIALECT), _PREPARER.quote(model.name)
+    type_, name = model.type.dialect_impl(DIALECT), _PREPARER.quote(model.name)
     while isinstance(type_, TypeDecorator):
         if isinstance(type_, PickleType):
             return f"{name} IS NOT NULL", "no pickles"
-        type_ = type_.impl_instance.dialect_impl(_DIALECT)
+        type_ = type_.impl_instance.dialect_impl(DIALECT)
     if isinstance(type_, Enum) and not type_.native_enum:
         labels = ", ".join(map(literal, type_.enums))
         return f"{name}::text NOT IN ({labels})", f"none of {labels}"
@@ -103,13 +101,13 @@ def creation(table: Table, thing: Thing) -> str | None:
     if thing.kind == "index":
         for index in table.indexes:
             if _is_named(_PREPARER.format_index(index), thing) and not _commits(index):
-                return str(CreateIndex(index).compile(dialect=_DIALECT))
+                return str(CreateIndex(index).compile(dialect=DIALECT))
         return None
     for constraint in [*table.constraints, *_of_columns(table)]:
         unnamed = constraint.name is None
         if not unnamed and _is_named(_PREPARER.format_constraint(constraint), thing):
             add = AddConstraint(constraint, isolate_from_table=False)
-            return str(add.compile(dialect=_DIALECT))
+            return str(add.compile(dialect=DIALECT))
     return None
 
 
@@ -130,7 +128,7 @@ def concurrently(table: Table, thing: Thing) -> str | None:
     """
     for index in table.indexes:
         if _is_named(_PREPARER.format_index(index), thing):
-            return str(CreateIndex(index, if_not_exists=True).compile(dialect=_DIALECT))
+            return str(CreateIndex(index, if_not_exists=True).compile(dialect=DIALECT))
     return None
 
 

@@ -5,9 +5,11 @@ from typing import Final
 
 from sqlalchemy.dialects.postgresql import dialect
 
-__all__ = ["bare", "literal", "mentions", "qualified", "quote", "schema_of"]
+__all__ = ["DIALECT", "bare", "literal", "mentions", "qualified", "quote", "schema_of"]
 
-quote: Final = dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
+# Percent signs stay single: SQLAlchemy doubles them when the revision runs.
+DIALECT: Final = dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+quote: Final = DIALECT.identifier_preparer.quote
 """A name as SQL has it, in quotes if it needs them."""
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from orm.backends.migrations import Thing
 from orm.backends.postgresql.writing.names import literal, qualified, quote
 
-__all__ = ["alter", "create", "drop_owned", "follow_rows", "options"]
+__all__ = ["alter", "create", "drop_owned", "follow_rows", "options", "rename"]
 
 _DEFINITION: Final = re.compile(
     r"(\w+) from (\S+) by (\S+) between (\S+) and (\S+) cache (\S+)( cycle)?"
@@ -68,6 +68,15 @@ def drop_owned(table: str, column: str) -> str:
     """A statement that drops the sequence of a serial column, whose default is gone."""
     name = _name(Thing("sequence", table, column))
     return f"DO $drop$ BEGIN EXECUTE 'DROP SEQUENCE ' || {name}; END $drop$"
+
+
+def rename(table: str, column: str, name: str) -> str:
+    """A statement that gives the sequence of a column another name."""
+    owned = _name(Thing("sequence", table, column))
+    return (
+        f"DO $rename$ BEGIN EXECUTE format('ALTER SEQUENCE %s RENAME TO %I', {owned}, "
+        f"{literal(name)}); END $rename$"
+    )
 
 
 def follow_rows(table: str, column: str, definition: str) -> str:

@@ -1,0 +1,81 @@
+"""How Alembic's operations alter columns on MariaDB and MySQL.
+
+Alembic renames a column with a whole definition of it, and what the operation does not say of it is
+lost, such as AUTO_INCREMENT or a comment. Both engines can rename it alone.
+
+To import this module is to use it: Alembic takes the newest subclass of its ``DefaultImpl`` for a
+dialect.
+"""
+
+from typing import Any, Final
+
+from alembic.ddl.mysql import MySQLImpl
+from sqlalchemy import ColumnElement, LargeBinary, String, cast, text, type_coerce
+from sqlalchemy.exc import DBAPIError
+
+from orm.backends.labels import only_labels_change, refuse_lost_labels
+from orm.backends.mysql.driver import code
+
+__all__ = ["KeepingMariaDBImpl", "KeepingMySQLImpl"]
+
+_NOT_THERE: Final = frozenset({1054, 1146})
+"""No such column, and no such table."""
+
+
+def _binary(value: ColumnElement[str]) -> ColumnElement[str]:
+    """A string that is another one in other case."""
+    return type_coerce(cast(value, LargeBinary), String)
+
+
+class KeepingMySQLImpl(MySQLImpl):
+    """Alembic's MySQL, but for names of columns, and labels of enums that are strings."""
+
+    __dialect__ = "mysql"
+
+    def alter_column(
+        self,
+        table_name: str,
+        column_name: str,
+        *,
+        name: str | None = None,
+        type_: Any = None,
+        existing_type: Any = None,
+        schema: str | None = None,
+        **options: Any,
+    ) -> None:
+        if type_ is not None and not self.as_sql:
+            self._refuse_lost_labels((schema, table_name, column_name), existing_type, type_)
+        if only_labels_change(existing_type, type_, self.dialect):
+            type_ = None
+        super().alter_column(
+            table_name,
+            column_name,
+            type_=type_,
+            existing_type=existing_type,
+            schema=schema,
+            **options,
+        )
+        if name is not None and name != column_name:
+            quote = self.dialect.identifier_preparer.quote
+            within = f"{quote(schema)}." if schema else ""
+            self._exec(
+                text(
+                    f"ALTER TABLE {within}{quote(table_name)} "
+                    f"RENAME COLUMN {quote(column_name)} TO {quote(name)}".replace(":", r"\:")
+                )
+            )
+
+    def _refuse_lost_labels(self, where: tuple[str | None, str, str], old: Any, new: Any) -> None:
+        assert self.connection is not None
+        try:
+            refuse_lost_labels(self.connection, where, old, new, _binary)
+        except DBAPIError as error:
+            # A revision that goes on where it was may have given it another name since.
+            if code(error) not in _NOT_THERE:
+                raise
+
+
+class KeepingMariaDBImpl(KeepingMySQLImpl):
+    """The same of MariaDB."""
+
+    __dialect__ = "mariadb"
