@@ -25,11 +25,12 @@ def refuse_in(path: Path, left: Sequence[Difference]) -> None:
     lines = text.splitlines(keepends=True)
     at = upgrade.body[0].lineno - 1
     indent = lines[at][: upgrade.body[0].col_offset]
+    subjects = dict.fromkeys(one.subject for one in left)  # two engines may lack the same
     code = [
         "# Write by hand what `create` did not, and delete this statement. Not written:",
         *(f"# - {' '.join(one.fact.split())}" for one in left),
         "raise RuntimeError(",
-        f"    {'not written yet: ' + '; '.join(one.subject for one in left)!r}",
+        f"    {'not written yet: ' + '; '.join(subjects)!r}",
         ")",
     ]
     lines[at:at] = [f"{indent}{line}\n" for line in code]
