@@ -7,7 +7,7 @@ from orm.routing.memory import SessionMemory
 from orm.routing.transaction import Transaction
 from orm.servers.cluster import Cluster
 
-__all__ = ["serve_again"]
+__all__ = ["read_on", "serve_again"]
 
 
 def serve_again(
@@ -53,6 +53,24 @@ def serve_again(
         transaction.failed += (server,)
     transaction.connection = transaction.server = None
     return True
+
+
+def read_on(
+    error: DBAPIError, transaction: Transaction, memory: SessionMemory, cluster: Cluster
+) -> None:
+    """Have the next read of a transaction take another connection, if its own is lost.
+
+    Args:
+        error: what a question on that connection, of which the caller knows nothing, failed with.
+        transaction: whose next read; a snapshot that is gone stays gone.
+        memory: what the session has seen.
+        cluster: the servers; one that is away serves no session from now on.
+    """
+    connection = transaction.connection
+    if serve_again(error, transaction, memory, cluster) or connection is None:
+        return
+    if connection.invalidated and not transaction.read_only:  # the primary's, once more
+        transaction.connection = transaction.server = None
 
 
 def _on_primary(error: DBAPIError, transaction: Transaction, cluster: Cluster) -> None:

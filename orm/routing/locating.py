@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from orm._greenlet import await_
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, NoPrimary, WriteLost
-from orm.routing.again import serve_again
+from orm.routing.again import read_on
 from orm.routing.memory import SessionMemory
 from orm.routing.rules import Rules
 from orm.routing.transaction import Transaction
@@ -85,8 +85,7 @@ class Locator:
             at = self._sample(transaction, server)
         except CANNOT_CONNECT as error:
             if server is transaction.server and isinstance(error, DBAPIError):
-                # Its next read, if there is one, is served elsewhere.
-                serve_again(error, transaction, self._memory, self._cluster)
+                read_on(error, transaction, self._memory, self._cluster)
             return False
         except PoolTimeout:
             if server.role == "primary":

@@ -139,6 +139,20 @@ async def test_a_write_whose_connection_is_cut_off_is_a_lost_connection(
             assert found & emails in (set(), emails)
 
 
+async def test_a_transaction_reads_on_however_often_its_connection_is_lost(
+    db: Database, postgresql_cluster: Cluster
+) -> None:
+    number = text("SELECT pg_backend_pid()").execution_options(route="read")
+    async with db.session("first-primary") as session:
+        for _ in range(3):
+            assert (await session.scalars(select(User.email))).all() == ["ada"]
+            assert session.last_route is not None
+            assert session.last_route.role == "primary"
+            ended = f"SELECT pg_terminate_backend({await session.scalar(number)}, 60000)"
+            assert await asyncio.to_thread(postgresql_cluster.primary.sql, ended) == ["t"]
+            assert await session.bookmark()
+
+
 @pytest.mark.parametrize("writes", [False, True])
 async def test_a_connection_that_was_cut_off_goes_without_a_traceback(
     db: Database, writes: bool, caplog: pytest.LogCaptureFixture
