@@ -61,8 +61,9 @@ def read_on(
     """Have the next read of a transaction take another connection, if its own is lost.
 
     Args:
-        error: what a question on that connection, of which the caller knows nothing, failed with.
-        transaction: whose next read; a snapshot that is gone stays gone.
+        error: what the library's own question on that connection failed with.
+        transaction: the one that was asked about. If it is read-only it keeps the lost connection,
+            and its next read fails: no other server has its snapshot.
         memory: what the session has seen.
         cluster: the servers; one that is away serves no session from now on.
     """

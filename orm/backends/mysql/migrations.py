@@ -210,8 +210,7 @@ def operations_for(
 
     from orm.backends.mysql.writing import Plan
 
-    its_own = dialect()
-    return [*relabelling(operations, its_own), *Plan(*both, models).operations()]
+    return [*relabelling(operations, dialect()), *Plan(*both, models).operations()]
 
 
 # A database as a whole ---------------------------------------------------------------------
