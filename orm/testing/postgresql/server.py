@@ -62,7 +62,8 @@ class Server(Node):
         """Cut a standby off from the server that it follows; return when it receives nothing."""
         self.set("primary_conninfo", _NOWHERE)
         # One that is told to end may still take in what has arrived.
-        receives = "SELECT 1 FROM pg_stat_wal_receiver WHERE status NOT IN ('starting', 'connecting')"
+        asked = "WHERE status NOT IN ('starting', 'connecting')"
+        receives = f"SELECT 1 FROM pg_stat_wal_receiver {asked}"
         self.wait(lambda: self.sql(receives) == [], "still streams")
 
     def black_hole(self) -> None:
