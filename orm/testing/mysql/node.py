@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -132,7 +131,7 @@ class Node:
         return False
 
     def start(self) -> None:
-        """Start it; return when it takes connections.
+        """Start it; return when it answers.
 
         Raises:
             RuntimeError: it ended at once; with what it said last.
@@ -163,10 +162,14 @@ class Node:
             if process.poll() is not None:
                 self.kill()  # what is left: its keeper
                 raise RuntimeError(f"{self.name} did not start: {self._last_words()}")
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            # It listens a moment before that, and a signal to end it can be lost until then.
+            try:
+                self.sql("SELECT 1", database="")
+            except pymysql.OperationalError:
+                return False
+            return True
 
-        self.wait(ready, "takes no connections")
+        self.wait(ready, "does not answer")
 
     def stop(self) -> None:
         """Shut it down, frozen or not."""

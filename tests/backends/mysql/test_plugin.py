@@ -120,6 +120,14 @@ def test_a_cluster_is_the_same_until_it_cannot_be(mariadb_server: Cluster) -> No
         clusters.end()
 
 
+def test_a_server_that_has_just_started_can_be_stopped(
+    flavour: Flavour, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue(f"{flavour}_server").primary
+    for _ in range(5):
+        server.restart()
+
+
 def test_a_server_that_is_down_keeps_its_port(
     flavour: Flavour, request: pytest.FixtureRequest
 ) -> None:
