@@ -11,10 +11,10 @@ from typing import Any, Final, Literal
 
 import hypothesis
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, select
 
-from models import Base
-from orm import Database, Replica
+from models import Base, User
+from orm import Bookmark, Database, Replica
 from orm.exceptions import ConfigurationError
 from orm.testing import caught_up, mysql
 from orm.testing.postgresql import Cluster
@@ -244,6 +244,19 @@ def checked_out(db: Database) -> int:
     cluster = db.cluster
     engines = [cluster.writer, *(s.engine for s in (cluster.primary, *cluster.replicas))]
     return sum(engine.pool.checkedout() for engine in engines)  # type: ignore[attr-defined]
+
+
+async def head(db: Database) -> Bookmark:
+    """What the primary has by now; PostgreSQL writes into its log now and then by itself."""
+    async with db.session("first-primary") as session:
+        await session.scalars(select(User))
+        return Bookmark.decode(await session.bookmark())
+
+
+async def is_between(wrote: str, seen: str, db: Database) -> None:
+    """A bookmark has what was written, and no more than the primary has by now."""
+    assert Bookmark.decode(seen).covers(Bookmark.decode(wrote))
+    assert (await head(db)).covers(Bookmark.decode(seen))
 
 
 class Statements(list[str]):
