@@ -190,7 +190,7 @@ class Replay:
             scripts.use(list(files.values()), context.script)
 
         def steps(heads: Any, migration: MigrationContext) -> Iterator[RevisionStep]:
-            with loading(files.values()):
+            with loading(file.path for file in files.values()):
                 found = fn(heads, migration)
             for step in found:
                 file, run = files[step.revision.revision], step.migration_fn
