@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 from sqlalchemy import Engine, event
 
 from models import Base
@@ -20,6 +22,15 @@ from orm.testing.postgresql import Cluster
 from tests import documented
 
 documented.watch()
+
+# The examples of a property are the same in every run, and no clock judges it.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
+# A private name of Hypothesis': it draws from the constants of all modules that are loaded, too,
+# and which ones are depends on the tests that ran before. No setting turns that off.
+providers.is_local_module_file = lambda _: False
 
 
 class SQLite:
