@@ -32,6 +32,7 @@ CONCURRENTLY = (
     "    op.create_index('ix', 'users', ['email'], {}postgresql_concurrently=True)",
 )
 LOCK = "SELECT pg_advisory_lock(x'6f726d'::int, x'6d696772'::int)"
+UNLOCK = LOCK.replace("_lock", "_unlock")
 ALTER = "op.add_column('users', sa.Column('age', sa.Integer))"
 
 
@@ -56,15 +57,17 @@ def users(project: Project) -> Project:
 
 def begin_and_wait(project: Project, command_line: str) -> subprocess.Popen[str]:
     """Start a run while somebody else has the lock; return when it has asked for that."""
-    there = (
+    asks = (
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-        " AND pid <> pg_backend_pid()"
+        " AND backend_start > %s AND query ~ 'advisory_lock|^COMMIT'"
     )
-    [(holder,)] = project.query(there)
-    process = begin(project, command_line)
-    while not project.query(f"{there} AND pid <> ? AND query ~ 'advisory_lock|^COMMIT'", holder):
-        assert process.poll() is None
-        time.sleep(0.01)
+    with connected(project, autocommit=True) as observer:
+        # Connections that were closed before are there for a moment, and are not meant.
+        began = observer.execute("SELECT clock_timestamp()").fetchone()
+        process = begin(project, command_line)
+        while not observer.execute(asks, began).fetchone():
+            assert process.poll() is None
+            time.sleep(0.01)
     return process
 
 
@@ -313,6 +316,7 @@ def test_in_a_transaction_nobody_waits(project: Project) -> None:
             project.attributes["connection"] = connection
             with pytest.raises(CommandError, match=r"\(another run\) is migrating this database"):
                 project.alembic("upgrade", "head")
+        other.execute(UNLOCK)  # the server would do it a moment after the connection is closed
     with engine.begin() as connection:
         connection.execute(text("SELECT 1"))
         project.attributes["connection"] = connection
