@@ -29,8 +29,6 @@ def shop(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
-        monkeypatch.delitem(sys.modules, name)
     monkeypatch.delenv("ORM_REMOTE_URL", raising=False)
     engine = getattr(request, "param", "sqlite")
     if engine == "sqlite":
