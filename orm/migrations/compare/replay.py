@@ -134,8 +134,14 @@ class Replay:
             The revision; None if nothing has changed.
 
         Raises:
-            MigrationError: Alembic refuses.
+            MigrationError: Alembic refuses, or its template for revisions is not there.
         """
+        template = self.application.versions.parent / "script.py.mako"
+        if not template.exists():
+            raise MigrationError(
+                f"there is no {template}, from which Alembic writes revisions: get it back from "
+                "version control"
+            )
         config = self._config()
         config.set_main_option("file_template", f"%%(rev)s_{slug}")
         with self._alone(), _quiet():
