@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -162,8 +163,10 @@ class Node:
             if process.poll() is not None:
                 self.kill()  # what is left: its keeper
                 raise RuntimeError(f"{self.name} did not start: {self._last_words()}")
-            # It listens a moment before that, and a signal to end it can be lost until then.
-            try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self.folder / "socket")):
+                    return False
+            try:  # it listens before it answers, and a signal to end it may be lost until then
                 self.sql("SELECT 1", database="")
             except pymysql.OperationalError:
                 return False
