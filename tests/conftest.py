@@ -9,8 +9,9 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import hypothesis
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 from sqlalchemy import Engine, event, select
 
 from models import Base, User
@@ -22,8 +23,14 @@ from tests import documented
 
 documented.watch()
 
-# The same examples in each run, and no limit to the time that one takes on a busy machine.
-hypothesis.settings.load_profile("ci")
+# The examples of a property are the same in every run, and no clock judges it.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
+# A private name of Hypothesis': it draws from the constants of all modules that are loaded, too,
+# and which ones are depends on the tests that ran before. No setting turns that off.
+providers.is_local_module_file = lambda _: False
 
 
 class SQLite:
