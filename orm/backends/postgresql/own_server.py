@@ -5,15 +5,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
 from orm.backends.postgresql import programs
 
-__all__ = ["OwnServer", "give", "new_folder"]
+__all__ = ["OwnServer", "give", "new_folder", "port_for"]
 
 _PATIENCE: Final = 30.0
 """Seconds after which what ought to happen soon has failed."""
@@ -36,7 +38,7 @@ class OwnServer:
     def __init__(self, name: str, folder: Path, programs: Path, settings: str) -> None:
         self.name = name
         self.folder = folder
-        self.port: int = _free_port()
+        self.port: int = port_for(self)
         self.programs: Path = programs
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
@@ -129,11 +131,22 @@ class OwnServer:
         return "\n".join(lines[-10:])
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def port_for(server: object) -> int:
+    """A port of the loopback interface that no other program is given while a server is there.
+
+    It stays the server's while that does not listen: before its start, and when it was killed. A
+    socket that does not listen holds it, beside which one that does may be bound on Linux
+    (socket(7), SO_REUSEADDR). Elsewhere the port is one that is free now.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    port: int = holder.getsockname()[1]
+    if sys.platform == "linux":
+        weakref.finalize(server, holder.close)
+    else:
+        holder.close()
+    return port
 
 
 def new_folder(prefix: str = _PREFIX, room: int = _ROOM) -> Path:

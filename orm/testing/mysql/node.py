@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import pymysql
 from pymysql.cursors import DictCursor
 
+from orm.backends.postgresql.own_server import port_for
 from orm.backends.postgresql.programs import keep, release
 from orm.testing.mysql.programs import Programs
 
@@ -61,7 +62,7 @@ class Node:
         self.name = name
         self.number: int = number
         self.folder = folder
-        self.port: int = _free_port()
+        self.port: int = port_for(self)
         self.database = ""
         """Which one `url` and `sql` mean when they are not told."""
         self._programs = programs
@@ -244,10 +245,3 @@ class Node:
 
     def _last_words(self) -> str:
         return self.log.read_text(errors="replace")[-1500:] if self.log.exists() else ""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
