@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from orm.backends.postgresql import programs
 
-__all__ = ["OwnServer", "give", "new_folder", "port_for"]
+__all__ = ["OwnServer", "give", "new_folder", "own_port"]
 
 _PATIENCE: Final = 30.0
 """Seconds after which what ought to happen soon has failed."""
@@ -38,7 +38,7 @@ class OwnServer:
     def __init__(self, name: str, folder: Path, programs: Path, settings: str) -> None:
         self.name = name
         self.folder = folder
-        self.port: int = port_for(self)
+        self.port: int = own_port(self)
         self.programs: Path = programs
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
@@ -131,21 +131,25 @@ class OwnServer:
         return "\n".join(lines[-10:])
 
 
-def port_for(server: object) -> int:
-    """A port of the loopback interface that no other program is given while a server is there.
+def own_port(owner: object) -> int:
+    """A port of the loopback interface that is no other server's as long as an object lives.
 
-    It stays the server's while that does not listen: before its start, and when it was killed. A
-    socket that does not listen holds it, beside which one that does may be bound on Linux
-    (socket(7), SO_REUSEADDR). Elsewhere the port is one that is free now.
+    On Linux a socket that is bound to it, and does not listen, keeps it while the server is down: the
+    system leaves out such a port when it is asked for any, and a server may bind it, since it says
+    SO_REUSEADDR, too (``inet_csk_bind_conflict``). On other systems it would stand in the server's
+    way, and the port is only free now.
+
+    Args:
+        owner: the server.
     """
-    holder = socket.socket()
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", 0))
-    port: int = holder.getsockname()[1]
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind(("127.0.0.1", 0))
+    port: int = keeper.getsockname()[1]
     if sys.platform == "linux":
-        weakref.finalize(server, holder.close)
+        weakref.finalize(owner, os.close, keeper.detach())
     else:
-        holder.close()
+        keeper.close()
     return port
 
 
