@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
+from orm.testing.postgresql.listener import Listener
+
 __all__ = ["Proxy"]
 
 
@@ -41,27 +43,20 @@ class Proxy:
         self._target = port
         self._open = asyncio.Event()
         self._open.set()
-        self._server: asyncio.Server | None = None
         self._cut = _Cut(b"")
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener = Listener(self._serve)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        await self._listener.__aenter__()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        self.cut()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
+        await self._listener.__aexit__(*exception)
 
     @property
     def port(self) -> int:
         """Where it listens, on the loopback interface."""
-        assert self._server is not None, "use the Proxy in 'async with'"
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return self._listener.port
 
     def url(self, direct: str) -> str:
         """The URL of a server, by way of the proxy."""
@@ -83,8 +78,7 @@ class Proxy:
 
     def cut(self) -> None:
         """Break all connections."""
-        for task in self._tasks:
-            task.cancel()
+        self._listener.cut()
 
     def cut_at(self, words: bytes) -> None:
         """Break the next connection whose client sends these words, when the server answers them.
@@ -101,12 +95,9 @@ class Proxy:
         """Whether what `cut_at` was told last has happened, or is called off."""
         return self._cut.is_done
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        ends, opened = [writer], self._open
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened = self._open
+        far_writer: asyncio.StreamWriter | None = None
         cut: _Cut | None = None
 
         def sends(data: bytes) -> bool:
@@ -121,18 +112,15 @@ class Proxy:
         try:
             await opened.wait()
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-            ends.append(far_writer)
             await _first(
                 self._forward(reader, far_writer, opened, sends),
                 self._forward(far_reader, writer, opened, is_answered),
             )
-        except (OSError, asyncio.CancelledError):
-            return  # an end is gone, or `cut`, which asyncio would report as an error
         finally:
             if cut is not None:
                 cut.is_done = True
-            for end in ends:
-                end.transport.abort()
+            if far_writer is not None:
+                far_writer.transport.abort()
 
     async def _forward(
         self,

@@ -4,8 +4,11 @@ import asyncio
 import struct
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 from typing import Literal, NamedTuple, Self
+
+from orm.testing.postgresql.listener import Listener
 
 _NO_ENCRYPTION = (80877103, 80877104)  # PostgreSQL "SSLRequest", "GSSENCRequest"
 _CANCEL = 80877102
@@ -41,38 +44,25 @@ class Pooler:
         self._chance = Random(1)
         self._by = by
         self._idle: defaultdict[tuple[int, bytes], list[_Link]] = defaultdict(list)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener = Listener(self._accept)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        await self._listener.__aenter__()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._listener.__aexit__(*exception)
         for links in self._idle.values():
             for link in links:
                 link.writer.transport.abort()
-        await self._server.wait_closed()
 
     @property
     def port(self) -> int:
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return self._listener.port
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        try:
+        with suppress(asyncio.IncompleteReadError):
             await self._serve(_Link(reader, writer))
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            return
-        finally:
-            writer.transport.abort()
 
     async def _serve(self, client: _Link) -> None:
         startup = await _startup(client)

@@ -1,6 +1,8 @@
 """The network's troubles by what a client sees of them."""
 
 import asyncio
+import gc
+import socket
 import time
 
 import psycopg
@@ -53,6 +55,20 @@ async def test_a_cut_is_seen_at_once(shared_cluster: Cluster) -> None:
         await connection.close()
         async with await connect(shared_cluster, proxy) as connection:
             await one(connection)
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_nothing_is_left_of_a_client_that_has_just_come(
+    shared_cluster: Cluster, turns: int
+) -> None:
+    async def come() -> None:
+        async with Proxy(shared_cluster.primary.port) as proxy:
+            with socket.create_connection(("127.0.0.1", proxy.port)):
+                for _ in range(turns):  # of the loop, in which it is accepted, and then served
+                    await asyncio.sleep(0)
+
+    asyncio.run(come())
+    gc.collect()  # ResourceWarning is an error
 
 
 async def test_a_commit_that_is_cut_off_is_made_all_the_same(shared_cluster: Cluster) -> None:

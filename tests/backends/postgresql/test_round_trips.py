@@ -3,6 +3,8 @@
 import asyncio
 import re
 from collections import Counter
+from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from sqlalchemy import make_url, select, text
 
 from models import User
 from orm import BookmarkSession, Database
+from orm.testing.postgresql.listener import Listener
 from tests.conftest import PostgreSQL
 
 
@@ -85,29 +88,21 @@ class Wire:
         """How often the server said that it is ready, once for each round trip."""
         self.read: set[int] = set()
         """The connections on which the users were read."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._numbers = count()
+        self.listener = Listener(self._serve)
 
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        number = id(writer)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = next(self._numbers)
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
         there = asyncio.create_task(self._pass(reader, far_writer, number, to_server=True))
-        back = asyncio.create_task(self._pass(far_reader, writer, number, to_server=False))
-        self._tasks |= {there, back}
+        try:
+            await self._pass(far_reader, writer, number, to_server=False)
+        finally:
+            far_writer.transport.abort()
+            there.cancel()
+            await asyncio.gather(there, return_exceptions=True)
 
     async def _pass(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        number: int,
-        *,
-        to_server: bool,
-    ) -> None:
-        try:
-            await self._pass_all(reader, writer, number, to_server=to_server)
-        finally:
-            writer.transport.abort()
-
-    async def _pass_all(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
@@ -121,11 +116,6 @@ class Wire:
             if not to_server:  # ReadyForQuery, in no transaction or in one
                 self.answers[number] += len(re.findall(rb"Z\x00\x00\x00\x05[ITE]", data))
             writer.write(data)
-
-    async def end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def trips(self) -> int:
         """Round trips on the connections that users were read on."""
@@ -142,24 +132,22 @@ async def test_a_routed_read_is_one_round_trip(servers: PostgreSQL, constraint: 
         token = await session.bookmark()
     servers.cluster.caught_up()
     wires = [Wire(server.port) for server in servers.cluster.servers]
-    listeners = [await asyncio.start_server(wire.accept, "127.0.0.1", 0) for wire in wires]
-    ports = [listener.sockets[0].getsockname()[1] for listener in listeners]
-    primary, replica, _ = (
-        make_url(url).set(port=port)
-        for url, port in zip([servers.url, *servers.replica_urls], ports, strict=True)
-    )
-    options = {"pool_size": 1, "max_overflow": 0}
-    async with Database(primary, replicas=[replica], engine_options=options, max_wait=60) as db:
-        start = token if constraint == "bookmark" else constraint
-        trips = []
-        for _ in range(20):  # the first ones connect, and prepare the statement
-            before = sum(wire.trips() for wire in wires)
-            async with db.session(start) as session:
-                user = await session.get(User, 1)
-            assert user is not None and user.email == "ada"
-            trips.append(sum(wire.trips() for wire in wires) - before)
-        # One that is held up by other programs is tried first: it was idle.
-        assert min(trips) == Counter(trips).most_common(1)[0][0] == 1, trips
-    for listener, wire in zip(listeners, wires, strict=True):
-        listener.close()
-        await wire.end()
+    async with AsyncExitStack() as stack:
+        for wire in wires:
+            await stack.enter_async_context(wire.listener)
+        primary, replica, _ = (
+            make_url(url).set(port=wire.listener.port)
+            for url, wire in zip([servers.url, *servers.replica_urls], wires, strict=True)
+        )
+        options = {"pool_size": 1, "max_overflow": 0}
+        async with Database(primary, replicas=[replica], engine_options=options, max_wait=60) as db:
+            start = token if constraint == "bookmark" else constraint
+            trips = []
+            for _ in range(20):  # the first ones connect, and prepare the statement
+                before = sum(wire.trips() for wire in wires)
+                async with db.session(start) as session:
+                    user = await session.get(User, 1)
+                assert user is not None and user.email == "ada"
+                trips.append(sum(wire.trips() for wire in wires) - before)
+            # One that is held up by other programs is tried first: it was idle.
+            assert min(trips) == Counter(trips).most_common(1)[0][0] == 1, trips
