@@ -48,9 +48,13 @@ class SQLite:
 
 
 def over(primary: str, replicas: Sequence[str], /, **options: Any) -> Database:
-    """A `Database` whose servers have the names that SQLite's have."""
+    """A `Database` whose servers have the names that SQLite's have.
+
+    They may be slow to answer, and are not dead then: many programs may run beside them.
+    """
     named = [Replica(url, name=f"replica-{number}") for number, url in enumerate(replicas, 1)]
-    return Database(Replica(primary, name="primary"), **{"replicas": named} | options)
+    defaults: dict[str, Any] = {"replicas": named, "dead_after": 10.0}
+    return Database(Replica(primary, name="primary"), **defaults | options)
 
 
 class PostgreSQL:
@@ -62,8 +66,8 @@ class PostgreSQL:
         self.replica_urls = [standby.url(driver, database=database) for standby in cluster.standbys]
 
     def database(self, **options: Any) -> Database:
-        """The primary with both standbys, which may be slow: many programs may run beside them."""
-        return over(self.url, self.replica_urls, **{"dead_after": 10.0} | options)
+        """The primary with both standbys."""
+        return over(self.url, self.replica_urls, **options)
 
     elsewhere = database
 
@@ -157,7 +161,9 @@ def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]
     cluster: Cluster = request.getfixturevalue("shared_cluster")
     yield PostgreSQL(cluster, "postgres", request.param)
     # A new database for each test would take longer than most tests.
-    cluster.primary.sql("SET lock_timeout = '5s'; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    cluster.primary.sql(
+        "SET lock_timeout = '30s'; DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+    )
 
 
 SUITES = {
@@ -297,5 +303,5 @@ def no_thread_left() -> Iterator[None]:
     yield
     for thread in set(threading.enumerate()) - before:
         if not thread.name.startswith("asyncio_"):  # the loop's own executor
-            thread.join(5)
+            thread.join(30)
             assert not thread.is_alive(), f"{thread.name} is still running"
