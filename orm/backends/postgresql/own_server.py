@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import weakref
@@ -131,11 +132,12 @@ class OwnServer:
 
 
 def own_port(owner: object) -> int:
-    """A port of the loopback interface that no other process is given as long as an object lives.
+    """A port of the loopback interface that is no other server's as long as an object lives.
 
-    A socket that is bound to it, and does not listen, keeps it while the server is down: the system
-    leaves out such a port when it is asked for any, and a server may bind it, since it says
-    SO_REUSEADDR, too (Linux, ``inet_csk_bind_conflict``).
+    On Linux a socket that is bound to it, and does not listen, keeps it while the server is down:
+    the system leaves out such a port when it is asked for any, and a server may bind it, since it
+    says SO_REUSEADDR, too (``inet_csk_bind_conflict``). On other systems it would stand in the
+    server's way, and the port is only free now.
 
     Args:
         owner: the server.
@@ -144,7 +146,10 @@ def own_port(owner: object) -> int:
     keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     keeper.bind(("127.0.0.1", 0))
     port: int = keeper.getsockname()[1]
-    weakref.finalize(owner, os.close, keeper.detach())
+    if sys.platform == "linux":
+        weakref.finalize(owner, os.close, keeper.detach())
+    else:
+        keeper.close()
     return port
 
 
