@@ -59,9 +59,13 @@ class SQLite:
 
 
 def over(primary: str, replicas: Sequence[str], /, **options: Any) -> Database:
-    """A `Database` whose servers have the names that SQLite's have."""
+    """A `Database` whose servers have the names that SQLite's have.
+
+    They may be slow to answer, and are not dead then: many programs may run beside them.
+    """
     named = [Replica(url, name=f"replica-{number}") for number, url in enumerate(replicas, 1)]
-    return Database(Replica(primary, name="primary"), **{"replicas": named} | options)
+    defaults: dict[str, Any] = {"replicas": named, "dead_after": 10.0}
+    return Database(Replica(primary, name="primary"), **defaults | options)
 
 
 PATIENT: Final = {"connect_timeout": 30.0, "dead_after": 30.0}

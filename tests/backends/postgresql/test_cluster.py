@@ -158,6 +158,8 @@ def test_a_conflict_ends_older_snapshots(cluster: Cluster, standby: Server, idle
         if not idle:
             old.pgconn.send_query(b"SELECT pg_sleep(60)")
             old.pgconn.flush()
+            sleeps = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+            standby.wait(lambda: standby.sql(sleeps) == ["1"], "does not sleep")
         standby.conflict()
         if idle:
             with pytest.raises(psycopg.OperationalError, match="conflict with recovery"):

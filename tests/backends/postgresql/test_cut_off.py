@@ -5,6 +5,7 @@ runs in the next one. Between the two, a driver is between two steps of its own.
 """
 
 import asyncio
+import gc
 import select as sockets
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
@@ -159,6 +160,8 @@ async def test_a_connection_that_was_cut_off_goes_without_a_traceback(
 ) -> None:
     network = db.cluster.backend.network
     assert network is not None
+    gc.collect()
+    caplog.clear()  # of what other tests have left
     with pytest.raises(DBAPIError) if writes else nullcontext():  # its ROLLBACK
         async with db.session() as session:
             if writes:

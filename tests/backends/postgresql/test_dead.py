@@ -43,7 +43,7 @@ class Servers:
         primary, *replicas = (
             proxy.url(server.url(self._driver)) for server, proxy in self.proxies.items()
         )
-        return over(primary, replicas, **options)
+        return over(primary, replicas, **{"dead_after": 1.0} | options)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ async def test_a_read_in_flight_is_cut_off_and_served_elsewhere(
     servers: Servers, fault: Fault
 ) -> None:
     """Every server sleeps in it; only the one that is dead does so in vain."""
-    async with servers.database() as db, db.session() as session:
+    async with servers.database(max_wait=SOON) as db, db.session() as session:
         reading = asyncio.create_task(session.execute(SLOW))
         busy = "SELECT 1 FROM pg_stat_activity WHERE query ~ '[p]g_sleep'"
 
@@ -128,6 +128,7 @@ async def test_a_read_in_flight_is_cut_off_and_served_elsewhere(
             while not any([await asyncio.to_thread(other.sql, busy) for other in others]):
                 pass
         reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -190,7 +191,7 @@ async def test_a_connection_that_died_silently_while_it_was_idle_is_not_used(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The firewall forgot it: what is sent on it goes nowhere. New ones are let through."""
-    async with servers.database() as db:
+    async with servers.database(dead_after=5.0) as db:  # else one that is slow may be given up
         starts = ("first-primary", None, None)
 
         async def use(start: str | None) -> None:

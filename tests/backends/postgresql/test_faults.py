@@ -64,6 +64,17 @@ def served_by(session: BookmarkSession) -> str:
     return session.last_route.server
 
 
+async def serves_again(db: Database, name: str, token: str, seen: set[str]) -> None:
+    """Return when a replica has served a read; the other one may be faster at first."""
+    server = None
+    async with asyncio.timeout(60):
+        while server != name:
+            await db.status()
+            async with db.session(token) as session:
+                assert await emails(session) == seen
+                server = served_by(session)
+
+
 STILL = [Server.pause, Server.stall_replay, Server.partition, Server.black_hole]
 
 
@@ -82,13 +93,7 @@ async def test_a_replica_that_stands_still_serves_only_the_past(
                 assert served_by(session) != "replica-1"
         one.heal()
         one.caught_up(cluster.primary)
-        await db.status()
-        servers = set()
-        for _ in range(8):
-            async with db.session(token) as session:
-                assert await emails(session) == {"new"}
-                servers.add(served_by(session))
-        assert "replica-1" in servers
+        await serves_again(db, "replica-1", token, {"new"})
 
 
 async def test_a_read_in_conflict_with_replay_is_read_elsewhere(cluster: Cluster, driver) -> None:
@@ -96,12 +101,15 @@ async def test_a_read_in_conflict_with_replay_is_read_elsewhere(cluster: Cluster
     async with migrated(cluster, driver, urls=[one.url(driver)]) as db:
         await add(db, "a")
         cluster.caught_up()
-        slow = select(User.email, text("pg_sleep(1.5)::text"))
+        # On the standby it would go on for longer than the test may take.
+        slow = select(
+            User.email, text("pg_sleep(CASE WHEN pg_is_in_recovery() THEN 600 END)::text")
+        )
         async with db.session() as session:
             reading = asyncio.create_task(
                 session.execute(slow, execution_options={"route": "read"})
             )
-            query = "SELECT 1 FROM pg_stat_activity WHERE query ~ '[p]g_sleep.1'"
+            query = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
             await asyncio.to_thread(one.wait, lambda: one.sql(query) == ["1"], "does not read")
             await asyncio.to_thread(one.conflict)
             assert [row.email for row in await reading] == ["a"]
@@ -111,7 +119,7 @@ async def test_a_read_in_conflict_with_replay_is_read_elsewhere(cluster: Cluster
 async def test_a_frozen_replica_holds_up_nobody_new(cluster: Cluster, driver) -> None:
     """Whoever is already connected to it hangs; probes find out, and nobody else is sent there."""
     one, _ = cluster.standbys
-    async with migrated(cluster, driver) as db:
+    async with migrated(cluster, driver, dead_after=1.0) as db:
         token = await add(db, "a")
         cluster.caught_up()
         one.freeze()
@@ -122,20 +130,14 @@ async def test_a_frozen_replica_holds_up_nobody_new(cluster: Cluster, driver) ->
                     assert await emails(session) == {"a"}
                     assert served_by(session) != "replica-1"
         one.thaw()
-        await db.status()
-        servers = set()
-        for _ in range(4):
-            async with db.session(token) as session:
-                await emails(session)
-                servers.add(served_by(session))
-        assert "replica-1" in servers
+        await serves_again(db, "replica-1", token, {"a"})
 
 
 async def test_a_black_holed_replica_is_left_out(cluster: Cluster, driver) -> None:
     one, two = cluster.standbys
     async with Proxy(one.port) as proxy:
         urls = [proxy.url(one.url(driver)), two.url(driver)]
-        async with migrated(cluster, driver, urls=urls) as db:
+        async with migrated(cluster, driver, urls=urls, dead_after=1.0) as db:
             token = await add(db, "a")
             cluster.caught_up()
             proxy.black_hole()
@@ -156,7 +158,7 @@ async def test_replicas_that_are_away_do_not_stop_a_start(
         proxy.black_hole()
         urls = [proxy.url(one.url(driver)), two.url(driver)]
         begin = time.monotonic()
-        async with over(cluster.primary.url(driver), urls) as db:
+        async with over(cluster.primary.url(driver), urls, dead_after=1.0) as db:
             assert time.monotonic() - begin < 30  # a driver's own time-out is 60 s
             assert caplog.text.count("cannot be reached") == 2
             _, hole, stopped = db.last_status()
@@ -206,7 +208,7 @@ async def test_a_late_replica_of_another_database_is_not_believed(
     async with Proxy(other.port) as proxy:
         proxy.black_hole()
         urls = [proxy.url(other.url())]
-        async with over(cluster.primary.url(), urls) as db:
+        async with over(cluster.primary.url(), urls, dead_after=1.0) as db:
             proxy.heal()
             async with asyncio.timeout(60):
                 while "another database" not in ((await db.status())[1].error or ""):
@@ -238,7 +240,7 @@ async def test_a_standby_that_crashes_may_go_back(cluster: Cluster, driver) -> N
             [pid] = one.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
             os.kill(int(pid), signal.SIGKILL)
             one.wait(lambda: "reinitializing" in one.log.read_text(), "does not start again")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while await seen_by_a_stranger(db) != {"old"}:  # until it serves again
                     await db.status()
             assert await emails(session) == {"old", "new"}
@@ -303,9 +305,9 @@ async def test_what_was_read_from_a_server_whose_pool_is_exhausted_is_not_forgot
         token = await add(db, "a")
         async with db.session(token) as session, db.session(token) as holder:
             await add(elsewhere, "b")
-            while await emails(session) != {"a", "b"}:
+            # The primary serves it while the replica has not caught up.
+            while await emails(session) != {"a", "b"} or served_by(session) != "replica-1":
                 pass
-            assert served_by(session) == "replica-1"
             stream = await holder.stream(ALL)
             assert served_by(holder) == "replica-1"
             assert await emails(session) == {"a", "b"}

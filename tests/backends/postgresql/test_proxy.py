@@ -31,7 +31,7 @@ async def test_latency_is_that_of_a_round_trip(shared_cluster: Cluster) -> None:
             fast = min([await one(connection) for _ in range(5)])
             proxy.latency = 0.1
             # There and back once. If each 64 kB waited for the one before: 15 s.
-            assert 0.2 <= await one(connection) < fast + 7
+            assert 0.2 <= min([await one(connection) for _ in range(3)]) < fast + 7
 
 
 async def test_a_black_hole_answers_nobody_and_breaks_nothing(shared_cluster: Cluster) -> None:

@@ -44,7 +44,7 @@ async def make(request: pytest.FixtureRequest, shared_cluster: Cluster) -> Async
         await connection.commit()
     cluster.caught_up()
     yield database
-    cluster.primary.sql(f"SET lock_timeout = '5s'; {_CLEAN}")
+    cluster.primary.sql(f"SET lock_timeout = '30s'; {_CLEAN}")
 
 
 def served_by(session: Any) -> str:
@@ -72,7 +72,7 @@ async def test_row_level_security_on_the_primary_and_on_replicas(
     tenant = select(func.set_config("app.tenant", "1", True))
     notes = select(_NOTES.c.body)
     try:
-        async with make(user=_ROLE, max_wait=5) as db, db.session() as session:
+        async with make(user=_ROLE, max_wait=30) as db, db.session() as session:
             await session.execute(tenant)  # a function: on the primary
             assert (await session.scalars(notes)).all() == ["mine"]
             assert served_by(session) == "primary"
