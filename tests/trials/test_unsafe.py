@@ -6,9 +6,7 @@ trial, the seeds after it are tried until one catches it. The product itself pas
 
 import asyncio
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -22,6 +20,7 @@ from orm.routing.placement import ReadPlacement
 from orm.routing.router import Router
 from orm.routing.transaction import Transaction
 from orm.servers.server import Server
+from tests.harness.attempts import attempts
 from tests.harness.client import TrialHabits
 from tests.harness.trials.trial import Plan, run
 
@@ -29,7 +28,6 @@ from tests.harness.trials.trial import Plan, run
 pytestmark = pytest.mark.filterwarnings("ignore:The garbage collector:sqlalchemy.exc.SAWarning")
 
 Patch = Callable[[pytest.MonkeyPatch], Any]
-PATIENCE = 200.0  # seconds; one or two do
 
 
 def watching() -> bool:
@@ -182,10 +180,8 @@ async def test_an_unsafe_variant_is_caught(
 ) -> None:
     patch, faults, seed, operations = VARIANTS[variant]
     patch(monkeypatch)
-    until = monotonic() + PATIENCE
-    for attempt in count():
+    for attempt in attempts(f"a violation, by {variant}"):
         folder = tmp_path / str(attempt)
         folder.mkdir()
         if (await run(trial(seed + attempt, operations, faults), folder)).violations:
             break
-        assert monotonic() < until, f"{variant}: not caught by {attempt + 1} seeds"

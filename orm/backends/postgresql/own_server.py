@@ -134,10 +134,10 @@ class OwnServer:
 def own_port(owner: object) -> int:
     """A port of the loopback interface that is no other server's as long as an object lives.
 
-    On Linux a socket that is bound to it, and does not listen, keeps it while the server is down: the
-    system leaves out such a port when it is asked for any, and a server may bind it, since it says
-    SO_REUSEADDR, too (``inet_csk_bind_conflict``). On other systems it would stand in the server's
-    way, and the port is only free now.
+    On Linux a socket that is bound to it, and does not listen, keeps it while the server is down:
+    the system leaves out such a port when it is asked for any, and a server may bind it, since it
+    says SO_REUSEADDR, too (``inet_csk_bind_conflict``). On other systems it would stand in the
+    server's way, and the port is only free now.
 
     Args:
         owner: the server.
