@@ -652,7 +652,8 @@ async def test_max_wait_0_does_not_wait(servers) -> None:
 
 
 async def test_waiting_readers_share_their_probes(servers, statements) -> None:
-    async with servers.migrated(max_wait=0.2) as db, paused(db):
+    patient = {"pool_timeout": 60}
+    async with servers.migrated(max_wait=0.2, engine_options=patient) as db, paused(db):
         async with db.session() as session:
             await add_user(session, "a")
             token = await session.bookmark()

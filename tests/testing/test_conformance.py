@@ -9,7 +9,7 @@ from sqlalchemy import text
 from orm import Database
 from orm.testing.conformance import BackendConformance
 from orm.testing.postgresql import Cluster
-from tests.conftest import MYSQL, MySQL
+from tests.conftest import MYSQL, PATIENT, MySQL
 
 
 class Ours(BackendConformance):
@@ -37,7 +37,8 @@ class TestPostgreSQL(Ours):
     @pytest.fixture
     def database(self, postgresql_cluster: Cluster, driver) -> Database:
         primary, *standbys = postgresql_cluster.servers
-        return Database(primary.url(driver), replicas=[server.url(driver) for server in standbys])
+        replicas = [server.url(driver) for server in standbys]
+        return Database(primary.url(driver), replicas=replicas, **PATIENT)
 
 
 @pytest.mark.parametrize("servers", MYSQL, indirect=True)

@@ -21,7 +21,7 @@ __all__ = ["ACCOUNT", "PATIENCE", "Node"]
 ACCOUNT: Final = "app"
 """An ordinary account: all rights on databases whose name begins with ``test_``, and no others."""
 
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 """Seconds after which what ought to happen soon has failed."""
 _POLL: Final = 0.01
 
@@ -109,8 +109,9 @@ class Node:
             database=(self.database if database is None else database) or None,
             autocommit=True,
             cursorclass=DictCursor,
+            ssl_disabled=True,  # else all authorities are loaded first, for a local socket
             connect_timeout=int(PATIENCE),
-            read_timeout=int(PATIENCE),
+            read_timeout=2 * int(PATIENCE),  # a statement may wait for that long itself
         )
         try:
             with connection.cursor() as cursor:
@@ -241,7 +242,7 @@ class Node:
             failure: what is wrong if it does not come to hold.
 
         Raises:
-            RuntimeError: it does not, for half a minute.
+            RuntimeError: it does not, for a minute.
         """
         end = time.monotonic() + PATIENCE
         while not condition():

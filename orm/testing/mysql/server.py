@@ -100,7 +100,7 @@ class Server(Node):
         """Return when it shows all that the other server has committed by now.
 
         Raises:
-            RuntimeError: it does not, for half a minute.
+            RuntimeError: it does not, for a minute.
         """
         if self.is_mariadb:
             [row] = primary.sql("SELECT @@gtid_binlog_pos AS at", database="")
