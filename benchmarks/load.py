@@ -289,7 +289,7 @@ async def _post(url: str) -> None:
 
 
 async def _started(url: str) -> None:
-    async with httpx2.AsyncClient(base_url=url) as http, asyncio.timeout(20):
+    async with httpx2.AsyncClient(base_url=url) as http, asyncio.timeout(60):
         while True:
             try:
                 await http.get("/connections")

@@ -7,17 +7,17 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, select
 
-from models import Base
-from orm import Database, Replica
+from models import Base, User
+from orm import Bookmark, Database, Replica
 from orm.exceptions import ConfigurationError
-from orm.testing import mysql
+from orm.testing import caught_up, mysql
 from orm.testing.postgresql import Cluster
 from tests import documented
 
@@ -64,52 +64,51 @@ def over(primary: str, replicas: Sequence[str], /, **options: Any) -> Database:
     return Database(Replica(primary, name="primary"), **{"replicas": named} | options)
 
 
-class PostgreSQL:
-    """A primary and two standbys of a real cluster, and a database of the test's own on them."""
-
-    def __init__(self, cluster: Cluster, database: str, driver: Literal["asyncpg", "psycopg"]):
-        self.cluster = cluster
-        self.url = cluster.primary.url(driver, database=database)
-        self.replica_urls = [standby.url(driver, database=database) for standby in cluster.standbys]
-
-    def database(self, **options: Any) -> Database:
-        """The primary with both standbys, which may be slow: many programs may run beside them."""
-        return over(self.url, self.replica_urls, **{"dead_after": 10.0} | options)
-
-    elsewhere = database
-
-    @asynccontextmanager
-    async def migrated(self, **options: Any) -> AsyncIterator[Database]:
-        async with Database(self.url) as db, db.connect() as connection:
-            await connection.run_sync(Base.metadata.create_all)
-            await connection.commit()
-        self.cluster.caught_up()
-        async with self.database(**options) as db:
-            yield db
+PATIENT: Final = {"connect_timeout": 30.0, "dead_after": 30.0}
+"""Many programs may run beside the servers: none that is slow is to be taken for dead."""
 
 
-class MySQL:
+class Networked:
     """A primary and two replicas of a real cluster, and a database of the test's own on them."""
 
-    def __init__(self, cluster: mysql.Cluster, driver: Literal["asyncmy", "aiomysql"]):
-        self.cluster = cluster
-        self.url = cluster.primary.url(driver)
-        self.replica_urls = [replica.url(driver) for replica in cluster.standbys]
+    cluster: Cluster | mysql.Cluster
+
+    def __init__(self, url: str, replica_urls: Sequence[str]) -> None:
+        self.url = url
+        self.replica_urls = replica_urls
 
     def database(self, **options: Any) -> Database:
         """The primary with both replicas."""
-        return over(self.url, self.replica_urls, **options)
+        return over(self.url, self.replica_urls, **PATIENT | options)
 
     elsewhere = database
 
     @asynccontextmanager
     async def migrated(self, **options: Any) -> AsyncIterator[Database]:
-        async with Database(self.url) as db, db.connect() as connection:
+        async with Database(self.url, **PATIENT) as db, db.connect() as connection:
             await connection.run_sync(Base.metadata.create_all)
             await connection.commit()
         self.cluster.caught_up()
         async with self.database(**options) as db:
+            await caught_up(db)  # what the start, and PostgreSQL by itself, has written meanwhile
             yield db
+
+
+class PostgreSQL(Networked):
+    def __init__(self, cluster: Cluster, database: str, driver: Literal["asyncpg", "psycopg"]):
+        self.cluster = cluster
+        super().__init__(
+            cluster.primary.url(driver, database=database),
+            [standby.url(driver, database=database) for standby in cluster.standbys],
+        )
+
+
+class MySQL(Networked):
+    def __init__(self, cluster: mysql.Cluster, driver: Literal["asyncmy", "aiomysql"]):
+        self.cluster = cluster
+        super().__init__(
+            cluster.primary.url(driver), [replica.url(driver) for replica in cluster.standbys]
+        )
 
 
 Servers = SQLite | PostgreSQL | MySQL
@@ -168,7 +167,9 @@ def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Servers]
     cluster: Cluster = request.getfixturevalue("shared_cluster")
     yield PostgreSQL(cluster, "postgres", request.param)
     # A new database for each test would take longer than most tests.
-    cluster.primary.sql("SET lock_timeout = '5s'; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    cluster.primary.sql(
+        "SET lock_timeout = '30s'; DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+    )
 
 
 SUITES = {
@@ -252,6 +253,19 @@ def checked_out(db: Database) -> int:
     return sum(engine.pool.checkedout() for engine in engines)  # type: ignore[attr-defined]
 
 
+async def head(db: Database) -> Bookmark:
+    """What the primary has by now; PostgreSQL writes into its log now and then by itself."""
+    async with db.session("first-primary") as session:
+        await session.scalars(select(User))
+        return Bookmark.decode(await session.bookmark())
+
+
+async def is_between(wrote: str, seen: str, db: Database) -> None:
+    """A bookmark has what was written, and no more than the primary has by now."""
+    assert Bookmark.decode(seen).covers(Bookmark.decode(wrote))
+    assert (await head(db)).covers(Bookmark.decode(seen))
+
+
 class Statements(list[str]):
     """Every statement that reaches a driver through SQLAlchemy, but for the watcher's own."""
 
@@ -284,21 +298,22 @@ def only_documented_errors() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def loggers_stay() -> Iterator[None]:
-    """Each logger of the library is after a test what it was before.
+    """Each logger is after a test what it was before.
 
     A stock ``env.py`` disables the loggers of its process that its file does not name, and a
     command of the harness that a test calls sets levels for its whole process.
     """
-    levels = {logger.name: logger.level for logger in _loggers()}
+    before = {logger: (logger.level, logger.disabled) for logger in _loggers()}
     yield
     for logger in _loggers():
-        logger.disabled = False
-        logger.setLevel(levels.get(logger.name, logging.NOTSET))
+        level, logger.disabled = before.get(logger, (logging.NOTSET, False))
+        if logger.level != level:
+            logger.setLevel(level)
 
 
 def _loggers() -> list[logging.Logger]:
-    known = {"orm", *logging.Logger.manager.loggerDict}
-    return [logging.getLogger(name) for name in known if name.split(".")[0] == "orm"]
+    known = logging.Logger.manager.loggerDict.values()
+    return [one for one in known if isinstance(one, logging.Logger)]  # else it has no settings
 
 
 @pytest.fixture(autouse=True)
@@ -308,5 +323,5 @@ def no_thread_left() -> Iterator[None]:
     yield
     for thread in set(threading.enumerate()) - before:
         if not thread.name.startswith("asyncio_"):  # the loop's own executor
-            thread.join(5)
+            thread.join(30)
             assert not thread.is_alive(), f"{thread.name} is still running"

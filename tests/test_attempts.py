@@ -67,7 +67,8 @@ async def test_both_sides_of_a_deadlock_are_committed(db: Database) -> None:
 
     async with asyncio.timeout(60):
         await asyncio.gather(append("a", 1, 2), append("b", 2, 1))
-    assert sorted(tried.values()) == [1, 2]
+    # The one that was refused may lock its row anew before the other one has woken to lock it.
+    assert sum(tried.values()) > 2
     one, two = await emails(db)
     assert one[0] == two[0], "of the later transaction, both rows"
 

@@ -247,7 +247,7 @@ async def test_a_forged_bookmark_takes_nothing_from_a_live_session(db: Database)
 
 
 def test_listeners_of_engines_stay(servers: Servers) -> None:
-    db = servers.database(max_wait=10)
+    db = servers.database(max_wait=60)
     seen: list[str] = []
     for engine in db.engines:
         event.listen(

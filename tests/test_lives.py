@@ -38,14 +38,14 @@ async def lived(db: Database, email: str) -> list[str]:
 
 
 def test_it_is_started_anew_in_another_event_loop(servers: Servers) -> None:
-    db = servers.database(max_wait=10)
+    db = servers.database(max_wait=60)
     asyncio.run(begun(db))
     assert asyncio.run(lived(db, "ada")) == ["ada"]
     assert asyncio.run(lived(db, "bob")) == ["ada", "bob"]
 
 
 async def test_sessions_of_an_earlier_life_stay_closed(servers: Servers) -> None:
-    db = servers.database(max_wait=10)
+    db = servers.database(max_wait=60)
     await begun(db)
     async with db:
         old = db.session()

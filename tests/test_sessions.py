@@ -15,7 +15,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from models import Post, User
 from orm import Bookmark, BookmarkSession, Database, NotCaughtUp, Reason
 from orm.exceptions import ConfigurationError
+from orm.servers.timing import POLL, jitter
 from orm.testing import caught_up, followers, paused, replicas
+from tests.conftest import is_between
 
 
 async def add_user(session: BookmarkSession, email: str) -> None:
@@ -65,7 +67,7 @@ async def test_first_primary_session_reads_the_present(db: Database) -> None:
 
 async def test_first_primary_is_about_the_first_transaction_only(servers) -> None:
     # What was read on the primary may be ahead of the replicas, for longer than `max_wait`.
-    async with servers.migrated(max_wait=10) as db, db.session("first-primary") as session:
+    async with servers.migrated(max_wait=60) as db, db.session("first-primary") as session:
         await emails(session)
         await emails(session)
         assert served_by(session) == "replica"
@@ -118,8 +120,9 @@ async def test_session_from_several_bookmarks_sees_all_of_them(db: Database) -> 
 
 
 async def test_bookmark_holds_in_another_process(servers, db: Database) -> None:
-    async with paused(db):
-        async with servers.elsewhere() as other:
+    async with servers.elsewhere() as other:
+        await caught_up(other)  # with its floor
+        async with paused(db):
             async with db.session() as first:
                 await add_user(first, "new")
                 token = await first.bookmark()
@@ -160,7 +163,7 @@ async def test_session_reads_its_own_write(db: Database) -> None:
 
 async def test_replicas_take_turns_between_sessions(db: Database) -> None:
     missing = {"replica-1", "replica-2"}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         while missing:  # the one that was slower has less of the reads
             async with db.session() as session:
                 await emails(session)
@@ -525,8 +528,9 @@ async def test_reading_moves_the_bookmark_to_what_was_seen(db: Database) -> None
             wrote = await writer.bookmark()
         await caught_up(db)
         assert await emails(reader) == {"a"}
-        seen = Bookmark.decode(await reader.bookmark())
-        assert seen.position == Bookmark.decode(wrote).position != Bookmark.decode(before).position
+        seen = await reader.bookmark()
+        assert not Bookmark.decode(before).covers(Bookmark.decode(seen))
+        await is_between(wrote, seen, db)
 
 
 async def test_bookmark_of_an_open_transaction_covers_what_it_has_read(db: Database) -> None:
@@ -537,8 +541,7 @@ async def test_bookmark_of_an_open_transaction_covers_what_it_has_read(db: Datab
         await caught_up(db)
         async with db.session(constraint) as reader:
             assert await reader.scalar(select(User.email)) == "a"
-            seen = Bookmark.decode(await reader.bookmark())
-            assert seen.position == Bookmark.decode(wrote).position
+            await is_between(wrote, await reader.bookmark(), db)
 
 
 @pytest.mark.parametrize("how", ["statement", "connection"])
@@ -550,10 +553,10 @@ async def test_bookmark_covers_what_is_read_after_an_earlier_one(db: Database, h
         await reader.bookmark()
         async with db.session() as writer:
             await add_user(writer, "a")
-            wrote = Bookmark.decode(await writer.bookmark())
+            wrote = await writer.bookmark()
         await caught_up(db)
         assert await connection.scalar(statement) == 1  # in the same transaction
-        assert Bookmark.decode(await reader.bookmark()).position == wrote.position
+        await is_between(wrote, await reader.bookmark(), db)
 
 
 @pytest.mark.parametrize("ended", [False, True])
@@ -594,7 +597,7 @@ async def test_bookmark_during_a_write_does_not_cover_it(db: Database) -> None:
 
 
 async def test_bookmark_during_a_write_needs_no_second_connection(servers) -> None:
-    crowded = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 5}
+    crowded = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 30}
     async with servers.migrated(replicas=0, engine_options=crowded) as db:
         async with db.session() as reader, db.begin() as writer:
             await reader.scalars(select(User))  # holds the one reader
@@ -607,14 +610,17 @@ async def test_bookmark_during_a_write_needs_no_second_connection(servers) -> No
 
 @pytest.mark.embedded
 async def test_read_waits_for_a_replica_that_catches_up(servers) -> None:
-    async with servers.migrated(max_wait=10) as db, db.session() as session:
-        for replica in replicas(db):
-            replica.lag = 0.1
-        await add_user(session, "a")
-        assert await emails(session) == {"a"}
+    async with servers.migrated(max_wait=60) as db, db.session() as session:
+        async with paused(db):
+            await add_user(session, "a")
+            reading = asyncio.create_task(emails(session))
+            async with asyncio.timeout(30):
+                while not db.cluster.watcher.waiting:  # noqa: ASYNC110 - it tells of no beginning
+                    await asyncio.sleep(0.01)
+        assert await reading == {"a"}
         route = session.last_route
         assert route and route.role == "replica" and route.reason is Reason.WAITED
-        assert 0 < route.waited < 10
+        assert 0 < route.waited < 60
 
 
 async def test_wait_is_bounded_and_then_the_primary_serves(servers) -> None:
@@ -655,14 +661,15 @@ async def test_waiting_readers_share_their_probes(servers, statements) -> None:
             async with db.session(token) as session:
                 return await emails(session)
 
-        before = statements.probes
+        before, began = statements.probes, monotonic()
         assert await asyncio.gather(*(read() for _ in range(100))) == [{"a"}] * 100
-        assert statements.probes - before <= 2 * 2 * 20  # two replicas, one statement or two
+        pauses = (monotonic() - began) / (POLL.longest * (1 - jitter)) + 10  # some are shorter
+        assert statements.probes - before <= 2 * 2 * pauses  # two replicas, one statement or two
 
 
 @pytest.mark.embedded
 async def test_replica_that_this_process_keeps_tells_where_it_is_unasked(servers, statements):
-    async with servers.migrated(max_wait=10) as db, db.session() as session:
+    async with servers.migrated(max_wait=60) as db, db.session() as session:
         await add_user(session, "first")
         await caught_up(db)
         before, began = statements.probes, monotonic()
@@ -678,7 +685,7 @@ async def test_replica_that_this_process_keeps_tells_where_it_is_unasked(servers
 async def test_without_fallback_the_error_says_who_is_how_far_behind(servers, read_only) -> None:
     async with servers.migrated(fallback=False) as db, paused(db), db.session() as session:
         await add_user(session, "a")
-        lag = r"[\d,]+ (commit|bytes)"
+        lag = r"[\d.]+ (commit|bytes|kB|MB)"
         if read_only:
             await session.begin(read_only=True)
         with pytest.raises(

@@ -129,7 +129,7 @@ def failed(
 
 
 @contextmanager
-def loading(files: Iterable[Revision]) -> Iterator[None]:
+def loading(files: Iterable[Path]) -> Iterator[None]:
     """Name the revision file whose body, outside its function, raises an error within the block.
 
     Raises:
@@ -139,9 +139,9 @@ def loading(files: Iterable[Revision]) -> Iterator[None]:
         yield
     except Exception as error:
         for file in files:
-            if _line_in(file.path, error) is not None:
+            if _line_in(file, error) is not None:
                 raise MigrationError(
-                    f"{file.path} cannot be loaded{where(file.path, error)}: {cause_of(error)}"
+                    f"{file} cannot be loaded{where(file, error)}: {cause_of(error)}"
                 ) from error
         raise
 

@@ -44,7 +44,7 @@ class Follower(ABC):
     async def resume(self) -> None:
         """Let the replica go on after `pause`."""
 
-    async def caught_up(self, within: float = 10.0) -> None:
+    async def caught_up(self, within: float = 30.0) -> None:
         """Return when the replica has all that the primary has at this moment.
 
         Args:
@@ -161,7 +161,7 @@ def followers(database: Database) -> Sequence[Follower]:
     return [kind(database, server) for server in database.cluster.replicas]
 
 
-async def caught_up(database: Database, within: float = 10.0) -> None:
+async def caught_up(database: Database, within: float = 30.0) -> None:
     """Return when all replicas have all that the primary has at this moment.
 
     Args:

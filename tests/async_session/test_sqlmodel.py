@@ -95,7 +95,7 @@ async def test_exec_sees_what_its_session_wrote(exec_session: SQLModelAsyncSessi
 
 
 async def test_a_database_makes_sessions_of_sqlmodels_class(tmp_path: Path) -> None:
-    async with Database(f"sqlite+aiosqlite:///{tmp_path}/app.db", replicas=1, max_wait=10) as db:
+    async with Database(f"sqlite+aiosqlite:///{tmp_path}/app.db", replicas=1, max_wait=60) as db:
         async with db.connect() as connection:
             await connection.run_sync(SQLModel.metadata.create_all)
             await connection.commit()

@@ -21,7 +21,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
         poolclass=FairPool,
         pool_size=1,
         max_overflow=1,
-        pool_timeout=5,
+        pool_timeout=60,
         pool_reset_on_return=None,
     )
     yield engine

@@ -6,6 +6,7 @@ writes it. The models have a CHECK that the revisions never made: autogenerate d
 
 import hashlib
 import io
+import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,6 +150,8 @@ op.add_column(
 class StockProject:
     """Such a project, in a folder, with its own `alembic`.
 
+    Its models are imported by this process, which forgets those of an earlier one.
+
     Attributes:
         folder: of the project.
         url: of its database, as SQLAlchemy knows it.
@@ -173,6 +176,8 @@ class StockProject:
         for name, text in files.items():
             (self.folder / name).parent.mkdir(exist_ok=True)
             (self.folder / name).write_text(text)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
+            del sys.modules[name]
         self._write_history()
 
     def _write_history(self) -> None:

@@ -29,8 +29,6 @@ def shop(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
-        monkeypatch.delitem(sys.modules, name)
     monkeypatch.delenv("ORM_REMOTE_URL", raising=False)
     engine = getattr(request, "param", "sqlite")
     if engine == "sqlite":
@@ -344,6 +342,14 @@ def test_the_models_can_be_named(shop: StockProject, target: str, named: str) ->
     )
     shop.orm("adopt", "--metadata", named)
     assert "from shop.base import Base\n" in Path("migrations/env.py").read_text()
+
+
+def test_a_file_that_cannot_be_loaded_is_named(shop: StockProject) -> None:
+    file = sorted(shop.revisions)[3]
+    file.write_text(file.read_text() + "\nimport a_package_that_is_gone\n")
+    said = shop.orm("adopt", code=1)
+    line = len(file.read_text().splitlines())
+    assert f"{file.absolute()} cannot be loaded in line {line}: ModuleNotFoundError" in said
 
 
 def test_settings_in_pyproject_are_kept_for_the_old_revisions(shop: StockProject) -> None:

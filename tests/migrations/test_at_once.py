@@ -73,11 +73,10 @@ def test_one_is_killed_in_the_middle(ready: Project, command_line: str) -> None:
     process = begin(ready, command_line)
     fifo.read_bytes()  # returns when the revision has come there
     waiting = begin(ready, command_line)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    for one in (process, waiting):  # the other one would run the corrected file
+        one.send_signal(signal.SIGKILL)
+        one.communicate()
     ready.file("0003_by_hand.py").write_text(kept)
-    waiting.kill()  # it has read the file that sleeps
-    waiting.communicate()
     assert ready.ledger == ["0001", "0002"]
     assert runs(ready) == [2]
     ready.upgrade(command_line)
@@ -110,18 +109,28 @@ async def test_waiting_is_said_and_has_an_end(
     backend = migrations_for(url)
     engine = backend.engine(url)
     assert isinstance(engine, Engine)
+
+    def waits() -> list[logging.LogRecord]:
+        return [entry for entry in caplog.records if "waiting for it" in entry.message]
+
     with engine.connect() as connection, backend.migrating(connection, 60):
-        result = ready.orm("apply", "--local", "--patience", "0.2")
         with pytest.raises(MigrationError, match="was not done within 0 s: apply again when it is"):
             await migrations.apply("local", patience=0)
+        assert waits() == []
+        result = ready.orm("apply", "--local", "--patience", "0.2")
+        assert result.exit_code == 1
+        assert "was not done within 0.2 s: apply again when it is" in result.stderr
+        assert ready.ledger == []
+        caplog.clear()
+        waiting = asyncio.create_task(migrations.apply("local"))
+        async with asyncio.timeout(60):
+            while not waits():  # noqa: ASYNC110 -- a log wakes no task
+                await asyncio.sleep(0.01)
     engine.dispose()
-    assert result.exit_code == 1
-    [said] = [entry for entry in caplog.records if "waiting for it" in entry.message]
+    assert await waiting == NUMBERS
+    [said] = waits()
     assert "process" in said.message
     assert said.levelno == logging.WARNING, "which is seen where nobody has set up logging"
-    assert "was not done within 0.2 s: apply again when it is" in result.stderr
-    assert ready.ledger == []
-    ready.upgrade("orm")
 
 
 # Inside one process ------------------------------------------------------------------------

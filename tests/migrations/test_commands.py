@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from orm.cli import main
 from orm.testing import caught_up, paused
 from tests.migrations.support import ENGINES, Project
+from tests.migrations.test_progress import on_a_terminal
 
 pytestmark = pytest.mark.slow  # many of them run a program
 
@@ -114,14 +115,7 @@ def test_apply_up_to_a_revision(ready: Project) -> None:
 
 @ENGINES
 def test_apply_shows_progress_on_a_terminal(ready: Project) -> None:
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*ORM, "apply", "--local"], cwd=ready.folder, stdout=theirs, env=os.environ | {"TERM": "x"}
-    )
-    assert process.wait() == 0
-    os.close(theirs)
-    said = os.read(ours, 10_000).decode()
-    os.close(ours)
+    said = on_a_terminal(ready, "apply", "--local", columns=80)
     assert "Applying" in said
     assert "0002_by_hand" in said
     assert "2/2" in said

@@ -57,6 +57,15 @@ def test_nothing_changed_nothing_written(project: Project) -> None:
     assert project.revisions == []
 
 
+@pytest.mark.parametrize("option", [[], ["--empty"]])
+def test_a_template_that_is_not_there_is_named(project: Project, option: list[str]) -> None:
+    project.models(USERS.format(""))
+    (project.folder / "alembic" / "script.py.mako").unlink()
+    said = refused(project, "create users", *option)
+    assert "script.py.mako, from which Alembic writes revisions: get it back" in said
+    assert project.revisions == []
+
+
 def test_an_empty_revision_is_for_writing_by_hand(project: Project) -> None:
     project.models(USERS.format(""))
     written = created(project, "fill in", "--empty")

@@ -246,7 +246,7 @@ def test_nothing_is_left_running(project: Project) -> None:
         project.alembic("upgrade", "head")
     project.alembic("current")
     for thread in set(threading.enumerate()) - before:
-        thread.join(5)  # a connection's thread ends a moment after the connection
+        thread.join(30)  # a connection's thread ends a moment after the connection
         assert not thread.is_alive()
 
 

@@ -20,7 +20,7 @@ def on_a_terminal(project: Project, *arguments: str, columns: int) -> str:
     ours, its = pty.openpty()
     env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
     command = [sys.executable, "-c", ORM, "migrations", *arguments]
-    with subprocess.Popen(command, cwd=project.folder, env=env, stdout=its, stdin=its):
+    with subprocess.Popen(command, cwd=project.folder, env=env, stdout=its, stdin=its) as process:
         os.close(its)
         said = b""
         try:
@@ -29,6 +29,7 @@ def on_a_terminal(project: Project, *arguments: str, columns: int) -> str:
         except OSError:  # the end, on Linux
             pass
     os.close(ours)
+    assert process.returncode == 0, said
     return said.decode()
 
 

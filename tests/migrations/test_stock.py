@@ -1,6 +1,7 @@
 """Projects that keep their own Alembic, and take only the sessions."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ def shop(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> StockProject:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
     if request.param == "sqlite":
         return StockProject(tmp_path)
     return StockProject(tmp_path, request.getfixturevalue("postgresql_url"))

@@ -12,7 +12,8 @@ from orm import Database, Replica
 from orm.exceptions import ConfigurationError
 from orm.routing.decision import choose
 from orm.servers.speed import Speed
-from tests.conftest import PostgreSQL
+from orm.testing import caught_up
+from tests.conftest import PATIENT, PostgreSQL
 
 READS = 600
 ONE = select(1)
@@ -107,7 +108,8 @@ async def test_replicas_have_names_zones_and_weights(servers: PostgreSQL) -> Non
         Replica(urls[0], name="far", zone="us"),
         Replica(urls[1], name="near", zone="eu", weight=2),
     ]
-    async with Database(primary, replicas=replicas, zones=["eu"]) as db:
+    async with Database(primary, replicas=replicas, zones=["eu"], **PATIENT) as db:
+        await caught_up(db)
         assert [server.name for server in await db.status()] == ["primary", "far", "near"]
         assert db.cluster.replicas[1].weight == 2
         for _ in range(4):

@@ -5,15 +5,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
 from orm.backends.postgresql import programs
 
-__all__ = ["OwnServer", "give", "new_folder"]
+__all__ = ["OwnServer", "give", "new_folder", "own_port"]
 
 _PATIENCE: Final = 30.0
 """Seconds after which what ought to happen soon has failed."""
@@ -36,7 +38,7 @@ class OwnServer:
     def __init__(self, name: str, folder: Path, programs: Path, settings: str) -> None:
         self.name = name
         self.folder = folder
-        self.port: int = _free_port()
+        self.port: int = own_port(self)
         self.programs: Path = programs
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
@@ -129,11 +131,26 @@ class OwnServer:
         return "\n".join(lines[-10:])
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def own_port(owner: object) -> int:
+    """A port of the loopback interface that is no other server's as long as an object lives.
+
+    On Linux a socket that is bound to it, and does not listen, keeps it while the server is down:
+    the system leaves out such a port when it is asked for any, and a server may bind it, since it
+    says SO_REUSEADDR, too (``inet_csk_bind_conflict``). On other systems it would stand in the
+    server's way, and the port is only free now.
+
+    Args:
+        owner: the server.
+    """
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind(("127.0.0.1", 0))
+    port: int = keeper.getsockname()[1]
+    if sys.platform == "linux":
+        weakref.finalize(owner, os.close, keeper.detach())
+    else:
+        keeper.close()
+    return port
 
 
 def new_folder(prefix: str = _PREFIX, room: int = _ROOM) -> Path:

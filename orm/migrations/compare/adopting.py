@@ -20,7 +20,7 @@ from orm.migrations.compare.checkpoint import Checkpoint, History, write_checkpo
 from orm.migrations.compare.naming import slug_of
 from orm.migrations.compare.replay import Replay, replay
 from orm.migrations.connecting import on_a_connection
-from orm.migrations.explain import cause_of
+from orm.migrations.explain import cause_of, loading
 from orm.migrations.files.line import findings_in_files, refuse
 from orm.migrations.files.lock import locked
 from orm.migrations.files.numbers import next_number
@@ -74,7 +74,11 @@ def archive_of(config: Config) -> Archive:
             warnings.simplefilter("ignore")
             paths = config.get_prepend_sys_paths_list()
             directory = ScriptDirectory.from_config(config)
-            scripts = list(directory.walk_revisions("base", "heads"))
+            folders = directory.version_locations or [directory.dir]
+            with loading(one for each in folders for one in Path(each).absolute().rglob("*.py")):
+                scripts = list(directory.walk_revisions("base", "heads"))
+    except MigrationError:
+        raise
     except CommandError as error:
         raise MigrationError(f"the revisions cannot be read: {error}") from error
     except Exception as error:  # whatever a file does when it is imported

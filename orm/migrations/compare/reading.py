@@ -56,7 +56,7 @@ def operations_of(application: Application, files: Sequence[Revision], url: URL)
             records: list[Recorded] = []
             unknown, rest = None, Unread()
             with reading(migration, records):
-                with loading([file]):
+                with loading([file.path]):
                     module = scripts.module_of(file)
                 try:
                     module.upgrade()

@@ -134,8 +134,14 @@ class Replay:
             The revision; None if nothing has changed.
 
         Raises:
-            MigrationError: Alembic refuses.
+            MigrationError: Alembic refuses, or its template for revisions is not there.
         """
+        template = self.application.versions.parent / "script.py.mako"
+        if not template.exists():
+            raise MigrationError(
+                f"there is no {template}, from which Alembic writes revisions: get it back from "
+                "version control"
+            )
         config = self._config()
         config.set_main_option("file_template", f"%%(rev)s_{slug}")
         with self._alone(), _quiet():
@@ -190,7 +196,7 @@ class Replay:
             scripts.use(list(files.values()), context.script)
 
         def steps(heads: Any, migration: MigrationContext) -> Iterator[RevisionStep]:
-            with loading(files.values()):
+            with loading(file.path for file in files.values()):
                 found = fn(heads, migration)
             for step in found:
                 file, run = files[step.revision.revision], step.migration_fn

@@ -105,7 +105,7 @@ def _rendered(application: Application, files: Sequence[Revision], dialect: str)
         without_answers(context.get_context())
         with Operations.context(context.get_context()):
             for file in files:
-                with loading([file]):
+                with loading([file.path]):
                     upgrade = module_of(file).upgrade
                 with _without_a_database(file):
                     upgrade()
@@ -195,7 +195,7 @@ class _Writer:
 
     def steps(self, heads: object, context: MigrationContext) -> Iterator[RevisionStep]:
         """The steps that Alembic runs."""
-        with loading(self._files.values()):
+        with loading(file.path for file in self._files.values()):
             steps = self._fn(heads, context)
         for step in steps:
             file = self._files[step.revision.revision]

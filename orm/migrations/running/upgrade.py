@@ -134,7 +134,7 @@ class Upgrade:
         scripts.use(state.files, self._environment.script)
         context = self._environment.get_context()
         by_id = {file.id: file for file in state.files}
-        with loading(state.files):
+        with loading(file.path for file in state.files):
             upgrade = context.opts["fn"](tuple(state.heads), context)
         steps = [(step, by_id[step.revision.revision]) for step in upgrade]
         if steps:

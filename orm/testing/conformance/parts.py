@@ -9,7 +9,16 @@ from sqlalchemy.exc import DBAPIError
 
 from orm.bookmark import Bookmark
 from orm.database import Database
-from orm.testing.conformance.rules import ALL, ROWS, Rules, part, rows, servers, written
+from orm.testing.conformance.rules import (
+    ALL,
+    ROWS,
+    Rules,
+    part,
+    rows,
+    seen_on,
+    servers,
+    written,
+)
 
 __all__ = ["PartRules"]
 
@@ -34,7 +43,7 @@ class PartRules(Rules):
                 await asyncio.wait([waiting], timeout=0.1)
                 assert not waiting.done()
                 network.hang_up(pooled.dbapi_connection)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     with pytest.raises(DBAPIError) as caught:
                         await waiting
                 assert backend.is_unavailable(caught.value)
@@ -93,8 +102,7 @@ class PartRules(Rules):
                 await self.caught_up(db)
                 async with primary.engine.connect() as there, replica.engine.connect() as here:
                     assert (await here.scalars(ALL)).all() == [2]
-                    seen = await here.run_sync(backend.seen)
-                    assert seen is not None
+                    seen = await seen_on(here, backend)
                     hidden = await there.run_sync(fences.hidden, seen.shown)
                     if not hidden and seen.shown:
                         pytest.skip("a transaction has a number only once it commits")
@@ -131,7 +139,7 @@ class PartRules(Rules):
                 at = Bookmark.decode(await written(db, 2))
                 copy.wake()
                 while (reached := copy.reached()) is None or not reached[1].covers(at):
-                    assert await asyncio.to_thread(landed.wait, 10), (
+                    assert await asyncio.to_thread(landed.wait, 30), (
                         "its listener was not told that it moved"
                     )
                     landed.clear()

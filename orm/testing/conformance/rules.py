@@ -7,13 +7,26 @@ from typing import Final, TypeVar
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from orm.backends import Backend
+from orm.bookmark import Bookmark
 from orm.database import Database
 from orm.servers.server import Server
 from orm.testing.control import caught_up, paused
 
-__all__ = ["ABSENT", "ALL", "METADATA", "ROWS", "Rules", "part", "rows", "servers", "written"]
+__all__ = [
+    "ABSENT",
+    "ALL",
+    "METADATA",
+    "ROWS",
+    "Rules",
+    "part",
+    "rows",
+    "seen_on",
+    "servers",
+    "written",
+]
 
 METADATA: Final = MetaData()
 ROWS: Final = Table(
@@ -82,6 +95,14 @@ async def written(db: Database, row: int) -> str:
         await connection.execute(insert(ROWS).values(id=row))
         await connection.commit()
         return await connection.bookmark()
+
+
+async def seen_on(connection: AsyncConnection, backend: Backend) -> Bookmark:
+    """What `Backend.seen` says, as soon as it says anything: not while a replica replays, say."""
+    async with asyncio.timeout(30):
+        while (seen := await connection.run_sync(backend.seen)) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return seen
 
 
 async def rows(on: Server | AsyncEngine) -> list[int]:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import pymysql
 from pymysql.cursors import DictCursor
 
+from orm.backends.postgresql.own_server import own_port
 from orm.backends.postgresql.programs import keep, release
 from orm.testing.mysql.programs import Programs
 
@@ -61,7 +62,7 @@ class Node:
         self.name = name
         self.number: int = number
         self.folder = folder
-        self.port: int = _free_port()
+        self.port: int = own_port(self)
         self.database = ""
         """Which one `url` and `sql` mean when they are not told."""
         self._programs = programs
@@ -131,7 +132,7 @@ class Node:
         return False
 
     def start(self) -> None:
-        """Start it; return when it takes connections.
+        """Start it; return when it answers.
 
         Raises:
             RuntimeError: it ended at once; with what it said last.
@@ -162,10 +163,16 @@ class Node:
             if process.poll() is not None:
                 self.kill()  # what is left: its keeper
                 raise RuntimeError(f"{self.name} did not start: {self._last_words()}")
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self.folder / "socket")):
+                    return False
+            try:  # it listens before it answers, and a signal to end it may be lost until then
+                self.sql("SELECT 1", database="")
+            except pymysql.OperationalError:
+                return False
+            return True
 
-        self.wait(ready, "takes no connections")
+        self.wait(ready, "does not answer")
 
     def stop(self) -> None:
         """Shut it down, frozen or not."""
@@ -244,10 +251,3 @@ class Node:
 
     def _last_words(self) -> str:
         return self.log.read_text(errors="replace")[-1500:] if self.log.exists() else ""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

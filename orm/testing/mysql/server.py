@@ -26,7 +26,7 @@ class Server(Node):
         return self.upstream is not None
 
     def start(self) -> None:
-        """Start it; return when it takes connections, and a replica follows its primary.
+        """Start it; return when it answers, and a replica follows its primary.
 
         Raises:
             RuntimeError: it ended at once; with what it said last.

@@ -1,10 +1,25 @@
 """The network between a client and a server: slow, swallowing everything, or broken."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 __all__ = ["Proxy"]
+
+
+class _Cut:
+    """The break of one connection, and how far it is."""
+
+    def __init__(self, words: bytes) -> None:
+        self._words = words
+        self.is_done: bool = not words
+
+    def is_met_by(self, data: bytes) -> bool:
+        """Whether a client sends the words, for the first time."""
+        met = bool(self._words) and self._words in data
+        if met:
+            self._words = b""
+        return met
 
 
 class Proxy:
@@ -27,7 +42,7 @@ class Proxy:
         self._open = asyncio.Event()
         self._open.set()
         self._server: asyncio.Server | None = None
-        self._fatal = b""
+        self._cut = _Cut(b"")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -72,18 +87,19 @@ class Proxy:
             task.cancel()
 
     def cut_at(self, words: bytes) -> None:
-        """Break the next connection whose client sends these words; they are delivered.
+        """Break the next connection whose client sends these words, when the server answers them.
+
+        The server has done what they say by then, and the client does not learn it.
 
         Args:
-            words: such as ``b"COMMIT"``, whose outcome the client then does not learn; without any
-                words no connection is cut.
+            words: such as ``b"COMMIT"``; without any words no connection is cut.
         """
-        self._fatal = words
+        self._cut = _Cut(words)
 
     @property
     def has_cut(self) -> bool:
         """Whether what `cut_at` was told last has happened, or is called off."""
-        return not self._fatal
+        return self._cut.is_done
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -91,17 +107,30 @@ class Proxy:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         ends, opened = [writer], self._open
+        cut: _Cut | None = None
+
+        def sends(data: bytes) -> bool:
+            nonlocal cut
+            if self._cut.is_met_by(data):
+                cut = self._cut
+            return False
+
+        def is_answered(_: bytes) -> bool:
+            return cut is not None
+
         try:
             await opened.wait()
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
             ends.append(far_writer)
             await _first(
-                self._forward(reader, far_writer, opened, client=writer),
-                self._forward(far_reader, writer, opened),
+                self._forward(reader, far_writer, opened, sends),
+                self._forward(far_reader, writer, opened, is_answered),
             )
         except (OSError, asyncio.CancelledError):
             return  # an end is gone, or `cut`, which asyncio would report as an error
         finally:
+            if cut is not None:
+                cut.is_done = True
             for end in ends:
                 end.transport.abort()
 
@@ -110,10 +139,16 @@ class Proxy:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         opened: asyncio.Event,
-        *,
-        client: asyncio.StreamWriter | None = None,
+        ends: Callable[[bytes], bool],
     ) -> None:
-        """What arrives while something is under way is not held up by it."""
+        """What arrives while something is under way is not held up by it.
+
+        Args:
+            reader: where it comes from.
+            writer: where it goes.
+            opened: set while something is delivered.
+            ends: told what is about to be delivered; whether the connection ends instead.
+        """
         loop = asyncio.get_running_loop()
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 
@@ -122,16 +157,10 @@ class Proxy:
                 due, data = await under_way.get()
                 await asyncio.sleep(due - loop.time())
                 await opened.wait()
-                if not data:
+                if not data or ends(data):
                     return
-                cut = client is not None and bool(self._fatal) and self._fatal in data
-                if client is not None and cut:
-                    self._fatal = b""
-                    client.transport.abort()
                 writer.write(data)
                 await writer.drain()
-                if cut:
-                    await asyncio.Event().wait()  # the answer, when it comes, is not passed on
 
         async def receive() -> None:
             while data := await reader.read(65536):

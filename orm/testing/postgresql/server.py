@@ -53,13 +53,18 @@ class Server(Node):
         return f"{primary.conninfo} application_name={self.name}"
 
     def streams(self) -> bool:
-        """Whether a standby is connected to the server that it follows."""
-        return self.sql("SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'") == ["1"]
+        """Whether a standby is connected to the server that it follows, and to no earlier one."""
+        port = self.upstream.port if self.upstream else 0
+        asked = f"WHERE status = 'streaming' AND sender_port = {port}"
+        return self.sql(f"SELECT 1 FROM pg_stat_wal_receiver {asked}") == ["1"]
 
     def partition(self) -> None:
         """Cut a standby off from the server that it follows; return when it receives nothing."""
         self.set("primary_conninfo", _NOWHERE)
-        self.wait(lambda: not self.streams(), "still streams")
+        # One that is told to end may still take in what has arrived.
+        asked = "WHERE status NOT IN ('starting', 'connecting')"
+        receives = f"SELECT 1 FROM pg_stat_wal_receiver {asked}"
+        self.wait(lambda: self.sql(receives) == [], "still streams")
 
     def black_hole(self) -> None:
         """Have nothing arrive at a standby, though its connection stays open, until `thaw`."""
@@ -173,7 +178,19 @@ class Server(Node):
             self.follow(self.upstream)
 
     def _child(self, title: str) -> int:
-        for child in self._children():
-            if title in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ").split():
-                return child
-        raise RuntimeError(f"{self.name} has no process {title}")
+        """The process of that name; one that has just ended is started again."""
+        found: list[int] = []
+
+        def is_there() -> bool:
+            found[:] = (child for child in self._children() if title in _title(child).split())
+            return bool(found)
+
+        self.wait(is_there, f"has no process {title}")
+        return found[0]
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # it has ended by itself

@@ -39,9 +39,9 @@ async def migrate(cluster: Cluster) -> None:
     cluster.caught_up()
 
 
-def database(cluster: Cluster, driver) -> Database:
+def database(cluster: Cluster, driver, **options: float) -> Database:
     urls = [f"{server.url(driver, user=_ACCOUNT)}?sslmode=prefer" for server in cluster.servers]
-    return over(urls[0], urls[1:])
+    return over(urls[0], urls[1:], **options)
 
 
 async def add(db: Database, email: str) -> str:
@@ -57,6 +57,7 @@ async def emails(db: Database, token: str) -> set[str]:
 
 def fail_over(cluster: Cluster) -> None:
     old, new, other = cluster.servers
+    other.partition()  # else it might go further than the new primary, and not follow it
     old.kill()
     cluster.promote(new)
     other.follow(new)
@@ -74,7 +75,8 @@ async def write_kept_and_lost(cluster: Cluster, db: Database) -> tuple[str, str]
     kept = await add(db, "kept")
     cluster.caught_up()
     await db.status()
-    for standby in cluster.standbys:
+    new, other = cluster.standbys
+    for standby in (other, new):  # in that order: else the other one may go further than the new
         standby.partition()
     return kept, await add(db, "lost")
 
@@ -159,10 +161,10 @@ async def test_a_replication_connection_that_takes_long_holds_no_server_up(
     cluster.primary.sql(_STATS)
     cluster.primary.sql(_REPLICATION)
     await migrate(cluster)
-    async with database(cluster, driver) as db:
+    async with database(cluster, driver, dead_after=2.0) as db:
         kept, _ = await write_kept_and_lost(cluster, db)
         for standby in cluster.standbys:
-            standby.set("pre_auth_delay", "1")  # of connections that are made from now on
+            standby.set("pre_auth_delay", "2")  # of connections that are made from now on
         fail_over(cluster)
         for _ in range(2):
             await db.status()

@@ -1,5 +1,6 @@
 """Each trouble by what a client sees of it."""
 
+import socket
 import threading
 import time
 
@@ -134,6 +135,15 @@ def test_a_restart_is_a_new_incarnation(standby: Server) -> None:
     assert standby.sql("SELECT pg_postmaster_start_time()") != [before]
     standby.stop("immediate")
     assert not standby.is_running
+
+
+def test_a_server_that_is_down_keeps_its_port(cluster: Cluster, standby: Server) -> None:
+    """Else another process could be given it meanwhile, and the server would not start again."""
+    standby.stop()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", standby.port))
+    standby.start()
+    cluster.caught_up()
 
 
 @pytest.mark.parametrize("idle", [False, True])

