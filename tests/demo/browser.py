@@ -109,7 +109,7 @@ class Page:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    async def until(self, expression: str, within: float = 10.0) -> Any:
+    async def until(self, expression: str, within: float = 60.0) -> Any:
         """Wait for an expression to be true in the page, at each frame that it draws."""
         return await asyncio.wait_for(
             self.js(

@@ -61,9 +61,9 @@ def cluster(one_for_all: Cluster) -> Iterator[Cluster]:
 # Clusters ------------------------------------------------------------------------------------
 
 
-def standbys_lag(cluster: Cluster) -> None:
+def standbys_lag(cluster: Cluster, seconds: float = 0.1) -> None:
     for standby in cluster.standbys:
-        standby.delay(0.1)
+        standby.delay(seconds)
 
 
 def commits_are_asynchronous(cluster: Cluster) -> None:
@@ -107,7 +107,7 @@ def check_inside_the_snapshot(patch: pytest.MonkeyPatch) -> None:
     def may_read(
         self: ReadPlacement, transaction: Transaction, server: Server, connection: Connection
     ) -> bool:
-        until = monotonic() + 0.3
+        until = monotonic() + 2.0
         try:
             if not believed(self, transaction, server, connection):
                 return False

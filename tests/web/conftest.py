@@ -16,7 +16,9 @@ from orm.testing import paused
 @pytest.fixture
 async def still(servers) -> AsyncIterator[Database]:
     """A database whose replicas stand still, and are not waited for."""
-    async with servers.migrated(max_wait=0, bookmark_keys=["a secret"]) as db, paused(db):
+    patient = {"pool_timeout": 60.0}  # for as long as it takes until it is a writer's turn
+    options = {"max_wait": 0, "bookmark_keys": ["a secret"], "engine_options": patient}
+    async with servers.migrated(**options) as db, paused(db):
         yield db
 
 

@@ -52,9 +52,10 @@ def free_port() -> int:
 
 
 @pytest.fixture
-async def nginx(tmp_path: Path) -> AsyncIterator[tuple[str, int]]:
-    """Nginx's address, and the port of the server that it is in front of."""
-    port, upstream = free_port(), free_port()
+async def nginx(tmp_path: Path) -> AsyncIterator[tuple[str, socket.socket]]:
+    """Nginx's address, and the socket of the server that it is in front of."""
+    behind = socket.create_server(("127.0.0.1", 0))
+    port, upstream = free_port(), behind.getsockname()[1]
     user = "user root;" if os.geteuid() == 0 else ""
     text = CONFIGURATION.format(user=user, folder=tmp_path, port=port, upstream=upstream)
     (tmp_path / "nginx.conf").write_text(text)
@@ -63,8 +64,9 @@ async def nginx(tmp_path: Path) -> AsyncIterator[tuple[str, int]]:
         NGINX, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"
     )
     try:
-        yield f"http://127.0.0.1:{port}", upstream
+        yield f"http://127.0.0.1:{port}", behind
     finally:
+        behind.close()
         process.terminate()
         await process.wait()
 
@@ -80,9 +82,9 @@ async def until_served(http: httpx2.AsyncClient) -> None:
 
 
 async def test_parallel_requests_lock_no_browser_out(
-    still: Database, nginx: tuple[str, int]
+    still: Database, nginx: tuple[str, socket.socket]
 ) -> None:
-    address, port = nginx
+    address, behind = nginx
     together = asyncio.Barrier(PARALLEL)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -101,9 +103,9 @@ async def test_parallel_requests_lock_no_browser_out(
         await send({"type": "http.response.body", "body": json.dumps(found).encode()})
 
     middleware: Any = BookmarkMiddleware(app, still, cookie=BookmarkCookie(secure=False))
-    config = uvicorn.Config(middleware, port=port, log_level="warning", lifespan="off")
+    config = uvicorn.Config(middleware, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve(sockets=[behind]))
     try:
         limits = httpx2.Limits(max_connections=PARALLEL)
         async with httpx2.AsyncClient(base_url=address, limits=limits, timeout=60) as browser:

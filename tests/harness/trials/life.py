@@ -150,10 +150,11 @@ async def live(
                 group.create_task(client.run(go_on))
         if nemesis is not None:
             faults += nemesis.done
-        if not _REPLACES.isdisjoint(trial.faults):
-            # SQLAlchemy's pool forgets a connection whose checkout is cancelled while one whose
-            # file was replaced is dropped (`_ConnectionFairy._checkout`, which closes it within
-            # an except clause); it gets it back when the connection is collected as garbage.
+        # SQLAlchemy's pool forgets a connection whose checkout is cancelled while one is dropped
+        # whose file was replaced, or that died while it was idle (`_ConnectionFairy._checkout`,
+        # which closes it within an except clause); it gets it back when the connection is collected
+        # as garbage.
+        if database.cluster.backend.network or not _REPLACES.isdisjoint(trial.faults):
             gc.collect()
         leaked = {name: held for name, held in _held(database) if held}
         if leaked:

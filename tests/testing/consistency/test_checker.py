@@ -1,5 +1,6 @@
 """The checker on histories written by hand: each anomaly is found, and nothing else is."""
 
+import gc
 import random
 import time
 from dataclasses import replace
@@ -304,9 +305,17 @@ def test_reads_of_any_replica_are_found_out() -> None:
 @pytest.mark.slow
 def test_time_is_linear_in_the_history() -> None:
     took = []
-    for size in (2_000, 16_000):
-        history = simulated(1, honest=True, steps=size)
-        began = time.process_time()
-        assert check(history) == []
-        took.append(time.process_time() - began)
+    gc.collect()
+    gc.disable()  # what it takes depends on all that other tests have left
+    try:
+        for size in (2_000, 16_000):
+            history = simulated(1, honest=True, steps=size)
+            best = float("inf")
+            for _ in range(3):  # the machine does other things, too
+                began = time.process_time()
+                assert check(history) == []
+                best = min(best, time.process_time() - began)
+            took.append(best)
+    finally:
+        gc.enable()
     assert took[1] < 4 * 8 * took[0]  # quadratic: 64
