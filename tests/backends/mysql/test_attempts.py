@@ -51,7 +51,7 @@ async def test_a_connection_that_is_lost_in_commit(cluster: Cluster, idempotent:
             if len(tried) == 1:
                 proxy.cut_at(b"COMMIT")
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             if idempotent:
                 await db.run(add, idempotent=True)
             else:
@@ -80,7 +80,7 @@ async def test_a_primary_that_restarts_before_commit(cluster: Cluster) -> None:
                 await asyncio.to_thread(restart)
             await session.scalar(text("SELECT 1"))  # else COMMIT is what does not arrive
 
-        async with asyncio.timeout(60):
-            await db.run(add)
+        async with asyncio.timeout(200):
+            await db.run(add, retry_for=120)
         assert await emails(db) == [f"{len(tried)}"]
         assert len(tried) > 1
