@@ -13,7 +13,7 @@ from orm.connection import BookmarkConnection
 from orm.constraint import Constraint
 from orm.exceptions import ConfigurationError, DatabaseClosed
 from orm.routing import Route
-from orm.routing.rules import Rules
+from orm.routing.rules import Rules, checked_keys, listed
 from orm.servers.cluster import Cluster
 from orm.servers.discovery import Discover, Discovery
 from orm.servers.making import Maker, parse_url
@@ -112,15 +112,15 @@ class Database:
             replica_servers = []
             self._discovery = Discovery(replicas, self, (url, self._make.primary.name))
         else:
-            replica_servers = self._make.replicas(replicas)
+            replica_servers = self._make.replicas(listed("replicas", replicas))
         self.cluster: Cluster = Cluster(backend, self._make.primary, replica_servers)
         """The servers; another object each time that the database is started anew."""
         self.rules: Final[Rules] = Rules(
             max_wait=max_wait,
             max_staleness=max_staleness,
             fallback=fallback,
-            zones=tuple(zones),
-            keys=tuple(k.encode() if isinstance(k, str) else k for k in bookmark_keys),
+            zones=tuple(listed("zones", zones)),
+            keys=checked_keys(bookmark_keys),
             stray_bookmarks=stray_bookmarks,
         )
         """The options that all sessions have in common."""

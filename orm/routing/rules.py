@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Literal
+from typing import Literal, TypeVar
 
 from orm.exceptions import ConfigurationError
 from orm.routing.decision import Route
 from orm.servers.timing import HEARTBEAT
 
-__all__ = ["Rules", "checked_staleness"]
+__all__ = ["Rules", "checked_keys", "checked_staleness", "listed"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(kw_only=True)
@@ -40,11 +42,39 @@ class Rules:
     turns: "count[int]" = field(default_factory=count)
 
     def __post_init__(self) -> None:
-        if self.max_wait < 0:
+        if isinstance(self.max_wait, str) or self.max_wait < 0:
             raise ConfigurationError("max_wait is a number of seconds, 0 or more")
         if self.stray_bookmarks not in ("primary", "error"):
             raise ConfigurationError("stray_bookmarks is 'primary' or 'error'")
         checked_staleness(self.max_staleness)
+
+
+def listed(name: str, given: Sequence[_T]) -> Sequence[_T]:
+    """The value of an option that is a list.
+
+    Raises:
+        ConfigurationError: it is one string, which would be a list of letters.
+    """
+    if isinstance(given, str | bytes):
+        raise ConfigurationError(f"{name} is a list, and not one string: {name}=[…]")
+    return given
+
+
+def checked_keys(given: Sequence[str | bytes]) -> tuple[bytes, ...]:
+    """Secret keys of bookmarks, as they are used.
+
+    Raises:
+        ConfigurationError: they are no list of keys, or one of them is empty.
+    """
+    for key in listed("bookmark_keys", given):
+        if not isinstance(key, str | bytes) or not key:
+            what = "empty" if key == "" or key == b"" else f"of type {type(key).__name__}"
+            raise ConfigurationError(
+                f"a key of bookmark_keys is {what}: give random text, such as that of "
+                "python -c 'import secrets; print(secrets.token_urlsafe())', and look whether the "
+                "variable that it is read from is set"
+            )
+    return tuple(key.encode() if isinstance(key, str) else key for key in given)
 
 
 def checked_staleness(seconds: float | None) -> float | None:
