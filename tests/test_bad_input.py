@@ -1,6 +1,7 @@
 """What is wrong is refused by an error of ours that says so, and nothing hangs or leaks."""
 
 import sqlite3
+import sys
 from contextlib import closing
 
 import pytest
@@ -129,6 +130,13 @@ async def test_write_lost_is_said_before_anything_is_written(servers) -> None:
         ("sqlite+aiosqlite:///app.db", {"replicas": -1}, "replicas"),
         ("sqlite+aiosqlite:///app.db", {"replicas": ["postgresql+asyncpg://h/d"]}, "family"),
         ("sqlite+aiosqlite:///app.db", {"stray_bookmarks": "ignore"}, "stray_bookmarks"),
+        ("sqlite+aiosqlite:///app.db", {"max_wait": "1"}, "max_wait"),
+        ("sqlite+aiosqlite:///app.db", {"replicas": "2"}, "replicas is a list"),
+        ("sqlite+aiosqlite:///app.db", {"zones": "eu"}, "zones is a list"),
+        ("sqlite+aiosqlite:///app.db", {"bookmark_keys": "secret"}, "bookmark_keys is a list"),
+        ("sqlite+aiosqlite:///app.db", {"bookmark_keys": b"secret"}, "bookmark_keys is a list"),
+        ("sqlite+aiosqlite:///app.db", {"bookmark_keys": ["new", ""]}, "is empty: give random"),
+        ("sqlite+aiosqlite:///app.db", {"bookmark_keys": [None]}, "is of type NoneType"),
         (
             "sqlite+aiosqlite:///app.db",
             {"engine_options": {"async_creator": object()}},
@@ -139,6 +147,24 @@ async def test_write_lost_is_said_before_anything_is_written(servers) -> None:
 def test_impossible_database_is_refused(url: str, options, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         Database(url, **options)
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("postgresql+asyncpg://h/d", "asyncpg"),
+        ("postgresql+psycopg://h/d", "psycopg"),
+        ("mariadb+asyncmy://h/d", "asyncmy"),
+        ("mysql+aiomysql://h/d", "aiomysql"),
+    ],
+)
+def test_a_driver_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, url: str, driver: str
+) -> None:
+    monkeypatch.setitem(sys.modules, driver, None)
+    monkeypatch.delitem(sys.modules, "orm.backends.postgresql.asyncpg_pool", raising=False)
+    with pytest.raises(ConfigurationError, match=rf"pip install 'bookmark-orm\[{driver}\]'"):
+        Database(url)
 
 
 @pytest.mark.embedded

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
+from orm.backends.installed import require_driver
 from orm.exceptions import ConfigurationError
 
 __all__ = ["arguments", "code", "gtid_of", "hang_up", "in_transaction", "is_streaming"]
@@ -32,7 +33,7 @@ def arguments(url: URL, options: dict[str, Any], *, tracks: bool = False) -> dic
         tracks: whether each COMMIT is to tell its GTID.
 
     Raises:
-        ConfigurationError: the driver is neither of the two.
+        ConfigurationError: the driver is neither of the two, or is not installed.
     """
     driver = url.get_driver_name()
     if driver not in ("asyncmy", "aiomysql"):
@@ -46,6 +47,7 @@ def arguments(url: URL, options: dict[str, Any], *, tracks: bool = False) -> dic
             f"{url.drivername!r} cannot be used ({why}): use {engine}+asyncmy:// or "
             f"{engine}+aiomysql://"
         )
+    require_driver(url)
 
     async def connect(**given: Any) -> Any:
         if tracks:

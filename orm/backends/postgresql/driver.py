@@ -11,6 +11,7 @@ from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from orm.backends.installed import require_driver
 from orm.exceptions import ConfigurationError
 
 __all__ = [
@@ -42,7 +43,7 @@ def arguments(url: URL, options: dict[str, Any], **settings: str) -> dict[str, A
         settings: of PostgreSQL.
 
     Raises:
-        ConfigurationError: the driver is neither of the two.
+        ConfigurationError: the driver is neither of the two, or is not installed.
     """
     given = dict(options.get("connect_args", {}))
     match url.get_driver_name():
@@ -57,6 +58,7 @@ def arguments(url: URL, options: dict[str, Any], **settings: str) -> dict[str, A
             raise ConfigurationError(
                 f"{other!r} has no async driver: use postgresql+asyncpg:// or postgresql+psycopg://"
             )
+    require_driver(url)
     return options | {"connect_args": given}
 
 

@@ -45,7 +45,8 @@ def _pool(url: URL) -> dict[str, Any]:
 def writer_engine(url: URL, **options: Any) -> AsyncEngine:
     """For transactions that may write."""
     url, options = understood(url, options)
-    given = _pool(url) | arguments(url, options)
+    given = arguments(url, options)
+    given = _pool(url) | given
     if url.get_driver_name() == "psycopg":
         from orm.backends.postgresql.one_trip import SamplingConnection
 
