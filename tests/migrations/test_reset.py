@@ -1,6 +1,8 @@
 """The local database anew, as after a switch of branches."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -67,6 +69,29 @@ def test_a_restore_point_of_this_branch_keeps_its_rows(ahead: Project) -> None:
     assert ahead.query("SELECT id FROM t1") == [(1,)]
     assert "other" in ahead.tables
     assert (ahead.folder / "app.before-reset.db").exists()
+
+
+def test_each_one_keeps_what_was_there(ahead: Project) -> None:
+    for number in (1, 2):
+        ahead.query(f"INSERT INTO t1 VALUES ({10 * number})")
+        assert ahead.orm("reset", "--local", "--yes", "--zero").exit_code == 0
+    for name, ids in (("app.before-reset", [1, 10]), ("app.before-reset-2", [20])):
+        with closing(sqlite3.connect(ahead.folder / f"{name}.db")) as kept:
+            assert [row[0] for row in kept.execute("SELECT id FROM t1")] == ids
+    assert ahead.query("SELECT count(*) FROM t1") == [(0,)]
+
+
+def test_a_database_that_a_program_uses_is_not_begun_anew(ahead: Project) -> None:
+    """The program would go on with a file that is gone, and its writes would be, too."""
+    with closing(sqlite3.connect(ahead.folder / "app.db")) as program:
+        program.execute("PRAGMA journal_mode = WAL")
+        program.execute("SELECT * FROM t1").fetchall()
+        said = ahead.orm("reset", "--local", "--yes", "--zero")
+        assert said.exit_code == 1
+        assert "while another program uses it (database is locked): stop that" in said.output
+    assert ahead.query("SELECT id FROM t2") == [(2,)]
+    assert ahead.query("PRAGMA journal_mode") == [("wal",)]
+    assert ahead.orm("reset", "--local", "--yes", "--zero").exit_code == 0
 
 
 def test_it_asks(ahead: Project) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from glob import escape
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from sqlalchemy import URL
 
 from orm.backends.sqlite.snapshot import snapshot
+from orm.exceptions import MigrationError
 
 __all__ = ["replaced"]
 
@@ -25,21 +27,26 @@ def replaced(
     """A new database, which takes the place of another one at the end of the block.
 
     It is in a folder beside the other one. If the block fails, or the process is killed, the other
-    one is as it was. In the end that is kept, as the restore point ``app.before-reset.db``.
+    one is as it was. In the end that is kept, as the restore point ``app.before-reset.db``, or
+    ``app.before-reset-2.db`` if that is there.
 
     Args:
-        file: the database, which no program uses.
+        file: the database.
         url: of the database.
         suits: whether a restore point, by its URL, will do to begin with.
 
     Yields:
         The URL of the new database, and the name of the restore point; None if none suits, and
         the new database is empty.
+
+    Raises:
+        MigrationError: another program uses the database.
     """
+    _refuse_if_used(file)
     points = [
         point
         for point in file.parent.glob(f"{escape(file.stem)}.before-*{escape(file.suffix)}")
-        if point.stem != f"{file.stem}.before-{_NAME}"
+        if not point.stem.startswith(f"{file.stem}.before-{_NAME}")
     ]
     points.sort(key=lambda point: point.stat().st_mtime, reverse=True)
     chosen = next((point for point in points if suits(url.set(database=str(point)))), None)
@@ -51,8 +58,35 @@ def replaced(
         if made.exists():
             with closing(sqlite3.connect(made)) as connection:
                 connection.execute("PRAGMA journal_mode = DELETE")  # one file, whole by itself
-        snapshot(file, _NAME, frozenset())
+        _refuse_if_used(file)
+        snapshot(file, _free_name(file), frozenset())
         for ending in ("-wal", "-shm", ""):
             Path(f"{file}{ending}").unlink(missing_ok=True)
         if made.exists():
             made.rename(file)
+
+
+def _refuse_if_used(file: Path) -> None:
+    """No other program may have the file open: it would go on with one that is gone."""
+    if not file.exists():
+        return
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as connection:
+        try:
+            [mode] = connection.execute("PRAGMA journal_mode").fetchone()
+            # To leave WAL, a connection has to be the only one (SQLite "Write-Ahead Logging").
+            connection.execute("PRAGMA journal_mode = DELETE")
+            connection.execute(f"PRAGMA journal_mode = {mode}")
+        except sqlite3.OperationalError as error:
+            raise MigrationError(
+                f"{file} cannot be begun anew while another program uses it ({error}): stop that, "
+                "and reset again. Nothing was changed"
+            ) from error
+
+
+def _free_name(file: Path) -> str:
+    names = (_NAME if number == 1 else f"{_NAME}-{number}" for number in count(1))
+    return next(
+        name
+        for name in names
+        if not file.with_name(f"{file.stem}.before-{name}{file.suffix}").exists()
+    )

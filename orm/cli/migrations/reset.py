@@ -15,7 +15,10 @@ __all__ = ["reset"]
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def reset(local: bool, zero: bool, yes: bool, as_json: bool) -> None:
-    """Begin the local database anew, and apply the revisions; its data is lost.
+    """Begin the local database anew, and apply the revisions.
+
+    The data of a server's database is lost. A SQLite database is kept beside the new one, as
+    app.before-reset.db; of such files and restore points the latest three stay.
 
     As after a switch of branches, when it has revisions that are not in this checkout. The command
     takes the latest restore point that has none of them; without one it begins from nothing.
