@@ -266,6 +266,25 @@ def test_a_column_is_reborn(project: Project) -> None:
     assert project.query("SELECT handle, nick FROM users") == [("3", None)]
 
 
+def test_a_rename_with_a_change_is_thought_of(project: Project) -> None:
+    """What was printed keeps the values; else nothing would have said that it may be a rename."""
+    project.models(USERS.format(NICK, ""))
+    created(project, "users")
+    project.upgrade("orm")
+    project.query("INSERT INTO users (id, nick) VALUES (1, '3')")
+    project.models(HANDLE.format("Integer", ""))
+    said = project.orm("create", "handle")
+    assert said.exit_code == 0
+    command = "orm migrations create --amend --rename users.nick:handle"
+    assert "column users.nick is gone and handle is new: if it was renamed" in said.stderr
+    assert said.stderr.rstrip().endswith(command)
+    said = project.orm(*command.split()[2:])
+    assert said.exit_code == 0
+    assert "is gone" not in said.stderr
+    project.upgrade("orm")
+    assert project.query("SELECT handle FROM users") == [(3,)]
+
+
 @pytest.mark.parametrize("project", ["mysql"], indirect=True)
 def test_what_stands_in_the_way_of_a_rename_is_named(project: Project) -> None:
     checked = USERS.format(NICK, CHECK.format("nick"))

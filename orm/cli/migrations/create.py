@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from orm.migrations.compare.writing import Created
 
 __all__ = ["create"]
+
+_NAMED: Final = 3
+"""Pairs that may be a rename and a change in one, and are named."""
 
 
 def _needed(context: click.Context, argument: click.Parameter, name: str | None) -> str | None:
@@ -66,7 +69,10 @@ def create(
     stays in a file beside it.
     """
     if amend and empty:
-        raise click.UsageError("--amend writes what the models have, and --empty nothing")
+        raise click.UsageError(
+            "--amend writes a revision from the models, and --empty one for you to write: to write "
+            "the newest one by hand, edit its file"
+        )
     if empty and (asked or no_rename):
         raise click.UsageError("--empty writes nothing that could be renamed")
 
@@ -111,7 +117,7 @@ def _choose(
     no_rename: bool,
 ) -> "list[Rename]":
     """The renames: those of --rename, then the probable ones to which the user says yes."""
-    from orm.migrations.compare.renames import probable, requested
+    from orm.migrations.compare.renames import conceivable, probable, requested
 
     chosen = requested(asked, operations, connection)
     if no_rename:
@@ -129,4 +135,11 @@ def _choose(
         if click.confirm(f"Was {rename.what} renamed to {rename.new}?", err=True):
             chosen.append(rename)
             taken |= rename.names
+    others = [one for one in conceivable(operations, connection.dialect) if not one.names & taken]
+    for rename in others[:_NAMED]:
+        click.echo(
+            f"{rename.what} is gone and {rename.new} is new: if it was renamed, keep its values by "
+            f"orm migrations create --amend --rename {rename}",
+            err=True,
+        )
     return chosen

@@ -26,7 +26,7 @@ from orm.exceptions import ConfigurationError, MigrationError
 from orm.migrations.compare.types import called
 from orm.migrations.explain import cause_of
 
-__all__ = ["Rename", "apply", "probable", "requested"]
+__all__ = ["Rename", "apply", "conceivable", "probable", "requested"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,16 @@ def probable(operations: Iterable[MigrateOperation], dialect: Dialect) -> list[R
         dialect: of the database that was compared.
     """
     return [rename for rename, alike in _possible(operations, dialect) if alike]
+
+
+def conceivable(operations: Iterable[MigrateOperation], dialect: Dialect) -> list[Rename]:
+    """The renames that are one only if something else of it has changed, too.
+
+    Args:
+        operations: what autogenerate found.
+        dialect: of the database that was compared.
+    """
+    return [rename for rename, alike in _possible(operations, dialect) if not alike]
 
 
 def requested(
