@@ -58,6 +58,10 @@ def reviewed(project: Project) -> list[tuple[str, str, str | None, int | None, b
             ("drop_table", "users", None, 3, True),
         ),
         ("op.execute('DELETE FROM users')", ("delete", "users", None, 3, True)),
+        (
+            "op.execute(sa.update(sa.table('users', sa.column('age'))).values(age=1))",
+            ("update", "users", None, 3, False),
+        ),
         ("op.execute(sa.delete(sa.table('users')))", ("delete", "users", None, 3, True)),
         (
             f"{BATCH}batch.alter_column('age', nullable=False)",
@@ -343,6 +347,8 @@ SQL = {
     "ALTER TABLE users RENAME TO people": ("rename", "users", None),
     "ALTER TABLE users RENAME COLUMN email TO mail": ("rename", "users", "email"),
     "SELECT 1; DELETE FROM users WHERE age = 1": ("delete", "users", None),
+    "UPDATE users SET age = 1, email = NULL WHERE x = y": ("update", "users", None),
+    "with a as (select 1) update users as u set email = ''": ("update", "users", None),
     "ALTER TABLE users ALTER age SET NOT NULL": ("not_null", "users", "age"),
     'ALTER TABLE users ALTER COLUMN "age" SET NOT NULL': ("not_null", "users", "age"),
     "ALTER TABLE users ADD CONSTRAINT x CHECK (age > 0)": ("constraint", "users", None),
@@ -365,7 +371,11 @@ def test_plain_sql_is_read(remote: Project, sql: str) -> None:
     ("sql", "told"),
     [
         ("ALTER TABLE users ALTER age TYPE bigint USING age::bigint", [("rewrite", "age")]),
-        ("ALTER TABLE users ALTER COLUMN age SET DATA TYPE text", [("rewrite", "age")]),
+        ("ALTER TABLE users ALTER COLUMN age SET DATA TYPE text", [("convert", "age")]),
+        ("ALTER TABLE users ALTER age TYPE smallint, ADD x int", [("convert", "age")]),
+        ("ALTER TABLE users ALTER age TYPE numeric", [("rewrite", "age")]),
+        ("DO $$ BEGIN RAISE NOTICE 'UPDATE users SET age = 1'; END $$", []),
+        ("DO $$ BEGIN UPDATE users SET age = 1; END $$", [("update", None)]),
         ("CREATE UNIQUE INDEX ix ON users (id)", [("constraint", None)]),
         ("CREATE INDEX CONCURRENTLY ix ON users (id)", []),
         ("ALTER TABLE users ADD CHECK (age > 0) NOT VALID", []),
@@ -399,6 +409,12 @@ def test_an_account_that_may_only_own_its_tables_deploys(remote: Project) -> Non
     for line in ("REASSIGN OWNED BY deploys TO CURRENT_USER", "DROP OWNED BY deploys"):
         remote.query(line)
     remote.query("DROP ROLE deploys")
+
+
+def test_rows_that_are_not_counted_are_told_as_such(remote: Project) -> None:
+    remote.revision(2, "op.execute('DELETE FROM users WHERE age = 1')")
+    said = remote.orm("apply", "--remote", "--dry-run").output
+    assert "deletes rows of users (the table has 3 rows)" in said
 
 
 @ENGINES

@@ -21,9 +21,9 @@ from alembic.operations.ops import (
     RenameTableOp,
 )
 from sqlalchemy import Column as SQLColumn
-from sqlalchemy import Connection, DateTime, Delete, Enum, TextClause, inspect
+from sqlalchemy import Connection, DateTime, Delete, Enum, TextClause, Update, inspect
 
-from orm.migrations.compare.plain_sql import Deletes, Rewrites, fits, in_sql
+from orm.migrations.compare.plain_sql import Deletes, Rewrites, Updates, fits, in_sql
 from orm.migrations.internals import Recorded
 
 __all__ = ["Column", "Effect", "Kind", "Schema", "Tables", "flat", "schema_of", "table_of"]
@@ -33,11 +33,13 @@ Kind = Literal[
     "drop_column",
     "type",
     "rewrite",
+    "convert",
     "not_null",
     "required_column",
     "changing_default",
     "rename",
     "delete",
+    "update",
     "constraint",
     "index",
     "alter",
@@ -318,10 +320,13 @@ def _converted(operation: AlterColumnOp) -> str:
 
 def _statement(operation: ExecuteSQLOp, tables: Tables) -> Iterator[Effect]:
     statement = operation.sqltext
-    if isinstance(statement, Delete):
+    if isinstance(statement, Delete | Update):
         name = str(getattr(statement.table, "name", ""))
         if (table := tables.tables.get(name)) is not None:
-            yield Effect("delete", table, None, f"deletes rows of {table}")
+            if isinstance(statement, Delete):
+                yield Effect("delete", table, None, f"deletes rows of {table}")
+            else:
+                yield Effect("update", table, None, f"sets values in rows of {table}")
         return
     text = statement.text if isinstance(statement, TextClause) else statement
     if isinstance(text, str):
@@ -330,16 +335,35 @@ def _statement(operation: ExecuteSQLOp, tables: Tables) -> Iterator[Effect]:
                 case Deletes():
                     if (table := tables.tables.get(said.table)) is not None:
                         yield Effect("delete", table, None, f"deletes rows of {table}")
+                case Updates():
+                    yield from _updated(said, tables)
                 case Rewrites():
                     if (was := tables.column(AlterColumnOp(said.table, said.column))) is not None:
-                        table, column, before = was
-                        where = f"{table}.{column} from {before.type}"
-                        words = (
-                            f"changes {where} by SQL: the table may be locked while it is rewritten"
-                        )
-                        yield Effect("rewrite", table, column, words)
+                        yield _rewritten(said, *was)
                 case _:
                     yield from _of(Recorded(said, batch=False), tables)
+
+
+def _updated(said: Updates, tables: Tables) -> Iterator[Effect]:
+    """What an UPDATE does to values that were there before the revisions."""
+    table = tables.tables.get(said.table)
+    columns = sorted(
+        old
+        for (within, new), old in tables.columns.items()
+        if within == table and new in said.columns
+    )
+    if table is not None and columns:
+        yield Effect("update", table, None, f"sets {', '.join(columns)} in rows of {table}")
+
+
+def _rewritten(said: Rewrites, table: str, column: str, before: Column) -> Effect:
+    """What an ALTER … TYPE does; the statement, or one before it, may see to the values."""
+    what = f"changes {table}.{column} from {before.type} to {said.type or 'another type'} by SQL"
+    locks = "the table may be locked while it is rewritten"
+    if fits(before.type, said.type):
+        return Effect("rewrite", table, column, f"{what}: {locks}")
+    words = f"{what}: a value that does not fit is changed or refused, and {locks}"
+    return Effect("convert", table, column, words)
 
 
 def _is_required(operation: AddColumnOp) -> bool:

@@ -16,7 +16,7 @@ from alembic.operations.ops import (
     RenameTableOp,
 )
 
-__all__ = ["Deletes", "Rewrites", "fits", "in_sql"]
+__all__ = ["Deletes", "Rewrites", "Updates", "fits", "in_sql"]
 
 _ONE: Final = r"(?:\w+|\"[^\"]+\"|`[^`]+`|\[[^]]+\])"
 _NAME: Final = rf"(?P<{{}}>{_ONE}(?:\.{_ONE})?)"
@@ -30,6 +30,12 @@ _DELETES: Final = re.compile(
     rf"{_NAME.format('table')}",
     _OPTIONS,
 )
+_UPDATES: Final = re.compile(
+    rf"{_STARTS}{_WITHIN}UPDATE\s+(?:ONLY\s+)?{_NAME.format('table')}\s.*?\bSET\b(?P<sets>.+)",
+    _OPTIONS,
+)
+_STRING: Final = re.compile(r"'(?:[^']|'')*'")
+_SETS: Final = re.compile(rf"(?:{_ONE}\.)?(?P<column>{_ONE})\s*=")
 _DROPS: Final = re.compile(rf"{_STARTS}DROP\s+TABLE\s+{_IF}(?P<tables>[^;]+)", _OPTIONS)
 _INDEXES: Final = re.compile(
     rf"{_STARTS}CREATE\s+(?P<unique>UNIQUE\s+)?INDEX\s+(?P<concurrently>CONCURRENTLY\s+)?"
@@ -54,7 +60,10 @@ _NOT_NULL: Final = re.compile(
     rf"\bALTER\s+(?:COLUMN\s+)?{_NAME.format('column')}\s+SET\s+NOT\s+NULL", _OPTIONS
 )
 _REWRITE: Final = re.compile(
-    rf"\bALTER\s+(?:COLUMN\s+)?{_NAME.format('column')}\s+(?:SET\s+DATA\s+)?TYPE\s", _OPTIONS
+    rf"\bALTER\s+(?:COLUMN\s+)?{_NAME.format('column')}\s+(?:SET\s+DATA\s+)?TYPE\s+"
+    r"(?P<type>\w+(?:\s+(?!USING\b|COLLATE\b)\w+)*(?:\s*\([^)]*\)[\w\s]*?)?(?:\[\])?)?"
+    r"(?=\s*(?:USING\b|COLLATE\b|,|$))",
+    _OPTIONS,
 )
 _CONSTRAIN: Final = re.compile(
     r"^ADD\s+(?:CONSTRAINT\s+\S+\s+)?(?P<kind>FOREIGN|CHECK|UNIQUE|EXCLUDE)\b(?!.*\bNOT\s+VALID\s*$)",
@@ -76,14 +85,24 @@ class Deletes:
 
 
 @dataclass(frozen=True, slots=True)
+class Updates:
+    """Values of these columns are set; perhaps of some more, which the statement compares."""
+
+    table: str
+    columns: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Rewrites:
     """A column gets another type; the statement says what becomes of its values."""
 
     table: str
     column: str
+    type: str
+    """In SQL's words; empty if it cannot be seen."""
 
 
-def in_sql(text: str) -> Iterator[MigrateOperation | Deletes | Rewrites]:
+def in_sql(text: str) -> Iterator[MigrateOperation | Deletes | Updates | Rewrites]:
     """What statements amount to, of what a reader should know of.
 
     Args:
@@ -92,6 +111,9 @@ def in_sql(text: str) -> Iterator[MigrateOperation | Deletes | Rewrites]:
     for statement in text.split(";"):
         if found := _DELETES.match(statement):
             yield Deletes(_plain(found["table"]))
+        elif found := _UPDATES.match(_STRING.sub("''", statement)):  # messages advise an UPDATE
+            columns = (_plain(one["column"]) for one in _SETS.finditer(found["sets"]))
+            yield Updates(_plain(found["table"]), frozenset(columns))
         elif found := _DROPS.match(statement):
             names = re.sub(r"\b(CASCADE|RESTRICT)\s*$", "", found["tables"], flags=re.IGNORECASE)
             yield from (DropTableOp(_plain(name)) for name in names.split(","))
@@ -121,7 +143,7 @@ def _altering(table: str, how: str) -> Iterator[MigrateOperation | Rewrites]:
         for found in _NOT_NULL.finditer(how):
             yield AlterColumnOp(table, _plain(found["column"]), modify_nullable=False)
         for found in _REWRITE.finditer(how):
-            yield Rewrites(table, _plain(found["column"]))
+            yield Rewrites(table, _plain(found["column"]), found["type"] or "")
         for found in _DROP_COLUMN.finditer(how):
             yield DropColumnOp(table, _plain(found["column"]))
 

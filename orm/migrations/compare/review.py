@@ -9,7 +9,7 @@ from sqlalchemy import URL, ColumnElement, Connection, column, func, select, tab
 from orm.backends import Migrations, backend_for, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
-from orm.migrations.compare.effects import Effect, Schema, Tables, schema_of
+from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, schema_of
 from orm.migrations.compare.reading import Read, operations_of
 from orm.migrations.compare.replay import replay
 from orm.migrations.connecting import on_a_connection
@@ -20,6 +20,9 @@ __all__ = ["Reviewed", "review"]
 _MANY: Final = 100_000
 """Rows; an index on fewer is created too fast for other transactions to notice."""
 
+_SOME: Final[frozenset[Kind]] = frozenset({"constraint", "delete", "update"})
+"""Effects on some rows of a table, and it is not known on which."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
@@ -28,7 +31,8 @@ class Reviewed:
     Attributes:
         revision: the revision.
         effect: what it does.
-        rows: how many rows of the database it affects; None if the database lacks the table.
+        rows: how many rows of the database it affects, or the table has, if that is not known; None
+            if the database lacks the table.
     """
 
     revision: Revision
@@ -44,7 +48,12 @@ class Reviewed:
     def message(self) -> str:
         """A sentence."""
         many = "row" if self.rows == 1 else "rows"
-        rows = "" if self.rows is None else f" ({self.rows:,} {many})"
+        if self.rows is None:
+            rows = ""
+        elif self.effect.kind in _SOME:
+            rows = f" (the table has {self.rows:,} {many})"
+        else:
+            rows = f" ({self.rows:,} {many})"
         return f"{self.revision.name} {self.effect.message}{rows}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -149,7 +158,7 @@ def _rows(connection: Connection, there: Schema, effect: Effect) -> int | None:
         match effect.kind:
             case "not_null":
                 query = query.where(value.is_(None))
-            case "drop_column" | "type":
+            case "drop_column" | "type" | "convert":
                 query = query.where(value.is_not(None))
             case _:
                 pass
@@ -164,7 +173,7 @@ def _matters(one: Reviewed, migrations: Migrations) -> bool:
             return one.rows != 0 and migrations.new_columns_need_constants
         case "alter":
             return bool(one.rows)
-        case "constraint" | "not_null" | "required_column" | "delete":
+        case "constraint" | "not_null" | "required_column" | "delete" | "update" | "convert":
             return one.rows != 0
         case _:
             return True
