@@ -56,6 +56,31 @@ def test_what_is_not_applied_comes_behind(merged: Project) -> None:
     assert "nothing to renumber" in merged.orm("renumber", "--local").stdout
 
 
+def test_what_the_remote_database_has_keeps_its_number(
+    merged: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORM_REMOTE_URL", f"sqlite+aiosqlite:///{merged.folder}/remote.db")
+    ours = {name: merged.file(f"{name}.py") for name in ("0002_ours", "0003_ours")}
+    texts = {file: file.read_bytes() for file in ours.values()}
+    for file in texts:
+        file.unlink()
+    assert merged.orm("apply", "--remote", "--yes").exit_code == 0
+    for file, text in texts.items():
+        file.write_bytes(text)
+    before = merged.revisions
+    said = merged.orm("renumber", "--local")
+    assert said.exit_code == 1
+    assert "the remote database has 0002_theirs, 0003_theirs" in said.stderr
+    assert merged.revisions == before
+    for command in ("migrations renumber --remote", "migrations reset --local"):
+        assert f"orm {command}" in said.stderr
+    assert merged.orm("renumber", "--remote").exit_code == 0
+    assert merged.orm("reset", "--local", "--yes", "--zero").exit_code == 0
+    assert merged.orm("apply", "--remote", "--yes").exit_code == 0
+    for target in ("--local", "--remote"):
+        assert merged.orm("list", target).exit_code == 0
+
+
 def test_a_dry_run_changes_nothing(merged: Project) -> None:
     before = {name: merged.file(name).read_bytes() for name in merged.revisions}
     assert "0002_theirs -> 0004_theirs" in merged.orm("renumber", "--local", "--dry-run").stdout

@@ -18,8 +18,9 @@ def renumber(target: Target, dry_run: bool, as_json: bool) -> None:
     """Put the revisions into one line again, as after the merge of two branches.
 
     The revisions that are applied to the target keep their numbers. The others get the numbers
-    after them, in the names of their files too. Do not renumber a revision that is applied to
-    another database.
+    after them, in the names of their files too. With --local it is refused if the database that
+    ORM_REMOTE_URL names has one of those. Do not renumber a revision that is applied to another
+    database.
     """
     with explained():
         from orm.migrations.application import Application

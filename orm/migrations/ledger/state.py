@@ -1,5 +1,6 @@
 """The state of a database: its ledger beside the revision files. To look changes nothing."""
 
+import os
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -160,7 +161,8 @@ def renumbering(application: Application, target: str) -> list[Renumbered]:
 
     Raises:
         MigrationError: an applied revision is edited, deleted or renamed, or the files cannot be
-            put into a line; or the database cannot be read.
+            put into a line; a revision that the remote database has would get another number; or a
+            database cannot be read.
     """
     state = look(application, target)
     applied = {row.revision: row for row in state.applied}
@@ -184,4 +186,18 @@ def renumbering(application: Application, target: str) -> list[Renumbered]:
         )
     if any(not is_number(file.id) for file in state.files):
         raise MigrationError("\n".join(f.message for f in findings_in_files(state.files, target)))
-    return in_line(state.files, kept)
+    changes = in_line(state.files, kept)
+    if changes and target == "local" and os.environ.get("ORM_REMOTE_URL"):
+        _refuse_what_is_remote(look(application, "remote"), changes)
+    return changes
+
+
+def _refuse_what_is_remote(remote: State, changes: Sequence[Renumbered]) -> None:
+    there = {(row.revision, row.checksum) for row in remote.applied}
+    names = [one.file.name for one in changes if (one.file.id, one.file.checksum) in there]
+    if names:
+        raise MigrationError(
+            f"the remote database has {', '.join(names)}, and what is applied there keeps its "
+            f"number: {command_line('renumber', 'remote')}. Then begin the local database anew: "
+            + command_line("reset", "local")
+        )
