@@ -103,6 +103,7 @@ def refuse_labels(table: str, column: str, labels: Sequence[str], *, is_array: b
     after = literal(
         ". Update these rows in the same revision, before this statement: "
         f"UPDATE {qualified(table)} SET {name} = …"
+        + ("" if is_array else f" WHERE {name} IN ({gone})")
     )
     return (
         "DO $guard$ DECLARE lost text; BEGIN "
