@@ -130,7 +130,6 @@ async def test_write_lost_is_said_before_anything_is_written(servers) -> None:
         ("sqlite+aiosqlite:///app.db", {"replicas": -1}, "replicas"),
         ("sqlite+aiosqlite:///app.db", {"replicas": ["postgresql+asyncpg://h/d"]}, "family"),
         ("sqlite+aiosqlite:///app.db", {"stray_bookmarks": "ignore"}, "stray_bookmarks"),
-        ("sqlite+aiosqlite:///app.db", {"max_wait": "1"}, "max_wait"),
         ("sqlite+aiosqlite:///app.db", {"replicas": "2"}, "replicas is a list"),
         ("sqlite+aiosqlite:///app.db", {"zones": "eu"}, "zones is a list"),
         ("sqlite+aiosqlite:///app.db", {"bookmark_keys": "secret"}, "bookmark_keys is a list"),

@@ -42,7 +42,7 @@ class Rules:
     turns: "count[int]" = field(default_factory=count)
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_wait, str) or self.max_wait < 0:
+        if self.max_wait < 0:
             raise ConfigurationError("max_wait is a number of seconds, 0 or more")
         if self.stray_bookmarks not in ("primary", "error"):
             raise ConfigurationError("stray_bookmarks is 'primary' or 'error'")
@@ -60,21 +60,25 @@ def listed(name: str, given: Sequence[_T]) -> Sequence[_T]:
     return given
 
 
-def checked_keys(given: Sequence[str | bytes]) -> tuple[bytes, ...]:
+def checked_keys(given: Sequence[object]) -> tuple[bytes, ...]:
     """Secret keys of bookmarks, as they are used.
 
     Raises:
         ConfigurationError: they are no list of keys, or one of them is empty.
     """
+    keys: list[bytes] = []
     for key in listed("bookmark_keys", given):
-        if not isinstance(key, str | bytes) or not key:
-            what = "empty" if key == "" or key == b"" else f"of type {type(key).__name__}"
-            raise ConfigurationError(
-                f"a key of bookmark_keys is {what}: give random text, such as that of "
-                "python -c 'import secrets; print(secrets.token_urlsafe())', and look whether the "
-                "variable that it is read from is set"
-            )
-    return tuple(key.encode() if isinstance(key, str) else key for key in given)
+        match key:
+            case str() | bytes() if key:
+                keys.append(key.encode() if isinstance(key, str) else key)
+            case _:
+                what = "empty" if key in ("", b"") else f"of type {type(key).__name__}"
+                raise ConfigurationError(
+                    f"a key of bookmark_keys is {what}: give random text, such as that of "
+                    "python -c 'import secrets; print(secrets.token_urlsafe())', and look whether "
+                    "the variable that it is read from is set"
+                )
+    return tuple(keys)
 
 
 def checked_staleness(seconds: float | None) -> float | None:
