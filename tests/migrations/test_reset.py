@@ -88,9 +88,21 @@ def test_a_database_that_a_program_uses_is_not_begun_anew(ahead: Project) -> Non
         program.execute("SELECT * FROM t1").fetchall()
         said = ahead.orm("reset", "--local", "--yes", "--zero")
         assert said.exit_code == 1
-        assert "while another program uses it (database is locked): stop that" in said.output
+        assert (
+            "cannot be begun anew, and nothing was changed: another program uses it" in said.output
+        )
     assert ahead.query("SELECT id FROM t2") == [(2,)]
     assert ahead.query("PRAGMA journal_mode") == [("wal",)]
+    assert ahead.orm("reset", "--local", "--yes", "--zero").exit_code == 0
+
+
+def test_a_file_that_is_no_database_is_named(ahead: Project) -> None:
+    file = ahead.folder / "app.db"
+    file.write_bytes(b"not a database" * 100)
+    said = ahead.orm("reset", "--local", "--yes", "--zero")
+    assert said.exit_code == 1
+    assert "file is not a database. Move the file away, and reset again" in said.output
+    file.unlink()
     assert ahead.orm("reset", "--local", "--yes", "--zero").exit_code == 0
 
 

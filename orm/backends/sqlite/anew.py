@@ -40,7 +40,7 @@ def replaced(
         the new database is empty.
 
     Raises:
-        MigrationError: another program uses the database.
+        MigrationError: another program uses the database, or the file is no database.
     """
     _refuse_if_used(file)
     points = [
@@ -67,7 +67,7 @@ def replaced(
 
 
 def _refuse_if_used(file: Path) -> None:
-    """No other program may have the file open: it would go on with one that is gone."""
+    """Refuse a file that another program has open: the program would go on with the old file."""
     if not file.exists():
         return
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as connection:
@@ -76,10 +76,13 @@ def _refuse_if_used(file: Path) -> None:
             # To leave WAL, a connection has to be the only one (SQLite "Write-Ahead Logging").
             connection.execute("PRAGMA journal_mode = DELETE")
             connection.execute(f"PRAGMA journal_mode = {mode}")
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                why = "another program uses it: stop that program, and reset again"
+            else:
+                why = f"{error}. Move the file away, and reset again"
             raise MigrationError(
-                f"{file} cannot be begun anew while another program uses it ({error}): stop that, "
-                "and reset again. Nothing was changed"
+                f"{file} cannot be begun anew, and nothing was changed: {why}"
             ) from error
 
 
