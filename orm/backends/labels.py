@@ -22,12 +22,12 @@ from orm.exceptions import MigrationError
 if TYPE_CHECKING:
     from alembic.operations.ops import MigrateOperation
 
-__all__ = ["in_sql", "only_labels_change", "refuse_lost_labels", "relabelling", "string_enum"]
+__all__ = ["literals", "only_labels_change", "refuse_lost_labels", "relabelling", "string_enum"]
 
 _Type = TypeEngine[Any] | type[TypeEngine[Any]] | None
 
 
-def in_sql(labels: Iterable[str]) -> str:
+def literals(labels: Iterable[str]) -> str:
     """Labels as SQL has them: ``'a', 'b'``."""
     return ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
 
@@ -98,7 +98,7 @@ def refuse_lost_labels(
         raise MigrationError(
             f"{name}.{of} cannot lose labels that rows have: {labels}. Update these rows in the "
             f"same revision, before the column changes: UPDATE {name} SET {of} = … "
-            f"WHERE {of} IN ({in_sql(label for label, _ in found)})"
+            f"WHERE {of} IN ({literals(label for label, _ in found)})"
         )
 
 

@@ -72,7 +72,8 @@ def checked_keys(given: Sequence[object]) -> tuple[bytes, ...]:
             case str() | bytes() if key:
                 keys.append(key.encode() if isinstance(key, str) else key)
             case _:
-                what = "empty" if key in ("", b"") else f"of type {type(key).__name__}"
+                is_a_key = isinstance(key, str | bytes)
+                what = "empty" if is_a_key else f"of type {type(key).__name__}"
                 raise ConfigurationError(
                     f"a key of bookmark_keys is {what}: give random text, such as that of "
                     "python -c 'import secrets; print(secrets.token_urlsafe())', and look whether "

@@ -23,7 +23,7 @@ from alembic.operations.ops import (
 from sqlalchemy import Column as SQLColumn
 from sqlalchemy import Connection, DateTime, Delete, Enum, TextClause, Update, inspect
 
-from orm.backends import labels
+from orm.backends.labels import literals
 from orm.migrations.compare.plain_sql import Deletes, Rewrites, Updates, fits, in_sql
 from orm.migrations.internals import Recorded
 
@@ -270,7 +270,7 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
             column,
             f"takes {', '.join(map(repr, lost))} from the enum of {where}: it fails if a row has "
             f"that. Update such rows in the same revision, before it: UPDATE {table} SET {column} "
-            f"= … WHERE {column} IN ({labels.in_sql(lost)})",
+            f"= … WHERE {column} IN ({literals(lost)})",
         )
     elif operation.modify_type is not None and fits(before.type, str(operation.modify_type)):
         yield Effect(

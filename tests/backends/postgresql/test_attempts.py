@@ -126,7 +126,7 @@ async def test_a_primary_that_dies_in_commit(cluster: Cluster, driver: str) -> N
     primary, (one, _) = cluster.primary, cluster.standbys
     tried: list[BookmarkSession] = []
     async with migrated(cluster, primary.url(driver), driver) as db:
-        primary.set("synchronous_standby_names", "nobody")
+        primary.set("synchronous_standby_names", "absent")
         primary.sql("CHECKPOINT")  # by the process that has commits wait: it has read it by now
 
         async def add(session: BookmarkSession) -> None:

@@ -56,7 +56,7 @@ def fail_over(cluster: Cluster, *, dead: bool = False) -> None:
     """The first standby becomes the primary, and the second one follows it.
 
     It could not if it had received more than the first one. Servers write to the log by themselves,
-    too, so whoever partitions both begins with the second one.
+    too, so a test that partitions both begins with the second one.
     """
     one, two = cluster.standbys
     two.partition()
