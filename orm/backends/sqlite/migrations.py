@@ -78,7 +78,7 @@ faults = dangling
 
 def prepare_alembic() -> None:
     """Have Alembic rebuild tables without losses."""
-    import orm.backends.sqlite.rebuild  # noqa: F401 - Alembic finds by itself what it defines
+    import orm.backends.sqlite.altering  # noqa: F401 - Alembic finds by itself what it defines
 
 
 def watch_transaction(connection: Connection) -> Callable[[], bool]:
