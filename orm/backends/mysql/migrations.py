@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, MetaData, text
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends.labels import relabelling
-from orm.backends.migrations import Thing, Write
+from orm.backends.migrations import Write
 from orm.backends.mysql.costs import costs
 from orm.backends.mysql.definitions import BEYOND, definitions, tables_of
 from orm.backends.mysql.driver import code
@@ -26,6 +26,7 @@ from orm.backends.mysql.scratch import scratch
 from orm.backends.mysql.state import latest
 from orm.backends.mysql.sync import sync_engine
 from orm.backends.mysql.terms import TABLE as HISTORY
+from orm.backends.things import Thing
 from orm.exceptions import MigrationError
 
 if TYPE_CHECKING:

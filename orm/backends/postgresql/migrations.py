@@ -27,7 +27,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
 from orm.backends.labels import relabelling
-from orm.backends.migrations import Thing, Write
+from orm.backends.migrations import Write
 from orm.backends.postgresql.anew import begin_anew
 from orm.backends.postgresql.beyond_models import beyond_models
 from orm.backends.postgresql.definitions import definitions
@@ -39,6 +39,7 @@ from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
 from orm.backends.postgresql.squawk import lint
 from orm.backends.postgresql.sync import is_tuned, sync_url
+from orm.backends.things import Thing
 from orm.exceptions import MigrationError
 
 if TYPE_CHECKING:

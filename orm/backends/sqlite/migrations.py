@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import URL, Connection, MetaData, StaticPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from orm.backends.migrations import Thing, Write
+from orm.backends.migrations import Write
 from orm.backends.sqlite.anew import replaced
 from orm.backends.sqlite.dangling import dangling, summary
 from orm.backends.sqlite.definitions import definitions
@@ -21,6 +21,7 @@ from orm.backends.sqlite.pragmas import do, says
 from orm.backends.sqlite.recording import script
 from orm.backends.sqlite.snapshot import KEPT, snapshot
 from orm.backends.sqlite.writing import write
+from orm.backends.things import Thing
 from orm.exceptions import MigrationError
 
 if TYPE_CHECKING:

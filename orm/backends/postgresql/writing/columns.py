@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from orm.backends.migrations import Thing
+from orm.backends.things import Thing
 
 __all__ = ["SERIAL", "Column", "columns_of"]
 

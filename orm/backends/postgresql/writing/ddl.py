@@ -23,9 +23,9 @@ from sqlalchemy.dialects.postgresql import DOMAIN, CreateDomainType
 from sqlalchemy.schema import AddConstraint, CreateIndex
 from sqlalchemy.types import TypeEngine
 
-from orm.backends.migrations import Thing
 from orm.backends.operations import checks_of
 from orm.backends.postgresql.writing.names import DIALECT, literal
+from orm.backends.things import Thing
 
 __all__ = ["column", "concurrently", "creation", "default", "domains", "enums", "misread"]
 

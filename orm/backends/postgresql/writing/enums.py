@@ -8,9 +8,9 @@ from typing import Final
 from alembic.operations.ops import AlterColumnOp
 from sqlalchemy import Enum
 
-from orm.backends.migrations import Thing
 from orm.backends.postgresql.writing.columns import Column
 from orm.backends.postgresql.writing.names import bare, literal, qualified, quote, schema_of
+from orm.backends.things import Thing
 
 __all__ = ["Enums", "uses"]
 

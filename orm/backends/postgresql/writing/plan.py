@@ -22,7 +22,6 @@ from alembic.operations.ops import (
 from sqlalchemy import Column as ModelColumn
 from sqlalchemy import ForeignKeyConstraint, MetaData, Table
 
-from orm.backends.migrations import Thing
 from orm.backends.operations import creation_of
 from orm.backends.postgresql.writing import ddl, sequences
 from orm.backends.postgresql.writing.alter import Alter, aside
@@ -31,6 +30,7 @@ from orm.backends.postgresql.writing.comments import comment_of, of_table, witho
 from orm.backends.postgresql.writing.enums import Enums, uses
 from orm.backends.postgresql.writing.names import bare, mentions, qualified, quote, schema_of
 from orm.backends.postgresql.writing.statements import Statements, joined, refuse_if
+from orm.backends.things import Thing
 
 __all__ = ["Plan"]
 
