@@ -1,6 +1,6 @@
 """How Alembic's operations alter columns of enums that a database keeps as strings.
 
-Such an enum has lost a label if its type changes, and the database does not know its labels.
+If such an enum has lost a label, rows may still have that label, and no database refuses it.
 """
 
 from typing import Any
