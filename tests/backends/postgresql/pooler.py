@@ -8,7 +8,7 @@ from contextlib import suppress
 from random import Random
 from typing import Literal, NamedTuple, Self
 
-from orm.testing.postgresql.listener import Listener
+from orm.testing.listener import Listener
 
 _NO_ENCRYPTION = (80877103, 80877104)  # PostgreSQL "SSLRequest", "GSSENCRequest"
 _CANCEL = 80877102
