@@ -107,7 +107,7 @@ def pytest_run(folder: Path, test: str) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     return run.stdout + run.stderr

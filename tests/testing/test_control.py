@@ -1,5 +1,7 @@
 """Replicas in a test's hand: killed and revived; and what is known of servers without asking."""
 
+from time import monotonic
+
 import pytest
 from sqlalchemy import select
 
@@ -33,10 +35,12 @@ async def test_a_killed_replica_serves_nobody_and_a_revived_one_has_all(db: Data
 
 
 async def test_last_status_asks_nobody(db: Database) -> None:
+    began = monotonic()
     await db.status()
     asked = db.last_status()
+    took = monotonic() - began
     assert [server.behind for server in asked] == [0, 0, 0]
-    assert all(server.age is not None and 0 <= server.age < 5 for server in asked)
+    assert all(server.age is not None and 0 <= server.age <= took for server in asked)
     assert asked[0].at == db.cluster.primary.knowledge.at
     with pytest.raises(DatabaseClosed, match="not started"):
         Database(db.cluster.primary.url).last_status()
