@@ -103,7 +103,7 @@ def looks_like(shown: str, printed: str) -> bool:
 
 
 class Reader:
-    """Somebody who does what a page says."""
+    """A reader, who does what a page says."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder

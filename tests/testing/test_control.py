@@ -13,7 +13,7 @@ from orm.testing import replicas
 EMAILS = select(User.email)
 
 
-async def test_a_killed_replica_serves_nobody_and_a_revived_one_has_all(db: Database) -> None:
+async def test_a_killed_replica_serves_no_session_and_a_revived_one_has_all(db: Database) -> None:
     one, two = replicas(db)
     async with db.session() as session:
         await session.scalars(EMAILS)  # connections are open
@@ -34,7 +34,7 @@ async def test_a_killed_replica_serves_nobody_and_a_revived_one_has_all(db: Data
     assert (revived.error, revived.behind) == (None, 0)
 
 
-async def test_last_status_asks_nobody(db: Database) -> None:
+async def test_last_status_asks_no_server(db: Database) -> None:
     began = monotonic()
     await db.status()
     asked = db.last_status()

@@ -272,7 +272,7 @@ async def test_an_invalid_header_may_lead_to_the_primary(
     assert response.json()["by"] == "primary"
 
 
-async def test_more_bookmarks_than_anybody_needs_are_refused(still: Database, client) -> None:
+async def test_more_bookmarks_than_a_client_needs_are_refused(still: Database, client) -> None:
     async with client(BookmarkMiddleware(BLOG, still, invalid="primary")) as http:
         token = (await http.post("/")).headers["x-bookmark"]
         few = await http.get("/", headers={"x-bookmark": ",".join([token] * 64)})

@@ -43,7 +43,7 @@ async def test_readiness_tells_of_every_server(db: Database, client) -> None:
     assert second["seconds_behind"] > 0
     assert 0 <= second["seconds_since_probe"] <= monotonic() - began
     assert primary["unused"] is first["unused"] is second["unused"] is None
-    assert "sqlite" not in ready.text  # where the servers are is nobody's business
+    assert "sqlite" not in ready.text  # where the servers are is not told
 
 
 async def test_a_replica_that_cannot_serve_is_told_and_no_reason_to_stop(

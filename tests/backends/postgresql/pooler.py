@@ -120,7 +120,7 @@ async def _startup(client: _Link) -> bytes:
         if code in _NO_ENCRYPTION:
             await client.send(b"N")
         elif code == _CANCEL:
-            raise ConnectionAbortedError("nobody's statement is cancelled here")
+            raise ConnectionAbortedError("no statement is cancelled here")
         else:
             return head + rest
 
