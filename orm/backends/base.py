@@ -206,7 +206,7 @@ class Backend(ABC):
         """Whether the error says that a write met a read-only server or connection."""
 
     def is_retryable(self, error: DBAPIError) -> bool:
-        """Whether the error comes from a conflict, so that the transaction may succeed the next time.
+        """Whether the error comes from a conflict: the transaction may succeed the next time.
 
         Nothing of the transaction has been committed then, even if COMMIT failed with it.
         """
