@@ -7,7 +7,7 @@ from typing import Final, Literal
 from sqlalchemy import Connection, Enum, Inspector, MetaData, inspect
 
 from orm.backends import Thing
-from orm.backends.migrations import SEQUENCE_NAME
+from orm.backends.things import SEQUENCE_NAME
 from orm.migrations.compare.models import Sides
 
 __all__ = ["Difference", "drift", "of_forms", "of_models", "on_engines", "without_index"]
