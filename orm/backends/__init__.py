@@ -7,9 +7,11 @@ from orm._lazy import lazy
 
 if TYPE_CHECKING:
     from orm.backends.base import Backend
-    from orm.backends.migrations import Cost, Journal, Migrations, NotAScript, Script, Thing
+    from orm.backends.migration_parts import Cost, Journal, NotAScript, Script
+    from orm.backends.migrations import Migrations
     from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Network, Roles
     from orm.backends.registry import backend_for, known_backends, migrations_for, register
+    from orm.backends.things import Thing
 
 __all__ = [
     "Backend",

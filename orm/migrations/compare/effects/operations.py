@@ -19,7 +19,7 @@ from alembic.operations.ops import (
 )
 from sqlalchemy import Column, DateTime, Enum, TextClause
 
-from orm.backends.labels import literals
+from orm.backends.literals import literals
 from orm.migrations.compare.effects.effect import Effect
 from orm.migrations.compare.effects.fitting import fits
 from orm.migrations.compare.effects.statements import effects_on_rows, read
