@@ -14,7 +14,7 @@ from orm.migrations.compare import renames as renaming
 from orm.migrations.compare.completing import complete
 from orm.migrations.compare.configuration import remark
 from orm.migrations.compare.differences import Difference, of_forms, of_models
-from orm.migrations.compare.effects import Effect, Schema, schema_of
+from orm.migrations.compare.effects import Catalog, Effect, catalog_of
 from orm.migrations.compare.models import Sides, sides
 from orm.migrations.compare.ordering import ordered
 from orm.migrations.compare.renames import Rename
@@ -47,7 +47,7 @@ class Draft:
     slug: str
     wanted: Mapping[Thing, str]
     both: Sides
-    before: Schema
+    before: Catalog
     found: Sequence[MigrateOperation] = ()
     renames: Sequence[Rename] = ()
     effects: list[Effect] = field(default_factory=list)
@@ -60,8 +60,10 @@ class Draft:
         both = sides(made, wanted)
         made.types = frozenset(thing.name for thing in both.revisions if thing.kind == "type")
         made.defaults_differ = both.defaults_differ
+        made.schemas = frozenset(thing.table.rpartition(".")[0] for thing in both.revisions)
         found = made.compare() if both.left else []
-        return cls(made, message, slug, wanted, both, schema_of(made.connection), found)
+        before = catalog_of(made.connection, made.schemas)
+        return cls(made, message, slug, wanted, both, before, found)
 
     @property
     def engine(self) -> str:
@@ -76,10 +78,8 @@ class Draft:
         return migrations_for(self.made.connection.engine.url).surprises(made)
 
     def rename(self, renames: Sequence[Rename]) -> None:
-        """Do the renames first."""
-        if not renames:
-            return
-        self.renames = renames
+        """Do renames first, after those that it does already."""
+        self.renames = [*self.renames, *renames]
         renaming.apply(renames, self.made.connection)
         self.both = sides(self.made, self.wanted, self._renamed)
         self.made.defaults_differ = self.both.defaults_differ
@@ -90,7 +90,7 @@ class Draft:
         """The old names, by the tables as they are called after the renames."""
         found: dict[str, set[str]] = {}
         for rename in self.renames:
-            found.setdefault(rename.table or rename.new, set()).add(rename.old)
+            found.setdefault(rename.renamed_table, set()).add(rename.old)
         return found
 
     def completed(self) -> list[Difference]:

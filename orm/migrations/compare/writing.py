@@ -34,7 +34,8 @@ _REMARKS: Final = re.compile(r"^ *# ### .*\n", re.MULTILINE)
 """Alembic's comments, which say of an empty revision that commands were generated."""
 
 Choose = Callable[[Sequence[MigrateOperation], Connection], Sequence[Rename]]
-"""Given what autogenerate found in a database, returns what of it are renames."""
+"""Given what autogenerate found in a database, returns what of it are renames. It is asked again
+after they were made, until there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +170,15 @@ def follow(drafts: Sequence[Draft], choose: Choose) -> Created | None:
         MigrationError: it was written, and does not run.
     """
     asked = next((draft for draft in drafts if not draft.both.agree), drafts[0])
-    first = choose(asked.found, asked.made.connection)
-    if all(draft.both.agree for draft in drafts):
+    is_done = all(draft.both.agree for draft in drafts)
+    while renames := choose(asked.found, asked.made.connection):
+        for draft in drafts:
+            draft.rename(renames)
+    if is_done:
         return None
     texts: dict[str, str] = {}
     left: list[Difference] = []
     for draft in drafts:
-        draft.rename(first)
         left += draft.completed()
         texts[draft.engine] = draft.path.read_text("utf-8")
         if len(drafts) > 1:
