@@ -9,7 +9,15 @@ from sqlalchemy import URL, ColumnElement, Connection, column, func, select, tab
 from orm.backends import Migrations, backend_for, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
-from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, schema_of
+from orm.migrations.compare.effects import (
+    Catalog,
+    Effect,
+    Kind,
+    Tables,
+    catalog_of,
+    effects_of,
+    schemas_of,
+)
 from orm.migrations.compare.reading import Read, operations_of
 from orm.migrations.compare.replay import replay
 from orm.migrations.connecting import on_a_connection
@@ -91,16 +99,17 @@ def review(
     if not pending or at is None or migrations.is_absent(url):
         return []  # there are no rows yet
     read = operations_of(application, pending, url)
+    schemas = schemas_of(record for one in read for record in (*one.records, *one.unread.records))
     costs = _costs(application, url, at, pending, migrations)
 
     def look(connection: Connection) -> list[Reviewed]:
-        there = schema_of(connection)
+        there = catalog_of(connection, schemas)
         tables = Tables(there)
         return [
             Reviewed(one.revision, effect, _rows(connection, there, effect))
             for one in read
             for effect in (
-                *tables.affected_by(one.records),
+                *effects_of(one.records, tables),
                 *costs.get(one.revision.id, ()),
                 *_unknown(one, tables),
             )
@@ -114,7 +123,7 @@ def _unknown(one: Read, tables: Tables) -> Iterator[Effect]:
     if one.unknown is None:
         return
     yield Effect("unknown", "", None, f"does more than its file tells: {one.unknown}")
-    for effect in tables.affected_by(one.unread.records):
+    for effect in effects_of(one.unread.records, tables):
         if effect.loses_data:
             yield replace(effect, message=f"may do what stands in its text: it {effect.message}")
     if one.unread.drops_unnamed:
@@ -148,12 +157,13 @@ def _costs(
     return found
 
 
-def _rows(connection: Connection, there: Schema, effect: Effect) -> int | None:
+def _rows(connection: Connection, there: Catalog, effect: Effect) -> int | None:
     """The rows that an effect is about: those with NULL, those with a value, or all."""
-    if effect.table not in there:
+    if effect.table not in there.columns:
         return None
-    query = select(func.count()).select_from(table(effect.table))
-    if effect.column in there[effect.table]:
+    schema, _, name = effect.table.rpartition(".")
+    query = select(func.count()).select_from(table(name, schema=schema or None))
+    if effect.column in there.columns[effect.table]:
         value: ColumnElement[Any] = column(effect.column)
         match effect.kind:
             case "not_null":
