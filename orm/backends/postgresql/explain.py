@@ -6,6 +6,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
+from orm.backends.in_the_way import in_the_way
+from orm.backends.labels import literals
 from orm.backends.postgresql.blocking import blockers
 from orm.backends.postgresql.driver import sqlstate
 from orm.backends.postgresql.invalid import INVALID, way_out
@@ -34,12 +36,12 @@ def explain(connection: Connection, error: DBAPIError) -> list[str]:
         said.append(f"It waited for {'; '.join(map(_sentence, found[:_SHOWN]))}{more}")
     if "INDEX" in (error.statement or "").upper() and (left := connection.execute(INVALID).all()):
         said.append(way_out([(index, table) for index, table in left]))
-    return said + list(_for_rows(sqlstate(error), " ".join((error.statement or "").split())))
+    return said + list(_for_rows(connection, sqlstate(error), error.statement or ""))
 
 
-def _for_rows(code: str, statement: str) -> Iterator[str]:
-    """What to do with rows that do not fit into what a statement makes of their table."""
-    said = statement.upper()
+def _for_rows(connection: Connection, code: str, statement: str) -> Iterator[str]:
+    """Which rows do not fit into what a statement makes of their table, and what to do."""
+    said = " ".join(statement.upper().split())
     if not said.startswith(("ALTER ", "CREATE ", "DROP ")):
         return
     if code == _NOT_NULL and " ADD COLUMN " in said:
@@ -52,10 +54,20 @@ def _for_rows(code: str, statement: str) -> Iterator[str]:
             "If rows of it were changed before that, a deferred constraint is still to be checked: "
             "say op.execute('SET CONSTRAINTS ALL IMMEDIATE') after that change"
         )
-    elif code.startswith(_BREAKS):
+    elif code.startswith(_BREAKS) or (code.startswith(_NO_VALUE) and " TYPE " in said):
+        is_new = (connection.dialect.server_version_info or (0,)) >= (16,)
+        yield from in_the_way(
+            connection,
+            statement,
+            no_value=_no_value if is_new else None,
+            when=" (before this revision)",
+        )
         yield "Update or delete such rows in the same revision, before this statement"
-    elif code.startswith(_NO_VALUE) and " TYPE " in said:
-        yield "Update rows with such values in the same revision, before this statement"
+
+
+def _no_value(column: str, type_: str) -> str:
+    """The condition of a value that is none of a type (PostgreSQL 16, "pg_input_is_valid")."""
+    return f"NOT pg_input_is_valid({column}::text, {literals([type_])})"
 
 
 def _sentence(row: Row[Any]) -> str:
