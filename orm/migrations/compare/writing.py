@@ -20,6 +20,7 @@ from orm.migrations.compare.completing import complete
 from orm.migrations.compare.configuration import remark
 from orm.migrations.compare.differences import Difference, of_forms, of_models, on_engines
 from orm.migrations.compare.effects import Effect, Schema, schema_of
+from orm.migrations.compare.layout import lay_out
 from orm.migrations.compare.merging import merged
 from orm.migrations.compare.models import Sides, sides, with_models
 from orm.migrations.compare.naming import message_of, slug_of
@@ -152,8 +153,10 @@ def _follow(
             for url in engine_urls(application.pyproject).values()
         ]
         created = follow(each, choose)
-        if created is not None and created.left:
-            refuse_in(created.path, created.left)
+        if created is not None:
+            if created.left:
+                refuse_in(created.path, created.left)
+            lay_out(created.path)
         return created
 
 

@@ -32,6 +32,7 @@ class Alter:
         words: the new default as the models say it; None if they do not.
         misread: the condition of values that the models would not read, and what they are.
         gone: the labels that the type of the same name does not have any more.
+        added: those that only it has.
     """
 
     table: str
@@ -43,6 +44,7 @@ class Alter:
     words: str | None
     misread: tuple[str, str] | None
     gone: Sequence[str]
+    added: Sequence[str]
 
     def statements(self) -> Iterator[str]:
         """All that has to be done, without the comment."""
@@ -124,7 +126,9 @@ class Alter:
         if self.recast:
             if self.gone:
                 is_array = old.base.endswith("[]")
-                yield refuse_labels(self.table, old.name, self.gone, is_array=is_array)
+                yield refuse_labels(
+                    self.table, old.name, self.gone, added=self.added, is_array=is_array
+                )
         elif (condition := changed(old, new)) is not None:
             yield refuse_if(
                 self.table,

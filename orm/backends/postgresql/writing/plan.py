@@ -308,6 +308,7 @@ class Plan:
             ddl.default(self._model(table).columns[name]),
             ddl.misread(self._model(table).columns[name]),
             self._enums.gone(old) if recast else (),
+            self._enums.added(old) if recast else (),
         ).statements()
 
     def _recast(self, table: str, name: str) -> bool:
