@@ -1,5 +1,7 @@
 """What MariaDB and MySQL have, and Alembic does not write; and what a portable model meets."""
 
+import json
+
 import pymysql
 import pytest
 from sqlalchemy import make_url
@@ -190,6 +192,53 @@ def test_a_review_says_how_the_engine_changes_each_table(
     asked = project.orm("apply", "--remote", input="n\n")
     assert "by a copy of all its rows (COPY)" in asked.output
     assert project.ledger == ["0001", "0002", "0003", "0004"]
+
+
+@MYSQL
+def test_a_review_reads_what_these_engines_call_it(
+    project: MySQLProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORM_REMOTE_URL", project.url)
+    project.revision(
+        1, "op.execute('CREATE TABLE t (id INTEGER PRIMARY KEY, a VARCHAR(20), n DECIMAL(9,4))')"
+    )
+    project.upgrade("orm")
+    project.query("INSERT INTO t VALUES (1, '1', 1.5), (2, NULL, NULL)")
+    for change, kinds in {
+        "MODIFY COLUMN a INTEGER": [("convert", "a", 1)],
+        "MODIFY n DECIMAL(9, 2) NOT NULL, MODIFY a VARCHAR(30)": [
+            ("not_null", "n", 1),
+            ("convert", "n", 1),
+        ],
+        "CHANGE a b INT UNSIGNED COMMENT ''x''": [("convert", "a", 1), ("rename", "a", 2)],
+        "CHANGE COLUMN `n` `n` double precision": [("convert", "n", 1)],
+        "MODIFY COLUMN a VARCHAR(20) COMMENT ''x''": [],
+    }.items():
+        project.revision(2, f'op.execute("ALTER TABLE t {change}")'.replace("''", "'"))
+        said = project.orm("apply", "--remote", "--dry-run", "--json")
+        assert said.exit_code == 0, said.output
+        review = json.loads(said.stdout)["review"]
+        told = [(one["kind"], one["column"], one["rows"]) for one in review]
+        assert [one for one in told if one[0] != "alter"] == kinds, change
+
+
+@pytest.mark.parametrize("project", ["sqlite", "postgresql", "mariadb", "mysql"], indirect=True)
+def test_a_review_of_a_revision_that_is_not_finished(
+    project: MySQLProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORM_REMOTE_URL", project.url)
+    project.revision(1, "op.create_table('t', sa.Column('id', sa.Integer))")
+    project.upgrade("orm")
+    project.query("INSERT INTO t VALUES (1)")
+    project.revision(2, "raise RuntimeError('not written yet: column t.n')", "op.drop_table('t')")
+    project.revision(3, "pass")
+    said = project.orm("apply", "--remote", "--yes").stderr
+    assert said.splitlines()[0] == (
+        "! 0002_by_hand fails as it is: write by hand what its file names, and delete its first "
+        "statement"
+    )
+    assert "is not known" not in said
+    assert "RuntimeError: not written yet" in said  # when it ran
 
 
 @MYSQL
