@@ -98,6 +98,11 @@ def requested(
     possible |= {str(rename): rename for rename in _reborn(asked, operations, connection)}
     chosen: list[Rename] = []
     for text in asked:
+        if not all(text.partition(":")):
+            raise ConfigurationError(
+                f"--rename {text}: a rename has two names, TABLE.OLD:NEW for a column and OLD:NEW "
+                f"for a table (possible: {', '.join(possible) or 'there are none'})"
+            )
         if text not in possible:
             others = ", ".join(possible) or "there are none"
             raise ConfigurationError(
