@@ -15,6 +15,7 @@ from orm.backends import Migrations, Thing, migrations_for
 from orm.backends.migrations import SEQUENCE_NAME
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
+from orm.migrations.compare.defaults import refuse_unreadable
 from orm.migrations.compare.forms import lost_labels, other_forms
 from orm.migrations.compare.replay import Replay, replay
 from orm.migrations.ledger import table as ledger
@@ -160,10 +161,11 @@ def with_models(
 
     Raises:
         ConfigurationError: as `replay`.
-        MigrationError: as `replay` and `made_by_models`.
+        MigrationError: as `replay`, `made_by_models` and `refuse_unreadable`.
     """
     with ExitStack() as stack:
         made = stack.enter_context(replay(application, revision, url=url))
+        refuse_unreadable(made.metadata)
         try:
             wanted = made_by_models(made)
         except MigrationError as error:
