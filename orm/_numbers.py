@@ -1,6 +1,6 @@
 """Options that are numbers: looked at where they are given, and not where Python fails on them."""
 
-from math import isfinite
+from math import isfinite, nan
 from numbers import Real
 
 from orm.exceptions import ConfigurationError
@@ -51,8 +51,7 @@ def count(name: str, given: object, *, least: int = 0, or_else: str = "") -> int
 
 
 def _checked(says: str, given: object, least: str) -> float:
-    if isinstance(given, Real) and not isinstance(given, bool):
-        value = float(given)
-        if isfinite(value) and (value > 0 or (value == 0 and least == "0 or more")):
-            return value
+    value = nan if isinstance(given, bool) or not isinstance(given, Real) else float(given)
+    if isfinite(value) and (value > 0 or (value == 0 and least == "0 or more")):
+        return value
     raise ConfigurationError(f"{says}, and not {given!r}")

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from numbers import Real
 from typing import Any, Final, Literal, Self, TypeVar, overload
 
 from sqlalchemy import URL
@@ -106,7 +105,7 @@ class Database:
         )
         self._embedded: Sequence[EmbeddedReplica] = ()
         self._discovery: Discovery | None = None
-        if isinstance(replicas, Real):
+        if isinstance(replicas, int | float):
             made = self._make.embedded(
                 count("replicas", replicas, or_else=", or a list of URLs"), self._landed
             )

@@ -135,9 +135,9 @@ def _of_part(
             yield from (_required(table, column) for column in columns)
         yield _unique(table, columns, None)
     elif found := _REFERENCE.match(part):
-        columns, rest = _enclosed(found[1])
+        own, rest = _enclosed(found[1])
         if parent := _PARENT.match(rest):
-            yield _reference(table, _split(columns), parent[1], _split(_enclosed(parent[2])[0]))
+            yield _reference(table, _split(own), parent[1], _split(_enclosed(parent[2])[0]))
 
 
 def _required(table: str, column: str) -> _Demand:

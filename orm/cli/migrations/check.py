@@ -98,7 +98,7 @@ def _ways_out(application: "Application", target: str) -> str:
     from orm.migrations.files.revisions import read
 
     number = f"{next_number(file.id for file in read(application.versions)):04d}"
-    anew = f", or begin it anew, with {command_line('reset', target)}" if target == "local" else ""
+    anew = f", or begin it anew, with {command_line('reset', 'local')}" if target == "local" else ""
     return (
         f"To take such a change back, change the database by hand{anew}. To keep it, have the "
         'models make it, write the revision, with orm migrations create "as the database is", and '
