@@ -45,15 +45,20 @@ def effects_on_rows(said: Deletes | Updates | Rewrites, tables: Tables) -> Itera
     match said:
         case Deletes():
             yield Effect("delete", table, None, f"deletes rows of {table}")
-        case Updates(columns=None):
-            yield Effect("update", table, None, f"sets values in rows of {table}")
-        case Updates(columns=names):
-            old = sorted(old for now, old, _ in tables.columns(said.table) if now in names)
-            if old:
-                yield Effect("update", table, None, f"sets {', '.join(old)} in rows of {table}")
+        case Updates():
+            yield from _updated(said, table, tables)
         case Rewrites():
             if (was := tables.column(said.table, said.column)) is not None:
                 yield _rewritten(said, *was)
+
+
+def _updated(said: Updates, table: str, tables: Tables) -> Iterator[Effect]:
+    """What an UPDATE does to values that were there before the revisions."""
+    names = said.columns
+    if names is None:
+        yield Effect("update", table, None, f"sets values in rows of {table}")
+    elif columns := sorted(old for now, old, _ in tables.columns(said.table) if now in names):
+        yield Effect("update", table, None, f"sets {', '.join(columns)} in rows of {table}")
 
 
 def _rewritten(said: Rewrites, table: str, column: str, before: Column) -> Effect:
