@@ -71,9 +71,13 @@ class _Statement:
                 first, *rest = self.lines(error, room)
                 return [f"raise {first}", *rest]
             case ast.Call(function, arguments, keywords):
+                begin = f"{self._flat(function)}("
+                if "\n" in said and arguments:  # as Alembic has it: op.create_table('users',
+                    head, *arguments = arguments
+                    begin += f"{self._flat(head)},"
                 items = [self.lines(one, room - 5) for one in arguments]
                 items += [self._keyword(one, room - 5) for one in keywords]
-                return _block(f"{self._flat(function)}(", items, ")", comma=len(items) > 1)
+                return _block(begin, items, ")", comma=len(items) > 1)
             case ast.List(items):
                 return _block("[", [self.lines(one, room - 5) for one in items], "]")
             case ast.Dict(keys, values):
