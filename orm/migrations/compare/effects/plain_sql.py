@@ -163,4 +163,4 @@ def _modified(table: str, found: re.Match[str]) -> Iterator[MigrateOperation | R
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\"`\[\]]", "", name.strip()).removeprefix("public.")
+    return re.sub(r"[\"`\[\]]", "", name.strip())
