@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends.in_the_way import in_the_way
-from orm.backends.labels import literals
+from orm.backends.literals import literal
 from orm.backends.postgresql.blocking import blockers
 from orm.backends.postgresql.driver import sqlstate
 from orm.backends.postgresql.invalid import INVALID, way_out
@@ -67,7 +67,7 @@ def _for_rows(connection: Connection, code: str, statement: str) -> Iterator[str
 
 def _no_value(column: str, type_: str) -> str:
     """The condition of a value that is none of a type (PostgreSQL 16, "pg_input_is_valid")."""
-    return f"NOT pg_input_is_valid({column}::text, {literals([type_])})"
+    return f"NOT pg_input_is_valid({column}::text, {literal(type_)})"
 
 
 def _sentence(row: Row[Any]) -> str:
