@@ -55,11 +55,11 @@ def _for_rows(connection: Connection, code: str, statement: str) -> Iterator[str
             "say op.execute('SET CONSTRAINTS ALL IMMEDIATE') after that change"
         )
     elif code.startswith(_BREAKS) or (code.startswith(_NO_VALUE) and " TYPE " in said):
-        is_new = (connection.dialect.server_version_info or (0,)) >= (16,)
+        major, *_ = connection.dialect.server_version_info or (0,)
         yield from in_the_way(
             connection,
             statement,
-            no_value=_no_value if is_new else None,
+            no_value=_no_value if int(major) >= 16 else None,
             when=" (before this revision)",
         )
         yield "Update or delete such rows in the same revision, before this statement"
