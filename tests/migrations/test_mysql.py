@@ -234,3 +234,33 @@ def test_a_revision_for_sqlite_and_mysql(
     done = project.orm("create", "more", "--no-rename")
     assert done.exit_code == 0, done.output
     assert project.orm("check").output == "All is well.\n"
+
+
+PARENTS = """
+metadata = MetaData()
+Table("parents", metadata, Column("id", {type}, primary_key=True))
+Table("children", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("parent", ForeignKey("parents.id")),
+)
+"""
+
+
+@MYSQL
+def test_the_key_that_a_reference_has_made_stays(project: MySQLProject) -> None:
+    """The engine drops it as the reference is made anew, since that one makes another by its name.
+
+    Alembic's issue 1240 is of such keys.
+    """
+    project.models(PARENTS.format(type="Integer"))
+    project.orm("create", "both")
+    project.upgrade("orm")
+    project.query("INSERT INTO parents VALUES (1)")
+    project.query("INSERT INTO children (id, parent) VALUES (1, 1)")
+    project.models(PARENTS.format(type="BigInteger"))
+    done = project.orm("create", "larger ids", "--no-rename")
+    assert done.exit_code == 0, done.output
+    project.upgrade("orm")
+    assert "KEY `parent` (`parent`)" in project.query("SHOW CREATE TABLE children")[0][1]
+    assert project.query("SELECT parent FROM children") == [(1,)]
+    assert "there is nothing to write" in project.orm("create", "nothing").output

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Final
 
 from alembic.operations.ops import (
@@ -81,7 +82,10 @@ class Plan:
         found += map(_sql, self._in_tables(self._altered()))  # they give up names of CHECKs
         found += map(_creation, made)
         found += map(_sql, self._in_tables(self._keys_of_made()))
-        found += map(_sql, self._in_tables(self._foreign(self.new, self._added, "ADD")))
+        found += map(
+            _sql,
+            self._in_tables(chain(self._kept_keys(), self._foreign(self.new, self._added, "ADD"))),
+        )
         return found
 
     def _model(self, name: str) -> Table:
@@ -228,6 +232,20 @@ class Plan:
             if _REFERENCE.match(text) and (thing not in self.old or thing in self._dropped)
         }
 
+    def _kept_keys(self) -> Iterator[tuple[str, str]]:
+        """Make the keys anew that the engine may have made for a reference without a name.
+
+        It names them after the column. It drops such a key by itself once there is another one of
+        the same columns, and a reference that is added by its name gets one of that name.
+        """
+        added = {(one.table, *_names(_columns(self.new[one]))) for one in self._added}
+        for thing, text in self.new.items():
+            if thing.kind == "index" and self.old.get(thing) == text:
+                columns = _names(text)[1:]
+                if thing.name.startswith(columns[0]) and (thing.table, *columns) in added:
+                    yield thing.table, _drop(thing, text)
+                    yield thing.table, _add(thing, text)
+
     def _foreign(
         self, side: Mapping[Thing, str], those: Set[Thing], what: str
     ) -> Iterator[tuple[str, str]]:
@@ -269,6 +287,10 @@ def _creation(table: Table) -> CreateTableOp:
 
 def _tables(definitions: Mapping[Thing, str]) -> set[str]:
     return {thing.table for thing in definitions if thing.kind == "table"}
+
+
+def _columns(reference: str) -> str:
+    return reference.partition(" REFERENCES ")[0]
 
 
 def _names(text: str) -> list[str]:
