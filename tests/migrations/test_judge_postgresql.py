@@ -49,7 +49,24 @@ CHILD = t('Column("p", ForeignKey("p.id"))')
 SPANS = 'Column("span", postgresql.INT4RANGE)'
 OWN = "pg_get_serial_sequence('t', 'a')"
 
+INHERITS = 'Table("c", metadata, Column({}, Integer), postgresql_inherits="p")'
+
 CASES = {
+    "a column that is inherited": Case(
+        f"{PARENT}\n{INHERITS.format(repr('w'))}",
+        t('Column("b", BigInteger, CheckConstraint("b > 0", "ck"))', name="p", key=PLAIN)
+        + f"\n{INHERITS.format(repr('w'))}",
+        "INSERT INTO c VALUES (1, 2, 3)",
+        "SELECT id + b + w FROM c",
+        6,
+    ),
+    "a column beside inherited ones": Case(
+        f"{PARENT}\n{INHERITS.format(repr('w'))}",
+        f"{PARENT}\n{INHERITS.format(repr('v')).replace('Integer', 'Date')}",
+        "INSERT INTO c VALUES (1, 2, 3)",
+        "SELECT id + b FROM c WHERE v IS NULL",
+        3,
+    ),
     "a key of another column": Case(
         t('Column("a", Integer, nullable=False)', key=PLAIN),
         t(

@@ -179,7 +179,7 @@ def adapted(
     """Those of Alembic, after the types and sequences that they need; None if one is not fit."""
     from orm.backends.postgresql.writing import Following, Plan, concurrently, is_enough, joined
 
-    if not is_enough(operations, both[1]):
+    if not is_enough(operations, both):
         return None
     following = Following(*both)
     names = following.old, both[1]
