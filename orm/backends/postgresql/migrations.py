@@ -42,7 +42,7 @@ from orm.backends.postgresql.beyond_models import beyond_models
 from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import arguments, bounded, sqlstate, understood
-from orm.backends.postgresql.explain import explain
+from orm.backends.postgresql.explain import explain, is_of_a_view
 from orm.backends.postgresql.invalid import INVALID, way_out
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
@@ -168,7 +168,9 @@ def is_generated_name(name: str) -> bool:
 
 def is_not_understood(error: DBAPIError) -> bool:
     """A syntax error, or a function or type that does not exist."""
-    return sqlstate(error) in {"42601", "42883", "42704", "0A000"}
+    code = sqlstate(error)
+    is_unknown = code in {"42601", "42883", "42704", "0A000"}
+    return is_unknown and not is_of_a_view(code, error.statement or "")
 
 
 def adapted(
