@@ -19,8 +19,8 @@ from sqlalchemy.schema import conv
 
 from orm.backends import Thing
 from orm.backends.operations import checks_of, creation_of
-from orm.migrations.compare.effects import flat, table_of
 from orm.migrations.compare.models import Sides
+from orm.migrations.compare.operations import flat, table_of
 
 __all__ = ["complete"]
 

@@ -21,15 +21,8 @@ from alembic.util import CommandError
 from sqlalchemy import Column, Identity, MetaData, column
 
 from orm.backends.operations import ForEngine
-from orm.migrations.compare.effects import (
-    Effect,
-    Kind,
-    Schema,
-    Tables,
-    flat,
-    schema_of,
-    table_of,
-)
+from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, effects_of, schema_of
+from orm.migrations.compare.operations import flat, table_of
 from orm.migrations.compare.ordering import ordered
 from orm.migrations.compare.rendering import Rendering
 from orm.migrations.files.numbers import next_number
@@ -207,7 +200,7 @@ def remark(
     """
     found = [
         effect
-        for effect in Tables(before).affected_by(_on_values(list(flat(operations)), remade))
+        for effect in effects_of(_on_values(list(flat(operations)), remade), Tables(before))
         if effect.kind in _REMARKED
     ]
     template: dict[str, object] = request.template_args  # type: ignore[assignment]

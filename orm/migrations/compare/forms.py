@@ -23,7 +23,7 @@ from sqlalchemy.types import TypeEngine
 
 from orm.backends import Thing
 from orm.backends.labels import string_enum
-from orm.migrations.compare.effects import table_of
+from orm.migrations.compare.operations import table_of
 from orm.migrations.compare.reading import operations_of
 from orm.migrations.compare.replay import Replay
 from orm.migrations.compare.types import called

@@ -9,7 +9,7 @@ from sqlalchemy import URL, ColumnElement, Connection, column, func, select, tab
 from orm.backends import Migrations, backend_for, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
-from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, schema_of
+from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, effects_of, schema_of
 from orm.migrations.compare.reading import Read, operations_of
 from orm.migrations.compare.replay import replay
 from orm.migrations.connecting import on_a_connection
@@ -100,7 +100,7 @@ def review(
             Reviewed(one.revision, effect, _rows(connection, there, effect))
             for one in read
             for effect in (
-                *tables.affected_by(one.records),
+                *effects_of(one.records, tables),
                 *costs.get(one.revision.id, ()),
                 *_unknown(one, tables),
             )
@@ -114,7 +114,7 @@ def _unknown(one: Read, tables: Tables) -> Iterator[Effect]:
     if one.unknown is None:
         return
     yield Effect("unknown", "", None, f"does more than its file tells: {one.unknown}")
-    for effect in tables.affected_by(one.unread.records):
+    for effect in effects_of(one.unread.records, tables):
         if effect.loses_data:
             yield replace(effect, message=f"may do what stands in its text: it {effect.message}")
     if one.unread.drops_unnamed:

@@ -18,7 +18,7 @@ from alembic.operations.ops import DropColumnOp, DropTableOp, ExecuteSQLOp
 from sqlalchemy import Delete
 from sqlalchemy.types import TypeEngine
 
-from orm.migrations.compare.plain_sql import Deletes, in_sql
+from orm.migrations.compare.effects.plain_sql import Deletes, in_sql
 from orm.migrations.internals import Recorded
 
 __all__ = ["Unread", "unread"]

@@ -1,0 +1,71 @@
+"""What the SQL statements of a revision do (``op.execute``), as far as it can be seen in them."""
+
+from collections.abc import Iterator
+
+from alembic.operations.ops import ExecuteSQLOp, MigrateOperation
+from sqlalchemy import Delete, TextClause, Update
+
+from orm.migrations.compare.effects.effect import Effect
+from orm.migrations.compare.effects.fitting import fits
+from orm.migrations.compare.effects.plain_sql import Deletes, Rewrites, Updates, in_sql
+from orm.migrations.compare.effects.tables import Column, Tables
+
+__all__ = ["effects_on_rows", "read"]
+
+
+def read(operation: ExecuteSQLOp) -> Iterator[MigrateOperation | Deletes | Updates | Rewrites]:
+    """What a statement amounts to: operations, or what it does to rows (`effects_on_rows`)."""
+    statement = operation.sqltext
+    match statement:
+        case Delete():
+            yield Deletes(_name(statement))
+        case Update():
+            yield Updates(_name(statement), None)
+        case TextClause():
+            yield from in_sql(statement.text)
+        case str():
+            yield from in_sql(statement)
+        case _:
+            pass
+
+
+def _name(statement: Delete | Update) -> str:
+    return str(getattr(statement.table, "name", ""))
+
+
+def effects_on_rows(said: Deletes | Updates | Rewrites, tables: Tables) -> Iterator[Effect]:
+    """What a statement does to rows that were there before the revisions.
+
+    Args:
+        said: what it does.
+        tables: those that it meets.
+    """
+    if (table := tables.table(said.table)) is None:
+        return
+    match said:
+        case Deletes():
+            yield Effect("delete", table, None, f"deletes rows of {table}")
+        case Updates():
+            yield from _updated(said, table, tables)
+        case Rewrites():
+            if (was := tables.column(said.table, said.column)) is not None:
+                yield _rewritten(said, *was)
+
+
+def _updated(said: Updates, table: str, tables: Tables) -> Iterator[Effect]:
+    """What an UPDATE does to values that were there before the revisions."""
+    names = said.columns
+    if names is None:
+        yield Effect("update", table, None, f"sets values in rows of {table}")
+    elif columns := sorted(old for now, old, _ in tables.columns(said.table) if now in names):
+        yield Effect("update", table, None, f"sets {', '.join(columns)} in rows of {table}")
+
+
+def _rewritten(said: Rewrites, table: str, column: str, before: Column) -> Effect:
+    """What an ALTER … TYPE does; the statement, or one before it, may see to the values."""
+    what = f"changes {table}.{column} from {before.type} to {said.type or 'another type'} by SQL"
+    locks = "the table may be locked while it is rewritten"
+    if fits(before.type, said.type):
+        return Effect("rewrite", table, column, f"{what}: {locks}")
+    words = f"{what}: a value that does not fit is changed or refused, and {locks}"
+    return Effect("convert", table, column, words)
