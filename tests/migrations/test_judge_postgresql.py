@@ -504,3 +504,18 @@ def test_values_that_are_none_of_an_array(project: Project) -> None:
     path.write_text(text.replace("a::text::integer[]", "ARRAY[a]"))
     project.upgrade("orm")
     assert project.query("SELECT a FROM t ORDER BY id") == [([7],), ([8],)]
+
+
+def test_how_models_make_an_extension_is_said(project: Project) -> None:
+    begun(project, Case(a("String(9)"), ""))
+    index = 'Index("ix", "a", postgresql_using="gin", postgresql_ops={"a": "gin_trgm_ops"})'
+    models = t('Column("a", String(9))', index)
+    project.models(models)
+    code, _, said = created(project, "search")
+    assert code == 1
+    line = said[said.index("event.listen(") : said.index("; if your server")]
+    line = line.replace("…", "pg_trgm")
+    project.models(f"from sqlalchemy import event\n{line}\n{models}")
+    assert created(project, "search")[0] == 0
+    project.upgrade("orm")
+    assert project.query("SELECT extname FROM pg_extension WHERE extname = 'pg_trgm'")
