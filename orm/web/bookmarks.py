@@ -72,7 +72,7 @@ class RequestBookmarks(Chain):
             DatabaseClosed: the database is not started, or closed.
             InvalidBookmark, ForeignBookmark: sessions cannot start from `start`.
             NotCaughtUp: the reads of an earlier session cannot be located now.
-            WriteLost: the database does not have any more what an earlier session has read.
+            WriteLost: the database no longer has what an earlier session has read.
         """
         options = {"expire_on_commit": False} | options
         async with super().session(**options) as session:
