@@ -24,6 +24,11 @@ CHILD = (
 )
 MOOD = ', Column("mood", Enum({}, name="Mood", native_enum=True), server_default="good")'
 IX = ', Index("ix_part", "age", sqlite_where={0}, postgresql_where={0})'
+OLD = ', Column("Old", Boolean)'
+IX_OLD = (
+    'old = metadata.tables["users"].c.Old\n'
+    'Index("ix_old", "age", sqlite_where=old, postgresql_where=old, _table=old.table)'
+)
 COLLATION = (
     'collated = String(9, collation="C").with_variant(String(9, collation="NOCASE"), "sqlite")'
 )
@@ -51,6 +56,7 @@ WRITTEN = {
         USERS.format(IX.format('text("age > 1")')),
         USERS.format(IX.format('text("age > 2")')),
     ),
+    "index condition that is a column": (USERS.format(OLD), f"{USERS.format(OLD)}\n{IX_OLD}"),
     "index on an expression": (
         USERS.format(""),
         USERS.format(', Index("ix_sum", text("(age + 1)"))'),

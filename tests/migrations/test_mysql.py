@@ -283,3 +283,54 @@ def test_a_revision_for_sqlite_and_mysql(
     done = project.orm("create", "more", "--no-rename")
     assert done.exit_code == 0, done.output
     assert project.orm("check").output == "All is well.\n"
+
+
+PARENTS = """
+metadata = MetaData()
+Table("parents", metadata, Column("id", {type}, primary_key=True))
+Table("children", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("parent", ForeignKey("parents.id")),
+)
+"""
+
+
+@MYSQL
+def test_the_key_that_a_reference_has_made_stays(project: MySQLProject) -> None:
+    """The engine drops it as the reference is made anew, since that one makes another by its name.
+
+    Alembic's issue 1240 is of such keys.
+    """
+    project.models(PARENTS.format(type="Integer"))
+    project.orm("create", "both")
+    project.upgrade("orm")
+    project.query("INSERT INTO parents VALUES (1)")
+    project.query("INSERT INTO children (id, parent) VALUES (1, 1)")
+    project.models(PARENTS.format(type="BigInteger"))
+    done = project.orm("create", "larger ids", "--no-rename")
+    assert done.exit_code == 0, done.output
+    project.upgrade("orm")
+    assert "KEY `parent` (`parent`)" in project.query("SHOW CREATE TABLE children")[0][1]
+    assert project.query("SELECT parent FROM children") == [(1,)]
+    assert "there is nothing to write" in project.orm("create", "nothing").output
+
+
+@MYSQL
+@pytest.mark.parametrize("persisted", [True, False])
+def test_a_column_that_is_no_longer_generated_keeps_its_values(
+    project: MySQLProject, persisted: bool
+) -> None:
+    table = (
+        'Table("t", metadata, Column("id", Integer, primary_key=True), Column("n", Integer),'
+        ' Column("twice", {}), Index("ix", "n", "twice"))'
+    )
+    project.models(table.format(f'Integer, Computed("n * 2", persisted={persisted})'))
+    project.orm("create", "generated")
+    project.upgrade("orm")
+    project.query("INSERT INTO t (n) VALUES (4)")
+    project.models(table.format('BigInteger, server_default="1"'))
+    done = project.orm("create", "ordinary", "--no-rename")
+    assert done.exit_code == 0, done.output
+    project.upgrade("orm")
+    assert project.query("SELECT n, twice FROM t") == [(4, 8)]
+    assert project.orm("check", "--local").output == "All is well.\n"

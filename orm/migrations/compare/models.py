@@ -122,8 +122,14 @@ def made_by_models(made: Replay) -> Mapping[Thing, str]:
         except SQLAlchemyError as error:
             cause = str(error.orig if isinstance(error, DBAPIError) else error).rstrip(".")
             more = ""
+            if migrations.scratch_can_lack:
+                more = (
+                    "; an extension that they need, let them make: "
+                    'event.listen(metadata, "before_create", '
+                    "DDL('CREATE EXTENSION IF NOT EXISTS \"…\"'))"
+                )
             if migrations.scratch_can_lack and not made.beside:
-                more = "; if your server has what this one lacks, let it name a database there"
+                more += "; if your server has what this one lacks, let it name a database there"
             raise MigrationError(
                 "the models cannot be compared with the revisions, since they do not make their "
                 f"tables in an empty {connection.dialect.name} database: {cause}. Correct the "
