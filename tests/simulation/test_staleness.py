@@ -93,7 +93,9 @@ def test_while_the_primary_cannot_be_asked_no_replica_is_new_enough_for_long() -
         await asyncio.sleep(2)
         assert (await read(database))[1] == "replica-1"
         await asyncio.sleep(60)
-        with pytest.raises(NotCaughtUp):
+        with pytest.raises(
+            NotCaughtUp, match=r"at most 5 s behind \(max_staleness\), since the pr"
+        ):
             await read(database)
         world.primary.thaw()
         await asyncio.sleep(10)
