@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from orm.testing.listener import Listener
+
 __all__ = ["delayed"]
 
 _CHUNK = 1 << 16  # bytes
@@ -20,23 +22,18 @@ async def delayed(port: int, seconds: float) -> AsyncIterator[int]:
     Returns:
         Where clients connect instead.
     """
-    connections: set[asyncio.Task[None]] = set()
 
     async def connected(near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         far, forth = await asyncio.open_connection("127.0.0.1", port)
-        for pair in ((near, forth), (far, back)):
-            task = asyncio.create_task(_carry(*pair, seconds / 2))
-            connections.add(task)
-            task.add_done_callback(connections.discard)
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_carry(near, forth, seconds / 2))
+                both.create_task(_carry(far, back, seconds / 2))
+        finally:
+            forth.transport.abort()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in connections:
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+    async with Listener(connected) as listener:
+        yield listener.port
 
 
 async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter, seconds: float) -> None:

@@ -94,7 +94,7 @@ class Application:
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            # As everybody's does: the revisions' bytecode is kept.
+            # As elsewhere: the revisions' bytecode is kept.
             env={k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
         )
 
@@ -201,7 +201,7 @@ async def measure(case: Case, folder: Path, *, quick: bool) -> Comparison:
 
 def _measure(case: Case, folder: Path, rounds: int) -> Comparison:
     with _place(case, folder) as place, _urls(case, place) as urls, _quiet():
-        sys.dont_write_bytecode = False  # whatever this machine says: everybody keeps it
+        sys.dont_write_bytecode = False  # whatever this machine says: elsewhere it is kept
         both: list[Stock | Ours] = [
             Stock(place / "stock", urls["stock"]),
             Ours(place / "ours", urls["ours"]),

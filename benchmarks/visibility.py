@@ -67,7 +67,7 @@ async def measure(case: Case, folder: Path, *, quick: bool) -> Delay:
                     session.add(post)
                     await session.commit()
                 committed = perf_counter()
-                # A reader of its own, whom nobody tells.
+                # A reader of its own, which is not told.
                 while reader.execute("SELECT max(id) FROM posts").fetchone() < (post.id,):  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK)
                 delays.append((perf_counter() - committed) * 1000)

@@ -49,9 +49,9 @@ class Bookmark:
             and ``_``.
         position: pairs of (domain, last sequence number), sorted by domain. A domain has at most
             69 letters, digits, ``-``, ``_`` and ``:``, enough for MySQL's ``uuid:tag``.
-        shown: replicas may have shown transactions with lower numbers than this before the primary
-            does (`Backend.hidden`); 0 if there is no such thing. A replica that is at the position
-            shows all of it.
+        shown: a replica may have shown transactions with lower numbers than this one before the
+            primary shows them (`orm.backends.Fences`); 0 if there are none. A replica that is at
+            the position shows all of them.
     """
 
     history: str
@@ -246,7 +246,7 @@ class Bookmark:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class GappedBookmark(Bookmark):
-    """A bookmark with holes. It is a class of its own so that others compare without that cost."""
+    """A bookmark with holes, in a class of its own: without holes a comparison costs less."""
 
     _holes: tuple[Hole, ...] = ()
 

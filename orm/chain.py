@@ -65,7 +65,7 @@ class Chain:
             DatabaseClosed: the database is not started, or closed.
             InvalidBookmark, ForeignBookmark: sessions cannot start from `start`.
             NotCaughtUp: the reads of an earlier session cannot be located now.
-            WriteLost: the database does not have any more what an earlier session has read.
+            WriteLost: the database no longer has what an earlier session has read.
         """
         async with self._opened(options) as session:
             try:
@@ -87,7 +87,7 @@ class Chain:
             InvalidBookmark, ForeignBookmark: sessions cannot start from `start`.
             NotCaughtUp: the primary cannot serve the transaction at its end, or the reads of an
                 earlier session cannot be located now.
-            WriteLost: the database does not have any more what the chain has seen.
+            WriteLost: the database no longer has what the chain has seen.
         """
         async with self.session(**options) as session, session.begin():
             yield session
@@ -101,7 +101,7 @@ class Chain:
             DatabaseClosed: the database is not started, or closed.
             InvalidBookmark, ForeignBookmark: sessions cannot start from `start`.
             NotCaughtUp: the reads of an earlier session cannot be located now.
-            WriteLost: the database does not have any more what an earlier session has read.
+            WriteLost: the database no longer has what an earlier session has read.
         """
         async with self.session() as session:
             yield BookmarkConnection(session)
@@ -146,7 +146,7 @@ class Chain:
             InvalidBookmark, ForeignBookmark: sessions cannot start from `start`.
             ReadOnlyError: the work writes, and is ``read_only``.
             NotCaughtUp: no server could serve it in time.
-            WriteLost: the database does not have any more what the chain has seen.
+            WriteLost: the database no longer has what the chain has seen.
             sqlalchemy.exc.DBAPIError, OSError: the last attempt failed with it. A note says so if
                 the transaction may have been committed.
         """
@@ -171,7 +171,7 @@ class Chain:
         Raises:
             ConfigurationError: the primary has lost the table that it keeps its position in.
             NotCaughtUp: those reads cannot be located now.
-            WriteLost: the database does not have any more what they have read.
+            WriteLost: the database no longer has what they have read.
         """
         await self._settle()
         seen = reduce(_later, map(_located, self._open), self._seen)
@@ -191,7 +191,7 @@ class Chain:
             ConfigurationError: the primary has lost the table that it keeps its position in.
             InvalidBookmark: the string would have more than 1,024 characters.
             NotCaughtUp: the latest reads cannot be located now.
-            WriteLost: the database does not have any more what a session has read.
+            WriteLost: the database no longer has what a session has read.
         """
         seen = await self.seen()
         return None if seen is None else seen.encode(self._database.rules.keys)
@@ -204,7 +204,7 @@ class Chain:
         Raises:
             ConfigurationError: the primary has lost the table that it keeps its position in.
             NotCaughtUp: the latest reads cannot be located now.
-            WriteLost: the database does not have any more what a session has read.
+            WriteLost: the database no longer has what a session has read.
         """
         await self._settle(self._open)
         return self._seen

@@ -35,7 +35,7 @@ class BookmarkConnection:
             marked as a read.
         NotCaughtUp: no server that answers has all that the session must see. `NoPrimary`,
             `PrimaryChanged` and `PrimaryBehind` say more.
-        WriteLost: the database does not have any more what the session must see.
+        WriteLost: the database no longer has what the session must see.
     """
 
     def __init__(self, session: BookmarkSession) -> None:
@@ -101,7 +101,7 @@ class BookmarkConnection:
             DatabaseClosed: the database was closed meanwhile.
             ReadOnlyError: the transaction is read-only.
             NotCaughtUp: the primary cannot serve the transaction now.
-            WriteLost: the database does not have any more what the session must see.
+            WriteLost: the database no longer has what the session must see.
         """
         connection = await self._session.connection()
         return await connection.exec_driver_sql(statement, parameters, **options)
@@ -124,7 +124,7 @@ class BookmarkConnection:
             DatabaseClosed: the database was closed meanwhile.
             ReadOnlyError: the transaction is read-only.
             NotCaughtUp: the primary cannot serve the transaction now.
-            WriteLost: the database does not have any more what the session must see.
+            WriteLost: the database no longer has what the session must see.
         """
         connection = await self._session.connection()
         return await connection.run_sync(function, *args, **kw)

@@ -29,7 +29,7 @@ def parse(constraint: Constraint, keys: Sequence[bytes]) -> tuple[bool, Bookmark
         Whether the first transaction reads from the primary, and the bookmark to start from.
 
     Raises:
-        InvalidBookmark: the constraint is none of the words, nor a bookmark.
+        InvalidBookmark: the constraint is neither of the two words, nor a bookmark.
         ForeignBookmark: several bookmarks, of different histories.
     """
     if constraint is None or constraint == FIRST_UNCONSTRAINED:

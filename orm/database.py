@@ -37,7 +37,7 @@ class Database:
         async with Database("sqlite+aiosqlite:///app.db", replicas=2) as db:
             async with db.session() as session: ...
 
-    When it is closed, it can be started anew, in another event loop too; sessions of before stay
+    After `close` it can be started again, in another event loop too. The sessions from before stay
     closed.
 
     Args:
@@ -49,8 +49,9 @@ class Database:
             of the whole file after a commit. That is right for files of up to some 20 MB: to copy a
             larger one takes longer than `max_wait`, so that what follows a write is read on the
             primary.
-        zones: which replicas to prefer, by their zone, the best zone first: those of the first
-            zone that has one which will do. Others serve when no zone of the list does.
+        zones: which replicas to prefer, by their zone, the best zone first. A read goes to the
+            first zone of the list that has a replica which has caught up. Replicas of other zones
+            serve only if no zone of the list has such a replica.
         max_wait: seconds that a read may wait for a replica to catch up before the primary
             serves it; 0 never waits.
         max_staleness: seconds that a replica may be behind the primary, at least 2. A replica that
@@ -138,7 +139,7 @@ class Database:
 
     @property
     def engines(self) -> Sequence[AsyncEngine]:
-        """All engines that serve sessions, for event listeners; they stay when it is restarted.
+        """All engines that serve sessions, for event listeners. A restart keeps them.
 
         The engine for writes on a server is made when that server becomes the primary.
         """
@@ -218,7 +219,7 @@ class Database:
         Raises:
             ConfigurationError: the options do not go together.
             DatabaseClosed: the database is not started, or closed.
-            InvalidBookmark: the constraint is none of the words, nor a bookmark.
+            InvalidBookmark: the constraint is neither of the two words, nor a bookmark.
             ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
                 or several bookmarks are of different databases.
         """
@@ -264,7 +265,7 @@ class Database:
             ConfigurationError: the options do not go together, or the primary has lost the table
                 that it keeps its position in.
             DatabaseClosed: the database is not started, or closed.
-            InvalidBookmark: the constraint is none of the words, nor a bookmark.
+            InvalidBookmark: the constraint is neither of the two words, nor a bookmark.
             ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
                 or several bookmarks are of different databases.
             NotCaughtUp: the primary cannot serve the transaction at its end.
@@ -283,7 +284,7 @@ class Database:
 
         Raises:
             DatabaseClosed: the database is not started, or closed.
-            InvalidBookmark: the constraint is none of the words, nor a bookmark.
+            InvalidBookmark: the constraint is neither of the two words, nor a bookmark.
             ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
                 or several bookmarks are of different databases.
         """
@@ -333,7 +334,7 @@ class Database:
             ConfigurationError: the options do not go together; or the primary has lost the table
                 that it keeps its position in.
             DatabaseClosed: the database is not started, or closed.
-            InvalidBookmark: the constraint is none of the words, nor a bookmark.
+            InvalidBookmark: the constraint is neither of the two words, nor a bookmark.
             ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
                 or several bookmarks are of different databases.
             ReadOnlyError: the work writes, and is ``read_only``.
@@ -426,7 +427,7 @@ class Database:
             replica.wake()
 
     def _landed(self, number: int) -> None:
-        """A replica has moved; called in its replicator's thread."""
+        """The keeper of an embedded replica has moved it on; called in the keeper's thread."""
         loop = self.cluster.loop
         if loop is not None and not loop.is_closed():
             server, keeper = self.cluster.replicas[number], self._embedded[number]

@@ -57,7 +57,7 @@ class BookmarkSession(AsyncSession):
     Raises:
         ConfigurationError: the arguments do not go together; the message says what to change.
         DatabaseClosed: the `database` is not started, or closed.
-        InvalidBookmark: the constraint is none of the words, nor a bookmark.
+        InvalidBookmark: the constraint is neither of the two words, nor a bookmark.
         ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``; or
             several bookmarks are of different databases.
 
@@ -70,7 +70,7 @@ class BookmarkSession(AsyncSession):
             marked as a read.
         NotCaughtUp: no server that answers has all that the session must see. `NoPrimary`,
             `PrimaryChanged` and `PrimaryBehind` say more.
-        WriteLost: the database does not have any more what the session must see.
+        WriteLost: the database no longer has what the session must see.
     """
 
     sync_session_class: type[Session] = RoutedSession
@@ -173,7 +173,7 @@ class BookmarkSession(AsyncSession):
         self._router().see(constraint)
 
     def end(self, why: str) -> None:
-        """Refuse each later statement: the session is closed, and nothing closes it again.
+        """Refuse each later statement: it would take a connection that nothing gives back.
 
         Args:
             why: the sentence of the `ConfigurationError`.

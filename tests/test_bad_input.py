@@ -182,7 +182,7 @@ async def test_replica_that_is_no_database_is_refused(servers) -> None:
 
 
 @pytest.mark.embedded
-async def test_replica_without_a_position_serves_nobody(servers) -> None:
+async def test_replica_without_a_position_serves_no_session(servers) -> None:
     with closing(sqlite3.connect(servers.folder / "empty.db")) as connection:
         connection.execute("CREATE TABLE users (id INTEGER)")
     empty = f"sqlite+aiosqlite:///{servers.folder}/empty.db"

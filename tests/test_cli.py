@@ -32,7 +32,7 @@ def test_status_takes_exactly_one_target(checkout: Path, targets: list[str]) -> 
     assert "exactly one of --local" in result.output
 
 
-def test_status_of_a_remote_that_nobody_named(checkout: Path) -> None:
+def test_status_of_a_remote_without_a_url(checkout: Path) -> None:
     result = orm("status", "--remote")
     assert result.exit_code == 1
     assert "ORM_REMOTE_URL" in result.output

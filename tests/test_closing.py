@@ -32,7 +32,7 @@ async def test_what_has_nothing_to_undo_ends_without_waiting(db: Database, use: 
     others: list[str] = []
     async with db.session() as session:
         await use(session)
-        asyncio.get_running_loop().call_soon(others.append, "somebody else")
+        asyncio.get_running_loop().call_soon(others.append, "another callback")
     assert not others
 
 
@@ -56,7 +56,7 @@ async def begin_by_hand(session: BookmarkSession) -> None:
 
 
 @pytest.mark.parametrize("use", [write, read_one_snapshot, read_half_a_stream, begin_by_hand])
-async def test_what_has_to_be_undone_is_undone_whoever_cancels(
+async def test_what_has_to_be_undone_is_undone_however_it_is_cancelled(
     servers: Servers, db: Database, use: Use
 ) -> None:
     if use is read_half_a_stream and isinstance(servers, MySQL):

@@ -200,7 +200,7 @@ async def test_after_a_failed_commit_the_session_reads_what_the_primary_has(db, 
         if asked:
             await session.bookmark()
         with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
-            await session.commit()  # by COMMIT itself: whoever asked cannot know what it did
+            await session.commit()  # by COMMIT itself: the caller cannot know what it did
         await session.rollback()
         async with db.begin() as other:
             other.add(User(email="a"))

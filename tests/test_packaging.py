@@ -59,7 +59,7 @@ def test_dev_explains_itself(tmp_path: Path) -> None:
         assert "python3 dev.py test" in said.stdout
 
 
-def test_dev_leaves_an_environment_of_somebody_else_alone(tmp_path: Path) -> None:
+def test_dev_leaves_an_environment_that_it_did_not_make_alone(tmp_path: Path) -> None:
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "precious").touch()
     said = dev(tmp_path, "test")

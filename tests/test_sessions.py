@@ -186,7 +186,7 @@ async def test_concurrent_reads_of_one_session_never_read_from_two_servers(db: D
     async with db.begin() as writer:
         writer.add(User(email="a"))
     await one.caught_up()
-    for _ in range(2):  # whoever's turn it is
+    for _ in range(2):  # whichever server's turn it is
         async with db.session() as session:
             reads = (session.scalar(select(func.count(User.id))) for _ in range(4))
             outcomes = await asyncio.gather(*reads, return_exceptions=True)
@@ -695,7 +695,7 @@ async def test_without_fallback_the_error_says_who_is_how_far_behind(servers, re
             await emails(session)
 
 
-async def test_read_that_nobody_could_serve_can_be_tried_again(servers) -> None:
+async def test_read_that_no_server_could_serve_can_be_tried_again(servers) -> None:
     async with servers.migrated(fallback=False) as db, db.session() as session:
         async with paused(db):
             await add_user(session, "a")

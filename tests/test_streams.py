@@ -39,7 +39,9 @@ async def half_read(session: BookmarkSession, how: str) -> tuple[object, object]
 @pytest.mark.parametrize(
     "how", ["stream", "statement", "session", "connection", "connection, no parameters"]
 )
-async def test_it_holds_nobody_in_the_past(db: Database, how: str, constraint: str) -> None:
+async def test_it_holds_no_later_reader_in_the_past(
+    db: Database, how: str, constraint: str
+) -> None:
     options = {"execution_options": {"stream_results": True}} if how == "session" else {}
     left = []
     for number in range(4):

@@ -5,8 +5,9 @@ import re
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Final, Self
+
+from orm.testing.listener import Listener
 
 __all__ = ["Capacity"]
 
@@ -34,41 +35,31 @@ class Capacity:
         self._seconds = seconds
         self._share = share
         self._free = 0.0
-        self._connections: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server
+        self._listener = Listener(self._connected)
         self.served: Counter[str] = Counter()
         """Statements, by kind: ``"read"``, ``"write"`` and ``"other"``."""
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        await self._listener.__aenter__()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        self._server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._listener.__aexit__(*exception)
 
     def url(self, direct: str) -> str:
         """The URL of the server, by way of the queue."""
-        port = self._server.sockets[0].getsockname()[1]
-        return direct.replace(f":{self._target}/", f":{port}/")
+        return direct.replace(f":{self._target}/", f":{self._listener.port}/")
 
     async def _connected(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
         far, forth = await asyncio.open_connection("127.0.0.1", self._target)
-        with suppress(OSError, asyncio.IncompleteReadError):  # an end has gone
-            try:
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(self._ask(near, forth))
-                    both.create_task(_answer(far, back))
-            except* (OSError, asyncio.IncompleteReadError):
-                pass
-        for end in (back, forth):
-            end.transport.abort()
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._ask(near, forth))
+                both.create_task(_answer(far, back))
+        except* (OSError, asyncio.IncompleteReadError):
+            pass  # an end has gone
+        finally:
+            forth.transport.abort()
 
     async def _ask(self, client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         async for message, statements in _statements(client):

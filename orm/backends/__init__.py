@@ -7,9 +7,11 @@ from orm._lazy import lazy
 
 if TYPE_CHECKING:
     from orm.backends.base import Backend
-    from orm.backends.migrations import Cost, Journal, Migrations, NotAScript, Script, Thing
+    from orm.backends.migration_parts import Cost, Journal, NotAScript, Script
+    from orm.backends.migrations import Migrations
     from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Network, Roles
     from orm.backends.registry import backend_for, known_backends, migrations_for, register
+    from orm.backends.things import Thing
 
 __all__ = [
     "Backend",
@@ -35,17 +37,17 @@ __getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
         "Backend": "orm.backends.base",
-        "Cost": "orm.backends.migrations",
+        "Cost": "orm.backends.migration_parts",
         "EmbeddedReplica": "orm.backends.parts",
         "EmbeddedReplicas": "orm.backends.parts",
         "Fences": "orm.backends.parts",
-        "Journal": "orm.backends.migrations",
+        "Journal": "orm.backends.migration_parts",
         "Migrations": "orm.backends.migrations",
         "Network": "orm.backends.parts",
-        "NotAScript": "orm.backends.migrations",
+        "NotAScript": "orm.backends.migration_parts",
         "Roles": "orm.backends.parts",
-        "Script": "orm.backends.migrations",
-        "Thing": "orm.backends.migrations",
+        "Script": "orm.backends.migration_parts",
+        "Thing": "orm.backends.things",
         "backend_for": "orm.backends.registry",
         "known_backends": "orm.backends.registry",
         "migrations_for": "orm.backends.registry",

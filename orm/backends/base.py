@@ -23,7 +23,7 @@ class Backend(ABC):
     """An engine family. Subclasses are found through the entry point group ``orm.backends``.
 
     The methods that take a `Connection` run inside SQLAlchemy's greenlet. They may do I/O on that
-    connection, and open no other one; but `position` and `caveat` may, for part of a second.
+    connection. Only `position` and `caveat` may open another one, for part of a second.
     """
 
     # Optional parts --------------------------------------------------------------------------
@@ -206,7 +206,7 @@ class Backend(ABC):
         """Whether the error says that a write met a read-only server or connection."""
 
     def is_retryable(self, error: DBAPIError) -> bool:
-        """Whether the error says that a conflict is why, and the transaction may succeed next time.
+        """Whether the error comes from a conflict: the transaction may succeed the next time.
 
         Nothing of the transaction has been committed then, even if COMMIT failed with it.
         """
@@ -231,8 +231,8 @@ class Backend(ABC):
     def renew(self, connection: Connection, error: DBAPIError) -> bool:
         """Whether a read that failed may be sent again on its connection as it is.
 
-        It may if it failed by what the connection kept of an earlier schema, and the connection has
-        let go of that now.
+        It may if the connection had kept something of an earlier schema, such as a prepared
+        statement, and this method has made the connection forget it.
 
         Args:
             connection: a reader's.

@@ -17,19 +17,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine, to_instance
 
+from orm.backends.literals import literals
 from orm.exceptions import MigrationError
 
 if TYPE_CHECKING:
     from alembic.operations.ops import MigrateOperation
 
-__all__ = ["literals", "only_labels_change", "refuse_lost_labels", "relabelling", "string_enum"]
+__all__ = ["only_labels_change", "refuse_lost_labels", "relabelling", "string_enum"]
 
 _Type = TypeEngine[Any] | type[TypeEngine[Any]] | None
-
-
-def literals(labels: Iterable[str]) -> str:
-    """Labels as SQL has them: ``'a', 'b'``."""
-    return ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
 
 
 def string_enum(type_: _Type, dialect: Dialect) -> Enum | None:

@@ -3,131 +3,22 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import URL, Connection, Engine, Insert, MetaData, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from orm.exceptions import MigrationError
+from orm.backends.migration_parts import Costs, Journal, Scripting
+from orm.backends.things import Thing
 
 if TYPE_CHECKING:
     from alembic.operations import MigrateOperation
 
-__all__ = [
-    "SEQUENCE_NAME",
-    "Cost",
-    "Journal",
-    "Migrations",
-    "NotAScript",
-    "Script",
-    "Thing",
-    "Write",
-]
-
-SEQUENCE_NAME: Final = "sequence name"
-"""The kind of a thing that is compared only where something is renamed: what is called so belongs
-to a column, by which it is known."""
-
-
-class Thing(NamedTuple):
-    """A thing that is defined in a database; as text a phrase such as ``column users.email``.
-
-    Attributes:
-        kind: in the engine's word for it: ``table``, ``column``, ``index``, ``trigger`` …
-        table: the table that it belongs to; of a table or a view its own name.
-        name: its name; what it is defined as, if it has none.
-    """
-
-    kind: str
-    table: str
-    name: str
-
-    def __str__(self) -> str:
-        if self.name == self.table:
-            return f"{self.kind} {self.name}"
-        if self.kind == "column":
-            return f"column {self.table}.{self.name}"
-        return f"{self.kind} {self.name} of {self.table}"
-
-
-class Cost(NamedTuple):
-    """What the change of a table costs.
-
-    Attributes:
-        table: its name.
-        words: how the engine changes it: what follows ``changes users``.
-    """
-
-    table: str
-    words: str
-
+__all__ = ["Migrations", "Write"]
 
 Write = tuple[Insert | Update, Mapping[str, Any]]
 """A statement without values, and those of its columns."""
-
-
-class NotAScript(MigrationError):
-    """A revision does what no script can do, such as to ask the database for rows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """What a revision executes, for a program that knows no more than to run it.
-
-    Attributes:
-        statements: each with the semicolon that ends it.
-        rewritten: the tables whose rows are all written anew, and how many rows a database writes
-            for each one of theirs.
-    """
-
-    statements: Sequence[str]
-    rewritten: Mapping[str, int]
-
-    @property
-    def text(self) -> str:
-        """All of it."""
-        return "".join(f"{statement}\n\n" for statement in self.statements)
-
-
-Scripting = Callable[[Connection, frozenset[str]], AbstractContextManager[Callable[[], Script]]]
-
-
-Costs = Callable[[Connection], AbstractContextManager[Sequence[Cost]]]
-
-
-class Journal(Protocol):
-    """For engines whose DDL commits: it keeps which statements of a revision were done."""
-
-    def resuming(
-        self, connection: Connection, revision: str, checksum: str
-    ) -> AbstractContextManager[None]:
-        """Keep account of what is executed in the block, and leave out what was done before.
-
-        What was done is forgotten at the end of the block, in the transaction that is open then.
-
-        Args:
-            connection: in a transaction, within `Migrations.migrating`.
-            revision: its id.
-            checksum: of its file.
-
-        Raises:
-            MigrationError: another statement was done in the place of one; or what was done is not
-                known.
-        """
-        ...
-
-    def half_done(self, connection: Connection) -> Mapping[str, int]:
-        """The revisions that an earlier run has begun, and not ended; nothing is written.
-
-        Args:
-            connection: which reads.
-
-        Returns:
-            For the id of each revision the number of its statements that were done.
-        """
-        ...
 
 
 class Migrations(Protocol):

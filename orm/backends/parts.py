@@ -42,8 +42,8 @@ class Roles(Protocol):
     def is_candidate(self, connection: Connection) -> bool:
         """Whether the server takes writes, follows none, and is not the primary by its position.
 
-        As `is_standby`, which is True of it. Where the primary cannot be reached, or is a replica
-        by now, such a server is the next primary: `Backend.prepare` is called for it, and its
+        `is_standby` says True of such a server. It is the next primary as soon as the primary
+        cannot be reached, or is a replica: the library calls `Backend.prepare` for it, and its
         position says so from then on. False for an engine whose promotion does that by itself.
         No I/O.
         """

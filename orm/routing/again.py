@@ -1,4 +1,4 @@
-"""A statement has failed: what that says of its server, and whether it is served again."""
+"""A statement has failed: what the error says of its server, and whether it is sent again."""
 
 from sqlalchemy.exc import DBAPIError
 
@@ -17,7 +17,8 @@ def serve_again(
 
     Args:
         error: what it failed with.
-        transaction: its own; it has no connection for reads any more if another server may serve.
+        transaction: that of the statement. If another server may serve it, the transaction no
+            longer has a connection for reads.
         memory: what the session has seen.
         cluster: the servers; one that is away serves no session from now on.
 

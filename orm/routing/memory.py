@@ -14,7 +14,7 @@ from orm.servers.server import Server
 __all__ = ["NO_EPOCH", "SessionMemory"]
 
 NO_EPOCH: Final = -1
-"""Equals no epoch: the primary of no epoch is known to have it."""
+"""The number of no epoch: no primary is known to have what the session has seen."""
 
 
 class SessionMemory:
@@ -56,10 +56,11 @@ class SessionMemory:
         self.noted: Bookmark | None = None
         """The position of all that it has read there, if that is known already."""
         self._blank: Bookmark | None = None
+        """Where a session without a bookmark began. While it is there, it has seen nothing."""
         self._own: Bookmark | None = None
         """What it had seen itself when it last took in a bookmark from outside."""
         self._before: tuple[Server | None, str, int] = (None, "", 0)
-        """The same three as they were before the latest read began."""
+        """`unlocated`, `incarnation` and `read_epoch` as they were before the latest read."""
 
     @classmethod
     def begin(
@@ -80,7 +81,7 @@ class SessionMemory:
         Raises:
             ConfigurationError: `max_staleness` is too short.
             DatabaseClosed: the database is not started, or closed.
-            InvalidBookmark: the constraint is none of the words, nor a bookmark.
+            InvalidBookmark: the constraint is neither of the two words, nor a bookmark.
             ForeignBookmark: the bookmark is of another database, and ``stray_bookmarks="error"``;
                 or several bookmarks are of different databases.
         """

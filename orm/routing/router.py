@@ -42,7 +42,7 @@ class Router:
         self.rules = rules
         self.last_route: Route | None = None
         self.over: str | None = None
-        """Why the session is used no more, for a program that uses it nevertheless."""
+        """Why the session refuses each statement, as the error says it; None if it does not."""
         self.has_committed: bool = False
         """Whether it has committed a transaction that may have written."""
         self.autocommit: bool = False
@@ -244,7 +244,7 @@ class Router:
         return connection
 
     def lent(self) -> None:
-        """The caller has got the transaction's connection."""
+        """The caller has the transaction's connection now, and may use it past this router."""
         self._transaction.lent = True
 
     def _decided(self, route: Route) -> None:

@@ -44,7 +44,7 @@ def refuse_autocommit(options: Mapping[str, Any]) -> None:
 
 
 class Cluster:
-    """The servers of one `Database`. Each has the role that it says, not the one that it was given.
+    """The servers of one `Database`. The role of each is what the server says, not its place here.
 
     Args:
         backend: of all servers.
@@ -186,7 +186,7 @@ class Cluster:
     # Servers that come and go ----------------------------------------------------------------
 
     def add(self, server: Server) -> None:
-        """Have a replica more. It serves as soon as its position is known.
+        """Add a replica. It serves as soon as its position is known.
 
         Raises:
             ConfigurationError: there is a server of that name.
@@ -200,7 +200,11 @@ class Cluster:
         self.watcher.add(server)
 
     async def remove(self, name: str, drain: float) -> None:
-        """Have a replica less. What is read there may go on for some time.
+        """Remove a replica. Reads that are under way there may go on for some time.
+
+        Args:
+            name: of the replica.
+            drain: seconds for which they may go on.
 
         Raises:
             ConfigurationError: there is no replica of that name.
@@ -269,9 +273,10 @@ class Cluster:
         server.is_far_behind = behind > FAR_BEHIND
 
     def _begin_term(self, server: Server) -> None:
-        """Have a server that was promoted say so in its position, by which it is elected.
+        """Begin a new term on a server that was promoted: its position then says that it was.
 
-        A cluster that is not open is only looked at: nothing is written then.
+        By that position the server is elected. A cluster that is not open is only looked at, and
+        nothing is written.
         """
         if self.loop is None:
             return
@@ -291,6 +296,7 @@ class Cluster:
             self.past.note(self.roles.as_need(at), server.asked_at)
 
     def _elect(self, server: Server, at: Bookmark) -> None:
+        """Take a server for the primary from now on, in place of the one before."""
         old = self.primary
         _log.warning(
             "%s is the primary now, and %s is not",

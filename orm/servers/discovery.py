@@ -102,18 +102,17 @@ class Discovery:
     async def _look(self) -> None:
         try:
             asked = self._discover()
-            if not isawaitable(asked):
-                raise ConfigurationError(
-                    f"replicas is asked as an asynchronous function, and {self._discover!r} is "
-                    "none: async def replicas(): …"
-                )
-            async with asyncio.timeout(DISCOVERY_TIMEOUT):
-                found = [_replica(one) for one in await asked]
-        except ConfigurationError:
-            raise
+            if isawaitable(asked):
+                async with asyncio.timeout(DISCOVERY_TIMEOUT):
+                    found = [_replica(one) for one in await asked]
         except Exception as error:  # noqa: BLE001 - it is the user's function
             _log.warning(_FAILS, str(error) or type(error).__name__)
             return
+        if not isawaitable(asked):
+            raise ConfigurationError(
+                f"replicas is asked as an asynchronous function, and {self._discover!r} is none: "
+                "async def replicas(): …"
+            )
         there = {parse_url(one.url): one for one in found}
         for url in [url for url in there if url not in self._names]:
             try:

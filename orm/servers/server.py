@@ -46,11 +46,11 @@ class Server:
 
     Args:
         name: for people.
-        role: what the user gave it as.
+        role: the role that the user gave it.
         url: where it is.
         backend: its engine family.
         shared: whether each transaction may be on another server behind the URL.
-        limits: how long it may take.
+        limits: how long it may take to connect, and to answer.
         zone: where it is, such as a region.
         weight: how much it can do, compared with others.
         options: for the engines that serve sessions.
@@ -97,7 +97,7 @@ class Server:
         self.asked: float | None = None
         """When it last answered a probe, or failed to; seconds on the monotonic clock."""
         self.is_kept: bool = False
-        """Whether it tells of each move by itself, so that to ask it often is of no use."""
+        """Whether its keeper tells of each move of it, so that to ask it often is of no use."""
         self.asked_at: float = 0.0
         """When the question was sent that it has answered last, on the event loop's clock."""
         self.answered_at: float = 0.0
@@ -107,8 +107,9 @@ class Server:
         self._used = 0.0
         self._seldom = False
         self.is_far_behind: bool = False
-        """Whether that was reported of it."""
+        """Whether the log says that it is far behind the primary."""
         self._stalled: Bookmark | None = None
+        """Where it was when a session had last waited for it in vain."""
         self.nudged: asyncio.Event = asyncio.Event()
         """Set to probe it now."""
         # Each of the three is set by the one object that listens.
@@ -239,10 +240,13 @@ class Server:
         self.knowledge = self.knowledge.advanced(at)
 
     def heard(self, connection: Connection) -> None:
-        """Take in what it has told besides, on a connection where it was just asked `Backend.seen`.
+        """Take in its position, if its answer to `Backend.seen` had that in it as well.
 
-        Only on the timeline that it was on when it was last probed: whether another one counts is
-        decided by a probe alone.
+        The answer counts on the timeline of its last probe only: a probe decides whether another
+        timeline counts.
+
+        Args:
+            connection: on which it was just asked `Backend.seen`.
         """
         known, incarnation = self.knowledge, self._backend.incarnation(connection)
         if self.shared or known.at is None or known.incarnation != incarnation:
@@ -258,7 +262,7 @@ class Server:
         self.on_change()
 
     def moved(self, to: tuple[str, Bookmark] | None) -> None:
-        """Its keeper has moved it.
+        """The keeper of an embedded replica has moved it on.
 
         Args:
             to: what `EmbeddedReplica.reached` says.
@@ -306,7 +310,7 @@ class Server:
         self.nudged.set()
 
     def distrust(self) -> None:
-        """Forget what was known, but for why it serves no session, and probe it now."""
+        """Forget its position, though not why it serves no session, and probe it now."""
         self.knowledge = Knowledge(error=self.knowledge.error or NOT_ASKED)
         self.nudge()
 

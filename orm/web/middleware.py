@@ -160,7 +160,7 @@ class BookmarkMiddleware:
             await self._serve(scope, receive, send, brought)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, brought: _Brought) -> None:
-        bookmarks = RequestBookmarks(self._database, brought.start, self._names)
+        bookmarks = RequestBookmarks(self._database, brought.start)
         application = scope.get("app")
         # In a new dict: the server's may be shared. In the same scope: others write to it, too.
         scope["state"] = {**scope.get("state", {}), self._key: bookmarks}
@@ -200,6 +200,8 @@ class BookmarkMiddleware:
     def _in_the_way(self, around: "Iterable[BookmarkMiddleware]") -> ConfigurationError | None:
         """Why it cannot work inside of others: each would replace what the other hands out."""
         for other in around:
+            if other is self:  # what is around it serves a request twice
+                continue
             shared = {*other._names} & {*self._names} or other._key == self._key
             if self._cookie and other._cookie and self._cookie.name == other._cookie.name:
                 shared = True

@@ -33,7 +33,7 @@ from models import Post, User
 def must_be_awaited(load: Callable[[], object]) -> bool:
     """Whether it does I/O to get at an attribute, and is refused."""
     with warnings.catch_warnings():
-        # The driver's coroutine that nobody awaited says so when it is collected.
+        # The driver's coroutine that was not awaited says so when it is collected.
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         try:
             load()

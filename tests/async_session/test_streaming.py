@@ -118,7 +118,7 @@ async def test_session_closes_with_a_stream_half_read(sessions: Any) -> None:
         await result.fetchmany(1)
 
 
-async def test_a_stream_left_half_read_holds_nobody_in_the_past(sessions: Any) -> None:
+async def test_a_stream_left_half_read_holds_no_later_reader_in_the_past(sessions: Any) -> None:
     left = []
     for number in range(3):
         async with sessions() as writer:

@@ -279,7 +279,9 @@ async def test_join_transaction_mode_changes_nothing_on_an_engine(sessions: Any,
 
 
 @pytest.mark.parametrize("mode", ["control_fully", "create_savepoint"])
-async def test_rollback_of_a_read_holds_nobody_in_the_past(sessions: Any, mode: str) -> None:
+async def test_rollback_of_a_read_holds_no_later_reader_in_the_past(
+    sessions: Any, mode: str
+) -> None:
     async with sessions() as writer:
         for number in range(3):
             async with await sessions.after(writer, join_transaction_mode=mode) as reader:

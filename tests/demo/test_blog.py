@@ -61,7 +61,7 @@ async def test_a_read_waits_for_the_replica_that_lags_a_little(http: httpx2.Asyn
         assert server == "primary"
 
 
-async def test_a_killed_replica_serves_nobody_until_it_is_revived(
+async def test_a_killed_replica_serves_no_session_until_it_is_revived(
     http: httpx2.AsyncClient,
 ) -> None:
     await settle(http, KILLED, STILL)

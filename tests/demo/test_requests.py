@@ -10,6 +10,7 @@ from tests.demo.process import demo
 _REQUESTS = (
     *("--checks", "not_a_server_error,response_schema_conformance,content_type_conformance"),
     *("--max-examples", "40", "--generation-deterministic", "--no-color"),
+    *("--request-timeout", "60"),
 )
 
 
@@ -23,7 +24,12 @@ async def test_no_request_is_an_error_of_the_servers(tmp_path: Path) -> None:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await asyncio.wait_for(process.communicate(), 100)
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), 250)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     said = output.decode()
     assert process.returncode == 0, said
     assert "Tested: 4" in said, said

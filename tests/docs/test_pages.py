@@ -33,6 +33,7 @@ from orm.backends import (
     Network,
     Roles,
 )
+from tests.harness.ports import reserved_port
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES: Final = sorted(
@@ -102,13 +103,12 @@ def looks_like(shown: str, printed: str) -> bool:
 
 
 class Reader:
-    """Somebody who does what a page says."""
+    """A reader, who does what a page says."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder
         self._stack = stack
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = str(free.getsockname()[1])
+        self._port = str(stack.enter_context(reserved_port()))
         programs = str(Path(sys.executable).parent)
         path = os.pathsep.join([programs, os.environ.get("PATH", "")])
         # A plugin that no reader is asked to install, and that breaks this version of pytest.

@@ -98,7 +98,7 @@ class Project:
 
     @property
     def is_untouched(self) -> bool:
-        """Whether nobody has ever written to the database."""
+        """Whether the database was never written to."""
         return not self.database.exists()
 
     @property
@@ -112,7 +112,7 @@ class Project:
             connection.executescript(script)
 
     def clear(self) -> None:
-        """Have the database as it was before anybody wrote to it."""
+        """Have the database as it was before its first write."""
         self.database.unlink()
 
     @property

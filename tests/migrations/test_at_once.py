@@ -1,4 +1,4 @@
-"""Several processes, threads and tasks apply at once: each revision runs once, and nobody fails."""
+"""Several processes, threads and tasks apply at once: each revision runs once, and no run fails."""
 
 import asyncio
 import gc
@@ -130,7 +130,7 @@ async def test_waiting_is_said_and_has_an_end(
     assert await waiting == NUMBERS
     [said] = waits()
     assert "process" in said.message
-    assert said.levelno == logging.WARNING, "which is seen where nobody has set up logging"
+    assert said.levelno == logging.WARNING, "which is seen where logging is not set up"
 
 
 # Inside one process ------------------------------------------------------------------------

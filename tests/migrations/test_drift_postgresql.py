@@ -1,4 +1,4 @@
-"""What somebody has changed by hand in a PostgreSQL database is told."""
+"""What was changed by hand in a PostgreSQL database is told."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Connections and engines that somebody hands in: no row is lost through them either."""
+"""Connections and engines that a program hands in: no row is lost through them either."""
 
 from typing import Any
 

@@ -56,7 +56,7 @@ def users(project: Project) -> Project:
 
 
 def begin_and_wait(project: Project, command_line: str) -> subprocess.Popen[str]:
-    """Start a run while somebody else has the lock; return when it has asked for that."""
+    """Start a run while another session has the lock; return when it has asked for that."""
     asks = (
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
         " AND backend_start > %s AND query ~ 'advisory_lock|^COMMIT'"
@@ -159,7 +159,7 @@ def test_another_error_does_not_speak_of_indexes(users: Project) -> None:
     assert "DROP INDEX" not in users.refusal("orm")
 
 
-def test_an_index_that_somebody_else_is_making_is_none_yet(users: Project) -> None:
+def test_an_index_that_another_session_is_making_is_none_yet(users: Project) -> None:
     users.revision(2, "op.execute('CREATE TABLE other (id integer)')")
     invalid = "SELECT FROM pg_index WHERE indrelid = 'users'::regclass AND NOT indisvalid"
 
@@ -235,7 +235,7 @@ def test_only_who_is_in_the_way_is_named(users: Project) -> None:
         assert "(a reader)" not in refusal
 
 
-def test_nobody_is_named_for_whom_nobody_waited(users: Project) -> None:
+def test_no_holder_is_named_if_no_lock_was_waited_for(users: Project) -> None:
     users.revision(2, "op.execute('LOCK TABLE users NOWAIT')")
     with connected(users, application_name="a report") as report:
         report.execute("SELECT count(*) FROM users")
@@ -308,7 +308,7 @@ async def test_the_librarys_own_connection(project: Project) -> None:
     assert project.ledger == ["0001"]
 
 
-def test_in_a_transaction_nobody_waits(project: Project) -> None:
+def test_in_a_transaction_a_run_does_not_wait(project: Project) -> None:
     project.revision(1, "op.execute('CREATE TABLE t (id integer)')")
     engine = create_engine(make_url(project.url).set(drivername="postgresql+psycopg", query={}))
     with connected(project, application_name="another run") as other:
@@ -395,7 +395,7 @@ def test_those_of_killed_processes_are_cleared_away(users: Project) -> None:
             server.execute(f"CREATE DATABASE {name}")
         try:
             users.orm("check", "--local")
-            assert scratches(users) == {new}, "somebody may be about to connect to a new one"
+            assert scratches(users) == {new}, "a run may be about to connect to a new one"
         finally:
             for name in (old, new):
                 server.execute(f"DROP DATABASE IF EXISTS {name}")

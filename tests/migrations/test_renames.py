@@ -124,6 +124,33 @@ UNION ALL SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespa
 ORDER BY 1"""
 
 
+@ALL
+@pytest.mark.parametrize("first", ["users:people", "people.nick:handle"])
+def test_a_table_and_its_column(project: Project, first: str) -> None:
+    models(project, USERS.format(NICK, ""), True)
+    begun(project)
+    project.upgrade("orm")
+    project.query("INSERT INTO users (nick) VALUES ('3')")
+    models(project, PEOPLE.replace("nick", "handle").format(NICK, ""), True)
+    other = {"users:people", "people.nick:handle"} - {first}
+    code, made, said = created(project, "both", "--rename", first, "--rename", *other)
+    assert code == 0, said
+    assert {effect["kind"] for effect in made["effects"]} == {"rename"}
+    well(project)
+    assert project.query("SELECT handle FROM people") == [("3",)]
+
+
+def test_a_rename_that_is_never_possible(project: Project) -> None:
+    models(project, USERS.format(NICK, ""), True)
+    begun(project)
+    models(project, PEOPLE.format(NICK, ""), True)
+    asked = ["--rename=users:people", "--rename=people.nick:handle"]
+    result = project.orm("create", "both", *asked)
+    assert result.exit_code == 1
+    assert "--rename people.nick:handle: the models do not have the new name" in result.stderr
+    assert len(project.revisions) == 1
+
+
 def names(project: Project) -> list[str]:
     """Of the constraints, indexes and sequences of the application's tables."""
     return [name for (name,) in project.query(NAMES) if not name.startswith(("orm_", "alembic_"))]

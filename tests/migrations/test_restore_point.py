@@ -90,7 +90,7 @@ def test_a_second_try_replaces_the_first_ones(filled: Project) -> None:
         assert connection.execute("SELECT id FROM t1").fetchall() == [(7,), (8,), (9,)]
 
 
-def test_nobody_else_may_read_it(filled: Project) -> None:
+def test_no_other_account_may_read_it(filled: Project) -> None:
     filled.database.chmod(0o600)
     filled.revision(2, TABLE.format(2))
     filled.alembic("upgrade", "head")

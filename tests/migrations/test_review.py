@@ -118,7 +118,7 @@ def test_a_changing_default_is_told_where_it_cannot_be(remote: Project) -> None:
         f"{BATCH}batch.alter_column('age', server_default='1')",
     ],
 )
-def test_what_hurts_nobody_is_not_told(remote: Project, line: str) -> None:
+def test_what_does_no_harm_is_not_told(remote: Project, line: str) -> None:
     remote.revision(2, line)
     assert reviewed(remote) == []
 

@@ -11,6 +11,7 @@ import pytest
 from examples.patroni import members
 from orm import Database, Replica, by_dns
 from orm.exceptions import ConfigurationError
+from orm.testing.listener import Listener
 from orm.testing.postgresql import Cluster
 
 URL = "postgresql+asyncpg://app@db/app"
@@ -30,13 +31,14 @@ class Patroni:
         writer.write(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
 
 @pytest.fixture
 async def patroni() -> AsyncIterator[Patroni]:
     stand_in = Patroni()
-    async with await asyncio.start_server(stand_in.answer, "127.0.0.1", 0) as server:
-        stand_in.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with Listener(stand_in.answer) as listener:
+        stand_in.url = f"http://127.0.0.1:{listener.port}"
         yield stand_in
 
 

@@ -124,7 +124,7 @@ def test_a_primary_that_has_become_a_standby_is_not_read_from() -> None:
         await asyncio.sleep(0.5)
         new.promote()
         old.paused = True
-        old.follow(new)  # before anybody notices
+        old.follow(new)  # before the watcher notices
         async with Database("simulated:///test/replica-1", bookmark_keys=["a"]) as elsewhere:
             token = await raised(elsewhere)
         new.slow = 0.2
@@ -231,7 +231,7 @@ def test_what_a_standby_has_received_is_not_what_it_shows_though_it_was_just_the
         await asyncio.sleep(0.5)
         new.promote()
         old.paused = True
-        old.follow(new)  # before anybody notices
+        old.follow(new)  # before the watcher notices
         async with Database("simulated:///test/replica-1", bookmark_keys=["a"]) as elsewhere:
             token = await raised(elsewhere)
         old.slow = 0.5  # while it is asked, another is found to be the primary

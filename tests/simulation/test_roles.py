@@ -42,7 +42,7 @@ def test_a_switchover_that_begins_no_timeline_is_noticed() -> None:
     simulated(work)
 
 
-def test_nobody_reads_what_is_written_on_an_old_primary_that_goes_on() -> None:
+def test_no_session_reads_what_is_written_on_an_old_primary_that_goes_on() -> None:
     async def work(world: World, database: Database) -> None:
         old, (new,) = world.primary, world.addresses["replica-1"]
         await asyncio.sleep(0.5)
@@ -62,7 +62,7 @@ def test_nobody_reads_what_is_written_on_an_old_primary_that_goes_on() -> None:
     simulated(work, (1, 1))
 
 
-def test_who_follows_a_primary_that_nobody_knows_serves_nobody() -> None:
+def test_a_replica_of_a_primary_that_is_not_known_serves_no_session() -> None:
     async def work(world: World, __: Database) -> None:
         [new], [follower] = world.addresses["replica-1"], world.addresses["replica-2"]
         async with Database(ADDRESSES[0], replicas=ADDRESSES[2:]) as database:

@@ -87,7 +87,7 @@ def test_a_trial_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(small).violations
 
 
-def test_whoever_waits_for_nothing_is_found() -> None:
+def test_a_session_that_waits_for_nothing_is_found() -> None:
     async def wait() -> None:
         await asyncio.Event().wait()
 

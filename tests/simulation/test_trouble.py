@@ -51,7 +51,7 @@ def test_a_commit_that_cannot_be_located_stands_and_is_read() -> None:
     simulated(work, samples=True)
 
 
-def test_whoever_is_cancelled_after_their_commit_hears_of_it() -> None:
+def test_a_task_that_is_cancelled_after_its_commit_hears_of_it() -> None:
     async def work(world: World, database: Database) -> None:
         async with database.session() as session:
             await session.execute(RAISE, ONE)
@@ -70,7 +70,7 @@ def test_whoever_is_cancelled_after_their_commit_hears_of_it() -> None:
     simulated(work, samples=True)
 
 
-def test_whoever_is_cancelled_twice_after_their_commit_hears_of_it_once() -> None:
+def test_a_task_that_is_cancelled_twice_after_its_commit_hears_of_it_once() -> None:
     """The second time while the transaction's other connection is given back."""
 
     async def work(_: World, database: Database) -> None:
@@ -109,7 +109,7 @@ def test_a_write_that_fails_is_not_sent_again_after_a_read_elsewhere() -> None:
     simulated(work)
 
 
-def test_a_replica_that_cancels_a_statement_serves_nobody_until_it_answers() -> None:
+def test_a_replica_that_cancels_a_statement_serves_no_session_until_it_answers() -> None:
     async def work(world: World, database: Database) -> None:
         await asyncio.sleep(0.5)  # between two probes
         world.conflicts = 1.0

@@ -260,7 +260,7 @@ VARIANTS: dict[str, tuple[Patch, tuple[str, ...], int]] = {
     "a bookmark that reads do not move": (bookmark_without_reads, ("lag",), 1),
     "a lost connection with all that was read": (what_was_read_is_forgotten, ("lag", "drop"), 3),
     "located once in a transaction": (located_once_a_transaction, ("lag",), 2),
-    "a move that nobody samples": (moved_without_sampling, ("lag",), 1),
+    "a move that is not sampled": (moved_without_sampling, ("lag",), 1),
     "a merge that takes the last": (merge_takes_the_last, ("lag",), 1),
     "all that a replica may have shown taken for what it has": (
         upper_bound_for_what_is_reached,

@@ -33,7 +33,7 @@ def test_a_replica_that_has_caught_up_since_it_was_asked_is_asked_again() -> Non
     simulated(work)
 
 
-def test_whoever_waits_has_it_asked_until_it_has_caught_up() -> None:
+def test_a_replica_is_asked_for_a_session_that_waits_until_it_has_caught_up() -> None:
     async def work(world: World, database: Database) -> None:
         [replica] = world.addresses["replica-1"]
         replica.paused = True
@@ -181,7 +181,7 @@ def test_a_replica_of_a_new_primary_serves_soon() -> None:
     simulated(work, (1, 1))
 
 
-def test_a_replica_that_does_not_answer_serves_nobody() -> None:
+def test_a_replica_that_does_not_answer_serves_no_session() -> None:
     async def work(world: World, database: Database) -> None:
         [replica] = world.addresses["replica-1"]
         replica.freeze()

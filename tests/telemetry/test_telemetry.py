@@ -27,12 +27,17 @@ EMAILS = select(User.email)
 async def write_and_read(db: Database) -> None:
     """One write, and a read that waits for the one replica that gets it."""
     one, two = replicas(db)
+    await one.pause()
     await two.pause()
-    one.lag = 0.1
     async with db.session() as session:
         session.add(User(email="ada"))
         await session.commit()
-        assert (await session.scalars(EMAILS)).all() == ["ada"]
+        reading = asyncio.create_task(session.scalars(EMAILS))
+        async with asyncio.timeout(60):
+            while not db.cluster.watcher.waiting:  # noqa: ASYNC110 - it tells of no beginning
+                await asyncio.sleep(0.01)
+        await one.resume()
+        assert (await reading).all() == ["ada"]
         assert session.last_route is not None
         assert session.last_route.reason is Reason.WAITED
         assert session.last_route.server == "replica-1"
@@ -41,7 +46,7 @@ async def write_and_read(db: Database) -> None:
 @pytest.fixture
 async def patient(servers):
     """A database that waits for its replicas."""
-    async with servers.migrated(max_wait=10) as db:
+    async with servers.migrated(max_wait=60) as db:
         yield db
 
 
@@ -87,7 +92,7 @@ async def test_routes_are_logged_with_fields(
         ("primary", "primary", "may_write"),
         ("replica-1", "replica", "waited"),
     ]
-    assert told[0]["waited"] == 0 < told[1]["waited"] < 10
+    assert told[0]["waited"] == 0 < told[1]["waited"] < 60
 
 
 async def test_what_goes_wrong_with_a_server_is_logged_with_fields(
@@ -113,7 +118,7 @@ async def test_prometheus_has_it(patient: Database) -> None:
     value = registry.get_sample_value
     assert value("orm_transactions_total", written) == value("orm_transactions_total", read) == 1
     assert value("orm_wait_seconds_count") == 1
-    assert 0 < (value("orm_wait_seconds_sum") or 0) < 10
+    assert 0 < (value("orm_wait_seconds_sum") or 0) < 60
     behind = {
         name: value(
             "orm_server_behind", {"server": name, "role": name.partition("-")[0], "host": ""}
@@ -177,7 +182,7 @@ async def test_opentelemetry_has_it(patient: Database) -> None:
 
     found = points()
     assert found["orm.transactions"] == {"primary": 1, "replica-1": 1}
-    assert 0 < found["orm.wait.duration"]["replica-1"] < 10
+    assert 0 < found["orm.wait.duration"]["replica-1"] < 60
     assert found["orm.server.behind"] == {"primary": 0, "replica-1": 0, "replica-2": 1}
     assert found["orm.server.lag"]["replica-1"] == 0 < found["orm.server.lag"]["replica-2"]
 

@@ -96,7 +96,7 @@ async def test_where_a_block_has_read_is_asserted(orm_database: Database) -> Non
             await emails(db)
         with pytest.raises(KeyError, match="of its own"), reads_from(db, "replica"):
             raise KeyError("of its own")
-        await emails(db)  # nobody listens any more
+        await emails(db)  # it is not listened to any more
 
 
 def pytest_run(folder: Path, test: str) -> str:
@@ -107,7 +107,7 @@ def pytest_run(folder: Path, test: str) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     return run.stdout + run.stderr

@@ -1,5 +1,7 @@
 """Replicas in a test's hand: killed and revived; and what is known of servers without asking."""
 
+from time import monotonic
+
 import pytest
 from sqlalchemy import select
 
@@ -11,7 +13,7 @@ from orm.testing import replicas
 EMAILS = select(User.email)
 
 
-async def test_a_killed_replica_serves_nobody_and_a_revived_one_has_all(db: Database) -> None:
+async def test_a_killed_replica_serves_no_session_and_a_revived_one_has_all(db: Database) -> None:
     one, two = replicas(db)
     async with db.session() as session:
         await session.scalars(EMAILS)  # connections are open
@@ -32,11 +34,13 @@ async def test_a_killed_replica_serves_nobody_and_a_revived_one_has_all(db: Data
     assert (revived.error, revived.behind) == (None, 0)
 
 
-async def test_last_status_asks_nobody(db: Database) -> None:
+async def test_last_status_asks_no_server(db: Database) -> None:
+    began = monotonic()
     await db.status()
     asked = db.last_status()
+    took = monotonic() - began
     assert [server.behind for server in asked] == [0, 0, 0]
-    assert all(server.age is not None and 0 <= server.age < 5 for server in asked)
+    assert all(server.age is not None and 0 <= server.age <= took for server in asked)
     assert asked[0].at == db.cluster.primary.knowledge.at
     with pytest.raises(DatabaseClosed, match="not started"):
         Database(db.cluster.primary.url).last_status()

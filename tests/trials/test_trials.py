@@ -38,7 +38,7 @@ async def test_sessions_keep_their_promises_under_several(seed: int, tmp_path: P
     assert not result.violations, text(result.violations[0])
 
 
-async def test_a_truncated_replica_stops_nobody(tmp_path: Path) -> None:
+async def test_a_truncated_replica_stops_no_session(tmp_path: Path) -> None:
     result = await run(plan(2, 500, only="truncate"), tmp_path)
     assert sum(o.outcome == "ok" for o in result.history) > 300
 

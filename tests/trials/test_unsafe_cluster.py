@@ -288,7 +288,7 @@ async def test_who_takes_what_is_replayed_for_all_that_was_seen_is_caught(
 ) -> None:
     """A commit shows before it is replayed: its record takes long, as it drops many tables.
 
-    It goes on for as long as nobody hears of the files that are to be removed.
+    It goes on until a server hears of the files that are to be removed.
     """
     if patched:
         replayed_for_seen(monkeypatch)

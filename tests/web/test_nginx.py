@@ -17,6 +17,7 @@ from sqlalchemy import select
 from models import User
 from orm import Database
 from orm.web import BookmarkCookie, BookmarkMiddleware, RequestBookmarks
+from tests.harness.ports import reserved_port
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 pytestmark = [
@@ -46,29 +47,23 @@ http {{
 PARALLEL = 100
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @pytest.fixture
 async def nginx(tmp_path: Path) -> AsyncIterator[tuple[str, socket.socket]]:
     """Nginx's address, and the socket of the server that it is in front of."""
-    behind = socket.create_server(("127.0.0.1", 0))
-    port, upstream = free_port(), behind.getsockname()[1]
-    user = "user root;" if os.geteuid() == 0 else ""
-    text = CONFIGURATION.format(user=user, folder=tmp_path, port=port, upstream=upstream)
-    (tmp_path / "nginx.conf").write_text(text)
-    assert NGINX is not None
-    process = await asyncio.create_subprocess_exec(
-        NGINX, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"
-    )
-    try:
-        yield f"http://127.0.0.1:{port}", behind
-    finally:
-        behind.close()
-        process.terminate()
-        await process.wait()
+    with socket.create_server(("127.0.0.1", 0)) as behind, reserved_port() as port:
+        upstream = behind.getsockname()[1]
+        user = "user root;" if os.geteuid() == 0 else ""
+        text = CONFIGURATION.format(user=user, folder=tmp_path, port=port, upstream=upstream)
+        (tmp_path / "nginx.conf").write_text(text)
+        assert NGINX is not None
+        process = await asyncio.create_subprocess_exec(
+            NGINX, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"
+        )
+        try:
+            yield f"http://127.0.0.1:{port}", behind
+        finally:
+            process.terminate()
+            await process.wait()
 
 
 async def until_served(http: httpx2.AsyncClient) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import socket
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ async def test_readiness_tells_of_every_server(db: Database, client) -> None:
     async with db.begin() as session:
         session.add(User(email="ada"))
     await one.caught_up()
+    began = monotonic()
     await db.status()
     async with client(health(db)) as http:
         assert (await http.get("/live")).json() == {"status": "alive"}
@@ -39,9 +41,9 @@ async def test_readiness_tells_of_every_server(db: Database, client) -> None:
     assert "host" not in primary
     assert primary["seconds_behind"] is None and first["seconds_behind"] == 0
     assert second["seconds_behind"] > 0
-    assert 0 <= second["seconds_since_probe"] < 5
+    assert 0 <= second["seconds_since_probe"] <= monotonic() - began
     assert primary["unused"] is first["unused"] is second["unused"] is None
-    assert "sqlite" not in ready.text  # where the servers are is nobody's business
+    assert "sqlite" not in ready.text  # where the servers are is not told
 
 
 async def test_a_replica_that_cannot_serve_is_told_and_no_reason_to_stop(
@@ -134,7 +136,7 @@ class Viewer:
         return {"type": "http.disconnect"}
 
     async def message(self) -> Any:
-        return await asyncio.wait_for(self._sent.get(), 10)
+        return await asyncio.wait_for(self._sent.get(), 60)
 
     async def event(self) -> Any:
         return json.loads((await self.message())["body"].removeprefix(b"data: "))

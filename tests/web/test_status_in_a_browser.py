@@ -12,6 +12,7 @@ from orm import Database
 from orm.testing.postgresql import Cluster
 from orm.web import status_page
 from orm.web.asgi import App
+from tests.conftest import PATIENT
 from tests.demo.browser import CHROMIUM, browser
 
 pytestmark = [
@@ -53,7 +54,7 @@ async def test_a_failover_can_be_followed(tmp_path: Path, width: int) -> None:
         old, new, other = cluster.servers
         urls = [server.url("psycopg") for server in cluster.servers]
         async with (
-            Database(urls[0], replicas=urls[1:]) as db,
+            Database(urls[0], replicas=urls[1:], **PATIENT) as db,
             served(status_page(db)) as url,
             browser(tmp_path) as chromium,
         ):

@@ -10,10 +10,11 @@ dialect.
 from typing import Any, Final
 
 from alembic.ddl.mysql import MySQLImpl
-from sqlalchemy import ColumnElement, LargeBinary, String, cast, text, type_coerce
+from sqlalchemy import ColumnElement, Connection, LargeBinary, String, cast, text, type_coerce
 from sqlalchemy.exc import DBAPIError
 
-from orm.backends.labels import only_labels_change, refuse_lost_labels
+from orm.backends.altering import KeepingLabels
+from orm.backends.labels import refuse_lost_labels
 from orm.backends.mysql.driver import code
 
 __all__ = ["KeepingMariaDBImpl", "KeepingMySQLImpl"]
@@ -27,7 +28,7 @@ def _binary(value: ColumnElement[str]) -> ColumnElement[str]:
     return type_coerce(cast(value, LargeBinary), String)
 
 
-class KeepingMySQLImpl(MySQLImpl):
+class KeepingMySQLImpl(KeepingLabels, MySQLImpl):
     """Alembic's MySQL, but for names of columns, and labels of enums that are strings."""
 
     __dialect__ = "mysql"
@@ -38,23 +39,10 @@ class KeepingMySQLImpl(MySQLImpl):
         column_name: str,
         *,
         name: str | None = None,
-        type_: Any = None,
-        existing_type: Any = None,
         schema: str | None = None,
         **options: Any,
     ) -> None:
-        if type_ is not None and not self.as_sql:
-            self._refuse_lost_labels((schema, table_name, column_name), existing_type, type_)
-        if only_labels_change(existing_type, type_, self.dialect):
-            type_ = None
-        super().alter_column(
-            table_name,
-            column_name,
-            type_=type_,
-            existing_type=existing_type,
-            schema=schema,
-            **options,
-        )
+        super().alter_column(table_name, column_name, schema=schema, **options)
         if name is not None and name != column_name:
             quote = self.dialect.identifier_preparer.quote
             within = f"{quote(schema)}." if schema else ""
@@ -65,10 +53,11 @@ class KeepingMySQLImpl(MySQLImpl):
                 )
             )
 
-    def _refuse_lost_labels(self, where: tuple[str | None, str, str], old: Any, new: Any) -> None:
-        assert self.connection is not None
+    def _refuse_lost_labels(
+        self, connection: Connection, where: tuple[str | None, str, str], old: Any, new: Any
+    ) -> None:
         try:
-            refuse_lost_labels(self.connection, where, old, new, _binary)
+            refuse_lost_labels(connection, where, old, new, _binary)
         except DBAPIError as error:
             # A revision that goes on where it was may have given it another name since.
             if code(error) not in _NOT_THERE:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, event
 
-from orm.backends.migrations import Cost
+from orm.backends.migration_parts import Cost
 from orm.backends.mysql.asking import OnDriver
 from orm.backends.mysql.driver import code
 

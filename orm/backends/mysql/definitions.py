@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from orm.backends.migrations import Thing
+from orm.backends.things import Thing
 
 __all__ = ["BEYOND", "definitions", "tables_of"]
 

@@ -9,6 +9,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 from orm.backends.mysql.driver import arguments, in_transaction, is_streaming
 from orm.backends.mysql.state import identify
 from orm.backends.pool import FairPool
+from orm.backends.snapshots import snapshots_over
 from orm.exceptions import ConfigurationError
 
 __all__ = ["is_idle", "reader_engine", "refuse_shared", "snapshot_engine", "writer_engine"]
@@ -60,15 +61,8 @@ def _end(
 
 
 def snapshot_engine(reader: AsyncEngine) -> Engine:
-    """Over the pool of a reader engine, with transactions that read one snapshot.
-
-    They are begun here: SQLAlchemy's pool loses a connection if it is cancelled while its isolation
-    is being set for one transaction, or, for good, while it is being reset after it.
-    """
-    engine = reader.sync_engine.execution_options()
-    event.listen(engine, "begin", _begin_snapshot)
-    event.listen(engine, "rollback", _end_snapshot)
-    return engine
+    """Over the pool of a reader engine, with transactions that read one snapshot."""
+    return snapshots_over(reader, _begin_snapshot, _end_snapshot)
 
 
 def refuse_shared(url: URL) -> None:

@@ -1,14 +1,12 @@
 """Migrations of MariaDB and MySQL (`orm.backends.Migrations`).
 
-One runs at a time. DDL commits, so that a journal says what of a revision was done.
+DDL commits there, so that a journal says what of a revision was done.
 """
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from hashlib import sha256
+from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,18 +14,20 @@ from sqlalchemy import URL, Connection, Engine, MetaData, text
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends.labels import relabelling
-from orm.backends.migrations import Thing, Write
+from orm.backends.migrations import Write
 from orm.backends.mysql.costs import costs
 from orm.backends.mysql.definitions import BEYOND, definitions, tables_of
 from orm.backends.mysql.driver import code
 from orm.backends.mysql.explain import explain
 from orm.backends.mysql.journal import TABLE as JOURNAL
 from orm.backends.mysql.journal import journal
+from orm.backends.mysql.migrating import holds_lock, locked, migrating
 from orm.backends.mysql.scratch import scratch
 from orm.backends.mysql.state import latest
 from orm.backends.mysql.sync import sync_engine
 from orm.backends.mysql.terms import TABLE as HISTORY
-from orm.exceptions import ConfigurationError, MigrationError
+from orm.backends.things import Thing
+from orm.exceptions import MigrationError
 
 if TYPE_CHECKING:
     from alembic.operations import MigrateOperation
@@ -64,8 +64,6 @@ __all__ = [
     "watch_transaction",
 ]
 
-_LOG: Final = logging.getLogger(__name__)
-
 reserved_tables: frozenset[str] = frozenset({HISTORY, JOURNAL})
 all_ddl_is_transactional = True  # with the journal there is nothing to leave a transaction for
 new_columns_need_constants = False
@@ -74,15 +72,6 @@ scratch_can_lack = False
 has_linter = False
 script = None
 
-_LOCK_WAIT: Final = 5
-"""Seconds: all other sessions wait behind an ALTER that waits, and for a day or a year by default.
-"""
-_STRICT: Final = "STRICT_ALL_TABLES"
-"""Without it a value that does not fit is cut, and not refused."""
-_SLICE: Final = 5
-"""Seconds of waiting in one statement; the server notices after it that a client is gone."""
-_LONGEST_NAME: Final = 64
-_LOCK: Final = "orm.mysql.lock"
 _NOT_UNDERSTOOD: Final = frozenset(
     {
         1064,  # syntax
@@ -243,7 +232,7 @@ def begin_anew(url: URL, suits: Callable[[URL], bool]) -> Iterator[tuple[URL, st
     """
     made = sync_engine(url)
     try:
-        with made.connect() as connection, _alone(connection, 0):
+        with made.connect() as connection, locked(connection, 0):
             quote = connection.dialect.identifier_preparer.quote_identifier
             name = quote(str(url.database))
             like = connection.execute(text("SELECT @@character_set_database, @@collation_database"))
@@ -257,95 +246,6 @@ def begin_anew(url: URL, suits: Callable[[URL], bool]) -> Iterator[tuple[URL, st
     finally:
         made.dispose()
     yield url, None
-
-
-# One at a time -----------------------------------------------------------------------------
-
-
-@contextmanager
-def migrating(connection: Connection, patience: float) -> Iterator[None]:
-    """Hold the lock of the database's migrations (`orm.backends.Migrations.migrating`).
-
-    It is the connection's. The server frees it once the connection is gone, and the statement has
-    ended that was running there: an ALTER goes on without its client.
-
-    Raises:
-        ConfigurationError: the connection is in a transaction, which the first DDL would commit.
-        MigrationError: the server is read-only; or another process migrates for longer than
-            `patience` seconds.
-    """
-    if connection.in_transaction():
-        raise ConfigurationError(
-            "the connection that was handed in is inside a transaction, which MariaDB and MySQL "
-            "commit at the first CREATE or ALTER: hand it in before its transaction begins"
-        )
-    with connection.begin():
-        standby, wait, mode = connection.execute(
-            text("SELECT @@global.read_only, @@session.lock_wait_timeout, @@session.sql_mode")
-        ).one()
-    if standby:
-        raise MigrationError(
-            "this server is read-only, as a replica is, which does what the primary does: apply "
-            "there"
-        )
-    with _alone(connection, patience):
-        _set(connection, min(wait, _LOCK_WAIT), f"{mode},{_STRICT}")
-        try:
-            yield
-        finally:
-            with suppress(DBAPIError):  # what has failed says more
-                _set(connection, wait, mode)
-
-
-def _set(connection: Connection, wait: int, mode: str) -> None:
-    if not connection.invalidated:
-        connection.rollback()
-        with connection.begin():
-            connection.execute(
-                text("SET SESSION lock_wait_timeout = :wait, sql_mode = :mode"),
-                {"wait": wait, "mode": mode},
-            )
-
-
-def _lock_of(database: str) -> str:
-    """The name of a lock is the server's, so it has that of the database in it."""
-    name = f"orm_migrations_{database}"
-    if len(name) <= _LONGEST_NAME:
-        return name
-    return f"orm_migrations_{sha256(database.encode()).hexdigest()[:40]}"
-
-
-@contextmanager
-def _alone(connection: Connection, patience: float) -> Iterator[None]:
-    with connection.begin():
-        lock = _lock_of(str(connection.scalar(text("SELECT DATABASE()"))))
-        _take(connection, lock, patience)
-    connection.info[_LOCK] = lock
-    try:
-        yield
-    finally:
-        if not connection.invalidated:  # else the lock ended with the connection
-            with suppress(DBAPIError):
-                connection.rollback()
-                with connection.begin():
-                    connection.execute(text("DO RELEASE_LOCK(:lock)"), {"lock": lock})
-
-
-def _take(connection: Connection, lock: str, patience: float) -> None:
-    take = text("SELECT GET_LOCK(:lock, :seconds)")
-    seconds = 0.0
-    while not connection.scalar(take, {"lock": lock, "seconds": seconds}):
-        holder = connection.scalar(text("SELECT IS_USED_LOCK(:lock)"), {"lock": lock})
-        who = "another process" if holder is None else f"the connection {holder} of the server"
-        if patience <= 0:
-            raise MigrationError(
-                f"{who} is migrating this database, and was not done in time: apply again when it "
-                "is"
-            )
-        if not seconds:
-            _LOG.warning("%s is migrating this database: waiting for it", who)
-        seconds = min(patience, _SLICE)
-        patience -= seconds
 
 
 # Transactions ------------------------------------------------------------------------------
@@ -377,8 +277,7 @@ def verify(connection: Connection, known: Counter[str], writes: Sequence[Write])
     Raises:
         MigrationError: the lock is gone.
     """
-    held = text("SELECT IS_USED_LOCK(:lock) <=> CONNECTION_ID()")
-    if not connection.scalar(held, {"lock": connection.info[_LOCK]}):
+    if not holds_lock(connection):
         raise MigrationError(
             "the lock that keeps others from migrating is gone: the revision lets go of all locks "
             "(RELEASE_ALL_LOCKS), or there is a proxy in between that gives each transaction "

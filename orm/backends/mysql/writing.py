@@ -20,9 +20,9 @@ from alembic.operations.ops import (
 )
 from sqlalchemy import Enum, ForeignKeyConstraint, MetaData, Table, UniqueConstraint
 
-from orm.backends.migrations import Thing
 from orm.backends.mysql.conversions import keeps_values
 from orm.backends.operations import creation_of
+from orm.backends.things import Thing
 
 __all__ = ["Plan", "loses_values"]
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
-from orm.backends.migrations import Thing
+from orm.backends.things import Thing
 
 __all__ = ["definitions"]
 

@@ -19,6 +19,7 @@ from orm.backends.postgresql.driver import (
     unprepared,
 )
 from orm.backends.postgresql.position import UNSURE, identify
+from orm.backends.snapshots import snapshots_over
 
 __all__ = ["is_idle", "reader_engine", "shared_reader_engine", "snapshot_engine", "writer_engine"]
 
@@ -93,15 +94,8 @@ def shared_reader_engine(url: URL, **options: Any) -> AsyncEngine:
 
 
 def snapshot_engine(reader: AsyncEngine) -> Engine:
-    """Over the pool of a reader engine, with transactions that read one snapshot.
-
-    They are begun here: SQLAlchemy's pool loses a connection if it is cancelled while its isolation
-    is being set for one transaction, or, for good, while it is being reset after it.
-    """
-    engine = reader.sync_engine.execution_options()
-    event.listen(engine, "begin", _begin_snapshot)
-    event.listen(engine, "rollback", _end_snapshot)
-    return engine
+    """Over the pool of a reader engine, with transactions that read one snapshot."""
+    return snapshots_over(reader, _begin_snapshot, _end_snapshot)
 
 
 def _begin_snapshot(connection: Connection) -> None:

@@ -1,15 +1,8 @@
-"""Migrations of PostgreSQL (`orm.backends.Migrations`).
+"""Migrations of PostgreSQL (`orm.backends.Migrations`)."""
 
-One runs at a time, and gives up rather than make all other sessions wait.
-"""
-
-import asyncio
-import logging
 import re
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +13,6 @@ from sqlalchemy import (
     Engine,
     Insert,
     MetaData,
-    TextClause,
     TextualSelect,
     Update,
     bindparam,
@@ -34,20 +26,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
-from orm._greenlet import await_, in_greenlet
 from orm.backends.labels import relabelling
-from orm.backends.migrations import Thing, Write
+from orm.backends.migrations import Write
 from orm.backends.postgresql.anew import begin_anew
 from orm.backends.postgresql.beyond_models import beyond_models
-from orm.backends.postgresql.blocking import watching
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import arguments, bounded, sqlstate, understood
 from orm.backends.postgresql.explain import explain
 from orm.backends.postgresql.invalid import INVALID, way_out
+from orm.backends.postgresql.migrating import HOLDS, KEY, migrating
 from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
 from orm.backends.postgresql.squawk import lint
 from orm.backends.postgresql.sync import is_tuned, sync_url
+from orm.backends.things import Thing
 from orm.exceptions import MigrationError
 
 if TYPE_CHECKING:
@@ -96,40 +88,9 @@ journal = None
 script = None
 
 _GENERATED: Final = re.compile(r"\w*_(pkey|fkey|key|check|excl)\d*")
-_LOG: Final = logging.getLogger(__name__)
-_POLL: Final = 0.05
-"""Seconds between two tries for the lock."""
-
-_KEY: Final = {"high": 0x6F726D, "low": 0x6D696772}
-"""Of the advisory lock, which is one of the database's; in ASCII it is ``orm`` and ``migr``."""
-_TRY: Final = text("SELECT pg_try_advisory_lock(:high, :low)")
-_TRY_FOR_TRANSACTION: Final = text("SELECT pg_try_advisory_xact_lock(:high, :low)")
-_UNLOCK: Final = text("SELECT pg_advisory_unlock(:high, :low)")
-_SELF: Final = text("SELECT pg_is_in_recovery() AS is_standby, pg_backend_pid() AS pid")
-_HOLDS: Final = """\
-pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-AND l.classid = :high AND l.objid = :low
-AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
-_HOLDER: Final = text(f"""\
-SELECT a.pid, a.application_name, a.usename, a.client_addr
-FROM pg_stat_activity a WHERE a.pid IN (SELECT l.pid FROM {_HOLDS})""")
-
-_SETTINGS: Final = {
-    # Every session that comes after one that waits for a lock waits, too, readers included. Set
-    # another time by PostgreSQL's own means: ALTER ROLE … SET lock_timeout, or SET LOCAL in
-    # the revision.
-    "lock_timeout": ("0", "5s"),
-    "application_name": ("", "orm migrations"),
-    # The server notices within a minute that the machine of the lock's holder is gone.
-    "tcp_keepalives_idle": (None, "30"),
-    "tcp_keepalives_interval": (None, "10"),
-    "tcp_keepalives_count": (None, "3"),
-}
-"""The value that stands for "not set" (None: any), and the one for migrations."""
-
 _VERIFY: Final = text(f"""\
 SELECT NULL AS index, NULL AS table
-WHERE NOT EXISTS (SELECT FROM {_HOLDS} AND l.pid = pg_backend_pid())
+WHERE NOT EXISTS (SELECT FROM {HOLDS} AND l.pid = pg_backend_pid())
 UNION ALL ({INVALID.text})""")
 """A row of nothing if the lock is gone, and `INVALID`: in one, since it is asked so often."""
 
@@ -227,125 +188,6 @@ def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
     return SyncSamplingConnection.connect(*arguments, **options)
 
 
-# One at a time -----------------------------------------------------------------------------
-
-
-@contextmanager
-def migrating(connection: Connection, patience: float) -> Iterator[None]:
-    """Hold the lock of the database's migrations (`orm.backends.Migrations.migrating`).
-
-    The lock is an advisory one of the session, which ends with its process. It is asked for again
-    and again: a statement that waits holds a snapshot, for whose end CREATE INDEX CONCURRENTLY in
-    the other run would wait, and that is a deadlock.
-
-    Raises:
-        MigrationError: the server is a standby; or another process migrates for longer than
-            `patience` seconds; in the caller's transaction, another process migrates at all.
-    """
-    if connection.in_transaction():
-        if not connection.scalar(_TRY_FOR_TRANSACTION, _KEY):
-            raise MigrationError(
-                f"{_holder(connection)} is migrating this database: apply when that is done, or "
-                "hand the connection in before its transaction begins, to wait for it"
-            )
-        yield
-        return
-    with connection.begin():
-        this = connection.execute(_SELF).one()
-    if this.is_standby:
-        raise MigrationError(
-            "this server is a standby, which only replays what the primary does: apply there"
-        )
-    with (
-        _in_transactions(connection),
-        _locked(connection, patience),
-        _set(connection),
-        watching(connection, this.pid),
-    ):
-        yield
-
-
-@contextmanager
-def _in_transactions(connection: Connection) -> Iterator[None]:
-    """End autocommit for the length of the block: with it half of a revision could stay."""
-    driver = connection.connection.dbapi_connection
-    assert driver is not None
-    if not connection.dialect.detect_autocommit_setting(driver):
-        yield
-        return
-    connection.execution_options(isolation_level="READ COMMITTED")
-    try:
-        yield
-    finally:
-        connection.execution_options(isolation_level="AUTOCOMMIT")
-
-
-@contextmanager
-def _locked(connection: Connection, patience: float) -> Iterator[None]:
-    until, waited = time.monotonic() + patience, False
-    while not _ask(connection, _TRY):
-        if time.monotonic() >= until:
-            raise MigrationError(
-                f"{_holder(connection)} is migrating this database, and was not done within "
-                f"{patience:g} s: apply again when it is"
-            )
-        if not waited:
-            _LOG.warning("%s is migrating this database: waiting for it", _holder(connection))
-            connection.rollback()
-            waited = True
-        if in_greenlet():  # the holder of the lock may run in this very event loop
-            await_(asyncio.sleep(_POLL))
-        else:
-            time.sleep(_POLL)
-    try:
-        yield
-    finally:
-        if not connection.invalidated:  # else the lock ended with the connection
-            connection.rollback()
-            _ask(connection, _UNLOCK)
-
-
-def _ask(connection: Connection, question: TextClause) -> bool:
-    """Ask in a transaction of its own, so that between two questions there is no snapshot."""
-    with connection.begin():
-        return bool(connection.scalar(question, _KEY))
-
-
-def _holder(connection: Connection) -> str:
-    row = connection.execute(_HOLDER, _KEY).first()
-    if row is None:  # it is done by now
-        return "another process"
-    where = f" at {row.client_addr}" if row.client_addr else ""
-    return f"process {row.pid} of {row.usename}{where} ({row.application_name})"
-
-
-@contextmanager
-def _set(connection: Connection) -> Iterator[None]:
-    """Set what is not set yet as migrations need it, and set it back afterwards."""
-    ask = text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names)")
-    change = text("""\
-SELECT set_config(name, value, false)
-FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS setting (name, value)""")
-    with connection.begin():
-        found = connection.execute(ask, {"names": list(_SETTINGS)})
-        before = {name: value for name, value in found if _SETTINGS[name][0] in (None, value)}
-        values = [_SETTINGS[name][1] for name in before]
-        connection.execute(change, {"names": list(before), "values": values}).all()
-    both = {"names": list(before), "values": list(before.values())}
-    try:
-        yield
-    except BaseException:
-        with suppress(DBAPIError):  # what has failed says more; and it may have failed by that
-            if not connection.invalidated:
-                connection.rollback()
-                connection.execute(change, both)
-                connection.commit()
-        raise
-    connection.rollback()
-    with connection.begin():
-        connection.execute(change, both).all()
-
-
 # Each has its own text: DISCARD ALL takes away what the driver has prepared.
 _THIS: Final = "SELECT pg_current_xact_id()::text AS this{}"
 _STILL: Final = "SELECT pg_current_xact_id_if_assigned()::text AS still{}"
@@ -391,7 +233,7 @@ def verify(connection: Connection, known: Counter[str], writes: Sequence[Write])
         for number, (_, values) in enumerate(writes)
         for name, value in values.items()
     }
-    found = [(index, table) for index, table in connection.execute(statement, _KEY | parameters)]
+    found = [(index, table) for index, table in connection.execute(statement, KEY | parameters)]
     if (None, None) in found:
         raise MigrationError(
             "the lock that keeps others from migrating is gone: the revision lets go of all "

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any, Final
 
+from orm.backends.literals import literal
 from orm.backends.sqlite.schema import OPAQUE
 from orm.exceptions import MigrationError
 
@@ -76,7 +77,7 @@ def _literal(judge: sqlite3.Connection, value: Any) -> str:
         case _ if "\0" in value:  # where the text of a statement ends
             text = f"CAST(X'{value.encode().hex()}' AS TEXT)"
         case _:
-            text = "'" + value.replace("'", "''") + "'"
+            text = literal(value)
     same = f"SELECT typeof(:value) = typeof({text}) AND :value IS {text}"
     if judge.execute(same, {"value": value}).fetchone() != (1,):
         raise MigrationError(f"SQLite has no literal of {value!r}")

@@ -1,34 +1,28 @@
-"""Migrations of SQLite (`orm.backends.Migrations`).
+"""Migrations of SQLite (`orm.backends.Migrations`)."""
 
-One runs at a time, on a connection that a table rebuild cannot cascade through.
-"""
-
-import asyncio
-import logging
 import re
-import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import URL, Connection, MetaData, StaticPool, create_engine, event, text
+from sqlalchemy import URL, Connection, MetaData, StaticPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from orm._greenlet import await_, in_greenlet
-from orm.backends.migrations import Thing, Write
+from orm.backends.migrations import Write
 from orm.backends.sqlite.anew import replaced
 from orm.backends.sqlite.dangling import dangling, summary
 from orm.backends.sqlite.definitions import definitions
 from orm.backends.sqlite.engines import is_absent
 from orm.backends.sqlite.engines import migration_engine as engine
 from orm.backends.sqlite.files import file_at, file_of
+from orm.backends.sqlite.migrating import locked, migrating
+from orm.backends.sqlite.pragmas import do, says
 from orm.backends.sqlite.recording import script
 from orm.backends.sqlite.snapshot import KEPT, snapshot
 from orm.backends.sqlite.writing import write
-from orm.exceptions import ConfigurationError, MigrationError
+from orm.backends.things import Thing
+from orm.exceptions import MigrationError
 
 if TYPE_CHECKING:
     from alembic.operations import MigrateOperation
@@ -65,13 +59,9 @@ __all__ = [
     "watch_transaction",
 ]
 
-_LOG: Final = logging.getLogger(__name__)
 _NOT_UNDERSTOOD: Final = re.compile(
     "syntax error|no such (function|module|collation)|unrecognized token|not supported"
 )
-_POLL: Final = 0.02
-"""Seconds between two tries for the lock."""
-
 # The last ones are of Cloudflare's D1 and of wrangler, its tool.
 reserved_tables: frozenset[str] = frozenset(
     {"orm_position", "d1_migrations", "_cf_ALARM", "_cf_KV", "_cf_METADATA"}
@@ -89,7 +79,7 @@ faults = dangling
 
 def prepare_alembic() -> None:
     """Have Alembic rebuild tables without losses."""
-    import orm.backends.sqlite.rebuild  # noqa: F401 - Alembic finds by itself what it defines
+    import orm.backends.sqlite.altering  # noqa: F401 - Alembic finds by itself what it defines
 
 
 def watch_transaction(connection: Connection) -> Callable[[], bool]:
@@ -97,8 +87,8 @@ def watch_transaction(connection: Connection) -> Callable[[], bool]:
 
     SQLite switches it off at each COMMIT and ROLLBACK ("PRAGMA defer_foreign_keys").
     """
-    _set(connection, "PRAGMA defer_foreign_keys = ON")
-    return lambda: _says(connection, "PRAGMA defer_foreign_keys")
+    do(connection, "PRAGMA defer_foreign_keys = ON")
+    return lambda: says(connection, "PRAGMA defer_foreign_keys")
 
 
 def verify(connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:
@@ -145,7 +135,7 @@ def restore_point(connection: Connection, name: str, without: frozenset[str]) ->
 def begin_anew(url: URL, suits: Callable[[URL], bool]) -> Iterator[tuple[URL, str | None]]:
     """A file beside it, which begins as the latest restore point that suits, or empty."""
     file = file_at(url)
-    with _lock(file, patience=0), replaced(file, url, suits) as made:
+    with locked(file, patience=0), replaced(file, url, suits) as made:
         yield made
 
 
@@ -209,119 +199,3 @@ def operations_for(
 def lint(sql: str) -> Sequence[str] | None:
     """Nothing: there is no linter, and no other connection that would wait for a lock."""
     return ()
-
-
-# One at a time -----------------------------------------------------------------------------
-
-
-@contextmanager
-def migrating(connection: Connection, patience: float) -> Iterator[None]:
-    """Hold the lock of the database's migrations (`orm.backends.Migrations.migrating`).
-
-    Raises:
-        MigrationError: another run takes longer.
-        ConfigurationError: the connection is inside a transaction, where it cannot be made fit: it
-            enforces foreign keys, or its driver has not sent BEGIN yet, and would not before DDL.
-    """
-    if connection.in_transaction():
-        if not _is_fit(connection):
-            raise ConfigurationError(
-                "the connection that was handed in is inside a transaction that enforces foreign "
-                "keys, or that its driver has not begun yet: a table rebuild would delete rows, or "
-                "stay half done. Hand the connection in before its transaction begins"
-            )
-        yield  # SQLite has one writer at a time, and that is this transaction's owner
-        return
-    in_memory = not connection.engine.url.database  # then there is no other process
-    with nullcontext() if in_memory else _lock(file_of(connection), patience), _fit(connection):
-        yield
-
-
-def _driver(connection: Connection) -> Any:
-    """The driver's connection: using it begins no transaction."""
-    return connection.connection.dbapi_connection
-
-
-def _says(connection: Connection, pragma: str) -> bool:
-    cursor = _driver(connection).cursor()
-    try:
-        cursor.execute(pragma)
-        return bool(cursor.fetchone()[0])
-    finally:
-        cursor.close()
-
-
-def _set(connection: Connection, pragma: str) -> None:
-    cursor = _driver(connection).cursor()
-    try:
-        cursor.execute(pragma)
-    finally:
-        cursor.close()
-
-
-def _is_fit(connection: Connection) -> bool:
-    """Whether a transaction that SQLAlchemy has begun is one for SQLite too, without cascades."""
-    driver: Any = connection.connection.driver_connection
-    return driver.in_transaction and not _says(connection, "PRAGMA foreign_keys")
-
-
-@contextmanager
-def _fit(connection: Connection) -> Iterator[None]:
-    """Foreign keys off, and transactions that hold DDL, until the end of the block."""
-    driver = _driver(connection)
-    enforced, level = _says(connection, "PRAGMA foreign_keys"), driver.isolation_level
-    if enforced:
-        # Outside of a transaction: inside it does nothing (SQLite "PRAGMA foreign_keys").
-        _set(connection, "PRAGMA foreign_keys = OFF")
-    if level is not None:  # the driver would begin before INSERT, and not before CREATE TABLE
-        driver.isolation_level = None
-        event.listen(connection, "begin", _begin)
-    try:
-        yield
-    finally:
-        if level is not None:
-            event.remove(connection, "begin", _begin)
-            driver.isolation_level = level
-        if enforced:
-            _set(connection, "PRAGMA foreign_keys = ON")
-
-
-def _begin(connection: Connection) -> None:
-    _set(connection, "BEGIN IMMEDIATE")
-
-
-@contextmanager
-def _lock(file: Path, patience: float) -> Iterator[None]:
-    """One at a time: the write lock of an empty database beside the file.
-
-    The system frees it with the process, and it leaves the database's own lock to the revisions'
-    transactions. (A home-made POSIX lock would be let go by the closing of any descriptor.)
-    """
-    name = file.with_name(f"{file.name}-migrating")
-    with closing(sqlite3.connect(name, timeout=0, isolation_level=None)) as lock:
-        lock.execute("PRAGMA journal_mode = OFF")  # nothing is ever written
-        until, waited = time.monotonic() + patience, False
-        while True:
-            try:
-                lock.execute("BEGIN IMMEDIATE")
-                break
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise
-            if time.monotonic() >= until:
-                raise MigrationError(
-                    f"another process is migrating {file}, and was not done within {patience:g} s: "
-                    "apply again when it is"
-                )
-            if not waited:
-                _LOG.warning("another process is migrating %s: waiting for it", file)
-                waited = True
-            _sleep()
-        yield
-
-
-def _sleep() -> None:
-    if in_greenlet():  # the holder of the lock may run in this very event loop
-        await_(asyncio.sleep(_POLL))
-    else:
-        time.sleep(_POLL)

@@ -4,25 +4,19 @@ SQLite cannot alter most of a table, so Alembic's batch mode makes a new one, co
 the old one and gives the new one its name. What reflection does not see, or ``DROP TABLE`` takes
 along, would be gone. Here it is put on the new table, made again from its own SQL, or the rebuild
 is refused before it begins to copy.
-
-To import this module is to use it: Alembic takes the newest subclass of its ``DefaultImpl`` for a
-dialect.
 """
 
-import warnings
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from alembic.ddl.sqlite import SQLiteImpl
-from alembic.operations.batch import ApplyBatchImpl, BatchOperationsImpl
-from alembic.util import CommandError
+from alembic.operations.batch import ApplyBatchImpl
 from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Index,
     Table,
     func,
     inspect,
@@ -30,26 +24,23 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine.interfaces import ReflectedColumn
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.exc import DBAPIError
 
 from orm.backends.sqlite.broken import broken
 from orm.backends.sqlite.carrying import carry_over, would_lose
-from orm.backends.sqlite.duplicates import refuse_duplicates, refuse_duplicates_of
-from orm.backends.sqlite.in_place import is_in_place, keeps_type, refuse_in_place
 from orm.backends.sqlite.new_columns import refuse_column_without_values
 from orm.backends.sqlite.schema import Clause, definition_of, quoted
 from orm.backends.sqlite.values import in_new_form
 from orm.exceptions import MigrationError
 
-__all__ = ["KeepingSQLiteImpl"]
-
-# What Alembic and SQLAlchemy would leave out with a warning, and what is kept here.
-_NOT_SO: Final = (
-    "Unnamed CHECK constraint on reflected table",
-    "Skipped unsupported reflection of expression-based index",
-    "WARNING: SQL-parsed foreign key constraint .* could not be located",
-)
+__all__ = [
+    "Rebuild",
+    "finish",
+    "keep_counting",
+    "names_may_dangle",
+    "prepare",
+    "rename_column",
+]
 
 _KEEP_COUNTING: Final = (
     text("DELETE FROM sqlite_sequence WHERE name = :new"),
@@ -62,7 +53,7 @@ _KEEP_COUNTING: Final = (
 
 
 @dataclass
-class _Rebuild:
+class Rebuild:
     """One rebuild, from the old table's definition to the new one."""
 
     table: str
@@ -82,106 +73,6 @@ class _Rebuild:
     """What is copied into each column of the new table."""
 
 
-class KeepingSQLiteImpl(SQLiteImpl):
-    """Alembic's SQLite, but for what its rebuilds of tables lose."""
-
-    __dialect__ = "sqlite"
-
-    _rebuild: _Rebuild | None = None
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        if self.connection is not None and not self.context_opts.get("dont_mutate"):
-            for message in _NOT_SO:
-                warnings.filterwarnings("ignore", message=message)
-
-    def add_column(self, table_name: str, column: Column[Any], **options: Any) -> None:
-        if not self.as_sql:
-            refuse_column_without_values(self._connection, table_name, [column], native=True)
-        super().add_column(table_name, column, **options)
-
-    def requires_recreate_in_batch(self, batch_op: BatchOperationsImpl) -> bool:
-        """Whether the table has to be rebuilt, which a new name or other labels do not need."""
-        database = None if self.as_sql else self._connection
-        return super().requires_recreate_in_batch(batch_op) and not is_in_place(batch_op, database)
-
-    def alter_column(
-        self,
-        table_name: str,
-        column_name: str,
-        *,
-        type_: Any = None,
-        name: str | None = None,
-        **options: Any,
-    ) -> None:
-        if type_ is not None and not self.as_sql:
-            keeps = keeps_type(self._connection, table_name, column_name, type_)
-            type_ = None if keeps else type_
-        changed = type_ is not None or options.get("nullable") is not None
-        if changed or options.get("server_default", False) is not False:
-            refuse_in_place(table_name, column_name)
-        if name is not None and not self.as_sql:
-            super().alter_column(table_name, column_name, type_=type_, **options)
-            _rename(self._connection, table_name, column_name, name)
-            return
-        super().alter_column(table_name, column_name, type_=type_, name=name, **options)
-
-    def cast_for_batch_migrate(
-        self, existing: Column[Any], existing_transfer: dict[str, Any], new_type: TypeEngine[Any]
-    ) -> None:
-        """Nothing: `in_new_form` knows better than ``CAST``."""
-
-    def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
-        super().prep_table_for_batch(batch_impl, table)
-        if self.as_sql:
-            raise CommandError(
-                f"the rebuild of {table.name} needs the database: it keeps triggers and the like"
-            )
-        self._rebuild = _prepare(self._connection, batch_impl, table)
-
-    def drop_table(self, table: Table, **options: Any) -> None:
-        rebuild = self._rebuild
-        if rebuild is not None and table.name == rebuild.temporary:  # the rows do not fit into it
-            super().drop_table(table, **options)
-            refuse_duplicates(self._connection, rebuild.old, table, rebuild.copied)
-            return
-        if rebuild is not None and table.name == rebuild.table and rebuild.counts:
-            # In SQL alone, so that it is the same in a script, whatever the rows are.
-            names = {"old": rebuild.table, "new": rebuild.temporary}
-            for statement in _KEEP_COUNTING:
-                self._connection.execute(statement, names)
-        super().drop_table(table, **options)
-
-    def create_index(self, index: Index, **options: Any) -> None:
-        try:
-            super().create_index(index, **options)
-        except IntegrityError:
-            refuse_duplicates_of(self._connection, index)
-            raise
-
-    def rename_table(self, old_table_name: str, *arguments: Any, **options: Any) -> None:
-        rebuild = self._rebuild
-        if rebuild is None or old_table_name != rebuild.temporary:
-            super().rename_table(old_table_name, *arguments, **options)
-            return
-        self._rebuild = None
-        connection = self._connection
-        # Otherwise views and triggers that name the table, which is gone for this moment, would
-        # make RENAME fail (SQLite "ALTER TABLE RENAME").
-        [(legacy,)] = _ask(connection, "PRAGMA legacy_alter_table")
-        _do(connection, "PRAGMA legacy_alter_table = ON")
-        try:
-            super().rename_table(old_table_name, *arguments, **options)
-        finally:
-            _do(connection, f"PRAGMA legacy_alter_table = {legacy}")
-        _finish(connection, rebuild)
-
-    @property
-    def _connection(self) -> Connection:
-        assert self.connection is not None
-        return self.connection
-
-
 def _ask(connection: Connection, sql: str, *parameters: object) -> list[Any]:
     return list(connection.exec_driver_sql(sql, parameters).all())
 
@@ -193,7 +84,17 @@ def _do(connection: Connection, sql: str, *parameters: object) -> None:
 # Before the new table is made --------------------------------------------------------------
 
 
-def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Rebuild:
+def prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> Rebuild:
+    """Look at a table before the batch makes the new one; change the batch so that nothing is lost.
+
+    Args:
+        connection: to the database.
+        batch: Alembic's, which has the columns of the new table by now.
+        table: the old one, as it is.
+
+    Raises:
+        MigrationError: the rebuild would lose something, or a row does not fit into the new table.
+    """
     name, new = str(table.name), batch.new_table
     assert new is not None
     _refuse_leftover(connection, name, batch.temp_table_name)
@@ -204,7 +105,7 @@ def _prepare(connection: Connection, batch: ApplyBatchImpl, table: Table) -> _Re
     clauses = carry_over(connection, batch, table) if batch.reflected else []
     copied = _transfer(connection, batch, table, there)
     gone = there.keys() - {column.name.casefold() for column in new.c}
-    return _Rebuild(
+    return Rebuild(
         name,
         table,
         batch.temp_table_name,
@@ -245,7 +146,7 @@ def _transfer(
 
 
 def _put_off_renames(batch: ApplyBatchImpl, table: Table) -> list[tuple[str, str, Column[Any]]]:
-    """Let columns have their old names until `_finish`: old name, new name and column."""
+    """Let columns have their old names until `finish`: old name, new name and column."""
     assert batch.new_table is not None
     renamed: list[tuple[str, str, Column[Any]]] = []
     for key, column in batch.columns.items():
@@ -288,10 +189,41 @@ def _counts(connection: Connection, table: str) -> bool:
     return any(one.kind == "AUTOINCREMENT" for one in definition_of(connection, table))
 
 
+# While the old table gives its place to the new one ----------------------------------------
+
+
+def keep_counting(connection: Connection, rebuild: Rebuild) -> None:
+    """Let AUTOINCREMENT go on after the largest id that it has given in the old table."""
+    if rebuild.counts:
+        # In SQL alone, so that it is the same in a script, whatever the rows are.
+        names = {"old": rebuild.table, "new": rebuild.temporary}
+        for statement in _KEEP_COUNTING:
+            connection.execute(statement, names)
+
+
+@contextmanager
+def names_may_dangle(connection: Connection) -> Iterator[None]:
+    """Let a table be renamed while views and triggers name another one that is gone.
+
+    RENAME would fail otherwise (SQLite "ALTER TABLE RENAME").
+    """
+    [(legacy,)] = _ask(connection, "PRAGMA legacy_alter_table")
+    _do(connection, "PRAGMA legacy_alter_table = ON")
+    try:
+        yield
+    finally:
+        _do(connection, f"PRAGMA legacy_alter_table = {legacy}")
+
+
 # After it has its name ---------------------------------------------------------------------
 
 
-def _finish(connection: Connection, rebuild: _Rebuild) -> None:
+def finish(connection: Connection, rebuild: Rebuild) -> None:
+    """See that the new table has all that the old one had; give it its indexes and triggers.
+
+    Raises:
+        MigrationError: something is lost, or a view or trigger would not work any more.
+    """
     table = rebuild.table
     now = definition_of(connection, table)
     said = Counter(clause.meaning for clause in now)
@@ -314,7 +246,7 @@ def _finish(connection: Connection, rebuild: _Rebuild) -> None:
                 "create it again after it if it shall stay"
             ) from error
     for old, new, column in rebuild.renamed:
-        _rename(connection, table, old, new)
+        rename_column(connection, table, old, new)
         column.name = new
     newly_broken = sorted(broken(connection) - rebuild.broken)
     if newly_broken:
@@ -325,7 +257,7 @@ def _finish(connection: Connection, rebuild: _Rebuild) -> None:
         )
 
 
-def _rename(connection: Connection, table: str, old: str, new: str) -> None:
+def rename_column(connection: Connection, table: str, old: str, new: str) -> None:
     """By SQLite itself: it follows into indexes, triggers, views and other tables' references."""
     _do(connection, f"ALTER TABLE {quoted(table)} RENAME COLUMN {quoted(old)} TO {quoted(new)}")
 

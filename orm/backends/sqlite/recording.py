@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 from sqlalchemy import Connection, event
 
-from orm.backends.migrations import NotAScript, Script
+from orm.backends.migration_parts import NotAScript, Script
 from orm.backends.sqlite.compiled import Compiled, compiled
 from orm.backends.sqlite.literals import terminated, written_out
 from orm.backends.sqlite.script import written

@@ -22,8 +22,8 @@ from alembic.operations.ops import (
 from sqlalchemy import Column, MetaData, Table
 from sqlalchemy.schema import conv
 
-from orm.backends.migrations import Thing
 from orm.backends.operations import ForEngine, creation_of, rendered
+from orm.backends.things import Thing
 
 __all__ = ["with_rebuilds"]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, StaticPool, create_engine
 
-from orm.backends.migrations import NotAScript, Script
+from orm.backends.migration_parts import NotAScript, Script
 from orm.backends.sqlite.compiled import Compiled, compiled
 from orm.backends.sqlite.definitions import definitions
 from orm.backends.sqlite.schema import folded, quoted

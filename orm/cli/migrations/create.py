@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -80,7 +79,7 @@ def create(
         from orm.migrations.application import Application
         from orm.migrations.compare import writing as creation
 
-        choose = partial(_choose, asked=asked, no_rename=no_rename)
+        choose = _Renames(asked, no_rename=no_rename)
         application = Application.at()
         made: Created | None
         if amend:
@@ -109,37 +108,40 @@ def create(
         raise SystemExit(1)
 
 
-def _choose(
-    operations: "Sequence[MigrateOperation]",
-    connection: "Connection",
-    *,
-    asked: Sequence[str],
-    no_rename: bool,
-) -> "list[Rename]":
+class _Renames:
     """The renames: those of --rename, then the probable ones to which the user says yes."""
-    from orm.migrations.compare.renames import conceivable, probable, requested
 
-    chosen = requested(asked, operations, connection)
-    if no_rename:
-        return chosen
-    taken = {name for rename in chosen for name in rename.names}
-    for rename in probable(operations, connection.dialect):
-        if rename.names & taken:
-            continue
-        if not sys.stdin.isatty():
-            raise click.UsageError(
-                f"{rename.what} is gone and {rename.new}, which looks the same, is new: add "
-                f"--rename {rename} if it was renamed, to keep its values, or --no-rename to drop "
-                "the old one with all its values"
+    def __init__(self, asked: Sequence[str], *, no_rename: bool) -> None:
+        from orm.migrations.compare.renames import Requested
+
+        self._requested = Requested(asked)
+        self._no_rename = no_rename
+        self._denied: set[str] = set()
+
+    def __call__(
+        self, operations: "Sequence[MigrateOperation]", connection: "Connection"
+    ) -> "Sequence[Rename]":
+        from orm.migrations.compare.renames import conceivable, probable
+
+        chosen = self._requested.next(operations, connection)
+        if chosen or self._no_rename:
+            return chosen
+        for rename in probable(operations, connection.dialect):
+            if str(rename) in self._denied:
+                continue
+            if not sys.stdin.isatty():
+                raise click.UsageError(
+                    f"{rename.what} is gone and {rename.new}, which looks the same, is new: add "
+                    f"--rename {rename} if it was renamed, to keep its values, or --no-rename to "
+                    "drop the old one with all its values"
+                )
+            if click.confirm(f"Was {rename.what} renamed to {rename.new}?", err=True):
+                return [rename]
+            self._denied.add(str(rename))
+        for rename in conceivable(operations, connection.dialect)[:_NAMED]:
+            click.echo(
+                f"{rename.what} is gone and {rename.new} is new: if it was renamed, keep its "
+                f"values by orm migrations create --amend --rename {rename}",
+                err=True,
             )
-        if click.confirm(f"Was {rename.what} renamed to {rename.new}?", err=True):
-            chosen.append(rename)
-            taken |= rename.names
-    others = [one for one in conceivable(operations, connection.dialect) if not one.names & taken]
-    for rename in others[:_NAMED]:
-        click.echo(
-            f"{rename.what} is gone and {rename.new} is new: if it was renamed, keep its values by "
-            f"orm migrations create --amend --rename {rename}",
-            err=True,
-        )
-    return chosen
+        return []

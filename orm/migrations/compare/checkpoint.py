@@ -13,12 +13,13 @@ from sqlalchemy import Connection, MetaData, func, select
 from orm.backends import Thing, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.compare.differences import Difference, drift, of_models, on_engines
+from orm.migrations.compare.draft import Draft
 from orm.migrations.compare.models import made_by_models, sides
 from orm.migrations.compare.refusing import refuse_in
 from orm.migrations.compare.replay import Replay
 from orm.migrations.compare.schema import tables_of
 from orm.migrations.compare.standing import made_alone
-from orm.migrations.compare.writing import Draft, follow
+from orm.migrations.compare.writing import follow
 from orm.migrations.files.numbers import Renumbered, rewritten
 from orm.migrations.files.revisions import read_file
 from orm.migrations.ledger import table as ledger

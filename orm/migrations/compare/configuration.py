@@ -1,6 +1,6 @@
 """How Alembic is configured here: what it compares, how it numbers revisions, what they remark."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from textwrap import fill
 from typing import Any, Final
 
@@ -21,7 +21,15 @@ from alembic.util import CommandError
 from sqlalchemy import Column, Identity, MetaData
 
 from orm.backends.operations import ForEngine
-from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, effects_of, schema_of
+from orm.migrations.compare.effects import (
+    Catalog,
+    Effect,
+    Kind,
+    Tables,
+    catalog_of,
+    effects_of,
+    schemas_of,
+)
 from orm.migrations.compare.operations import flat, table_of
 from orm.migrations.compare.ordering import ordered
 from orm.migrations.compare.rendering import Rendering
@@ -57,6 +65,7 @@ def options_of(
     reserved: frozenset[str],
     engines: Iterable[str] = (),
     types: frozenset[str] = frozenset(),
+    schemas: frozenset[str] = frozenset(),
     named_by: MetaData | None = None,
 ) -> dict[str, Any]:
     """What a context of Alembic is configured with, besides its connection.
@@ -67,11 +76,15 @@ def options_of(
             (`orm.backends.Migrations.reserved_tables`).
         engines: those that new revisions have to suit.
         types: the names of types that new revisions must not make again.
+        schemas: those whose tables the models are compared with, besides their own and the default
+            one.
         named_by: whose naming convention names the CHECKs that types make; None for the models.
     """
+    named = {table.schema for table in metadata.tables.values()}
     return {
         "target_metadata": metadata,
-        "include_name": _leave_out(reserved | {ledger.TABLE.name}),
+        "include_schemas": True,
+        "include_name": _include(schemas | named, reserved | {ledger.TABLE.name}),
         "include_object": _can_be_compared,
         "compare_server_default": True,
         "process_revision_directives": _number,
@@ -93,9 +106,13 @@ def by_its_own_names(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**options, "target_metadata": MetaData()}
 
 
-def _leave_out(names: frozenset[str]) -> Callable[[str | None, str, Mapping[str, object]], bool]:
+def _include(
+    schemas: Set[str | None], reserved: Set[str]
+) -> Callable[[str | None, str, Mapping[str, object]], bool]:
     def include_name(name: str | None, kind: str, _: Mapping[str, object]) -> bool:
-        return not (kind == "table" and name in names)
+        if kind == "schema":
+            return name is None or name in schemas
+        return not (kind == "table" and name in reserved)
 
     return include_name
 
@@ -149,9 +166,10 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
         scripts.clear()
         request.config.print_stdout("The database matches the models: no revision was written.")
     if "remarks" not in request.template_args and migration.connection is not None:
-        before = schema_of(migration.connection) if scripts else {}
         for script in scripts:
             assert script.upgrade_ops is not None
+            schemas = schemas_of(flat(script.upgrade_ops.ops))
+            before = catalog_of(migration.connection, schemas)
             found = remark(request, script.upgrade_ops.ops, before)
             request.config.print_stdout(_in_words(found))
     first = next_number(str(one.revision) for one in request.script_directory.walk_revisions())
@@ -180,7 +198,7 @@ def _is_empty(script: MigrationScript) -> bool:
 def remark(
     request: RevisionContext,
     operations: Sequence[MigrateOperation],
-    before: Schema,
+    before: Catalog,
     remade: Collection[tuple[str, str]] = (),
 ) -> list[Effect]:
     """Have a new revision name its effects on rows in its docstring.

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from sqlalchemy import Connection, Enum, Inspector, MetaData, inspect
 
 from orm.backends import Thing
-from orm.backends.migrations import SEQUENCE_NAME
+from orm.backends.things import SEQUENCE_NAME
 from orm.migrations.compare.models import Sides
 
 __all__ = ["Difference", "drift", "of_forms", "of_models", "on_engines", "without_index"]
@@ -125,26 +125,36 @@ def without_index(connection: Connection, models: MetaData) -> list[Difference]:
         models: the models, in which a table may opt out.
     """
     inspector = inspect(connection)
+    schemas = {table.schema for table in models.tables.values() if table.schema}
+    names = [
+        (f"{schema}.{table}" if schema else table, table, schema)
+        for schema in (None, *sorted(schemas - {inspector.default_schema_name}))
+        for table in inspector.get_table_names(schema)
+    ]
     return [
         Difference(
             "foreign_key",
-            f"{table}.{'_'.join(columns)}",
-            f"no index begins with {table} ({', '.join(columns)}), which is a foreign key",
+            f"{name}.{'_'.join(columns)}",
+            f"no index begins with {name} ({', '.join(columns)}), which is a foreign key",
         )
-        for table in inspector.get_table_names()
-        if table not in models.tables or models.tables[table].info.get("index_foreign_keys", True)
-        for columns in (key["constrained_columns"] for key in inspector.get_foreign_keys(table))
-        if not any(
-            set(columns) == set(indexed[: len(columns)]) for indexed in _indexed(inspector, table)
+        for name, table, schema in names
+        if name not in models.tables or models.tables[name].info.get("index_foreign_keys", True)
+        for key in inspector.get_foreign_keys(table, schema)
+        if (columns := key["constrained_columns"])
+        and not any(
+            set(columns) == set(indexed[: len(columns)])
+            for indexed in _indexed(inspector, table, schema)
         )
     ]
 
 
-def _indexed(inspector: Inspector, table: str) -> Iterator[Sequence[str | None]]:
-    yield inspector.get_pk_constraint(table)["constrained_columns"]
-    for unique in inspector.get_unique_constraints(table):
+def _indexed(
+    inspector: Inspector, table: str, schema: str | None
+) -> Iterator[Sequence[str | None]]:
+    yield inspector.get_pk_constraint(table, schema)["constrained_columns"]
+    for unique in inspector.get_unique_constraints(table, schema):
         yield unique["column_names"]
-    for index in inspector.get_indexes(table):
+    for index in inspector.get_indexes(table, schema):
         if not any(option.endswith("_where") for option in index.get("dialect_options", ())):
             yield index["column_names"]
 

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Column, Connection, Enum, MetaData
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from orm.backends import Migrations, Thing, migrations_for
-from orm.backends.migrations import SEQUENCE_NAME
+from orm.backends.things import SEQUENCE_NAME
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
 from orm.migrations.compare.forms import lost_labels, other_forms

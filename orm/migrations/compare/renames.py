@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from alembic.autogenerate import renderers
@@ -26,7 +27,7 @@ from orm.exceptions import ConfigurationError, MigrationError
 from orm.migrations.compare.types import called
 from orm.migrations.explain import cause_of
 
-__all__ = ["Rename", "apply", "conceivable", "probable", "requested"]
+__all__ = ["Rename", "Requested", "apply", "conceivable", "probable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +35,39 @@ class Rename:
     """One rename. As text it is what ``--rename`` takes: ``users.nick:handle``, ``users:people``.
 
     Attributes:
+        schema: of the table; None if it is the default one.
         table: the table of the column; None if it is a table that is renamed.
         old: the old name.
         new: the new name.
         operation: the operation of a revision that renames it.
     """
 
+    schema: str | None
     table: str | None
     old: str
     new: str
     operation: MigrateOperation
 
     def __str__(self) -> str:
-        return f"{self.table}.{self.old}:{self.new}" if self.table else f"{self.old}:{self.new}"
+        return f"{self._path(self.old)}:{self.new}"
 
     @property
     def what(self) -> str:
         """What is renamed, in words, by its old name."""
-        return f"column {self.table}.{self.old}" if self.table else f"table {self.old}"
+        return f"{'column' if self.table else 'table'} {self._path(self.old)}"
 
     @property
-    def names(self) -> set[tuple[str | None, str]]:
+    def names(self) -> set[str]:
         """Both names; two renames that share a name exclude each other."""
-        return {(self.table, self.old), (self.table, self.new)}
+        return {self._path(self.old), self._path(self.new)}
+
+    @property
+    def renamed_table(self) -> str:
+        """The table that it is of, as it is called afterwards."""
+        return ".".join(filter(None, (self.schema, self.table or self.new)))
+
+    def _path(self, name: str) -> str:
+        return ".".join(filter(None, (self.schema, self.table, name)))
 
 
 def probable(operations: Iterable[MigrateOperation], dialect: Dialect) -> list[Rename]:
@@ -79,35 +90,46 @@ def conceivable(operations: Iterable[MigrateOperation], dialect: Dialect) -> lis
     return [rename for rename, alike in _possible(operations, dialect) if not alike]
 
 
-def requested(
-    asked: Iterable[str], operations: Sequence[MigrateOperation], connection: Connection
-) -> list[Rename]:
-    """The renames that the user asked for.
+class Requested:
+    """The renames that the user asked for, each when it can be made: a column's after its table's.
 
     Args:
         asked: such as ``users.nick:handle``; the types may differ, and the models may have
             something else by the old name.
-        operations: what autogenerate found.
-        connection: to the database that was compared.
-
-    Raises:
-        ConfigurationError: the old name is not there, or the new one not added; or two renames
-            share a name.
     """
-    possible = {str(rename): rename for rename, _ in _possible(operations, connection.dialect)}
-    possible |= {str(rename): rename for rename in _reborn(asked, operations, connection)}
-    chosen: list[Rename] = []
-    for text in asked:
-        if text not in possible:
+
+    def __init__(self, asked: Iterable[str]) -> None:
+        self._asked = list(dict.fromkeys(asked))
+        self._names: set[str] = set()
+
+    def next(self, operations: Sequence[MigrateOperation], connection: Connection) -> list[Rename]:
+        """Those that can be made now; none if all were made.
+
+        Args:
+            operations: what autogenerate found.
+            connection: to the database that was compared.
+
+        Raises:
+            ConfigurationError: there are others, and the old name is not there, or the new one not
+                added; or two renames share a name.
+        """
+        possible = {str(rename): rename for rename, _ in _possible(operations, connection.dialect)}
+        possible |= {str(one): one for one in _reborn(self._asked, operations, connection)}
+        chosen = [possible[text] for text in self._asked if text in possible]
+        if self._asked and not chosen:
             others = ", ".join(possible) or "there are none"
             raise ConfigurationError(
-                f"--rename {text}: the models do not have the new name in place of the old one "
-                f"(possible: {others})"
+                f"--rename {self._asked[0]}: the models do not have the new name in place of the "
+                f"old one (possible: {others})"
             )
-        if any(rename.names & possible[text].names for rename in chosen):
-            raise ConfigurationError(f"--rename {text}: another --rename has one of these names")
-        chosen.append(possible[text])
-    return chosen
+        for rename in chosen:
+            if rename.names & self._names:
+                raise ConfigurationError(
+                    f"--rename {rename}: another --rename has one of these names"
+                )
+            self._names |= rename.names
+            self._asked.remove(str(rename))
+        return chosen
 
 
 def apply(renames: Iterable[Rename], connection: Connection) -> None:
@@ -120,9 +142,9 @@ def apply(renames: Iterable[Rename], connection: Connection) -> None:
     for rename in renames:
         try:
             if rename.table is None:
-                operations.rename_table(rename.old, rename.new)
+                operations.rename_table(rename.old, rename.new, schema=rename.schema)
             else:
-                with operations.batch_alter_table(rename.table) as batch:
+                with operations.batch_alter_table(rename.table, schema=rename.schema) as batch:
                     batch.alter_column(rename.old, new_column_name=rename.new)
         except DBAPIError as error:
             raise MigrationError(
@@ -135,7 +157,8 @@ def apply(renames: Iterable[Rename], connection: Connection) -> None:
 @renderers.dispatch_for(RenameTableOp)
 def _render(_: AutogenContext, operation: RenameTableOp) -> str:
     # Alembic has a renderer for all other operations; it never finds this one by itself.
-    return f"op.rename_table({operation.table_name!r}, {operation.new_table_name!r})"
+    within = f", schema={operation.schema!r}" if operation.schema else ""
+    return f"op.rename_table({operation.table_name!r}, {operation.new_table_name!r}{within})"
 
 
 def _possible(
@@ -144,28 +167,32 @@ def _possible(
     """Each pair of a dropped and an added table or column, and whether they look the same."""
     listed = list(operations)
     for operation in listed:
-        if isinstance(operation, ModifyTableOps) and operation.schema is None:
+        if isinstance(operation, ModifyTableOps):
             yield from _columns(operation, dialect)
-    dropped = [o.to_table() for o in listed if isinstance(o, DropTableOp) and o.schema is None]
-    added = [o.to_table() for o in listed if isinstance(o, CreateTableOp) and o.schema is None]
+    dropped = [o.to_table() for o in listed if isinstance(o, DropTableOp)]
+    added = [o.to_table() for o in listed if isinstance(o, CreateTableOp)]
     for old in dropped:
         for new in added:
-            operation = RenameTableOp(old.name, new.name)
-            alike = _shape(old, dialect) == _shape(new, dialect)
-            yield Rename(None, old.name, new.name, operation), alike
+            if old.schema == new.schema:
+                alike = _shape(old, dialect) == _shape(new, dialect)
+                yield _of_table(old.schema, old.name, new.name), alike
 
 
 def _columns(operations: ModifyTableOps, dialect: Dialect) -> Iterator[tuple[Rename, bool]]:
-    table = operations.table_name
+    schema, table = operations.schema, operations.table_name
     dropped = [o.to_column() for o in operations.ops if isinstance(o, DropColumnOp)]
     added = [o.column for o in operations.ops if isinstance(o, AddColumnOp)]
     for old in dropped:
         for new in added:
             alike = _type(old, dialect) == _type(new, dialect)
-            yield _of_column(table, old, new.name), alike
+            yield _of_column(schema, table, old, new.name), alike
 
 
-def _of_column(table: str, old: SQLColumn[Any], new: str) -> Rename:
+def _of_table(schema: str | None, old: str, new: str) -> Rename:
+    return Rename(schema, None, old, new, RenameTableOp(old, new, schema=schema))
+
+
+def _of_column(schema: str | None, table: str, old: SQLColumn[Any], new: str) -> Rename:
     operation = AlterColumnOp(
         table,
         old.name,
@@ -173,33 +200,35 @@ def _of_column(table: str, old: SQLColumn[Any], new: str) -> Rename:
         existing_type=old.type,
         existing_nullable=old.nullable,
         existing_server_default=old.server_default,
+        schema=schema,
     )
-    return Rename(table, old.name, new, ModifyTableOps(table, [operation]))
+    made = ModifyTableOps(table, [operation], schema=schema)
+    return Rename(schema, table, old.name, new, made)
 
 
 def _reborn(
-    asked: Iterable[str], operations: Sequence[MigrateOperation], connection: Connection
+    asked: Sequence[str], operations: Sequence[MigrateOperation], connection: Connection
 ) -> Iterator[Rename]:
     """The renames that leave their name to something else, which the models have by it."""
     inspector = inspect(connection)
-    tables = set(inspector.get_table_names())
-    made = {o.table_name for o in operations if isinstance(o, CreateTableOp) and o.schema is None}
-    added = {
-        (operation.table_name, one.column.name)
-        for operation in operations
-        if isinstance(operation, ModifyTableOps) and operation.schema is None
-        for one in operation.ops
-        if isinstance(one, AddColumnOp)
-    }
-    for text in asked:
-        name, _, new = text.partition(":")
-        table, _, column = name.rpartition(".")
-        if name in tables and new in made:
-            yield Rename(None, name, new, RenameTableOp(name, new))
-        elif table in tables and (table, new) in added:
-            there = Table(table, MetaData(), autoload_with=connection).columns
-            if column in there:
-                yield _of_column(table, there[column], new)
+    for operation in operations:
+        match operation:
+            case CreateTableOp(schema=schema, table_name=new):
+                for old in inspector.get_table_names(schema):
+                    rename = _of_table(schema, old, new)
+                    if str(rename) in asked:
+                        yield rename
+            case ModifyTableOps(schema=schema, table_name=name):
+                added = [one.column.name for one in operation.ops if isinstance(one, AddColumnOp)]
+                if not added:
+                    continue
+                there = Table(name, MetaData(), schema=schema, autoload_with=connection)
+                for column, new in product(there.columns, added):
+                    rename = _of_column(schema, name, column, new)
+                    if str(rename) in asked:
+                        yield rename
+            case _:
+                pass
 
 
 def _shape(table: Table, dialect: Dialect) -> set[tuple[str, str | None]]:

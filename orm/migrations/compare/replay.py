@@ -69,7 +69,6 @@ class Replay:
         connection: to the scratch database.
         url: of the database beside which it is.
         metadata: the models.
-        options: what ``env.py`` configures Alembic with.
         beside: whether the scratch database is on the server of that database.
         line: the revisions, if they are others than those in the folder of revisions.
         instead: what takes the place of the models.
@@ -77,6 +76,7 @@ class Replay:
         folders: where Alembic finds the revisions, if not in the folder of revisions.
         engines: those that new revisions have to suit.
         types: the names of types that the revisions have made, and a new one must not make again.
+        schemas: those in which the revisions have made something.
         defaults_differ: whether the default of a column of the models differs; None to have
             Alembic ask the engine, which fails where a type has no ``=``.
     """
@@ -85,7 +85,6 @@ class Replay:
     connection: Connection
     url: URL
     metadata: MetaData = field(default_factory=MetaData)
-    options: dict[str, Any] = field(default_factory=dict)
     beside: bool = False
     line: Sequence[Revision] = ()
     instead: MetaData | None = None
@@ -93,6 +92,7 @@ class Replay:
     folders: Sequence[Path] = ()
     engines: Sequence[str] = ()
     types: frozenset[str] = frozenset()
+    schemas: frozenset[str] = frozenset()
     defaults_differ: Callable[[Column[Any]], bool] | None = None
 
     def upgrade(self, revision: str | None) -> None:
@@ -221,11 +221,20 @@ class Replay:
             context.get_context().run_migrations()
 
     def _take(self, metadata: MetaData) -> None:
-        migrations = migrations_for(self.connection.engine.url)
-        migrations.prepare_alembic()
+        migrations_for(self.connection.engine.url).prepare_alembic()
         self.metadata = metadata
-        reserved = migrations.reserved_tables
-        self.options = options_of(metadata, reserved, self.engines, self.types, self.named_by)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What ``env.py`` configures Alembic with."""
+        return options_of(
+            self.metadata,
+            migrations_for(self.connection.engine.url).reserved_tables,
+            self.engines,
+            self.types,
+            self.schemas,
+            self.named_by,
+        )
 
     @property
     def files(self) -> list[Revision]:

@@ -9,7 +9,15 @@ from sqlalchemy import URL, ColumnElement, Connection, column, func, select, tab
 from orm.backends import Migrations, backend_for, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
-from orm.migrations.compare.effects import Effect, Kind, Schema, Tables, effects_of, schema_of
+from orm.migrations.compare.effects import (
+    Catalog,
+    Effect,
+    Kind,
+    Tables,
+    catalog_of,
+    effects_of,
+    schemas_of,
+)
 from orm.migrations.compare.reading import Read, operations_of
 from orm.migrations.compare.replay import replay
 from orm.migrations.connecting import on_a_connection
@@ -91,10 +99,11 @@ def review(
     if not pending or at is None or migrations.is_absent(url):
         return []  # there are no rows yet
     read = operations_of(application, pending, url)
+    schemas = schemas_of(record for one in read for record in (*one.records, *one.unread.records))
     costs = _costs(application, url, at, pending, migrations)
 
     def look(connection: Connection) -> list[Reviewed]:
-        there = schema_of(connection)
+        there = catalog_of(connection, schemas)
         tables = Tables(there)
         return [
             Reviewed(one.revision, effect, _rows(connection, there, effect))
@@ -148,12 +157,13 @@ def _costs(
     return found
 
 
-def _rows(connection: Connection, there: Schema, effect: Effect) -> int | None:
+def _rows(connection: Connection, there: Catalog, effect: Effect) -> int | None:
     """The rows that an effect is about: those with NULL, those with a value, or all."""
-    if effect.table not in there:
+    if effect.table not in there.columns:
         return None
-    query = select(func.count()).select_from(table(effect.table))
-    if effect.column in there[effect.table]:
+    schema, _, name = effect.table.rpartition(".")
+    query = select(func.count()).select_from(table(name, schema=schema or None))
+    if effect.column in there.columns[effect.table]:
         value: ColumnElement[Any] = column(effect.column)
         match effect.kind:
             case "not_null":

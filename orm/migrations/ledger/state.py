@@ -33,7 +33,7 @@ class State:
         applied: the ledger.
         heads: the rows of ``alembic_version``.
         half_done: of each revision that was begun, and not ended, the number of its statements that
-            were done (`orm.backends.migrations.Journal`).
+            were done (`orm.backends.Journal`).
     """
 
     files: Sequence[Revision]

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import URL, Connection, inspect
+from sqlalchemy import URL, Connection
 
 from orm.backends import backend_for, migrations_for
 from orm.exceptions import MigrationError
@@ -51,7 +51,8 @@ def baseline(
         if not wanted and set(state.heads) == {state.at}:
             raise MigrationError(f"revision {revision} is in the ledger already")
         ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
-        if not set(inspect(connection).get_table_names()) - ours:
+        there = migrations.definitions(connection)
+        if not {thing.table for thing in there if thing.kind == "table"} - ours:
             raise MigrationError(
                 f"the database has no tables to adopt: apply the revisions, with {_APPLY}"
             )

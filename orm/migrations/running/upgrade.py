@@ -11,7 +11,7 @@ from typing import Any, Final
 from alembic.operations import Operations
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends import Backend, Migrations, Thing
@@ -175,7 +175,8 @@ class Upgrade:
 
     def _refuse_tables(self, checkpoint: Revision) -> None:
         """Refuse to run a checkpoint where what it makes may be there."""
-        if tables := set(inspect(self._connection).get_table_names()) - self._bookkeeping:
+        there = self._migrations.definitions(self._connection)
+        if tables := {one.table for one in there if one.kind == "table"} - self._bookkeeping:
             raise MigrationError(
                 f"the database has tables ({', '.join(sorted(tables)[:5])}), and no revision is "
                 f"recorded in it: if it has the schema of {checkpoint.name} already, record that, "

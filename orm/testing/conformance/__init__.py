@@ -1,13 +1,15 @@
 """What is asked of every backend, as tests for pytest: subclass `BackendConformance`."""
 
+from orm.testing.conformance.engines import EngineRules
+from orm.testing.conformance.errors import ErrorRules
 from orm.testing.conformance.migrations import MigrationRules
 from orm.testing.conformance.parts import PartRules
-from orm.testing.conformance.sessions import SessionRules
+from orm.testing.conformance.positions import PositionRules
 
 __all__ = ["BackendConformance"]
 
 
-class BackendConformance(SessionRules, PartRules, MigrationRules):
+class BackendConformance(PositionRules, EngineRules, ErrorRules, PartRules, MigrationRules):
     """The rules that a backend has to keep, tried on its servers.
 
     A subclass has a fixture ``database``: a `Database` that is not started, of a primary and at

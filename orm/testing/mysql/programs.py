@@ -18,7 +18,7 @@ _VARIABLE: Final = "ORM_MYSQL_PROGRAMS"
 _DAEMON: Final[dict[Flavour, str]] = {"mariadb": "mariadbd", "mysql": "mysqld"}
 _LOADER: Final = "lib64/ld-linux-x86-64.so.2"
 _SQL: Final = ("system_tables", "performance_tables", "system_tables_data", "sys_schema")
-"""What ``mariadb-install-db`` runs, in this order, but for the help, and the account of anybody."""
+"""What ``mariadb-install-db`` runs, in this order, but for the help, and the anonymous account."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
-from orm.testing.postgresql.listener import Listener
+from orm.testing.listener import Listener
 
 __all__ = ["Proxy"]
 

@@ -96,7 +96,7 @@ async def test_what_a_failover_loses_is_known_even_after_the_switch_back(cluster
             await emails(another, lost)
 
 
-async def test_nobody_takes_the_place_of_a_primary_that_is_there(cluster: Cluster) -> None:
+async def test_no_server_takes_the_place_of_a_primary_that_is_there(cluster: Cluster) -> None:
     first, second, _ = cluster.servers
     async with database(cluster) as db:
         await created(db)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from random import Random
 from typing import Literal, NamedTuple, Self
 
-from orm.testing.postgresql.listener import Listener
+from orm.testing.listener import Listener
 
 _NO_ENCRYPTION = (80877103, 80877104)  # PostgreSQL "SSLRequest", "GSSENCRequest"
 _CANCEL = 80877102
@@ -120,7 +120,7 @@ async def _startup(client: _Link) -> bytes:
         if code in _NO_ENCRYPTION:
             await client.send(b"N")
         elif code == _CANCEL:
-            raise ConnectionAbortedError("nobody's statement is cancelled here")
+            raise ConnectionAbortedError("no statement is cancelled here")
         else:
             return head + rest
 

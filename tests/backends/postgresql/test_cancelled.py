@@ -144,7 +144,7 @@ async def test_a_position_is_not_told_by_a_server_that_ends_the_connection(
 
 
 @pytest.mark.filterwarnings("ignore:The garbage collector:sqlalchemy.exc.SAWarning")
-async def test_a_stream_that_everybody_has_forgotten_is_no_error(
+async def test_a_stream_that_no_task_holds_any_more_is_no_error(
     postgresql_cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing can be sent any more when its connection is found as garbage."""

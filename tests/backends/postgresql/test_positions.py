@@ -147,7 +147,9 @@ async def test_what_a_standby_that_stands_still_shows_is_no_later_than_where_it_
                     one.delay(0)
 
 
-async def test_a_standby_that_does_not_say_where_it_is_serves_nobody(servers: PostgreSQL) -> None:
+async def test_a_standby_that_does_not_say_where_it_is_serves_no_session(
+    servers: PostgreSQL,
+) -> None:
     """As some services have it."""
     path = "silent, pg_catalog, public"
     connect = (

@@ -34,7 +34,7 @@ async def test_latency_is_that_of_a_round_trip(shared_cluster: Cluster) -> None:
             assert 0.2 <= min([await one(connection) for _ in range(3)]) < fast + 7
 
 
-async def test_a_black_hole_answers_nobody_and_breaks_nothing(shared_cluster: Cluster) -> None:
+async def test_a_black_hole_answers_no_client_and_breaks_nothing(shared_cluster: Cluster) -> None:
     async with Proxy(shared_cluster.primary.port) as proxy:
         async with await connect(shared_cluster, proxy) as connection:
             proxy.black_hole()

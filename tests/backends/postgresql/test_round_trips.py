@@ -13,7 +13,7 @@ from sqlalchemy import make_url, select, text
 
 from models import User
 from orm import BookmarkSession, Database
-from orm.testing.postgresql.listener import Listener
+from orm.testing.listener import Listener
 from tests.conftest import PostgreSQL
 
 

@@ -152,7 +152,9 @@ async def test_a_place_on_another_timeline_is_not_asked_for_without_end(
         assert 0 < statements.probes < 100  # some 25 of each of the two servers on an idle machine
 
 
-async def test_whoever_else_asks_has_their_turn(cluster: Cluster, standby: Server, driver) -> None:
+async def test_another_session_that_asks_has_its_turn(
+    cluster: Cluster, standby: Server, driver
+) -> None:
     async with migrated(cluster, driver) as db:
         standby.pause()
         token = await add(db, "a")
@@ -164,7 +166,7 @@ async def test_whoever_else_asks_has_their_turn(cluster: Cluster, standby: Serve
         standby.resume()
 
 
-async def test_closing_waits_for_nobody(cluster: Cluster, standby: Server, driver) -> None:
+async def test_closing_waits_for_no_replica(cluster: Cluster, standby: Server, driver) -> None:
     started = time.monotonic()
     async with migrated(cluster, driver) as db:
         standby.pause()

@@ -134,7 +134,7 @@ BAD = {
         ops("a A w1=1", "b B w2=1", "z Z audit r2=1:b"),
         "a",
     ),
-    "a version of nobody": (
+    "a version that no session wrote": (
         Anomaly.UNKNOWN_WRITER,
         ops("a A r1=1:ghost", "z Z audit"),
         "a",
@@ -185,7 +185,7 @@ def test_what_is_allowed_is_not_found(case: str) -> None:
 LOSS = ("a A w1=1", "h A bookmark", "b B w1=1", "z Z audit r1=1:b")
 
 
-def test_a_failover_may_lose_what_nobody_relies_on() -> None:
+def test_a_failover_may_lose_what_no_session_relies_on() -> None:
     assert check(ops(*LOSS), losses=True) == []
 
 

@@ -12,11 +12,11 @@ from alembic.operations.ops import (
 from sqlalchemy import MetaData
 
 from orm.backends.labels import only_labels_change
-from orm.backends.migrations import Thing
 from orm.backends.postgresql.writing import ddl
 from orm.backends.postgresql.writing.columns import SERIAL
 from orm.backends.postgresql.writing.names import DIALECT, mentions
 from orm.backends.postgresql.writing.statements import Statements
+from orm.backends.things import Thing
 
 __all__ = ["concurrently", "is_enough"]
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from orm.backends.migrations import Thing
+from orm.backends.literals import literal
 from orm.backends.postgresql.writing import sequences
 from orm.backends.postgresql.writing.casts import changed, using
 from orm.backends.postgresql.writing.columns import SERIAL, Column
-from orm.backends.postgresql.writing.names import literal, qualified, quote
+from orm.backends.postgresql.writing.names import qualified, quote
 from orm.backends.postgresql.writing.statements import refuse_if, refuse_labels
+from orm.backends.things import Thing
 
 __all__ = ["Alter", "aside"]
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from orm.backends.migrations import Thing
+from orm.backends.things import Thing
 
-__all__ = ["SERIAL", "Column", "columns_of"]
+__all__ = ["SERIAL", "Column", "columns_of", "tables_of"]
 
 SERIAL: Final = "the next of its own sequence"
 """The default of a column that owns a sequence (``definitions``)."""
@@ -81,6 +81,11 @@ class Column:
     def base(self) -> str:
         """The type without a length or precision: a cast to it cuts nothing off."""
         return re.sub(r"\(.*?\)", "", self.type)
+
+
+def tables_of(definitions: Mapping[Thing, str]) -> set[str]:
+    """The names of the tables among definitions."""
+    return {thing.table for thing in definitions if thing.kind == "table"}
 
 
 def columns_of(definitions: Mapping[Thing, str]) -> dict[str, dict[str, Column]]:

@@ -23,9 +23,10 @@ from sqlalchemy.dialects.postgresql import DOMAIN, CreateDomainType
 from sqlalchemy.schema import AddConstraint, CreateIndex
 from sqlalchemy.types import TypeEngine
 
-from orm.backends.migrations import Thing
+from orm.backends.literals import literals
 from orm.backends.operations import checks_of
-from orm.backends.postgresql.writing.names import DIALECT, literal
+from orm.backends.postgresql.writing.names import DIALECT
+from orm.backends.things import Thing
 
 __all__ = ["column", "concurrently", "creation", "default", "domains", "enums", "misread"]
 
@@ -91,7 +92,7 @@ def misread(model: Column[Any]) -> tuple[str, str] | None:
             return f"{name} IS NOT NULL", "no pickles"
         type_ = type_.impl_instance.dialect_impl(DIALECT)
     if isinstance(type_, Enum) and not type_.native_enum:
-        labels = ", ".join(map(literal, type_.enums))
+        labels = literals(type_.enums)
         return f"{name}::text NOT IN ({labels})", f"none of {labels}"
     return None
 

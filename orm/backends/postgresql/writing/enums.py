@@ -8,9 +8,10 @@ from typing import Final
 from alembic.operations.ops import AlterColumnOp
 from sqlalchemy import Enum
 
-from orm.backends.migrations import Thing
+from orm.backends.literals import literal, literals
 from orm.backends.postgresql.writing.columns import Column
-from orm.backends.postgresql.writing.names import bare, literal, qualified, quote, schema_of
+from orm.backends.postgresql.writing.names import bare, qualified, quote, schema_of
+from orm.backends.things import Thing
 
 __all__ = ["Enums", "uses"]
 
@@ -55,7 +56,7 @@ class Enums:
 
     def create(self, thing: Thing) -> str:
         """A statement that makes a type."""
-        labels = ", ".join(literal(label) for label in _labels(self.new[thing]))
+        labels = literals(_labels(self.new[thing]))
         return f"CREATE TYPE {qualified(thing.name)} AS ENUM ({labels})"
 
     def grow(self) -> Iterator[str]:

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from alembic.operations.ops import MigrateOperation, ModifyTableOps
 
-from orm.backends.migrations import SEQUENCE_NAME, Thing
 from orm.backends.postgresql.writing import sequences
 from orm.backends.postgresql.writing.names import qualified, quote
 from orm.backends.postgresql.writing.statements import Statements
+from orm.backends.things import SEQUENCE_NAME, Thing
 
 __all__ = ["Following"]
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy.dialects.postgresql import dialect
 
-__all__ = ["DIALECT", "bare", "literal", "mentions", "qualified", "quote", "schema_of"]
+__all__ = ["DIALECT", "bare", "mentions", "qualified", "quote", "schema_of"]
 
 # Percent signs stay single: SQLAlchemy doubles them when the revision runs.
 DIALECT: Final = dialect(paramstyle="named")  # type: ignore[no-untyped-call]
@@ -26,11 +26,6 @@ def bare(name: str) -> str:
 def schema_of(name: str) -> str | None:
     """The schema of a name; None if it is the connection's own."""
     return name.rpartition(".")[0] or None
-
-
-def literal(text: str) -> str:
-    """A string as SQL has it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def mentions(definition: str, *names: str) -> bool:

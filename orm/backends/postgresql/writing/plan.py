@@ -4,11 +4,10 @@ Constraints and indexes are made by their definitions, which are SQL. What depen
 that is made anew is dropped before it, and made after it.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from alembic.operations.ops import (
     AddColumnOp,
@@ -22,19 +21,18 @@ from alembic.operations.ops import (
 from sqlalchemy import Column as ModelColumn
 from sqlalchemy import ForeignKeyConstraint, MetaData, Table
 
-from orm.backends.migrations import Thing
 from orm.backends.operations import creation_of
 from orm.backends.postgresql.writing import ddl, sequences
 from orm.backends.postgresql.writing.alter import Alter, aside
-from orm.backends.postgresql.writing.columns import SERIAL, Column, columns_of
-from orm.backends.postgresql.writing.comments import comment_of, of_table, without_comment
+from orm.backends.postgresql.writing.columns import SERIAL, Column, columns_of, tables_of
+from orm.backends.postgresql.writing.comments import comment_of, of_table
+from orm.backends.postgresql.writing.constraints import Constraints
 from orm.backends.postgresql.writing.enums import Enums, uses
 from orm.backends.postgresql.writing.names import bare, mentions, qualified, quote, schema_of
 from orm.backends.postgresql.writing.statements import Statements, joined, refuse_if
+from orm.backends.things import Thing
 
 __all__ = ["Plan"]
-
-_REFERENCES: Final = re.compile(r"FOREIGN KEY .*? REFERENCES (.+?)\(")
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Plan:
 
     def operations(self) -> list[MigrateOperation]:
         """All that has to be done, as far as it can be written."""
-        dropped = sorted(_tables(self.old) - _tables(self.new))
+        dropped = sorted(tables_of(self.old) - tables_of(self.new))
         return joined(
             [
                 *self.before(),
@@ -61,11 +59,11 @@ class Plan:
                     [s for t in self._enums.replaced for s in self._enums.set_aside(t)],
                     stands_for=self._relabelled(),
                 ),
-                Statements([self._drop(thing) for thing in self._dropped]),
+                Statements(self._constraints.drops),
                 *(_creation(table) for table in self._made),
                 *self._columns(),
                 *(DropTableOp(bare(table), schema=schema_of(table)) for table in dropped),
-                Statements([self._create(thing) for thing in self._created]),
+                Statements(self._constraints.creations),
                 Statements(list(self._comments())),
                 Statements([self._enums.drop_set_aside(t) for t in self._enums.replaced]),
                 *self.after(),
@@ -75,8 +73,8 @@ class Plan:
     def before(self) -> list[MigrateOperation]:
         """What Alembic's operations need and do not make: extensions, schemas, types, sequences."""
         of_made = ddl.enums(self._made)
-        schemas = {schema_of(t) for t in _tables(self.new)} - {
-            schema_of(t) for t in _tables(self.old)
+        schemas = {schema_of(t) for t in tables_of(self.new)} - {
+            schema_of(t) for t in tables_of(self.old)
         }
         extensions = {
             thing.name for thing in self.new.keys() - self.old.keys() if thing.kind == "extension"
@@ -133,6 +131,10 @@ class Plan:
         return Enums(self.old, self.new)
 
     @cached_property
+    def _constraints(self) -> Constraints:
+        return Constraints(self.old, self.new, self._physical, self._model)
+
+    @cached_property
     def _old(self) -> dict[str, dict[str, Column]]:
         return columns_of(self.old)
 
@@ -142,11 +144,11 @@ class Plan:
 
     @cached_property
     def _kept(self) -> list[str]:
-        return sorted(_tables(self.old) & _tables(self.new))
+        return sorted(tables_of(self.old) & tables_of(self.new))
 
     @cached_property
     def _made(self) -> list[Table]:
-        return [self._model(name) for name in sorted(_tables(self.new) - _tables(self.old))]
+        return [self._model(name) for name in sorted(tables_of(self.new) - tables_of(self.old))]
 
     def _model(self, name: str) -> Table:
         by_name = {table.name: table for table in self.models.tables.values()}
@@ -161,57 +163,6 @@ class Plan:
                     yield sequences.create(thing, text)
                 elif self.old[thing] != text:
                     yield sequences.alter(thing, self.old[thing], text)
-
-    # Constraints and indexes -------------------------------------------------------------------
-
-    @cached_property
-    def _dropped(self) -> list[Thing]:
-        """Those that go, or have to go for a while."""
-        of_kept = [t for t in self.old if t.kind in ("constraint", "index")]
-        found = {
-            thing
-            for thing in of_kept
-            if (thing.table in self._new or _reference(self.old[thing]) not in (None, thing.table))
-            and (self._differs(thing) or self._touches(thing))
-        }
-        keys = {thing.table for thing in found if self.old[thing].startswith(_KEYS)}
-        found |= {thing for thing in of_kept if _reference(self.old[thing]) in keys}
-        return sorted(found, key=lambda thing: (-_rank(self.old[thing]), thing))
-
-    def _differs(self, thing: Thing) -> bool:
-        return without_comment(self.old[thing]) != without_comment(self.new.get(thing, ""))
-
-    def _touches(self, thing: Thing) -> bool:
-        """Whether it is on a column that is made anew, or changes its type."""
-        text = self.old[thing]
-        tables = thing.table, _reference(text) or ""
-        return any(mentions(text, *self._physical.get(table, ())) for table in tables)
-
-    @cached_property
-    def _created(self) -> list[Thing]:
-        gone = set(self._dropped)
-        found = [
-            thing
-            for thing, text in self.new.items()
-            if thing.kind in ("constraint", "index")
-            and (thing not in self.old or thing in gone)
-            # A new table is made with all but its foreign keys and indexes.
-            and (thing.table in self._old or thing.kind == "index" or _reference(text) is not None)
-        ]
-        return sorted(found, key=lambda thing: (_rank(self.new[thing]), thing))
-
-    def _drop(self, thing: Thing) -> str:
-        if thing.kind == "index":
-            return f"DROP INDEX {qualified(_beside(thing))}"
-        return f"ALTER TABLE {qualified(thing.table)} DROP CONSTRAINT {quote(thing.name)}"
-
-    def _create(self, thing: Thing) -> str:
-        if said := ddl.creation(self._model(thing.table), thing):
-            return said
-        text = without_comment(self.new[thing])
-        if thing.kind == "index":
-            return text
-        return f"ALTER TABLE {qualified(thing.table)} ADD CONSTRAINT {quote(thing.name)} {text}"
 
     # Columns -----------------------------------------------------------------------------------
 
@@ -348,35 +299,12 @@ class Plan:
                         yield f"COMMENT ON COLUMN {name} IS {column.comment or 'NULL'}"
                 case "constraint":
                     comment = comment_of(text)
-                    kept = old is not None and thing not in self._dropped
-                    if comment != (comment_of(old or "") if kept else None):
+                    was = comment_of(old or "") if self._constraints.stays(thing) else None
+                    if comment != was:
                         name = f"{quote(thing.name)} ON {qualified(thing.table)}"
                         yield f"COMMENT ON CONSTRAINT {name} IS {comment or 'NULL'}"
                 case _:
                     pass
-
-
-_KEYS: Final = ("PRIMARY KEY", "UNIQUE", "CREATE UNIQUE")
-
-
-def _tables(definitions: Mapping[Thing, str]) -> set[str]:
-    return {thing.table for thing in definitions if thing.kind == "table"}
-
-
-def _beside(thing: Thing) -> str:
-    """The name of an index, which is in the schema of its table."""
-    schema, dot, _ = thing.table.rpartition(".")
-    return schema + dot + thing.name
-
-
-def _reference(definition: str) -> str | None:
-    found = _REFERENCES.match(definition)
-    return found[1].replace('"', "") if found else None
-
-
-def _rank(definition: str) -> int:
-    """Keys before foreign keys, which need them."""
-    return 2 if definition.startswith("FOREIGN") else 0 if definition.startswith(_KEYS) else 1
 
 
 def _without_remark(column: Column) -> Column:

@@ -3,8 +3,9 @@
 import re
 from typing import Final
 
-from orm.backends.migrations import Thing
-from orm.backends.postgresql.writing.names import literal, qualified, quote
+from orm.backends.literals import literal
+from orm.backends.postgresql.writing.names import qualified, quote
+from orm.backends.things import Thing
 
 __all__ = ["alter", "create", "drop_owned", "follow_rows", "options", "rename"]
 

@@ -8,7 +8,8 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import MigrateOperation
 
-from orm.backends.postgresql.writing.names import literal, qualified, quote
+from orm.backends.literals import literal, literals
+from orm.backends.postgresql.writing.names import qualified, quote
 
 __all__ = ["Statements", "joined", "refuse_if", "refuse_labels"]
 
@@ -98,7 +99,7 @@ def refuse_labels(table: str, column: str, labels: Sequence[str], *, is_array: b
     """
     name = quote(column)
     value = f"ANY (here.{name}::text[])" if is_array else f"here.{name}::text"
-    gone = ", ".join(map(literal, labels))
+    gone = literals(labels)
     before = literal(f"{table}.{column} cannot lose labels that rows have: ")
     after = literal(
         ". Update these rows in the same revision, before this statement: "

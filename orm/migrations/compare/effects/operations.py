@@ -19,7 +19,7 @@ from alembic.operations.ops import (
 )
 from sqlalchemy import Column, DateTime, Enum, TextClause
 
-from orm.backends.labels import literals
+from orm.backends.literals import literals
 from orm.migrations.compare.effects.effect import Effect
 from orm.migrations.compare.effects.fitting import fits
 from orm.migrations.compare.effects.statements import effects_on_rows, read
@@ -27,7 +27,7 @@ from orm.migrations.compare.effects.tables import Tables
 from orm.migrations.compare.operations import table_of
 from orm.migrations.internals import Recorded
 
-__all__ = ["effects_of"]
+__all__ = ["effects_of", "schemas_of"]
 
 _CONSTANT: Final = re.compile(r"[-+]?[\d.]+|'(?:[^']|'')*'|NULL|TRUE|FALSE", re.IGNORECASE)
 
@@ -41,6 +41,23 @@ def effects_of(records: Iterable[Recorded], tables: Tables) -> list[Effect]:
             operations meet.
     """
     return [effect for record in records for effect in _effects(record, tables)]
+
+
+def schemas_of(records: Iterable[Recorded]) -> set[str]:
+    """The schemas of the tables that operations name."""
+    return {schema for record in records for schema in _schemas(record.operation)} - {""}
+
+
+def _schemas(operation: MigrateOperation) -> Iterator[str]:
+    match operation:
+        case ExecuteSQLOp():
+            for said in read(operation):
+                if isinstance(said, MigrateOperation):
+                    yield from _schemas(said)
+                else:
+                    yield said.table.rpartition(".")[0]
+        case _:
+            yield table_of(operation).rpartition(".")[0]
 
 
 def _effects(record: Recorded, tables: Tables) -> Iterator[Effect]:
@@ -96,8 +113,9 @@ def _of_table(record: Recorded, table: str, tables: Tables) -> Iterator[Effect]:
             tables.drop(table_of(operation))
             yield Effect("drop_table", table, None, f"drops {table} with all its rows")
         case RenameTableOp(new_table_name=new):
-            now = f"{operation.schema}.{new}" if operation.schema else new
-            tables.rename(table_of(operation), now)
+            name = table_of(operation)
+            within, dot, _ = name.rpartition(".")
+            tables.rename(name, f"{within}{dot}{new}")
             yield Effect(
                 "rename",
                 table,

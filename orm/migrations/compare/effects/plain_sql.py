@@ -145,4 +145,4 @@ def _altering(table: str, how: str) -> Iterator[MigrateOperation | Rewrites]:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\"`\[\]]", "", name.strip()).removeprefix("public.")
+    return re.sub(r"[\"`\[\]]", "", name.strip())

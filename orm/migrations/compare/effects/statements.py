@@ -30,7 +30,7 @@ def read(operation: ExecuteSQLOp) -> Iterator[MigrateOperation | Deletes | Updat
 
 
 def _name(statement: Delete | Update) -> str:
-    return str(getattr(statement.table, "name", ""))
+    return str(getattr(statement.table, "fullname", ""))
 
 
 def effects_on_rows(said: Deletes | Updates | Rewrites, tables: Tables) -> Iterator[Effect]:

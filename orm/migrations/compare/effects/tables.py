@@ -1,12 +1,12 @@
 """The tables that a revision meets, and how it finds them again after it has renamed some."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, inspect
 
-__all__ = ["Column", "Schema", "Tables", "schema_of"]
+__all__ = ["Catalog", "Column", "Tables", "catalog_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,21 +17,46 @@ class Column:
     nullable: bool
 
 
-Schema = dict[str, dict[str, Column]]
-"""The columns of each table."""
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The tables of a database; one that is not in the default schema is ``schema.table``.
+
+    Attributes:
+        columns: those of each table.
+        default: the schema that is meant where none is named; None if there are no schemas.
+    """
+
+    columns: dict[str, dict[str, Column]]
+    default: str | None = None
+
+    def name(self, table: str) -> str:
+        """What a table is called here."""
+        return table if self.default is None else table.removeprefix(f"{self.default}.")
 
 
-def schema_of(connection: Connection) -> Schema:
-    """The tables of the connection's default schema."""
+def catalog_of(connection: Connection, schemas: Iterable[str] = ()) -> Catalog:
+    """The tables of a database.
+
+    Args:
+        connection: to it.
+        schemas: the schemas to look into, besides the default one. Those that are not there have no
+            tables.
+    """
+    inspector = inspect(connection)
+    default = inspector.default_schema_name
+    others = set(schemas) - {default}
+    if others:
+        others &= set(inspector.get_schema_names())
+    columns: dict[str, dict[str, Column]] = {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Did not recognize type")  # of an extension, for example
-        found = inspect(connection).get_multi_columns()
-    return {
-        table: {
-            column["name"]: Column(str(column["type"]), column["nullable"]) for column in columns
-        }
-        for (_, table), columns in found.items()
-    }
+        for schema in (None, *sorted(others)):
+            for (_, table), found in inspector.get_multi_columns(schema=schema).items():
+                columns[f"{schema}.{table}" if schema else table] = {
+                    column["name"]: Column(str(column["type"]), column["nullable"])
+                    for column in found
+                }
+    return Catalog(columns, default)
 
 
 @dataclass
@@ -42,31 +67,30 @@ class Tables:
         before: as they were; a table that an operation creates has no rows to lose.
     """
 
-    before: Schema
+    before: Catalog
     _tables: dict[str, str] = field(init=False)
     """The old name of each table that still exists, by its new name."""
     _columns: dict[tuple[str, str], str] = field(init=False)
     """The old name of each column that still exists, by its table's old name and its new name."""
 
     def __post_init__(self) -> None:
-        self._tables = {table: table for table in self.before}
-        self._columns = {
-            (table, column): column for table, columns in self.before.items() for column in columns
-        }
+        columns = self.before.columns
+        self._tables = {table: table for table in columns}
+        self._columns = {(table, column): column for table in columns for column in columns[table]}
 
     # By the names of now ---------------------------------------------------------------------
 
     def table(self, name: str) -> str | None:
         """The name that a table had before; None if it is a new one."""
-        return self._tables.get(name)
+        return self._tables.get(self.before.name(name))
 
     def column(self, table: str, name: str) -> tuple[str, str, Column] | None:
         """The names that a column and its table had before, and what it was; None if it is new."""
-        was = self._tables.get(table)
+        was = self.table(table)
         if was is None or (was, name) not in self._columns:
             return None
         column = self._columns[was, name]
-        return was, column, self.before[was][column]
+        return was, column, self.before.columns[was][column]
 
     def columns(self, table: str) -> Iterator[tuple[str, str, Column]]:
         """The columns of a table that were there before.
@@ -74,26 +98,26 @@ class Tables:
         Yields:
             The name of the column now, the name that it had before, and what it was.
         """
-        was = self._tables.get(table)
+        was = self.table(table)
         for (of, now), old in self._columns.items():
             if of == was:
-                yield now, old, self.before[of][old]
+                yield now, old, self.before.columns[of][old]
 
     # What operations do to the names ---------------------------------------------------------
 
     def drop(self, table: str) -> None:
         """A table is gone."""
-        del self._tables[table]
+        del self._tables[self.before.name(table)]
 
     def rename(self, table: str, new: str) -> None:
         """A table has another name."""
-        self._tables[new] = self._tables.pop(table)
+        self._tables[self.before.name(new)] = self._tables.pop(self.before.name(table))
 
     def drop_column(self, table: str, name: str) -> None:
         """A column is gone."""
-        del self._columns[self._tables[table], name]
+        del self._columns[self._tables[self.before.name(table)], name]
 
     def rename_column(self, table: str, name: str, new: str) -> None:
         """A column has another name."""
-        was = self._tables[table]
+        was = self._tables[self.before.name(table)]
         self._columns[was, new] = self._columns.pop((was, name))

@@ -93,14 +93,14 @@ def look(replica: Path) -> int:
 
 
 def holds_a_snapshot(ledger: Ledger) -> bool:
-    """Whether somebody reads an older state, and so keeps pages from leaving the WAL."""
-    ledger.run("PRAGMA user_version = 1")  # a commit that nobody asks about
+    """Whether a reader is at an older state, and so keeps pages from leaving the WAL."""
+    ledger.run("PRAGMA user_version = 1")  # a commit whose position is not asked for
     busy, written, moved = ledger.run("PRAGMA wal_checkpoint(PASSIVE)")[0]
     return bool(busy) or moved < written
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """For what announces itself to nobody."""
+    """For what does not announce itself."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it never came to be"
@@ -111,7 +111,7 @@ Replicate = Callable[..., tuple[Replicator, "Landings"]]
 
 
 class Landings:
-    """Counts what lands, and wakes whoever waits for it."""
+    """Counts what lands, and wakes the tests that wait for it."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

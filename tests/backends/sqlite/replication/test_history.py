@@ -37,7 +37,7 @@ def test_a_restored_source_gets_a_new_file(
     with closing(connect(backup)) as to:
         ledger.connection.backup(to)
     ledger.keep_position("history", 2)
-    ledger.commit()  # the last, so that whoever has it has the position
+    ledger.commit()  # the last, so that a replica that has it has the position
     landings.until(lambda: look(replica) == 1)
     before = incarnation(replica)
     if not running:

@@ -65,7 +65,7 @@ def test_only_one_leads_after_the_lock_file_was_removed(
     eventually(lambda: other.leading)
 
 
-def test_whoever_stands_by_does_not_wait_for_ever(
+def test_a_replicator_that_stands_by_does_not_wait_for_ever(
     ledger: Ledger, replica: Path, replicate: Replicate
 ) -> None:
     first, _ = replicate()

@@ -54,7 +54,7 @@ def test_a_source_overwritten_with_garbage_is_not_copied(
     assert look(replica) == 0
 
 
-def test_a_replica_that_somebody_else_writes_to_is_made_anew(
+def test_a_replica_that_another_program_writes_to_is_made_anew(
     ledger: Ledger, replica: Path, replicate: Replicate
 ) -> None:
     replicator, landings = replicate()
@@ -67,7 +67,7 @@ def test_a_replica_that_somebody_else_writes_to_is_made_anew(
     eventually(lambda: replicator.error is None)
 
 
-def test_a_failing_callback_is_logged_and_harms_nobody(
+def test_a_failing_callback_is_logged_and_stops_nothing(
     ledger: Ledger, replica: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = 0

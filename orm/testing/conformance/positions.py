@@ -1,35 +1,21 @@
-"""What sessions rest on: engines, positions, and what an error means."""
+"""What sessions rest on: where a server is, and what is seen and written there."""
 
 import asyncio
 from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Executable, event, insert, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Connection, event, insert
 
 from orm.bookmark import Bookmark
 from orm.database import Database
-from orm.exceptions import ConfigurationError
-from orm.testing.conformance.rules import (
-    ABSENT,
-    ALL,
-    ROWS,
-    Rules,
-    rows,
-    seen_on,
-    servers,
-    written,
-)
+from orm.testing.conformance.rules import ALL, ROWS, Rules, rows, seen_on, servers, written
 
-__all__ = ["SessionRules"]
+__all__ = ["PositionRules"]
 
 
-class SessionRules(Rules):
-    """The rules for `orm.backends.Backend` itself."""
-
-    # Positions -------------------------------------------------------------------------------
+class PositionRules(Rules):
+    """The rules for positions and incarnations (`orm.backends.Backend`)."""
 
     def test_a_commit_is_at_its_position_and_no_earlier(self, database: Database) -> None:
         async def check(db: Database) -> None:
@@ -226,192 +212,3 @@ class SessionRules(Rules):
             assert asked == []
 
         self._run(database, check)
-
-    # Engines ---------------------------------------------------------------------------------
-
-    def test_a_transaction_that_is_rolled_back_leaves_nothing(self, database: Database) -> None:
-        backend = database.cluster.backend
-
-        async def check(db: Database) -> None:
-            engine = backend.writer_engine(db.cluster.primary.url)
-            try:
-                async with engine.connect() as connection:
-                    await connection.execute(insert(ROWS).values(id=1))
-                    assert (await connection.scalars(ALL)).all() == [1]
-                    await connection.rollback()
-            finally:
-                await engine.dispose()
-            assert await rows(db.cluster.primary) == []
-
-        self._run(database, check)
-
-    def test_a_reader_sees_each_commit_at_once(self, database: Database) -> None:
-        backend = database.cluster.backend
-
-        async def check(db: Database) -> None:
-            options: dict[str, Any] = {"execution_options": {"orm_conformance": 1}}
-            engine = backend.reader_engine(db.cluster.primary.url, **options)
-            assert engine.sync_engine.get_execution_options()["orm_conformance"] == 1
-            try:
-                async with engine.connect() as connection:
-                    await _sees_each_commit(db, connection)
-            finally:
-                await engine.dispose()
-
-        self._run(database, check)
-
-    def test_a_reader_refuses_to_write(self, database: Database) -> None:
-        backend = database.cluster.backend
-
-        async def check(db: Database) -> None:
-            for server in servers(db):
-                async with server.engine.connect() as connection:
-                    with pytest.raises(DBAPIError) as refused:
-                        await connection.execute(insert(ROWS).values(id=1))
-                assert backend.is_read_only(refused.value)
-                assert not backend.is_unavailable(refused.value)
-            assert await rows(db.cluster.primary) == []
-
-        self._run(database, check)
-
-    def test_shared_connections_have_transactions(self, database: Database) -> None:
-        backend, url = database.cluster.backend, database.cluster.primary.url
-        try:
-            reader = backend.reader_engine(url, shared=True)
-            writer = backend.writer_engine(url, shared=True)
-        except ConfigurationError:
-            pytest.skip("connections of this engine are never shared")
-
-        async def check(db: Database) -> None:
-            try:
-                async with reader.connect() as connection:
-                    await _sees_each_commit(db, connection)
-                    assert not await connection.run_sync(backend.is_idle)
-                    with pytest.raises(DBAPIError) as refused:
-                        await connection.execute(insert(ROWS).values(id=3))
-                    assert backend.is_read_only(refused.value)
-                async with writer.begin() as connection:
-                    await connection.execute(insert(ROWS).values(id=2))
-                assert await rows(db.cluster.primary) == [1, 2]
-            finally:
-                await reader.dispose()
-                await writer.dispose()
-
-        self._run(database, check)
-
-    def test_a_connection_with_something_to_undo_is_not_idle(self, database: Database) -> None:
-        backend = database.cluster.backend
-
-        async def check(db: Database) -> None:
-            for server in servers(db):
-                async with AsyncEngine(server.snapshots).connect() as connection:
-                    await connection.execute(ALL)
-                    assert not await connection.run_sync(backend.is_idle)
-
-        self._run(database, check)
-
-    def test_a_snapshot_stays(self, database: Database) -> None:
-        backend = database.cluster.backend
-
-        async def check(db: Database) -> None:
-            await written(db, 1)
-            await self.caught_up(db)
-            for number, server in enumerate(servers(db), 2):
-                before = await rows(server)
-                snapshots = AsyncEngine(backend.snapshot_engine(server.engine))
-                async with snapshots.connect() as connection:
-                    assert (await connection.scalars(ALL)).all() == before
-                    await written(db, number)
-                    await self.caught_up(db)
-                    assert (await connection.scalars(ALL)).all() == before
-                assert await rows(server) == [*before, number]
-
-        self._run(database, check)
-
-    # Errors ----------------------------------------------------------------------------------
-
-    def test_an_error_of_the_statement_is_not_one_of_the_server(self, database: Database) -> None:
-        backend = database.cluster.backend
-
-        async def check(db: Database) -> None:
-            async with db.cluster.primary.engine.connect() as connection:
-                with pytest.raises(DBAPIError) as refused:
-                    await connection.execute(ABSENT)
-                assert not await connection.run_sync(backend.renew, refused.value)
-            for answer in (
-                backend.is_retryable,
-                backend.is_unavailable,
-                backend.is_unreachable,
-                backend.is_damaged,
-                backend.is_read_only,
-            ):
-                assert not answer(refused.value), answer.__name__
-
-        self._run(database, check)
-
-    def test_a_deadlock_may_be_tried_again(self, database: Database) -> None:
-        if self.one_writer:
-            pytest.skip("transactions that write wait for each other from the beginning")
-        backend = database.cluster.backend
-        update = text(f"UPDATE {ROWS.name} SET id = id + 10 WHERE id = :id")
-
-        async def check(db: Database) -> None:
-            await written(db, 1)
-            await written(db, 2)
-            both = asyncio.Barrier(2)
-
-            async def change(first: int, second: int) -> None:
-                async with db.begin() as session:
-                    await session.execute(update, {"id": first})
-                    await both.wait()
-                    await session.execute(update, {"id": second})
-
-            outcomes = await asyncio.gather(change(1, 2), change(2, 1), return_exceptions=True)
-            (error,) = (outcome for outcome in outcomes if outcome is not None)
-            assert isinstance(error, DBAPIError), error
-            assert backend.is_retryable(error)
-
-        self._run(database, check)
-
-    def test_what_is_not_there_is_told_from_what_is_wrong(self, database: Database) -> None:
-        backend = database.cluster.backend
-
-        async def is_missing(db: Database, statement: Executable) -> bool:
-            async with db.cluster.primary.engine.connect() as connection:
-                with pytest.raises(DBAPIError) as refused:
-                    await connection.execute(statement)
-            return backend.is_missing(refused.value)
-
-        async def check(db: Database) -> None:
-            table = await is_missing(db, ABSENT)
-            assert await is_missing(db, text(f"SELECT absent FROM {ROWS.name}")) is table
-            assert not await is_missing(db, text("SELECT FROM WHERE"))
-
-        self._run(database, check)
-
-    def test_a_reader_outlives_a_change_of_the_schema(self, database: Database) -> None:
-        backend = database.cluster.backend
-        everything = text(f"SELECT * FROM {ROWS.name}")
-
-        async def check(db: Database) -> None:
-            async with db.cluster.primary.engine.connect() as connection:
-                for _ in range(10):  # drivers prepare a statement that comes back
-                    assert (await connection.execute(everything)).all() == []
-                async with db.connect() as other:
-                    await other.execute(text(f"ALTER TABLE {ROWS.name} ADD COLUMN more INTEGER"))
-                    await other.commit()
-                try:
-                    found = await connection.execute(everything)
-                except DBAPIError as error:
-                    if not await connection.run_sync(backend.renew, error):
-                        raise
-                    found = await connection.execute(everything)
-                assert list(found.keys()) == ["id", "more"]
-
-        self._run(database, check)
-
-
-async def _sees_each_commit(db: Database, connection: AsyncConnection) -> None:
-    assert (await connection.scalars(ALL)).all() == []
-    await written(db, 1)
-    assert (await connection.scalars(ALL)).all() == [1]
