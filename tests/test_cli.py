@@ -81,8 +81,22 @@ async def test_status_shows_who_is_behind(servers, checkout: Path) -> None:
         ["replica-1", "replica", "1", "commit", "behind"],
         ["replica-2", "replica", "1", "commit", "behind"],
     ]
-    assert [server["behind"] for server in json.loads(answered.output)] == [0, 1, 1]
+    told = json.loads(answered.output)
+    assert [server["behind"] for server in told] == [0, 1, 1]
+    assert all(f":///{checkout}/app" in server["url"] for server in told)
+    assert shown.output.count(f":///{checkout}/app") == 3
     assert shown.exit_code == answered.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "options", [("--duration", "0"), ("--duration", "-1"), ("--writers", "-1")]
+)
+def test_verify_refuses_a_run_that_could_find_nothing(
+    checkout: Path, options: tuple[str, str]
+) -> None:
+    result = orm("verify", "--local", *options)
+    assert result.exit_code == 2
+    assert options[0] in result.output and "range" in result.output
 
 
 def test_the_demo_says_when_its_port_is_taken(checkout: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import URL, Column, Enum, MetaData
+from sqlalchemy import URL, Column, Connection, Enum, MetaData
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from orm.backends import Migrations, Thing, migrations_for
@@ -18,6 +18,7 @@ from orm.migrations.application import Application
 from orm.migrations.compare.defaults import refuse_unreadable
 from orm.migrations.compare.forms import lost_labels, other_forms
 from orm.migrations.compare.replay import Replay, replay
+from orm.migrations.compare.types import called
 from orm.migrations.ledger import table as ledger
 
 __all__ = ["Sides", "made_by_models", "sides", "with_models"]
@@ -121,6 +122,9 @@ def made_by_models(made: Replay) -> Mapping[Thing, str]:
             made.metadata.create_all(connection)
         except SQLAlchemyError as error:
             cause = str(error.orig if isinstance(error, DBAPIError) else error).rstrip(".")
+            nameless = [] if "in table " in cause else _without_words(made.metadata, connection)
+            if nameless:  # SQLAlchemy does not say of which column it speaks
+                cause = f"{cause} ({', '.join(nameless)})"
             more = ""
             if migrations.scratch_can_lack:
                 more = (
@@ -139,6 +143,17 @@ def made_by_models(made: Replay) -> Mapping[Thing, str]:
                 f"name a database of it{more}"
             ) from error
         return migrations.definitions(connection)
+
+
+def _without_words(models: MetaData, connection: Connection) -> list[str]:
+    """The columns of whose types the engine cannot say anything, as of an enum without a name."""
+    dialect = connection.dialect
+    return [
+        f"{table.fullname}.{column.name}"
+        for table in models.tables.values()
+        for column in table.columns
+        if called(column.type, dialect) is None
+    ]
 
 
 def _refuse_nameless(models: MetaData) -> None:
