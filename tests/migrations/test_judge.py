@@ -121,6 +121,21 @@ WRITTEN = {
         'Table("users", metadata, Column("id", Integer, primary_key=True, autoincrement=False),'
         ' Column("age", Integer, primary_key=True))',
     ),
+    "options of keys": (
+        PARENT,
+        'Table("users", metadata, Column("id", Integer, autoincrement=False),'
+        ' Column("age", Integer, nullable=False),'
+        ' PrimaryKeyConstraint("id", sqlite_on_conflict="REPLACE"))\n'
+        'Table("t", metadata, Column("id", Integer), Column("x", Integer),'
+        ' PrimaryKeyConstraint("id", "x", name="k", sqlite_on_conflict="IGNORE"))',
+    ),
+    "columns with keys of their own": (
+        USERS.format(NAMED.format('String(9), key="x"')),
+        USERS.format(
+            NAMED.format('String(5), key="y", server_default="a", index=True')
+            + ', Column("m", Integer, CheckConstraint("m > 0", "m"), key="z")'
+        ),
+    ),
     "generated expression": (USERS.format(TWICE.format(2)), USERS.format(TWICE.format(3))),
     "collation": (
         f"{COLLATION}\n{USERS.format(NAMED.format('String(9)'))}",

@@ -85,6 +85,12 @@ CASES = {
         "SELECT sum(id + a) FROM t",
         18,
     ),
+    "a deferrable key of a new table": Case(
+        t(),
+        f'{t()}\nTable("new", metadata, Column("a", Integer), PrimaryKeyConstraint('
+        '"a", name="k", deferrable=True, initially="DEFERRED", postgresql_include=["b"]),'
+        ' Column("b", Integer))',
+    ),
     "a key to a table without one": Case(
         'Table("t", metadata, Column("a", Integer))',
         t('Column("a", Integer)'),
