@@ -47,7 +47,7 @@ def test_status_of_a_database_that_is_not_there(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize(("command", "code"), [("status", 1), ("verify", 3)])
-def test_a_subfolder_has_no_local_database(
+def test_a_subfolder_has_the_local_database_of_its_application(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, command: str, code: int
 ) -> None:
     folder = checkout / "my app"
@@ -56,10 +56,10 @@ def test_a_subfolder_has_no_local_database(
     elsewhere = orm(command, "--local")
     assert elsewhere.exit_code == code
     assert elsewhere.output.endswith("go to the application's folder\n")
-    (folder / "pyproject.toml").touch()
+    (folder / "pyproject.toml").write_text("[tool.orm]\n")
     below = orm(command, "--local")
     assert below.exit_code == code
-    assert below.output.endswith(f"run cd '{folder}'\n")
+    assert f"{folder}/app.db does not exist" in below.output
     assert [*(folder / "models").iterdir()] == []
 
 

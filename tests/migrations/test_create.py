@@ -317,3 +317,15 @@ def test_an_index_that_the_naming_convention_does_not_name(project: Project) -> 
         assert result.exit_code == 1
         assert "the index on users (age) has no name" in result.stderr
         assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+def test_columns_whose_enum_has_no_name(project: Project) -> None:
+    """Which PostgreSQL needs, and other engines do not: met in the models of nova and manila."""
+    project.models(USERS.format(', Column("mood", Enum("good", "bad")), Column("x", Enum("a"))'))
+    for command in (("create", "start"), ("check",)):
+        result = project.orm(*command)
+        assert result.exit_code == 1
+        assert "requires a name (users.mood, users.x)" in result.stderr
+    project.models(USERS.format(', Column("mood", Enum("good", "bad", name="mood"))'))
+    created(project, "start")

@@ -41,7 +41,7 @@ async def test_it_does_not_start_on_an_older_schema(servers, kind: str) -> None:
     (error,) = getattr(caught.value, "exceptions", (caught.value,))
     assert isinstance(error, MigrationError)
     assert "lacks 0001_create_users_and_posts: before the application starts, run orm" in str(error)
-    with pytest.raises(DatabaseClosed, match="closed"):
+    with pytest.raises(DatabaseClosed, match=r"closed|not started"):
         db.session()
 
 
@@ -112,6 +112,39 @@ async def test_an_application_is_found_wherever_it_starts(
     for migrations in ("apply", "check"):
         async with start("fastapi", database=servers.database(), migrations=migrations):
             pass
+
+
+@KINDS
+@pytest.mark.parametrize("migrations", ["check", "apply"])
+async def test_an_empty_database_without_a_revision_is_refused(
+    kind: str, migrations: str, tmp_path: Path, servers
+) -> None:
+    (tmp_path / "alembic" / "versions").mkdir(parents=True)
+    (tmp_path / "alembic" / "env.py").write_text(
+        "from sqlalchemy import MetaData\nfrom orm import migrations\nmigrations.run(MetaData())\n"
+    )
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.alembic]\nscript_location = "%(here)s/alembic"\n'
+    )
+    options: Any = {"migrations": migrations, "folder": tmp_path}
+    with pytest.raises((MigrationError, ExceptionGroup)) as caught:
+        async with start(kind, database=servers.database(), **options):
+            pass
+    (error,) = getattr(caught.value, "exceptions", (caught.value,))
+    assert "has no tables, and there is no revision in" in str(error)
+    assert 'orm migrations create "first"' in str(error)
+    async with Database(servers.url) as db, db.begin() as session:
+        await session.execute(text("CREATE TABLE mine (id integer)"))
+    async with start(kind, database=servers.database(), **options):
+        pass
+
+
+@pytest.mark.embedded
+async def test_a_start_that_is_refused_leaves_no_file(servers) -> None:
+    with pytest.raises(MigrationError, match="lacks 0001"):
+        async with start("fastapi", database=servers.database(), folder=REPOSITORY):
+            pass
+    assert list(servers.folder.iterdir()) == []
 
 
 async def refused_by_uvicorn(app: FastAPI) -> None:

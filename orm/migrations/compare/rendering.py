@@ -19,6 +19,7 @@ from sqlalchemy import (
     Computed,
     DefaultClause,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     false,
     schema,
@@ -76,6 +77,9 @@ class Rendering:
             ):
                 name = "" if item.name is None else f", name=op.f({str(item.name)!r})"
                 return f"sa.CheckConstraint({self._text(item.sqltext)}{name})"
+            case "primary_key", PrimaryKeyConstraint() if item.columns and (said := _options(item)):
+                columns = ", ".join(repr(str.__str__(column.name)) for column in item.columns)
+                return f"sa.PrimaryKeyConstraint({columns}, {', '.join(said)})"
             case _:
                 pass
         return False
@@ -107,6 +111,15 @@ class Rendering:
         if len({*texts.values()}) == 1:
             return repr(next(iter(texts.values())))
         return f"{texts!r}[op.get_context().dialect.name]"
+
+
+def _options(key: PrimaryKeyConstraint) -> Sequence[str]:
+    """What is said of a key beside its columns; nothing if that is a name, which Alembic writes."""
+    timing = {name: getattr(key, name) for name in ("deferrable", "initially")}
+    said = {name: value for name, value in timing.items() if value is not None}
+    said |= key.dialect_kwargs
+    name = [f"name=op.f({str(key.name)!r})"] if said and isinstance(key.name, str) else []
+    return [*name, *(f"{option}={value!r}" for option, value in said.items())]
 
 
 def _is_plain(function: FunctionElement[Any]) -> bool:

@@ -154,6 +154,10 @@ class Plan:
         by_name = {table.name: table for table in self.models.tables.values()}
         return self.models.tables[name] if name in self.models.tables else by_name[name]
 
+    def _model_of(self, table: str, name: str) -> ModelColumn[Any]:
+        """A column by its name: a table has it by its key, which is that of a class's attribute."""
+        return next(column for column in self._model(table).columns if column.name == name)
+
     # Sequences ---------------------------------------------------------------------------------
 
     def _sequences(self) -> Iterator[str]:
@@ -256,9 +260,10 @@ class Plan:
             recast,
             self.old.get(sequence),
             self.new.get(sequence),
-            ddl.default(self._model(table).columns[name]),
-            ddl.misread(self._model(table).columns[name]),
+            ddl.default(self._model_of(table, name)),
+            ddl.misread(self._model_of(table, name)),
             self._enums.gone(old) if recast else (),
+            self._enums.added(old) if recast else (),
         ).statements()
 
     def _recast(self, table: str, name: str) -> bool:
@@ -269,7 +274,7 @@ class Plan:
     def _add(self, table: str, names: list[str]) -> Iterator[MigrateOperation]:
         columns = [self._new[table][name] for name in names]
         for column in sorted(columns, key=lambda column: column.generated is not None):
-            model = self._model(table).columns[column.name]
+            model = self._model_of(table, column.name)
             is_plain = column.generated is None and column.default != SERIAL
             if is_plain and column.identity is None and not _makes_checks(model):
                 add = AddColumnOp(bare(table), model, schema=schema_of(table))
@@ -279,7 +284,7 @@ class Plan:
                 yield Statements([f"ALTER TABLE {qualified(table)} ADD COLUMN {said}"])
 
     def _column(self, table: str, name: str) -> str:
-        return ddl.column(self._model(table).columns[name])
+        return ddl.column(self._model_of(table, name))
 
     # The rest ----------------------------------------------------------------------------------
 
