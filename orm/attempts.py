@@ -106,13 +106,15 @@ class Attempt:
 
 
 async def _called(work: Callable[[BookmarkSession], Awaitable[_T]], session: BookmarkSession) -> _T:
-    begun = work(session) if callable(work) else None
-    if begun is None or not isawaitable(begun):
+    given: Any = work  # the program's types may be unchecked
+    begun: Any = given(session) if callable(given) else None
+    if not isawaitable(begun):
         raise ConfigurationError(
             f"the work is an asynchronous function, which is called with the session, and {work!r} "
             "is none: async def work(session): …. Give run the function, and do not call it"
         )
-    return await begun
+    result: _T = await begun
+    return result
 
 
 async def try_again(

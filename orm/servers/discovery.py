@@ -100,6 +100,7 @@ class Discovery:
             await self._look()
 
     async def _look(self) -> None:
+        found: list[Replica] | None = None
         try:
             asked = self._discover()
             if isawaitable(asked):
@@ -108,7 +109,7 @@ class Discovery:
         except Exception as error:  # noqa: BLE001 - it is the user's function
             _log.warning(_FAILS, str(error) or type(error).__name__)
             return
-        if not isawaitable(asked):
+        if found is None:
             raise ConfigurationError(
                 f"replicas is asked as an asynchronous function, and {self._discover!r} is none: "
                 "async def replicas(): …"
