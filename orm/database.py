@@ -353,6 +353,9 @@ class Database:
     async def status(self) -> list[ServerStatus]:
         """Every server, asked now: the primary first.
 
+        A server that does not answer is waited for: ``connect_timeout`` and ``dead_after`` at most.
+        `last_status` waits for none.
+
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
