@@ -84,9 +84,13 @@ def _application(folder: Path | None) -> Application:
 
 def _look(connection: Connection) -> tuple[list[Applied], bool]:
     """What is applied, and whether there is no table but the library's own."""
-    reserved = migrations_for(connection.engine.url).reserved_tables
-    ours = reserved | {ledger.TABLE.name, ledger.VERSION.name}
-    return ledger.read(connection), set(inspect(connection).get_table_names()) <= ours
+    migrations = migrations_for(connection.engine.url)
+    ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
+    is_empty = set(inspect(connection).get_table_names()) <= ours
+    if is_empty:  # in the default schema, at least
+        there = migrations.definitions(connection)
+        is_empty = {thing.table for thing in there if thing.kind == "table"} <= ours
+    return ledger.read(connection), is_empty
 
 
 def _refuse(
