@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from random import uniform
 from typing import Any, Final, TypeVar
 
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from orm.backends import Backend
-from orm.exceptions import OrmError
+from orm.exceptions import ConfigurationError, OrmError
 from orm.servers.timing import AGAIN
 from orm.session import BookmarkSession
 
@@ -55,7 +56,7 @@ class Attempt:
             async with session.begin(read_only=read_only):
                 await session.connection()  # so that errors of connecting are not the work's own
                 self._begun = True
-                return await work(session)
+                return await _called(work, session)
         finally:
             self._committed = session.has_committed
             event.remove(sync, "after_begin", self._has_connection)
@@ -102,6 +103,18 @@ class Attempt:
             backend.is_unavailable(error)
             or (backend.roles is not None and backend.is_read_only(error))  # a standby by now
         )
+
+
+async def _called(work: Callable[[BookmarkSession], Awaitable[_T]], session: BookmarkSession) -> _T:
+    given: Any = work  # the program's types may be unchecked
+    begun: Any = given(session) if callable(given) else None
+    if not isawaitable(begun):
+        raise ConfigurationError(
+            f"the work is an asynchronous function, which is called with the session, and {work!r} "
+            "is none: async def work(session): …. Give run the function, and do not call it"
+        )
+    result: _T = await begun
+    return result
 
 
 async def try_again(

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from functools import reduce
 from typing import Any, ClassVar, TypeVar
 
+from orm._numbers import seconds
 from orm.attempts import Attempt, try_again
 from orm.bookmark import Bookmark
 from orm.connection import BookmarkConnection
 from orm.constraint import Constraint
-from orm.exceptions import ConfigurationError
 from orm.session import BookmarkSession, SupportsSessions
 
 __all__ = ["Chain"]
@@ -150,8 +150,7 @@ class Chain:
             sqlalchemy.exc.DBAPIError, OSError: the last attempt failed with it. A note says so if
                 the transaction may have been committed.
         """
-        if retry_for < 0:
-            raise ConfigurationError("retry_for is a number of seconds, 0 or more")
+        seconds("retry_for", retry_for)
         options = {"expire_on_commit": False} | options
 
         async def once(attempt: Attempt) -> _T:

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, Self, TypeVar, overload
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
+from orm._numbers import count, seconds
 from orm.backends import EmbeddedReplica, backend_for
 from orm.chain import Chain
 from orm.connection import BookmarkConnection
@@ -105,8 +106,10 @@ class Database:
         )
         self._embedded: Sequence[EmbeddedReplica] = ()
         self._discovery: Discovery | None = None
-        if isinstance(replicas, int):
-            made = self._make.embedded(replicas, self._landed)
+        if isinstance(replicas, int | float):
+            made = self._make.embedded(
+                count("replicas", replicas, or_else=", or a list of URLs"), self._landed
+            )
             replica_servers = [server for server, _ in made]
             self._embedded = [keeper for _, keeper in made]
         elif callable(replicas):
@@ -350,6 +353,9 @@ class Database:
     async def status(self) -> list[ServerStatus]:
         """Every server, asked now: the primary first.
 
+        A server that does not answer is waited for: ``connect_timeout`` and ``dead_after`` at most.
+        `last_status` waits for none.
+
         Raises:
             DatabaseClosed: the database is not started, or closed.
         """
@@ -398,11 +404,11 @@ class Database:
             drain: seconds for which reads in flight may go on; then they are cut off.
 
         Raises:
-            ConfigurationError: there is no replica of that name.
+            ConfigurationError: there is no replica of that name, or `drain` is no number.
             DatabaseClosed: the database is not started, or closed.
         """
         self.cluster.require_open()
-        await self.cluster.remove(name, drain)
+        await self.cluster.remove(name, seconds("drain", drain))
 
     def observe(self, observer: Callable[[Route], None]) -> Callable[[], None]:
         """Call a function with every transaction's route: where it goes, why, how long it waited.

@@ -5,6 +5,7 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import event, select, text, update
@@ -206,3 +207,21 @@ async def test_a_time_below_zero_is_refused(db: Database) -> None:
 
     with pytest.raises(ConfigurationError, match="retry_for"):
         await db.run(work, retry_for=-1)
+
+
+@pytest.mark.parametrize("servers", ["SQLite"], indirect=True)
+async def test_work_that_is_no_asynchronous_function_is_named(db: Database) -> None:
+    def add(session: BookmarkSession) -> None:
+        session.add(User(email="ada"))
+
+    async def work(_: BookmarkSession) -> None: ...
+
+    called = work(db.session())
+    for wrong in (add, None, called):
+        given: Any = wrong
+        with pytest.raises(ConfigurationError, match=r"asynchronous function, .* async def work"):
+            await db.run(given)
+    called.close()
+    assert await emails(db) == []
+    with pytest.raises(ConfigurationError, match=r"no replica 'three' \(there are: 'replica-1'"):
+        await db.remove_replica("three")

@@ -3,6 +3,8 @@
 import sqlite3
 import sys
 from contextlib import closing
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, literal, select, text
@@ -10,7 +12,16 @@ from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.types import NullType
 
 from models import User
-from orm import Bookmark, BookmarkSession, Database, InvalidBookmark, OrmError, Reason, WriteLost
+from orm import (
+    Bookmark,
+    BookmarkSession,
+    Database,
+    InvalidBookmark,
+    OrmError,
+    Reason,
+    Replica,
+    WriteLost,
+)
 from orm.exceptions import (
     ConfigurationError,
     DatabaseClosed,
@@ -128,6 +139,25 @@ async def test_write_lost_is_said_before_anything_is_written(servers) -> None:
         ("sqlite+aiosqlite:////nosuch/folder/app.db", {}, "folder"),
         ("sqlite+aiosqlite:///app.db", {"max_wait": -1}, "max_wait"),
         ("sqlite+aiosqlite:///app.db", {"replicas": -1}, "replicas"),
+        (
+            "sqlite+aiosqlite:///app.db",
+            {"replicas": 2.5},
+            "replicas is a whole number, 0 or more, or",
+        ),
+        ("sqlite+aiosqlite:///app.db", {"replicas": True}, "and not True"),
+        ("sqlite+aiosqlite:///app.db", {"replicas": None}, "replicas is a list, and not None"),
+        ("sqlite+aiosqlite:///app.db", {"max_wait": "1"}, "max_wait is a number of seconds, 0 or"),
+        ("sqlite+aiosqlite:///app.db", {"max_wait": None}, "and not None"),
+        ("sqlite+aiosqlite:///app.db", {"max_wait": float("nan")}, "and not nan"),
+        ("sqlite+aiosqlite:///app.db", {"max_wait": timedelta(1)}, "and not datetime.timedelta"),
+        ("sqlite+aiosqlite:///app.db", {"max_staleness": "5"}, "max_staleness is a number of sec"),
+        ("sqlite+aiosqlite:///app.db", {"connect_timeout": 0}, "connect_timeout is .* over 0, and"),
+        (
+            "sqlite+aiosqlite:///app.db",
+            {"dead_after": "1"},
+            "dead_after is a number of seconds, ov",
+        ),
+        ("sqlite+aiosqlite:///app.db", {"zones": 1}, "zones is a list, and not 1"),
         ("sqlite+aiosqlite:///app.db", {"replicas": ["postgresql+asyncpg://h/d"]}, "family"),
         ("sqlite+aiosqlite:///app.db", {"stray_bookmarks": "ignore"}, "stray_bookmarks"),
         ("sqlite+aiosqlite:///app.db", {"replicas": "2"}, "replicas is a list"),
@@ -146,6 +176,23 @@ async def test_write_lost_is_said_before_anything_is_written(servers) -> None:
 def test_impossible_database_is_refused(url: str, options, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         Database(url, **options)
+
+
+def test_a_weight_is_a_number() -> None:
+    with pytest.raises(ConfigurationError, match="weight of a replica is a number over 0, and not"):
+        Replica("sqlite+aiosqlite:///app.db", weight="2")  # type: ignore[arg-type]
+
+
+async def test_seconds_of_a_call_are_a_number(db: Database) -> None:
+    async def nothing(_: BookmarkSession) -> None: ...
+
+    soon: Any = "soon"
+    with pytest.raises(ConfigurationError, match="retry_for is a number of seconds, 0 or more"):
+        await db.run(nothing, retry_for=soon)
+    with pytest.raises(ConfigurationError, match="drain is a number of seconds, 0 or more"):
+        await db.remove_replica("replica-1", drain=soon)
+    with pytest.raises(ConfigurationError, match="max_staleness is a number of seconds"):
+        db.session(max_staleness=soon)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_status_of_a_database_that_is_not_there(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize(("command", "code"), [("status", 1), ("verify", 3)])
-def test_a_subfolder_has_no_local_database(
+def test_a_subfolder_has_the_local_database_of_its_application(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, command: str, code: int
 ) -> None:
     folder = checkout / "my app"
@@ -56,10 +56,10 @@ def test_a_subfolder_has_no_local_database(
     elsewhere = orm(command, "--local")
     assert elsewhere.exit_code == code
     assert elsewhere.output.endswith("go to the application's folder\n")
-    (folder / "pyproject.toml").touch()
+    (folder / "pyproject.toml").write_text("[tool.orm]\n")
     below = orm(command, "--local")
     assert below.exit_code == code
-    assert below.output.endswith(f"run cd '{folder}'\n")
+    assert f"{folder}/app.db does not exist" in below.output
     assert [*(folder / "models").iterdir()] == []
 
 
@@ -81,8 +81,22 @@ async def test_status_shows_who_is_behind(servers, checkout: Path) -> None:
         ["replica-1", "replica", "1", "commit", "behind"],
         ["replica-2", "replica", "1", "commit", "behind"],
     ]
-    assert [server["behind"] for server in json.loads(answered.output)] == [0, 1, 1]
+    told = json.loads(answered.output)
+    assert [server["behind"] for server in told] == [0, 1, 1]
+    assert all(f":///{checkout}/app" in server["url"] for server in told)
+    assert shown.output.count(f":///{checkout}/app") == 3
     assert shown.exit_code == answered.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "options", [("--duration", "0"), ("--duration", "-1"), ("--writers", "-1")]
+)
+def test_verify_refuses_a_run_that_could_find_nothing(
+    checkout: Path, options: tuple[str, str]
+) -> None:
+    result = orm("verify", "--local", *options)
+    assert result.exit_code == 2
+    assert options[0] in result.output and "range" in result.output
 
 
 def test_the_demo_says_when_its_port_is_taken(checkout: Path) -> None:

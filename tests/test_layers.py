@@ -30,6 +30,7 @@ LAYERS = (
     "constraint",
     "bookmark",
     "model",
+    "_numbers",
     "exceptions",
     "_cache",
     "_greenlet",

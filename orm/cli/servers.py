@@ -44,7 +44,8 @@ def replicas_of(primary: "URL", named: Sequence[str], *, embedded: bool) -> "lis
         # The cause may quote the value, and with it a password.
         raise ConfigurationError(
             f"{'--replica' if named else variable} is not a database URL, such as "
-            "postgresql+asyncpg://user@host/name"
+            "postgresql+asyncpg://user@host/name; several have spaces between them, or an option "
+            "each"
         ) from None
     if not found and embedded:
         replicas = backend_for(primary).embedded

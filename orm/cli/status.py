@@ -3,7 +3,8 @@
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -38,12 +39,23 @@ def status(target: Literal["local", "remote"], replicas: Sequence[str], as_json:
         answers = asyncio.run(asked(url, others))
     except (OrmError, ArgumentError) as error:
         raise click.ClickException(str(error)) from error
+    told = [replace(server, url=_absolute(server)) for server in answers]
     if as_json:
-        click.echo(json.dumps([asdict(server) for server in answers], indent=2))
+        click.echo(json.dumps([asdict(server) for server in told], indent=2))
     else:
-        click.echo("\n".join((*_table(answers), *remarks(answers, url, target))))
+        click.echo("\n".join((*_table(told), *remarks(answers, url, target))))
     if any(server.error is not None or server.promoted for server in answers):
         raise click.exceptions.Exit(1)
+
+
+def _absolute(server: "ServerStatus") -> str:
+    """Where it is; a file from the root on, whatever the URL that named it."""
+    from sqlalchemy import make_url
+
+    url = make_url(server.url)
+    if server.host is not None or not url.database or url.database.startswith("file:"):
+        return server.url
+    return url.set(database=str(Path(url.database).absolute())).render_as_string()
 
 
 def _table(answers: "Sequence[ServerStatus]") -> Iterator[str]:

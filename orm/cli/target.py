@@ -1,12 +1,13 @@
 """The options ``--local`` and ``--remote``, exactly one of which is given."""
 
-import shlex
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from orm.cli.root import enter_root
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -26,6 +27,7 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def with_target(*args: Any, local: bool, remote: bool, **kw: Any) -> Any:
         if local == remote:
+            enter_root()
             raise click.UsageError(
                 "give exactly one of --local and --remote.\n"
                 f"  --local:  {_what('local')} (from {Path.cwd()})\n"
@@ -41,18 +43,17 @@ def database_here(target: str) -> "URL":
 
     Raises:
         ConfigurationError: the target names no database; or it is the local one, and neither an
-            application nor its database is in the working directory.
+            application nor its database is in the working directory, or an application above it.
     """
     from orm.exceptions import ConfigurationError
     from orm.migrations.target import target_url
 
+    enter_root()
     url, here = target_url(target), Path.cwd()
     if target == "local" and not any(map(Path.exists, (here / "pyproject.toml", here / "app.db"))):
-        above = (folder for folder in here.parents if (folder / "pyproject.toml").exists())
-        found = next(above, None)
         raise ConfigurationError(
-            f"there is no pyproject.toml in {here}, which would name the local database: "
-            + (f"run cd {shlex.quote(str(found))}" if found else "go to the application's folder")
+            f"there is no pyproject.toml in {here} or above it, which would name the local "
+            "database: go to the application's folder"
         )
     return url
 

@@ -21,10 +21,20 @@ __all__ = ["verify"]
 @click.command()
 @target_options
 @click.option("--replica", "replicas", multiple=True, metavar="URL", help="A replica; repeatable.")
-@click.option("--duration", default=60.0, show_default=True, help="Seconds.")
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds.",
+)
 @click.option("--seed", default=1, show_default=True, help="Of the clients' random decisions.")
 @click.option(
-    "--writers", default=2, show_default=True, help="Other processes that write meanwhile."
+    "--writers",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Other processes that write meanwhile.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def verify(

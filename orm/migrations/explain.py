@@ -1,5 +1,6 @@
 """Why a revision failed, in one message: file, line, statement, cause, and what stays."""
 
+import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -80,6 +81,7 @@ class Stays:
 _LONGEST: Final = 1000
 """Characters of a statement that are shown."""
 _HERE: Final = Path(__file__).parent
+_LIBRARY: Final = _HERE.parent
 
 
 def failed(
@@ -173,9 +175,29 @@ def loading_models(environment: Path) -> Iterator[None]:
         if not mine:
             raise
         raise MigrationError(
-            f"the models cannot be loaded ({environment}{where(environment, error)}): "
-            f"{cause_of(error)}"
+            f"the models cannot be loaded ({_place(error, environment)}): {cause_of(error)}"
         ) from error
+
+
+def _place(error: Exception, environment: Path) -> str:
+    """The last line of the application's own code that led to an error."""
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):  # of a file that Python could not begin to run
+        frames.append((error.filename or "", error.lineno))
+    own = [(file, line) for file, line in frames if _is_of_application(Path(file))]
+    file, line = own[-1] if own else (environment, None)
+    return str(file) if line is None else f"{file} in line {line}"
+
+
+def _is_of_application(file: Path) -> bool:
+    """Whether a file is no part of Python, of an installed package or of this library."""
+    return file.is_file() and not any(
+        (
+            "site-packages" in file.parts,
+            file.is_relative_to(sysconfig.get_path("stdlib")),
+            file.is_relative_to(_LIBRARY),
+        )
+    )
 
 
 def cause_of(error: Exception) -> str:

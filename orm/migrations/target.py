@@ -10,11 +10,11 @@ from orm.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-__all__ = ["engine_urls", "target_text", "target_url", "wants_indexes"]
+__all__ = ["REMOTE_VARIABLE", "engine_urls", "target_text", "target_url", "wants_indexes"]
 
 _DEFAULT_LOCAL: Final = "sqlite+aiosqlite:///app.db"
 _LOCAL_VARIABLE: Final = "ORM_LOCAL_URL"
-_REMOTE_VARIABLE: Final = "ORM_REMOTE_URL"
+REMOTE_VARIABLE: Final = "ORM_REMOTE_URL"
 _SETTINGS: Final = ("local", "engines", "index_foreign_keys")
 """What there is under ``[tool.orm]``."""
 
@@ -65,17 +65,17 @@ def target_text(target: str, pyproject: Path = Path("pyproject.toml")) -> str:
                 )
             return text
         case "remote":
-            value = os.environ.get(_REMOTE_VARIABLE)
+            value = os.environ.get(REMOTE_VARIABLE)
             if not value:
                 raise ConfigurationError(
-                    f"the environment variable {_REMOTE_VARIABLE} is not set: it names the remote "
+                    f"the environment variable {REMOTE_VARIABLE} is not set: it names the remote "
                     "database, as in postgresql+asyncpg://user@host/name"
                 )
             return value
         case _:
             raise ConfigurationError(
                 f"there is no target {target!r}: choose local (the database of the "
-                f"checkout) or remote (the database that {_REMOTE_VARIABLE} names)"
+                f"checkout) or remote (the database that {REMOTE_VARIABLE} names)"
             )
 
 
@@ -133,7 +133,7 @@ def engine_urls(pyproject: Path = Path("pyproject.toml")) -> "dict[str, URL]":
 
 
 def _source(target: str, pyproject: Path) -> str:
-    variable = _LOCAL_VARIABLE if target == "local" else _REMOTE_VARIABLE
+    variable = _LOCAL_VARIABLE if target == "local" else REMOTE_VARIABLE
     by_file = target == "local" and not os.environ.get(variable)
     return f"[tool.orm] local in {pyproject}" if by_file else variable
 

@@ -227,7 +227,15 @@ class ReadPlacement:
 
     def _no_server(self, primary: str) -> str:
         """Why no server can serve a read, for an error message."""
-        replicas = describe(self._need() or self._memory.bookmark, self._cluster.replicas)
+        need, bound = self._need(), self._memory.max_staleness
+        replicas = describe(need or self._memory.bookmark, self._cluster.replicas)
+        if need is None:
+            replicas += (
+                f"; of none it is known that it is at most {bound:g} s behind (max_staleness), "
+                "since the primary has not said for so long where it is"
+            )
+        elif bound is not None:
+            replicas += f" what the primary had {bound:g} s ago, or what the session has seen"
         return f"no server can serve this read: {replicas}; {primary}"
 
 

@@ -1,10 +1,11 @@
 """The options that all sessions of a `Database` have in common."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal, TypeVar
 
+from orm._numbers import seconds
 from orm.exceptions import ConfigurationError
 from orm.routing.decision import Route
 from orm.servers.timing import HEARTBEAT
@@ -42,8 +43,7 @@ class Rules:
     turns: "count[int]" = field(default_factory=count)
 
     def __post_init__(self) -> None:
-        if self.max_wait < 0:
-            raise ConfigurationError("max_wait is a number of seconds, 0 or more")
+        seconds("max_wait", self.max_wait)
         if self.stray_bookmarks not in ("primary", "error"):
             raise ConfigurationError("stray_bookmarks is 'primary' or 'error'")
         checked_staleness(self.max_staleness)
@@ -53,8 +53,10 @@ def listed(name: str, given: Sequence[_T]) -> Sequence[_T]:
     """The value of an option that is a list.
 
     Raises:
-        ConfigurationError: it is one string, which would be a list of letters.
+        ConfigurationError: it is none; or one string, which would be a list of letters.
     """
+    if not isinstance(given, Iterable):
+        raise ConfigurationError(f"{name} is a list, and not {given!r}")
     if isinstance(given, str | bytes):
         raise ConfigurationError(f"{name} is a list, and not one string: {name}=[…]")
     return given
@@ -82,15 +84,15 @@ def checked_keys(given: Sequence[object]) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
-def checked_staleness(seconds: float | None) -> float | None:
-    """A bound of staleness that can be kept.
+def checked_staleness(given: float | None) -> float | None:
+    """A bound of staleness that can be kept, in seconds.
 
     Raises:
-        ConfigurationError: it is too short, since servers are asked now and then.
+        ConfigurationError: it is no number, or too short, since servers are asked now and then.
     """
-    if seconds is not None and seconds < 2 * HEARTBEAT:
+    if given is not None and seconds("max_staleness", given) < 2 * HEARTBEAT:
         raise ConfigurationError(
             f"max_staleness is {2 * HEARTBEAT:g} seconds or more: each server is asked every "
             f"{HEARTBEAT:g} s. A session that must see everything starts 'first-primary'"
         )
-    return seconds
+    return given

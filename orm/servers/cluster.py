@@ -211,7 +211,10 @@ class Cluster:
         """
         server = next((one for one in self.replicas if one.name == name), None)
         if server is None:
-            raise ConfigurationError(f"there is no replica {name!r}; the primary cannot be removed")
+            there = ", ".join(repr(one.name) for one in self.replicas) or "none"
+            raise ConfigurationError(
+                f"there is no replica {name!r} (there are: {there}); the primary cannot be removed"
+            )
         self.replicas = [one for one in self.replicas if one is not server]
         await self.watcher.remove(server)
         await server.drain(drain)

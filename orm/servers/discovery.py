@@ -6,9 +6,10 @@ import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from inspect import isawaitable
 from typing import Final, Protocol, TypeAlias
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL
 
 from orm.exceptions import ConfigurationError
 from orm.servers.making import parse_url
@@ -33,8 +34,15 @@ def by_dns(url: str | URL) -> Discover:
 
     Returns:
         What `orm.Database` takes as its ``replicas``.
+
+    Raises:
+        ConfigurationError: it is no URL with a host.
     """
-    parsed = make_url(url)
+    parsed = parse_url(url)
+    if not parsed.host:
+        raise ConfigurationError(
+            f"by_dns looks up the host of a URL, and {parsed.render_as_string()} has none"
+        )
 
     async def discover() -> list[Replica]:
         found = await asyncio.get_running_loop().getaddrinfo(
@@ -72,7 +80,11 @@ class Discovery:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Look once, and go on in a task."""
+        """Look once, and go on in a task.
+
+        Raises:
+            ConfigurationError: the function is not asynchronous.
+        """
         await self._look()
         self._task = asyncio.create_task(self._run(), name="orm looks for replicas")
 
@@ -88,12 +100,20 @@ class Discovery:
             await self._look()
 
     async def _look(self) -> None:
+        found: list[Replica] | None = None
         try:
-            async with asyncio.timeout(DISCOVERY_TIMEOUT):
-                found = [_replica(one) for one in await self._discover()]
+            asked = self._discover()
+            if isawaitable(asked):
+                async with asyncio.timeout(DISCOVERY_TIMEOUT):
+                    found = [_replica(one) for one in await asked]
         except Exception as error:  # noqa: BLE001 - it is the user's function
             _log.warning(_FAILS, str(error) or type(error).__name__)
             return
+        if found is None:
+            raise ConfigurationError(
+                f"replicas is asked as an asynchronous function, and {self._discover!r} is none: "
+                "async def replicas(): …"
+            )
         there = {parse_url(one.url): one for one in found}
         for url in [url for url in there if url not in self._names]:
             try:

@@ -95,8 +95,6 @@ class Maker:
         Raises:
             ConfigurationError: the engine replicates by itself.
         """
-        if count < 0:
-            raise ConfigurationError("replicas is a number, 0 or more, or a list of URLs")
         embedded = self._backend.embedded
         if embedded is None:
             if not count:

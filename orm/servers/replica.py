@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import URL
 
-from orm.exceptions import ConfigurationError
+from orm._numbers import number
 
 __all__ = ["Replica"]
 
@@ -31,5 +31,4 @@ class Replica:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.weight <= 0:
-            raise ConfigurationError("the weight of a replica is a number over 0")
+        number("the weight of a replica", self.weight)

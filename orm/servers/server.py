@@ -102,6 +102,8 @@ class Server:
         """When the question was sent that it has answered last, on the event loop's clock."""
         self.answered_at: float = 0.0
         """When it has last answered a session, on the same clock."""
+        self._refused: str | None = None
+        """Why it was refused when it last answered."""
         self._used = 0.0
         self._seldom = False
         self.is_far_behind: bool = False
@@ -213,8 +215,11 @@ class Server:
         old = self.knowledge
         self.knowledge = old.with_answer(incarnation, at)
         self._engines.connections.restore()
-        if old.error not in (None, NOT_ASKED):
-            _log.info("%s serves again", self.name, extra={"server": self.name})
+        self.on_answer(self)  # which may refuse it
+        if self.knowledge.error is None:
+            self._refused = None
+            if old.error not in (None, NOT_ASKED):
+                _log.info("%s serves again", self.name, extra={"server": self.name})
         if old != self.knowledge:
             self.on_change()
         return self.knowledge
@@ -273,26 +278,32 @@ class Server:
 
     def fail(self, error: Exception) -> None:
         """It could not serve: let no session read there until it answers a probe again."""
-        self.refuse(str(getattr(error, "orig", None) or error) or type(error).__name__)
+        reason = str(getattr(error, "orig", None) or error) or type(error).__name__
+        self._stop(reason, "%s serves no session until it answers again: %s")
         self.unreachable = self._backend.is_unreachable(error)
         if isinstance(error, DBAPIError) and self._backend.is_damaged(error):
             self.on_damage()
 
     def refuse(self, reason: str) -> None:
-        """Let no session read there until it answers a probe again, and is not refused then.
+        """It answers, and is not to be read from: let no session read there.
+
+        Each probe decides it anew; the log says it once.
 
         Args:
             reason: why, for people.
         """
-        if self.knowledge.error is None:
-            _log.warning(
-                "%s serves no session until it answers again: %s",
-                self.name,
-                reason,
-                extra={"server": self.name, "error": reason},
-            )
-        self.knowledge = Knowledge(None, None, reason)
+        if reason != self._refused:
+            self._stop(reason, "%s serves no session: %s")
+            self._refused = reason
+        else:
+            self.knowledge = Knowledge(None, None, reason)
         self.unreachable = False
+
+    def _stop(self, reason: str, text: str) -> None:
+        if self.knowledge.error is None:
+            _log.warning(text, self.name, reason, extra={"server": self.name, "error": reason})
+        self.knowledge = Knowledge(None, None, reason)
+        self.replayed = None
 
     def nudge(self) -> None:
         """Probe it now."""
@@ -306,7 +317,7 @@ class Server:
     def forget(self) -> None:
         """Be as new: nothing is known of it, and it belongs to no event loop."""
         self.knowledge = Knowledge()
-        self.is_standby = self.replayed = self.asked = self._stalled = None
+        self.is_standby = self.replayed = self.asked = self._stalled = self._refused = None
         self.unreachable = self.is_candidate = self.is_far_behind = self._seldom = False
         self.is_kept = False
         self.asked_at = self.answered_at = self._used = 0.0
@@ -358,9 +369,7 @@ class Server:
         self.is_standby = self._roles.is_standby(connection)
         self.is_candidate = self._roles.is_candidate(connection)
         self.replayed = self._backend.replayed(connection)
-        self.learn(self._backend.incarnation(connection), at)
-        self.on_answer(self)
-        return self.knowledge
+        return self.learn(self._backend.incarnation(connection), at)
 
     async def drain(self, seconds: float) -> None:
         """Serve nothing new, and close all connections once they are not in use.

@@ -133,8 +133,10 @@ def _seconds(cluster: Cluster, server: Server, behind: int | None) -> float | No
         return 0.0
     at = server.knowledge.at
     until = None if at is None else cluster.past.shown_until(at)
-    if until is None:
-        return server.replayed
     # Threads without a loop of their own ask, too: an exporter's, for example.
-    proven = (cluster.loop or asyncio.get_running_loop()).time() - until
-    return proven if server.replayed is None else min(proven, server.replayed)
+    now = (cluster.loop or asyncio.get_running_loop()).time()
+    told = None if server.replayed is None else server.replayed + now - server.asked_at
+    bounds = [
+        bound for bound in (told, None if until is None else now - until) if bound is not None
+    ]
+    return min(bounds, default=None)

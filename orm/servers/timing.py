@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from random import random
 from typing import Final
 
-from orm.exceptions import ConfigurationError
+from orm._numbers import seconds
 
 __all__ = [
     "AGAIN",
@@ -60,10 +60,8 @@ class Limits:
     seldom: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.connect_timeout <= 0 or self.dead_after <= 0:
-            raise ConfigurationError(
-                "connect_timeout and dead_after are numbers of seconds, over 0"
-            )
+        for name in ("connect_timeout", "dead_after"):
+            seconds(name, getattr(self, name), least="over 0")
 
 
 @dataclass(frozen=True, slots=True)

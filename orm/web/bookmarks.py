@@ -3,13 +3,11 @@
 All of it is in the request's scope: nothing is global, or in a context variable.
 """
 
-from collections.abc import AsyncIterator, Iterable, MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Final
 
 from orm.chain import Chain
-from orm.constraint import Constraint
-from orm.database import Database
 from orm.exceptions import ConfigurationError
 from orm.session import BookmarkSession
 
@@ -29,7 +27,6 @@ class RequestBookmarks(Chain):
     Args:
         database: where the sessions are.
         start: where the first one starts.
-        headers: the names of the headers that bring them, in lower case.
     """
 
     _over: ClassVar[str] = (
@@ -37,13 +34,6 @@ class RequestBookmarks(Chain):
         "background task, opens one of its own: async with db.session(bookmark), where bookmark = "
         "await session.bookmark() was asked for in the handler"
     )
-
-    def __init__(
-        self, database: Database, start: Constraint = None, headers: Iterable[bytes] = ()
-    ) -> None:
-        super().__init__(database, start)
-        self.database = database
-        self.headers: frozenset[bytes] = frozenset(headers)
 
     @classmethod
     def of(cls, scope: MutableMapping[str, Any], key: str = STATE_KEY) -> "RequestBookmarks":

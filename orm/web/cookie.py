@@ -18,6 +18,7 @@ from itertools import chain, islice
 from time import time
 from typing import Final, Literal
 
+from orm._numbers import count
 from orm.exceptions import ConfigurationError
 from orm.web.crowds import Crowd
 
@@ -56,8 +57,7 @@ class BookmarkCookie:
             raise ConfigurationError(f"not a name for a cookie: {self.name!r}")
         if any(character in self.path for character in ";\r\n") or not self.path.startswith("/"):
             raise ConfigurationError(f"not a path for a cookie: {self.path!r}")
-        if self.max_age <= 0:
-            raise ConfigurationError("max_age is a number of seconds above 0")
+        count("max_age, in seconds,", self.max_age, least=1)
         if self.same_site == "none" and not self.secure:
             raise ConfigurationError("browsers take same_site='none' from secure cookies only")
 

@@ -1,18 +1,23 @@
 """Start and stop a `Database` with an application, which does not serve on an older schema."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from sqlalchemy import URL, Connection, inspect
+
 from orm import migrations as orm_migrations
+from orm.backends import migrations_for
 from orm.database import Database
 from orm.exceptions import ConfigurationError, MigrationError
 from orm.migrations.application import Application
 from orm.migrations.files import revisions
 from orm.migrations.ledger import agreement
 from orm.migrations.ledger import table as ledger
+from orm.migrations.ledger.applied import Applied
+from orm.migrations.revision import Revision
 
 __all__ = ["lifespan"]
 
@@ -29,8 +34,9 @@ def lifespan(
 
     Args:
         database: started with the application, closed with it.
-        migrations: ``"check"`` refuses to start while revisions are pending. A database that is
-            ahead is fine: it is so in every deployment, while the old code still runs.
+        migrations: ``"check"`` refuses to start while revisions are pending, or if there is none
+            and the database is empty. A database that is ahead is fine: it is so in every
+            deployment, while the old code still runs.
             ``"apply"`` applies them first; of several processes that start at once, one does.
             ``"ignore"`` does not look.
         folder: where the application's ``pyproject.toml`` is; an application that is installed
@@ -46,13 +52,21 @@ def lifespan(
 
     @asynccontextmanager
     async def started(_: Any) -> AsyncIterator[None]:
+        if migrations == "ignore":
+            async with database:
+                yield
+            return
+        application = _application(folder)
+        files = revisions.read(application.versions)
+        url = database.cluster.primary.url
+        if migrations_for(url).is_absent(url) and (migrations == "check" or not files):
+            _refuse(url, application, files, [], is_empty=True)  # what is opened is made
         if migrations == "apply":
-            application = _application(folder)
-            url = database.cluster.primary.url
             await orm_migrations.apply(url, folder=application.pyproject.parent)
         async with database:
-            if migrations == "check":
-                await _refuse_pending(database, _application(folder))
+            async with database.cluster.primary.engine.connect() as connection:
+                applied, is_empty = await connection.run_sync(_look)
+            _refuse(database.cluster.primary.url, application, files, applied, is_empty=is_empty)
             yield
 
     return started
@@ -68,15 +82,38 @@ def _application(folder: Path | None) -> Application:
         ) from error
 
 
-async def _refuse_pending(database: Database, application: Application) -> None:
-    async with database.cluster.primary.engine.connect() as connection:
-        applied = await connection.run_sync(ledger.read)
-    pending = agreement.pending(revisions.read(application.versions), applied)
-    if pending:
+def _look(connection: Connection) -> tuple[list[Applied], bool]:
+    """What is applied, and whether there is no table but the library's own."""
+    migrations = migrations_for(connection.engine.url)
+    ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
+    is_empty = set(inspect(connection).get_table_names()) <= ours
+    if is_empty:  # in the default schema, at least
+        there = migrations.definitions(connection)
+        is_empty = {thing.table for thing in there if thing.kind == "table"} <= ours
+    return ledger.read(connection), is_empty
+
+
+def _refuse(
+    url: URL,
+    application: Application,
+    files: Sequence[Revision],
+    applied: Sequence[Applied],
+    *,
+    is_empty: bool,
+) -> None:
+    """Refuse a database in which the application would not find its tables."""
+    where = url.render_as_string()
+    if pending := agreement.pending(files, applied):
         names = ", ".join(revision.name for revision in pending)
         raise MigrationError(
-            f"{database.cluster.primary.url.render_as_string()} lacks {names}: before the "
-            "application starts, run orm migrations apply --local, or orm migrations apply "
-            "--remote, where that names this database. Or let it apply them, by lifespan(…, "
-            "migrations='apply')"
+            f"{where} lacks {names}: before the application starts, run "
+            "orm migrations apply --local, or orm migrations apply --remote, where that names this "
+            "database. Or let it apply them, by lifespan(…, migrations='apply')"
+        )
+    if is_empty and not files:
+        raise MigrationError(
+            f"{where} has no tables, and there is no revision in {application.versions} that makes "
+            'some. Write the first one, with orm migrations create "first", and apply it, with '
+            "orm migrations apply --local. An application whose tables something else makes says "
+            "lifespan(…, migrations='ignore')"
         )

@@ -30,12 +30,18 @@ class BookmarkPlugin(InitPlugin):
         database: where the sessions are. The application's ``lifespan`` starts it.
         dependency: the name by which handlers ask for the session.
         options: all that `BookmarkMiddleware` takes.
+
+    Raises:
+        ConfigurationError: the options cannot work so; the message says what to change.
     """
 
     def __init__(self, database: Database, *, dependency: str = "session", **options: Any) -> None:
         self._dependency = dependency
         self._key = options.get("state_key", STATE_KEY)
         pure_asgi: Any = BookmarkMiddleware  # Litestar has a type of its own for every scope
+        mistake = pure_asgi(None, database=database, **options).mistake
+        if mistake is not None:
+            raise mistake  # Litestar's lifespan passes no middleware
         self._middleware = DefineMiddleware(pure_asgi, database=database, **options)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:

@@ -26,6 +26,8 @@ More = Callable[[], Mapping[str, Any]]
 async def send_live(database: Database, receive: Receive, send: Send, more: More = dict) -> None:
     """Answer a request with what happens, until the client goes or the database closes.
 
+    Meanwhile all servers are asked once a second, also those that no session uses.
+
     Each event is JSON: ``servers``, as `orm.web.health` has them, and their ``host``; ``routes``,
     where transactions went since the event before; ``process``, which one of several workers tells
     it.
@@ -55,6 +57,7 @@ async def _events(
 ) -> AsyncIterator[dict[str, Any]]:
     routes: deque[dict[str, Any]] = deque(maxlen=_MOST_ROUTES)
     process = {"id": os.getpid(), "host": socket.gethostname()}
+    clock, cluster = asyncio.get_running_loop().time, database.cluster
     stop = database.observe(lambda route: routes.append(_route(route)))
     try:
         while not leaving.done():
@@ -62,6 +65,8 @@ async def _events(
                 servers = database.last_status()
             except DatabaseClosed:
                 return
+            for server in (cluster.primary, *cluster.replicas):
+                server.use(clock())  # a lag that was told ten seconds ago is none to look at
             reports = [{**server_report(server), "host": server.host} for server in servers]
             told = list(routes)
             routes.clear()

@@ -1,7 +1,7 @@
 """Bookmarks between a client and the sessions of its requests: pure ASGI, for any framework."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import reduce
@@ -31,6 +31,21 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.1
 _MOST: Final = 64
 """Bookmarks in one request: each is work, and a client has as many as it had parallel requests."""
 _POLICY_VIOLATION: Final = 1008  # RFC 6455, 7.4.1
+_AROUND: Final = "orm.middleware"
+"""The key of a scope for the middleware that it has passed."""
+_SIGNED: Final = (
+    "a cookie is signed: give the database a key, Database(…, bookmark_keys=[secret]), or the "
+    "middleware no cookie"
+)
+_TWICE: Final = (
+    "a request passes two BookmarkMiddleware of one database, and the outer one would replace the "
+    "bookmark of the inner one: remove one of them. One serves mounted applications, too"
+)
+_TWO_DATABASES: Final = (
+    "two databases have a BookmarkMiddleware each, and take each other's bookmarks for their own: "
+    "give one of them other headers=[…], another state_key=… and, if both have one, "
+    "cookie=BookmarkCookie(name=…)"
+)
 _TOO_LATE: Final = (
     "the response starts while a transaction that may write is open: its bookmark will not hold "
     "what that transaction commits, so commit before the response"
@@ -81,8 +96,13 @@ class BookmarkMiddleware:
             only if the database has ``stray_bookmarks="error"``, else it always reads the primary.
         state_key: the name in ``scope["state"]``: one for each database.
 
-    Raises:
-        ConfigurationError: the arguments cannot work so; the message says what to change.
+    Arguments that cannot work so, or not beside another middleware of the application, keep the
+    application from starting, with a `ConfigurationError` that says what to change. A server that
+    does not start it gets the error from each request. It is not raised here: Starlette makes the
+    middleware late, and servers take an error at that time for an application without a start.
+
+    Attributes:
+        mistake: that error; None if the arguments can work.
     """
 
     def __init__(
@@ -95,22 +115,35 @@ class BookmarkMiddleware:
         invalid: Literal["reject", "primary"] = "reject",
         state_key: str = STATE_KEY,
     ) -> None:
+        self.mistake: ConfigurationError | None = None
         if isinstance(headers, str) or not headers:
-            raise ConfigurationError("headers is a list of names, with at least one")
-        if cookie is not None and not database.rules.keys:
-            raise ConfigurationError("a cookie is signed: Database(…, bookmark_keys=[secret])")
-        if invalid not in ("reject", "primary"):
-            raise ConfigurationError("invalid is 'reject' or 'primary'")
+            self.mistake = ConfigurationError("headers is a list of names, with at least one")
+        elif cookie is not None and not database.rules.keys:
+            self.mistake = ConfigurationError(_SIGNED)
+        elif invalid not in ("reject", "primary"):
+            self.mistake = ConfigurationError("invalid is 'reject' or 'primary'")
         self._app = app
         self._database = database
-        self._names = [name.lower().encode("latin-1") for name in headers]
+        self._names = [name.lower().encode("latin-1") for name in headers or ()]
         self._cookie = cookie
         self._invalid = invalid
         self._key = state_key
         self._crowds = Crowds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, one web socket, or the application's lifespan."""
+        """Serve one request, one web socket, or the application's lifespan.
+
+        Raises:
+            ConfigurationError: it cannot work so, or not beside another one (`mistake`).
+        """
+        around = scope.get(_AROUND, ())
+        mistake = self.mistake or self._in_the_way(around)
+        if mistake is not None:
+            if scope["type"] == "lifespan":
+                await receive()
+                await send({"type": "lifespan.startup.failed", "message": str(mistake)})
+            raise mistake
+        scope[_AROUND] = (*around, self)
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -127,8 +160,7 @@ class BookmarkMiddleware:
             await self._serve(scope, receive, send, brought)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, brought: _Brought) -> None:
-        bookmarks = RequestBookmarks(self._database, brought.start, self._names)
-        self._refuse_another(scope.get("state", {}))
+        bookmarks = RequestBookmarks(self._database, brought.start)
         application = scope.get("app")
         # In a new dict: the server's may be shared. In the same scope: others write to it, too.
         scope["state"] = {**scope.get("state", {}), self._key: bookmarks}
@@ -165,21 +197,18 @@ class BookmarkMiddleware:
                     await _send_error(with_bookmark)
             raise
 
-    def _refuse_another(self, state: Mapping[str, Any]) -> None:
-        """Refuse a second middleware that reads the same headers, or replaces the first one's.
-
-        Raises:
-            ConfigurationError: there is one.
-        """
-        for key, other in state.items():
-            if isinstance(other, RequestBookmarks) and other.database is not self._database:
-                shared = [name.decode() for name in self._names if name in other.headers]
-                if shared or key == self._key:
-                    raise ConfigurationError(
-                        "two databases have a BookmarkMiddleware each, and take each other's "
-                        "bookmarks for their own: give one of them other headers=[…], another "
-                        "state_key=… and, if both have one, cookie=BookmarkCookie(name=…)"
-                    )
+    def _in_the_way(self, around: "Iterable[BookmarkMiddleware]") -> ConfigurationError | None:
+        """Why it cannot work inside of others: each would replace what the other hands out."""
+        for other in around:
+            if other is self:  # what is around it serves a request twice
+                continue
+            shared = {*other._names} & {*self._names} or other._key == self._key
+            if self._cookie and other._cookie and self._cookie.name == other._cookie.name:
+                shared = True
+            if shared:
+                same = other._database is self._database
+                return ConfigurationError(_TWICE if same else _TWO_DATABASES)
+        return None
 
     def _brought(self, scope: Scope) -> _Brought:
         cookies = header_values(scope, b"cookie")

@@ -1,4 +1,6 @@
 import json
+import re
+import shlex
 
 import pytest
 
@@ -191,6 +193,74 @@ def test_models_that_cannot_be_loaded_are_named(project: Project) -> None:
         said = project.orm(*command).stderr
         assert "env.py" in said
         assert "absent_module" in said
+
+
+def test_the_line_of_the_models_is_named(project: Project) -> None:
+    """And not that of env.py, which only imports them; also of a file that is no Python."""
+    (project.folder / "shop").mkdir()
+    orders = project.folder / "shop" / "orders.py"
+    project.models("import shop.orders")
+    for code, line, cause in (
+        ("import json\n\nid: Integer = 5\n", 3, "NameError: name 'Integer' is not defined"),
+        ("import json\n\n\njson.loads('{')\n", 4, "JSONDecodeError: "),
+        ("id =\n", 1, "SyntaxError: invalid syntax"),
+        ("import shop.nothing\n", 1, "No module named 'shop.nothing'"),
+    ):
+        orders.write_text(code)
+        said = project.orm("check").stderr
+        assert f"the models cannot be loaded ({orders} in line {line}): " in said, said
+        assert cause in said
+
+
+@ENGINES
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("default", ['"bad"', "text(\"'bad'\")"])
+def test_a_default_that_is_no_label_is_named(project: Project, default: str, own: bool) -> None:
+    """Which a database that keeps the enum as a string takes, and the models cannot read."""
+    enum = 'Enum({}, name="mood")'
+    if own:
+        enum = f"Own({enum})"
+    own_type = (
+        "class Own(TypeDecorator):\n    impl = Enum\n    cache_ok = True\n"
+        "    def __init__(self, enum): super().__init__(*enum.enums, name=enum.name)\n"
+    )
+    column = f'Column("mood", {enum}, server_default={default})'
+    project.models(own_type + TABLE.format(column.format('"good", "bad"')))
+    assert project.orm("create", "start").exit_code == 0
+    project.models(own_type + TABLE.format(column.format('"good", "so so"')))
+    for command in (["check"], ["create", "less"]):
+        said = project.orm(*command)
+        assert said.exit_code == 1
+        assert (
+            "users.mood the server_default 'bad', which is none of the labels of its enum "
+            "('good', 'so so')"
+        ) in said.stderr
+    assert len(project.revisions) == 1
+    project.models(own_type + TABLE.format(column.format('"good", "so so"').replace("bad", "good")))
+    assert project.orm("create", "less").exit_code == 0
+
+
+@ENGINES
+def test_drift_says_what_to_do(project: Project) -> None:
+    """Each of the commands runs as it is printed."""
+    project.models(TABLE.format(EMAIL))
+    assert project.orm("create", "start").exit_code == 0
+    assert project.orm("apply", "--local").exit_code == 0
+    project.query("ALTER TABLE users ADD COLUMN age INTEGER")
+    said = project.orm("check", "--local").stderr
+    assert (
+        "take such a change back, change the database by hand, or begin it anew, with orm" in said
+    )
+    commands = [shlex.split(one) for one in re.findall(r"with orm migrations ([^,.]+)", said)]
+    assert [command[0] for command in commands] == ["reset", "create", "baseline"]
+    project.models(TABLE.format(f'{EMAIL}, Column("age", Integer)'))
+    for command in commands[1:]:
+        done = project.orm(*command)
+        assert done.exit_code == 0, done.output
+    assert found(project, "--local") == []
+    project.query("ALTER TABLE users ADD COLUMN more INTEGER")
+    assert project.orm(*commands[0], "--yes").exit_code == 0
+    assert found(project, "--local") == []
 
 
 @ENGINES

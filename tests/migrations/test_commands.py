@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -54,9 +55,13 @@ def test_exactly_one_target(
 
 
 @pytest.mark.parametrize("command", ["list", "apply"])
-def test_no_application_here(ready: Project, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = ready.folder / "elsewhere"
-    elsewhere.mkdir()
+def test_no_application_here(
+    ready: Project,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.chdir(elsewhere)
     said = ready.orm(command, "--local")
     assert said.exit_code == 1
@@ -65,6 +70,23 @@ def test_no_application_here(ready: Project, command: str, monkeypatch: pytest.M
     assert "does not say where the migrations are" in ready.orm(command, "--local").output
     (elsewhere / "pyproject.toml").write_text('[tool.alembic]\nscript_location = "nowhere"\n')
     assert "no such folder" in ready.orm(command, "--local").output
+
+
+def test_a_subfolder_is_of_the_application(ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As git has it. A pyproject.toml of something else is passed by; paths are the user's."""
+    below = ready.folder / "shop" / "orders"
+    below.mkdir(parents=True)
+    (below / "pyproject.toml").write_text("[tool.ruff]\n")
+    monkeypatch.chdir(below)
+    assert ready.orm("apply", "--local").exit_code == 0
+    assert ready.ledger == ["0001", "0002"]
+    assert f"(from {ready.folder})" in ready.orm("list").output
+    for command in (["list", "--local"], ["show", "0001"], ["check", "--wrangler", "files"]):
+        assert "pyproject.toml" not in ready.orm(*command).output
+    assert ready.orm("export", "--wrangler", "files").exit_code == 0
+    assert ready.orm("status", "--local").exit_code == 2  # of `orm`, and not of `orm migrations`
+    assert sorted(file.name for file in below.iterdir()) == ["files", "pyproject.toml"]
+    assert Path.cwd() == below
 
 
 # list --------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """From models A with rows to models B: `create` writes all of it, or names what it did not."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,11 @@ CHILD = (
 )
 MOOD = ', Column("mood", Enum({}, name="Mood", native_enum=True), server_default="good")'
 IX = ', Index("ix_part", "age", sqlite_where={0}, postgresql_where={0})'
+OLD = ', Column("Old", Boolean)'
+IX_OLD = (
+    'old = metadata.tables["users"].c.Old\n'
+    'Index("ix_old", "age", sqlite_where=old, postgresql_where=old, _table=old.table)'
+)
 COLLATION = (
     'collated = String(9, collation="C").with_variant(String(9, collation="NOCASE"), "sqlite")'
 )
@@ -50,6 +56,7 @@ WRITTEN = {
         USERS.format(IX.format('text("age > 1")')),
         USERS.format(IX.format('text("age > 2")')),
     ),
+    "index condition that is a column": (USERS.format(OLD), f"{USERS.format(OLD)}\n{IX_OLD}"),
     "index on an expression": (
         USERS.format(""),
         USERS.format(', Index("ix_sum", text("(age + 1)"))'),
@@ -220,6 +227,44 @@ def test_a_label_that_rows_have_is_not_removed(project: Project, array: bool) ->
     project.query("DELETE FROM users WHERE id > 10")
     project.upgrade("orm")
     assert project.query("""SELECT enum_range(NULL::"Mood")::text""") == [("{good,new,bad}",)]
+    assert created(project, "again")[1] is None
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("array", [False, True])
+@pytest.mark.parametrize("stays", [False, True])
+def test_what_is_said_of_such_a_label_works(project: Project, array: bool, stays: bool) -> None:
+    """Whether its rows get a label that stays, or one that is new: an UPDATE cannot set that."""
+    enum = 'Enum({}, name="feeling")'
+    kind = f"dialects.postgresql.ARRAY({enum})" if array else enum
+    models = f"from sqlalchemy import dialects\n{USERS}".format(f', Column("feels", {kind})')
+    begun(project, models.format("'good', 'so so', 'bad'"))
+    value = '{"so so","good"}' if array else "so so"
+    project.query("INSERT INTO users (id, age, feels) VALUES (10, 3, ?)", value)
+    project.models(models.format("'good', 'new'"))
+    file = Path(created(project, "labels")[1]["path"])
+    said = project.refusal("orm")
+    text = file.read_text()
+    guard = re.search(r'        op\.execute\(\n +"DO \$guard\$.*?\n        \)\n', text, re.DOTALL)
+    assert guard is not None
+    if stays:
+        advised = re.search(r"this statement: (UPDATE .*?)\. To make", said)
+        assert advised is not None
+        wanted = "'{good}'" if array else "'good'"
+        update = f'        op.execute("{advised[1].replace("…", wanted)}")\n'
+        text = text.replace(guard[0], update + guard[0])
+    else:
+        advised = re.search(r"the next one say (.*) in the place of its (.*?)[\n]", said)
+        assert advised is not None
+        before, after = text.split(guard[0])
+        assert after.count(advised[2]) == 1
+        altered = after.replace(advised[2], advised[1])
+        text = before + re.sub(r"'(ALTER TABLE users .* TYPE .*)'", r'"\1"', altered)
+    file.write_text(text)
+    project.upgrade("orm")
+    is_now = {(True, True): "{good}", (True, False): "{new,good}", (False, True): "good"}
+    wanted = is_now.get((array, stays), "new")
+    assert project.query("SELECT feels::text FROM users WHERE id = 10") == [(wanted,)]
     assert created(project, "again")[1] is None
 
 

@@ -1,6 +1,8 @@
 """What Alembic does not write for PostgreSQL: `create` writes it, and rows keep their values."""
 
 import json
+import re
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -49,7 +51,24 @@ CHILD = t('Column("p", ForeignKey("p.id"))')
 SPANS = 'Column("span", postgresql.INT4RANGE)'
 OWN = "pg_get_serial_sequence('t', 'a')"
 
+INHERITS = 'Table("c", metadata, Column({}, Integer), postgresql_inherits="p")'
+
 CASES = {
+    "a column that is inherited": Case(
+        f"{PARENT}\n{INHERITS.format(repr('w'))}",
+        t('Column("b", BigInteger, CheckConstraint("b > 0", "ck"))', name="p", key=PLAIN)
+        + f"\n{INHERITS.format(repr('w'))}",
+        "INSERT INTO c VALUES (1, 2, 3)",
+        "SELECT id + b + w FROM c",
+        6,
+    ),
+    "a column beside inherited ones": Case(
+        f"{PARENT}\n{INHERITS.format(repr('w'))}",
+        f"{PARENT}\n{INHERITS.format(repr('v')).replace('Integer', 'Date')}",
+        "INSERT INTO c VALUES (1, 2, 3)",
+        "SELECT id + b FROM c WHERE v IS NULL",
+        3,
+    ),
     "a key of another column": Case(
         t('Column("a", Integer, nullable=False)', key=PLAIN),
         t(
@@ -452,3 +471,57 @@ def test_what_postgresql_cannot_do_is_named(project: Project) -> None:
     assert code == 1
     assert [one["subject"] for one in made["left"]] == ["table t"]
     assert "not written yet: table t" in project.refusal("orm")
+
+
+@pytest.mark.parametrize("new", [a("BigInteger"), t()])
+def test_a_view_of_what_changes_is_to_be_dropped(project: Project, new: str) -> None:
+    """PostgreSQL's own advice is CASCADE, which would not make it again."""
+    begun(project, Case(a("Integer"), ""))
+    project.query("CREATE VIEW v AS SELECT a FROM t")
+    project.models(new)
+    assert created(project, "more")[0] == 0
+    said = project.refusal("orm")
+    assert "view v depends on column" in said
+    assert "Drop what depends on it in the same revision, before this statement" in said
+    project.query("DROP VIEW v")
+    project.upgrade("orm")
+
+
+def test_a_view_is_not_of_another_engine(project: Project) -> None:
+    begun(project, Case(a("Integer"), ""))
+    project.revision(2, "op.execute('CREATE VIEW v AS SELECT a FROM t')")
+    project.models(a("BigInteger"))
+    code, _, said = created(project, "more")
+    assert code != 0
+    assert "view v depends on column" in said
+    assert "another engine" not in said
+
+
+def test_values_that_are_none_of_an_array(project: Project) -> None:
+    """Whatever they were updated to, they would be changed."""
+    begun(project, Case(a("Integer"), "", TWO))
+    project.models(MORE + a("postgresql.ARRAY(Integer)"))
+    code, made, said = created(project, "many")
+    assert code == 0, said
+    assert "have the USING of the next statement say what becomes of them" in project.refusal("orm")
+    path = Path(made["path"])
+    guard = r"op\.execute\(\s*\"+DO \$guard\$.*?\$guard\$\"+\s*\)\s*"
+    text = re.sub(guard, "", path.read_text(), flags=re.DOTALL)
+    path.write_text(text.replace("a::text::integer[]", "ARRAY[a]"))
+    project.upgrade("orm")
+    assert project.query("SELECT a FROM t ORDER BY id") == [([7],), ([8],)]
+
+
+def test_how_models_make_an_extension_is_said(project: Project) -> None:
+    begun(project, Case(a("String(9)"), ""))
+    index = 'Index("ix", "a", postgresql_using="gin", postgresql_ops={"a": "gin_trgm_ops"})'
+    models = t('Column("a", String(9))', index)
+    project.models(models)
+    code, _, said = created(project, "search")
+    assert code == 1
+    line = said[said.index("event.listen(") : said.index("; if your server")]
+    line = line.replace("…", "pg_trgm")
+    project.models(f"from sqlalchemy import event\n{line}\n{models}")
+    assert created(project, "search")[0] == 0
+    project.upgrade("orm")
+    assert project.query("SELECT extname FROM pg_extension WHERE extname = 'pg_trgm'")

@@ -342,3 +342,20 @@ def test_rows_that_a_new_key_of_several_columns_does_not_allow(made: Project) ->
         "    batch.create_unique_constraint('u', ['a', 'b'])",
     )
     refused(made, r"t \(a, b\) cannot be unique: 1 value\(s\) .* such as \('x', 1\)\. Update")
+
+
+def test_the_first_key_that_rows_break_is_named(made: Project) -> None:
+    """Of several; and each time the same value of it."""
+    names = [f"c{number}" for number in range(8)]
+    columns = ", ".join(f"{name} TEXT" for name in names)
+    made.query(f"CREATE TABLE t (id INTEGER PRIMARY KEY, {columns})")
+    for value in ("b", "b", "a", "a"):
+        made.query(
+            f"INSERT INTO t ({', '.join(names)}) VALUES ({', '.join('?' * 8)})", *[value] * 8
+        )
+    made.revision(
+        2,
+        "with op.batch_alter_table('t') as batch:",
+        *(f"    batch.create_unique_constraint('u{name}', ['{name}'])" for name in reversed(names)),
+    )
+    refused(made, r"t\.c0 cannot be unique: 2 value\(s\) .* such as 'a'\. Update")

@@ -1,5 +1,7 @@
 """What MariaDB and MySQL have, and Alembic does not write; and what a portable model meets."""
 
+import json
+
 import pymysql
 import pytest
 from sqlalchemy import make_url
@@ -193,6 +195,53 @@ def test_a_review_says_how_the_engine_changes_each_table(
 
 
 @MYSQL
+def test_a_review_reads_what_these_engines_call_it(
+    project: MySQLProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORM_REMOTE_URL", project.url)
+    project.revision(
+        1, "op.execute('CREATE TABLE t (id INTEGER PRIMARY KEY, a VARCHAR(20), n DECIMAL(9,4))')"
+    )
+    project.upgrade("orm")
+    project.query("INSERT INTO t VALUES (1, '1', 1.5), (2, NULL, NULL)")
+    for change, kinds in {
+        "MODIFY COLUMN a INTEGER": [("convert", "a", 1)],
+        "MODIFY n DECIMAL(9, 2) NOT NULL, MODIFY a VARCHAR(30)": [
+            ("not_null", "n", 1),
+            ("convert", "n", 1),
+        ],
+        "CHANGE a b INT UNSIGNED COMMENT ''x''": [("convert", "a", 1), ("rename", "a", 2)],
+        "CHANGE COLUMN `n` `n` double precision": [("convert", "n", 1)],
+        "MODIFY COLUMN a VARCHAR(20) COMMENT ''x''": [],
+    }.items():
+        project.revision(2, f'op.execute("ALTER TABLE t {change}")'.replace("''", "'"))
+        said = project.orm("apply", "--remote", "--dry-run", "--json")
+        assert said.exit_code == 0, said.output
+        review = json.loads(said.stdout)["review"]
+        told = [(one["kind"], one["column"], one["rows"]) for one in review]
+        assert [one for one in told if one[0] != "alter"] == kinds, change
+
+
+@pytest.mark.parametrize("project", ["sqlite", "postgresql", "mariadb", "mysql"], indirect=True)
+def test_a_review_of_a_revision_that_is_not_finished(
+    project: MySQLProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORM_REMOTE_URL", project.url)
+    project.revision(1, "op.create_table('t', sa.Column('id', sa.Integer))")
+    project.upgrade("orm")
+    project.query("INSERT INTO t VALUES (1)")
+    project.revision(2, "raise RuntimeError('not written yet: column t.n')", "op.drop_table('t')")
+    project.revision(3, "pass")
+    said = project.orm("apply", "--remote", "--yes").stderr
+    assert said.splitlines()[0] == (
+        "! 0002_by_hand fails as it is: write by hand what its file names, and delete its first "
+        "statement"
+    )
+    assert "is not known" not in said
+    assert "RuntimeError: not written yet" in said  # when it ran
+
+
+@MYSQL
 def test_create_says_what_becomes_of_fractions_of_a_second(project: MySQLProject) -> None:
     project.models(
         IMPORTS + 'Table("t", metadata, Column("id", Integer, primary_key=True),'
@@ -234,3 +283,54 @@ def test_a_revision_for_sqlite_and_mysql(
     done = project.orm("create", "more", "--no-rename")
     assert done.exit_code == 0, done.output
     assert project.orm("check").output == "All is well.\n"
+
+
+PARENTS = """
+metadata = MetaData()
+Table("parents", metadata, Column("id", {type}, primary_key=True))
+Table("children", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("parent", ForeignKey("parents.id")),
+)
+"""
+
+
+@MYSQL
+def test_the_key_that_a_reference_has_made_stays(project: MySQLProject) -> None:
+    """The engine drops it as the reference is made anew, since that one makes another by its name.
+
+    Alembic's issue 1240 is of such keys.
+    """
+    project.models(PARENTS.format(type="Integer"))
+    project.orm("create", "both")
+    project.upgrade("orm")
+    project.query("INSERT INTO parents VALUES (1)")
+    project.query("INSERT INTO children (id, parent) VALUES (1, 1)")
+    project.models(PARENTS.format(type="BigInteger"))
+    done = project.orm("create", "larger ids", "--no-rename")
+    assert done.exit_code == 0, done.output
+    project.upgrade("orm")
+    assert "KEY `parent` (`parent`)" in project.query("SHOW CREATE TABLE children")[0][1]
+    assert project.query("SELECT parent FROM children") == [(1,)]
+    assert "there is nothing to write" in project.orm("create", "nothing").output
+
+
+@MYSQL
+@pytest.mark.parametrize("persisted", [True, False])
+def test_a_column_that_is_no_longer_generated_keeps_its_values(
+    project: MySQLProject, persisted: bool
+) -> None:
+    table = (
+        'Table("t", metadata, Column("id", Integer, primary_key=True), Column("n", Integer),'
+        ' Column("twice", {}), Index("ix", "n", "twice"))'
+    )
+    project.models(table.format(f'Integer, Computed("n * 2", persisted={persisted})'))
+    project.orm("create", "generated")
+    project.upgrade("orm")
+    project.query("INSERT INTO t (n) VALUES (4)")
+    project.models(table.format('BigInteger, server_default="1"'))
+    done = project.orm("create", "ordinary", "--no-rename")
+    assert done.exit_code == 0, done.output
+    project.upgrade("orm")
+    assert project.query("SELECT n, twice FROM t") == [(4, 8)]
+    assert project.orm("check", "--local").output == "All is well.\n"

@@ -137,6 +137,22 @@ def test_the_table_becomes_that_of_the_models(project: Project, change: str, nam
     assert "drop_constraint(None" not in Path(made["path"]).read_text()
 
 
+@pytest.mark.parametrize(
+    ("columns", "rows"),
+    [
+        ('Column("k", Integer, primary_key=True), Column("o", Integer)', [(1, None), (2, None)]),
+        ('Column("s", String(9), server_default="it\'s %s :x")', [("it's %s :x",)] * 2),
+        ('Column("n", Integer, server_default=text("2 + 2"), nullable=False)', [(4,)] * 2),
+    ],
+)
+def test_no_column_stays(project: Project, columns: str, rows: list[Any]) -> None:
+    old = 'Table("t", metadata, Column("a", Integer), Column("b", Integer, Computed("a")))'
+    become(project, old, f'Table("t", metadata, {columns})', "INSERT INTO t (a) VALUES (1), (2)")
+    project.upgrade("orm")
+    assert project.query("SELECT * FROM t") == rows
+    well(project)
+
+
 def test_what_goes_with_a_table_is_still_there(project: Project) -> None:
     old = table('Column("n", Integer)', "sqlite_autoincrement=True")
     new = table('Column("n", Integer, Computed("id * 2"))', "sqlite_autoincrement=True")

@@ -293,6 +293,19 @@ def test_a_column_is_reborn(project: Project) -> None:
     assert project.query("SELECT handle, nick FROM users") == [("3", None)]
 
 
+@pytest.mark.parametrize("asked", ["users.nick", "nick:", ":handle", "users"])
+def test_a_rename_has_two_names(project: Project, asked: str) -> None:
+    project.models(USERS.format(NICK, ""))
+    created(project, "users")
+    project.models(USERS.format(NICK, "").replace("nick", "handle"))
+    said = project.orm("create", "handle", "--rename", asked)
+    assert said.exit_code == 1
+    assert (
+        "a rename has two names, TABLE.OLD:NEW for a column and OLD:NEW for a table" in said.stderr
+    )
+    assert "(possible: users.nick:handle)" in said.stderr
+
+
 def test_a_rename_with_a_change_is_thought_of(project: Project) -> None:
     """What was printed keeps the values; else nothing would have said that it may be a rename."""
     project.models(USERS.format(NICK, ""))

@@ -1,4 +1,6 @@
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,77 @@ def test_what_the_remote_database_has_keeps_its_number(
         assert merged.orm("list", target).exit_code == 0
 
 
+@pytest.fixture
+def put_back(merged: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The remote database has 0002_theirs, whose file was renumbered and put back by hand."""
+    monkeypatch.setenv("ORM_REMOTE_URL", f"sqlite+aiosqlite:///{merged.folder}/remote.db")
+    ours = {name: merged.file(f"{name}.py") for name in ("0002_ours", "0003_ours")}
+    texts = {file: file.read_bytes() for file in ours.values()}
+    for file in texts:
+        file.unlink()
+    assert merged.orm("apply", "--remote", "--yes", "--to", "0002").exit_code == 0
+    for file, text in texts.items():
+        file.write_bytes(text)
+    monkeypatch.delenv("ORM_REMOTE_URL")
+    assert merged.orm("renumber", "--local").exit_code == 0
+    monkeypatch.setenv("ORM_REMOTE_URL", f"sqlite+aiosqlite:///{merged.folder}/remote.db")
+    for name in ("theirs",):
+        for number, back in (("0004", "0002"), ("0005", "0003")):
+            file = merged.file(f"{number}_{name}.py")
+            text = file.read_text().replace(f'"{number}"', f'"{back}"')
+            text = text.replace('"0003"\ndef', '"0001"\ndef').replace('"0004"', '"0002"')
+            file.unlink()
+            merged.file(f"{back}_{name}.py").write_text(text)
+    return merged
+
+
+def test_what_was_put_back_by_hand_can_be_accepted(put_back: Project) -> None:
+    """List and renumber do not send the user to each other; what they print works."""
+    said = put_back.orm("renumber", "--remote")
+    assert said.exit_code == 1
+    edited = "0002_theirs.py was edited after it was applied"
+    assert edited in said.stderr
+    assert edited in put_back.orm("list", "--remote").stderr
+    assert "migrations list" not in said.stderr
+    [accept] = re.findall(r"orm migrations (repair .*)", said.stderr)
+    done = put_back.orm(*shlex.split(accept), "--yes")
+    assert done.exit_code == 0, done.output
+    done = put_back.orm("renumber", "--remote")
+    assert done.exit_code == 0, done.output
+    assert put_back.revisions == [
+        "0001_start.py", "0002_theirs.py", "0003_ours.py", "0004_ours.py", "0005_theirs.py",
+    ]  # fmt: skip
+    assert put_back.orm("list", "--remote").exit_code == 0
+    assert put_back.orm("apply", "--remote", "--yes").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("postgresql+psycopg://me:secret@127.0.0.1:1/shop", "cannot connect to postgresql+psycopg"),
+        ("nonsense", "ORM_REMOTE_URL is not a database URL"),
+    ],
+)
+def test_a_remote_database_that_cannot_be_asked(
+    merged: Project, url: str, cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORM_REMOTE_URL", url)
+    before = merged.revisions
+    said = merged.orm("renumber", "--local")
+    assert said.exit_code == 1
+    assert "the database that ORM_REMOTE_URL names may have what would be changed" in said.stderr
+    assert cause in said.stderr
+    assert "secret" not in said.stderr
+    assert said.stderr.rstrip().endswith("unset ORM_REMOTE_URL")
+    assert merged.revisions == before
+    monkeypatch.delenv("ORM_REMOTE_URL")
+    assert merged.orm("renumber", "--local").exit_code == 0
+    monkeypatch.setenv("ORM_REMOTE_URL", url)
+    said = merged.orm("create", "--amend")
+    assert said.exit_code == 1
+    assert said.stderr.rstrip().endswith("unset ORM_REMOTE_URL")
+
+
 def test_a_dry_run_changes_nothing(merged: Project) -> None:
     before = {name: merged.file(name).read_bytes() for name in merged.revisions}
     assert "0002_theirs -> 0004_theirs" in merged.orm("renumber", "--local", "--dry-run").stdout
@@ -115,7 +188,7 @@ def test_an_edited_applied_file_is_refused(merged: Project) -> None:
     before = merged.revisions
     result = merged.orm("renumber", "--local")
     assert result.exit_code == 1
-    assert "0003 is applied" in result.stderr
+    assert "0003_ours.py was edited after it was applied" in result.stderr
     assert merged.revisions == before
 
 

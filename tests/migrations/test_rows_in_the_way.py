@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.migrations.support import ENGINES, Project
+from tests.migrations.support import ENGINES, MySQLProject, Project
 from tests.migrations.test_judge import created
 
 pytestmark = pytest.mark.slow  # each replays and applies revisions
@@ -42,6 +42,76 @@ def test_they_are_changed_in_the_same_revision(project: Project, case: tuple[str
     file.write_text(file.read_text().replace(start, f'{start}    op.execute("{mend}")\n'))
     project.upgrade("orm")
     assert project.orm("check", "--local").exit_code == 0
+
+
+@pytest.mark.parametrize("project", ["postgresql", "asyncpg", "mariadb", "mysql"], indirect=True)
+def test_they_are_counted(project: Project) -> None:
+    """By the statement that they make fail, with the column or key, and an example."""
+    project.revision(
+        1,
+        "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True, autoincrement=False),"
+        " sa.Column('a', sa.String(20)), sa.Column('p', sa.Integer))",
+    )
+    project.upgrade("orm")
+    project.query(
+        "INSERT INTO t (id, a, p) VALUES (1, 'a', 7), (2, 'a', 7), (3, 'b', 2), (4, NULL, 1)"
+    )
+    a_type = "existing_type=sa.String(20)"
+    told = {
+        f"op.alter_column('t', 'a', nullable=False, {a_type})": (
+            "t.a cannot become NOT NULL: 1 row(s) have NULL there"
+        ),
+        f"op.alter_column('t', 'a', type_=sa.Integer(), {a_type}, postgresql_using='a::integer')": (
+            "t.a cannot become INTEGER"
+        ),
+        f"op.alter_column('t', 'a', new_column_name='b', type_=sa.Date(), nullable=False, {a_type},"
+        " postgresql_using='a::date')": "t.a cannot become ",
+        "op.create_unique_constraint('u', 't', ['a'])": (
+            "t.a cannot be unique: 1 value(s) are there more than once, such as 'a'"
+        ),
+        "op.create_index('i', 't', ['a', 'p'], unique=True)": (
+            "t (a, p) cannot be unique: 1 value(s) are there more than once, such as ('a', 7)"
+        ),
+        "op.execute('CREATE UNIQUE INDEX i ON t (p DESC, a)')": (
+            "t (p, a) cannot be unique: 1 value(s) are there more than once, such as (7, 'a')"
+        ),
+        "op.create_check_constraint('c', 't', 'p > 2 AND p % 7 = 0')": (
+            "t cannot have CHECK (p > 2 AND p % 7 = 0): 2 row(s) break it"
+        ),
+        "op.create_foreign_key('f', 't', 't', ['p'], ['id'])": (
+            "t.p cannot refer to t.id: 2 row(s) have a value that is not there, such as 7"
+        ),
+        "op.execute('ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (p)')"
+        if isinstance(project, MySQLProject)
+        else "op.execute('ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (p)')": (
+            "t.p cannot be unique: 1 value(s) are there more than once, such as 7"
+        ),
+    }
+    for line, sentence in told.items():
+        project.revision(2, line)
+        said = project.refusal("orm").replace("%%", "%")
+        assert sentence in said, said
+        assert "Update or delete such rows in the same revision, before this statement" in said
+        if "sa.Integer()" in line and not isinstance(project, MySQLProject):
+            assert (
+                f"{sentence}: 3 row(s) have a value there that is no INTEGER, such as 'a'" in said
+            )
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+def test_a_column_of_the_same_revision(project: Project) -> None:
+    """Of which nothing is left when the rows are counted."""
+    project.revision(1, "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True))")
+    project.upgrade("orm")
+    project.query("INSERT INTO t (id) VALUES (1)")
+    project.revision(
+        2,
+        "op.add_column('t', sa.Column('a', sa.Integer))",
+        "op.alter_column('t', 'a', nullable=False)",
+    )
+    said = project.refusal("orm")
+    assert "t.a cannot become NOT NULL\n" in said
+    assert "in the same revision" in said
 
 
 @ENGINES

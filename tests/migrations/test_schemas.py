@@ -3,7 +3,11 @@
 import json
 
 import pytest
+from sqlalchemy import make_url
 
+from orm import Database
+from orm.exceptions import MigrationError
+from orm.web import lifespan
 from tests.migrations.support import Project
 from tests.migrations.test_judge import created
 
@@ -115,3 +119,17 @@ def test_a_baseline_of_them_alone(project: Project) -> None:
     result = project.orm("baseline", "0001", "--local")
     assert result.exit_code == 0, result.output
     well(project)
+
+
+async def test_an_application_that_has_them_alone_starts_without_a_revision(
+    project: Project,
+) -> None:
+    database = Database(make_url(project.url).set(drivername="postgresql+asyncpg"))
+    start = lifespan(database, folder=project.folder)
+    with pytest.raises(MigrationError, match="has no tables"):
+        async with start(None):
+            pass
+    project.query("CREATE SCHEMA app")
+    project.query("CREATE TABLE app.mine (id integer)")
+    async with start(None):
+        pass

@@ -24,7 +24,7 @@ def test_each_dialect_has_its_own_sql(project: Project) -> None:
     assert "alembic_version" not in scripts["sqlite"]
     assert "ALTER TABLE users ADD COLUMN at TIMESTAMP WITH TIME ZONE" in scripts["postgresql"]
     assert "ALTER TABLE users RENAME id TO number" in scripts["postgresql"]
-    assert "ALTER TABLE users CHANGE id number INTEGER" in scripts["mysql"]
+    assert "ALTER TABLE users RENAME COLUMN id TO number" in scripts["mysql"]
     told = project.orm("show", "0002", *options).stdout
     assert [line for line in told.splitlines() if line in {f"-- {d}" for d in dialects}] == [
         f"-- {dialect}" for dialect in dialects

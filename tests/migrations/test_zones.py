@@ -23,7 +23,7 @@ def test_the_zone_of_old_values_is_spelt_out(project: Project) -> None:
     assert result.exit_code == 0, result.output
     assert "are read as times of the zone UTC (AT TIME ZONE 'UTC')" in result.output
     text = project.file("0002_zones.py").read_text()
-    assert "USING \"Joined\" AT TIME ZONE \\'UTC\\'" in text
+    assert "\"Joined\" AT TIME ZONE \\'UTC\\'" in text
     assert "name another zone" in " ".join(text.split())
     database = project.query("SELECT current_database()")[0][0]
     project.query(f"ALTER DATABASE \"{database}\" SET timezone = 'America/New_York'")

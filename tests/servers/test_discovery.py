@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from examples.patroni import members
 from orm import Database, Replica, by_dns
+from orm.exceptions import ConfigurationError
 from orm.testing.listener import Listener
 from orm.testing.postgresql import Cluster
 
@@ -82,3 +84,16 @@ async def test_a_name_stands_for_all_its_addresses() -> None:
     addresses = {one.url.host for one in found if isinstance(one, Replica)}  # type: ignore[union-attr]
     assert "127.0.0.1" in addresses
     assert all(isinstance(one, Replica) and one.url.port == 5433 for one in found)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("url", ["sqlite+aiosqlite:///app.db", "postgresql+asyncpg:///app", ""])
+def test_no_host_to_look_up(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"by_dns looks up|not a database URL"):
+        by_dns(url)
+
+
+async def test_a_function_that_is_not_asynchronous_is_refused_at_the_start(tmp_path: Path) -> None:
+    asked: Any = list
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/app.db", replicas=asked)
+    with pytest.raises(ConfigurationError, match="asynchronous function, and <class 'list'>"):
+        await database.start()

@@ -193,3 +193,17 @@ async def test_while_the_primary_is_away_lag_counts_from_what_it_last_said(db: D
     primary, level, late_one = db.last_status()
     assert primary.error == "of the disk"
     assert [level.behind, late_one.behind] == [0, 1]
+
+
+async def test_no_lag_is_told_of_a_server_that_is_gone(postgresql_cluster: Any) -> None:
+    primary, one, _ = postgresql_cluster.servers
+    async with Database(primary.url(), replicas=[one.url()]) as db:
+        async with db.connect() as connection:
+            await connection.run_sync(User.metadata.create_all)
+            await connection.commit()
+        postgresql_cluster.caught_up()
+        (_, before) = await db.status()
+        one.kill()
+        (_, after) = await db.status()
+        assert before.seconds is not None
+        assert after.error is not None and after.seconds is None

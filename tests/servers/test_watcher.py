@@ -97,3 +97,21 @@ def test_log_says_once_that_a_server_is_gone_and_that_it_is_back(
         "replica-1 serves no session until it answers again: gone",
         "replica-1 serves again",
     ]
+
+
+def test_log_says_once_why_a_server_that_answers_is_refused(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="orm")
+    server.learn("one", OLDER)
+    server.fail(OSError("gone"))
+    server.on_answer = lambda answering: answering.refuse("another has replaced it")
+    for _ in range(3):
+        server.learn("two", OLDER)
+    server.on_answer = lambda _: None
+    server.learn("two", NEWER)
+    assert [record.getMessage() for record in caplog.records if record.name == "orm.server"] == [
+        "replica-1 serves no session until it answers again: gone",
+        "replica-1 serves no session: another has replaced it",
+        "replica-1 serves again",
+    ]

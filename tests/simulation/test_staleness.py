@@ -10,6 +10,8 @@ from orm import Database, NotCaughtUp
 from orm.exceptions import ConfigurationError
 from orm.routing.placement import ReadPlacement
 from orm.testing.consistency.tables import registers
+from orm.web.asgi import Message
+from orm.web.live import send_live
 from tests.harness.simulation.world import World
 from tests.simulation.test_found import raised, simulated
 
@@ -93,7 +95,9 @@ def test_while_the_primary_cannot_be_asked_no_replica_is_new_enough_for_long() -
         await asyncio.sleep(2)
         assert (await read(database))[1] == "replica-1"
         await asyncio.sleep(60)
-        with pytest.raises(NotCaughtUp):
+        with pytest.raises(
+            NotCaughtUp, match=r"at most 5 s behind \(max_staleness\), since the pr"
+        ):
             await read(database)
         world.primary.thaw()
         await asyncio.sleep(10)
@@ -135,3 +139,28 @@ def test_a_replica_far_behind_is_logged_once_and_told(caplog: pytest.LogCaptureF
         "replica-1 is more than 10 minutes behind the primary",
         "replica-1 is behind no longer",
     ]
+
+
+def test_servers_that_nobody_uses_are_asked_often_while_the_status_page_is_open() -> None:
+    async def work(_: World, database: Database) -> None:
+        clock, sent = asyncio.get_running_loop().time, asyncio.Event()
+
+        async def send(_: Message) -> None:
+            sent.set()
+
+        async def receive() -> Message:
+            await asyncio.sleep(30)
+            return {"type": "http.disconnect"}
+
+        cluster = database.cluster
+        await asyncio.sleep(60)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(send_live(database, receive, send))
+            await sent.wait()
+            await asyncio.sleep(3)
+            for _second in range(20):
+                await asyncio.sleep(1)
+                ages = [clock() - one.asked_at for one in (cluster.primary, *cluster.replicas)]
+                assert max(ages) < 2
+
+    simulated(work, (1, 1))

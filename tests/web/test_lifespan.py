@@ -1,9 +1,11 @@
 """An application that starts, on this repository's own revisions."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from litestar import Litestar
@@ -12,7 +14,7 @@ from sqlalchemy import select, text
 from models import User
 from orm import Database
 from orm.exceptions import ConfigurationError, DatabaseClosed, MigrationError
-from orm.web import BookmarkMiddleware, health, lifespan
+from orm.web import BookmarkCookie, BookmarkMiddleware, health, lifespan
 from orm.web.fastapi import RequestSession
 
 REPOSITORY = Path(__file__).parents[2]
@@ -39,7 +41,7 @@ async def test_it_does_not_start_on_an_older_schema(servers, kind: str) -> None:
     (error,) = getattr(caught.value, "exceptions", (caught.value,))
     assert isinstance(error, MigrationError)
     assert "lacks 0001_create_users_and_posts: before the application starts, run orm" in str(error)
-    with pytest.raises(DatabaseClosed, match="closed"):
+    with pytest.raises(DatabaseClosed, match=r"closed|not started"):
         db.session()
 
 
@@ -110,3 +112,78 @@ async def test_an_application_is_found_wherever_it_starts(
     for migrations in ("apply", "check"):
         async with start("fastapi", database=servers.database(), migrations=migrations):
             pass
+
+
+@KINDS
+@pytest.mark.parametrize("migrations", ["check", "apply"])
+async def test_an_empty_database_without_a_revision_is_refused(
+    kind: str, migrations: str, tmp_path: Path, servers
+) -> None:
+    (tmp_path / "alembic" / "versions").mkdir(parents=True)
+    (tmp_path / "alembic" / "env.py").write_text(
+        "from sqlalchemy import MetaData\nfrom orm import migrations\nmigrations.run(MetaData())\n"
+    )
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.alembic]\nscript_location = "%(here)s/alembic"\n'
+    )
+    options: Any = {"migrations": migrations, "folder": tmp_path}
+    with pytest.raises((MigrationError, ExceptionGroup)) as caught:
+        async with start(kind, database=servers.database(), **options):
+            pass
+    (error,) = getattr(caught.value, "exceptions", (caught.value,))
+    assert "has no tables, and there is no revision in" in str(error)
+    assert 'orm migrations create "first"' in str(error)
+    async with Database(servers.url) as db, db.begin() as session:
+        await session.execute(text("CREATE TABLE mine (id integer)"))
+    async with start(kind, database=servers.database(), **options):
+        pass
+
+
+@pytest.mark.embedded
+async def test_a_start_that_is_refused_leaves_no_file(servers) -> None:
+    with pytest.raises(MigrationError, match="lacks 0001"):
+        async with start("fastapi", database=servers.database(), folder=REPOSITORY):
+            pass
+    assert list(servers.folder.iterdir()) == []
+
+
+async def refused_by_uvicorn(app: FastAPI) -> None:
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+    async with asyncio.timeout(60):  # if it starts, it serves until it is stopped
+        with pytest.raises(SystemExit):
+            await server.serve()
+    assert not server.started
+
+
+@pytest.mark.parametrize(
+    ("options", "more", "says"),
+    [
+        ({"cookie": BookmarkCookie()}, None, "bookmark_keys"),
+        ({"headers": "x-bookmark"}, None, "headers is a list"),
+        ({}, {"headers": ["x-other"]}, "two databases"),
+        ({}, {"state_key": "other"}, "two databases"),
+    ],
+)
+async def test_a_server_does_not_start_with_a_middleware_that_cannot_work(
+    servers, caplog: pytest.LogCaptureFixture, options: Any, more: Any, says: str
+) -> None:
+    db = servers.database()
+    app = FastAPI(lifespan=lifespan(db, migrations="ignore"))
+    app.add_middleware(BookmarkMiddleware, database=db, **options)
+    if more is not None:
+        app.add_middleware(BookmarkMiddleware, database=servers.database(), **more)
+    await refused_by_uvicorn(app)
+    assert says in caplog.text
+    assert "Application startup failed" in caplog.text
+
+
+async def test_a_server_does_not_start_with_one_middleware_twice(
+    servers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The outer one would answer with the bookmark that the client brought, not with a newer."""
+    db = servers.database()
+    app = FastAPI(lifespan=lifespan(db, migrations="ignore"))
+    app.add_middleware(BookmarkMiddleware, database=db)
+    app.add_middleware(BookmarkMiddleware, database=db)
+    await refused_by_uvicorn(app)
+    assert "remove one of them" in caplog.text

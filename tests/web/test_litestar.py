@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from litestar import Litestar, get, post
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
@@ -9,6 +10,7 @@ from sqlalchemy import select
 
 from models import User
 from orm import Database
+from orm.exceptions import ConfigurationError
 from orm.web import BookmarkCookie
 from orm.web.litestar import BookmarkPlugin, RequestSession
 
@@ -61,3 +63,8 @@ async def test_the_dependency_has_the_name_that_it_is_given(still: Database, cli
     plugin = BookmarkPlugin(still, dependency="users_db", state_key="users")
     async with client(application(plugin, handler)) as http:
         assert "x-bookmark" in (await http.post("/")).headers
+
+
+def test_a_plugin_that_cannot_work_is_refused_when_it_is_made(servers) -> None:
+    with pytest.raises(ConfigurationError, match="bookmark_keys"):
+        BookmarkPlugin(servers.database(), cookie=BookmarkCookie())

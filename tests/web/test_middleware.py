@@ -344,9 +344,12 @@ async def test_there_is_one_header_whatever_the_application_says(still: Database
 # Cookies -------------------------------------------------------------------------------------
 
 
-def test_a_cookie_needs_keys(servers) -> None:
-    with pytest.raises(ConfigurationError, match="bookmark_keys"):
-        BookmarkMiddleware(BLOG, servers.database(), cookie=BookmarkCookie())
+async def test_a_cookie_needs_keys(servers, client) -> None:
+    middleware = BookmarkMiddleware(BLOG, servers.database(), cookie=BookmarkCookie())
+    assert middleware.mistake is not None
+    async with client(middleware) as http:
+        with pytest.raises(ConfigurationError, match="bookmark_keys"):
+            await http.get("/")
 
 
 @pytest.mark.parametrize(
@@ -633,5 +636,4 @@ def test_bookmarks_without_the_middleware() -> None:
 
 @pytest.mark.parametrize("options", [{"headers": []}, {"headers": "x"}, {"invalid": "ignore"}])
 def test_options_that_cannot_work(servers, options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError):
-        BookmarkMiddleware(BLOG, servers.database(), **options)
+    assert BookmarkMiddleware(BLOG, servers.database(), **options).mistake is not None

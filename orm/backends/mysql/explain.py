@@ -1,16 +1,19 @@
-"""What MariaDB and MySQL know of an error: the session that holds a lock."""
+"""What MariaDB and MySQL know of an error: the session that holds a lock, rows in the way."""
 
 from typing import Final
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from orm.backends.in_the_way import in_the_way
 from orm.backends.mysql.driver import code
 from orm.backends.mysql.state import DENIED
 
 __all__ = ["explain"]
 
 _LOCK_WAIT: Final = 1205
+_ROWS: Final = frozenset({1048, 1062, 1138, 1264, 1265, 1292, 1366, 1406, 1411, 1452, 3819, 4025})
+"""A row breaks a key, a reference or a CHECK, or has NULL or a value that does not fit."""
 _SHOWN: Final = 5
 _HOLDERS: Final = text(
     "SELECT DISTINCT t.processlist_id, t.processlist_user, t.processlist_time"
@@ -22,7 +25,12 @@ _HOLDERS: Final = text(
 
 
 def explain(connection: Connection, error: DBAPIError) -> list[str]:
-    """The holders of locks (`orm.backends.Migrations.explain`), as far as the server tells."""
+    """The holders of locks, as far as the server tells, and what to do with rows that are in the
+    way (`orm.backends.Migrations.explain`)."""
+    statement = error.statement or ""
+    if code(error) in _ROWS and statement.lstrip().upper().startswith(("ALTER ", "CREATE ")):
+        advice = "Update or delete such rows in the same revision, before this statement"
+        return [*in_the_way(connection, statement), advice]
     if code(error) != _LOCK_WAIT:
         return []
     said = [

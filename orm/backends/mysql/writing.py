@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Final
 
 from alembic.operations.ops import (
@@ -29,6 +30,7 @@ __all__ = ["Plan", "loses_values"]
 _REFERENCE: Final = re.compile(r"FOREIGN KEY \((.*?)\) REFERENCES (`(?:[^`]|``)*`) \((.*?)\)")
 _NAME: Final = re.compile(r"`((?:[^`]|``)*)`")
 _GENERATED: Final = re.compile(r"GENERATED ALWAYS AS")
+_VIRTUAL: Final = re.compile(r"(?<=\)) VIRTUAL\b")
 _KEYS: Final = ("constraint", "index")
 _KEY: Final = re.compile(r"(?:UNIQUE |FULLTEXT |SPATIAL )?KEY ")
 _VALUE: Final = re.compile(r"\bDEFAULT\b|GENERATED ALWAYS AS|AUTO_INCREMENT")
@@ -47,8 +49,9 @@ def loses_values(old: Mapping[Thing, str], new: Mapping[Thing, str], models: Met
 
 
 def _keeps(thing: Thing, old: str, new: str, models: MetaData) -> bool:
-    if _GENERATED.search(new) or _GENERATED.search(old):
+    if _GENERATED.search(new):
         return True
+    old = _GENERATED.split(old)[0]
     column = (
         models.tables[thing.table].columns.get(thing.name) if thing.table in models.tables else None
     )
@@ -78,10 +81,14 @@ class Plan:
         found: list[MigrateOperation] = list(self._required())
         found += map(_sql, self._in_tables(self._foreign(self.old, self._dropped, "DROP")))
         found += map(DropTableOp, gone)
+        found += map(_sql, self._in_tables(self._stored()))
         found += map(_sql, self._in_tables(self._altered()))  # they give up names of CHECKs
         found += map(_creation, made)
         found += map(_sql, self._in_tables(self._keys_of_made()))
-        found += map(_sql, self._in_tables(self._foreign(self.new, self._added, "ADD")))
+        found += map(
+            _sql,
+            self._in_tables(chain(self._kept_keys(), self._foreign(self.new, self._added, "ADD"))),
+        )
         return found
 
     def _model(self, name: str) -> Table:
@@ -121,12 +128,8 @@ class Plan:
 
     @cached_property
     def _anew(self) -> Set[Thing]:
-        """The generated columns that are dropped and added."""
-        return {
-            thing
-            for thing in self._changed
-            if _GENERATED.search(self.old[thing]) or _GENERATED.search(self.new[thing])
-        }
+        """The columns that are generated then: they are dropped and added."""
+        return {thing for thing in self._changed if _GENERATED.search(self.new[thing])}
 
     @cached_property
     def _changed(self) -> Sequence[Thing]:
@@ -199,6 +202,23 @@ class Plan:
             if (is_new and not required) or (thing in self._anew and thing.table == table):
                 yield table, f"ADD COLUMN {_quoted(thing.name)} {text}"
 
+    def _stored(self) -> Iterator[tuple[str, str]]:
+        """Virtual columns that are ordinary ones then are stored first: only such keep values."""
+        virtual = [
+            thing
+            for thing in self._changed
+            if thing not in self._anew and _VIRTUAL.search(self.old[thing])
+        ]
+        for table in sorted({thing.table for thing in virtual}):
+            those = {thing.name for thing in virtual if thing.table == table}
+            keys = [key for key in self._keys(table) if those & set(_names(self.old[key]))]
+            yield from ((table, _drop(key, self.old[key])) for key in keys)
+            for name in sorted(those):
+                stored = _VIRTUAL.sub(" STORED", self.old[Thing("column", table, name)])
+                yield table, f"DROP COLUMN {_quoted(name)}"
+                yield table, f"ADD COLUMN {_quoted(name)} {stored}"
+            yield from ((table, _add(key, self.old[key])) for key in keys)
+
     def _options(self, table: str) -> Iterator[tuple[str, str]]:
         old, new = (side.get(Thing("table", table, table), "") for side in (self.old, self.new))
         if old != new and "PARTITION" not in old + new:
@@ -227,6 +247,20 @@ class Plan:
             for thing, text in self.new.items()
             if _REFERENCE.match(text) and (thing not in self.old or thing in self._dropped)
         }
+
+    def _kept_keys(self) -> Iterator[tuple[str, str]]:
+        """Make the keys anew that the engine may have made for a reference without a name.
+
+        It names them after the column. It drops such a key by itself once there is another one of
+        the same columns, and a reference that is added by its name gets one of that name.
+        """
+        added = {(one.table, *_names(_columns(self.new[one]))) for one in self._added}
+        for thing, text in self.new.items():
+            if thing.kind == "index" and self.old.get(thing) == text:
+                columns = _names(text)[1:]
+                if thing.name.startswith(columns[0]) and (thing.table, *columns) in added:
+                    yield thing.table, _drop(thing, text)
+                    yield thing.table, _add(thing, text)
 
     def _foreign(
         self, side: Mapping[Thing, str], those: Set[Thing], what: str
@@ -269,6 +303,10 @@ def _creation(table: Table) -> CreateTableOp:
 
 def _tables(definitions: Mapping[Thing, str]) -> set[str]:
     return {thing.table for thing in definitions if thing.kind == "table"}
+
+
+def _columns(reference: str) -> str:
+    return reference.partition(" REFERENCES ")[0]
 
 
 def _names(text: str) -> list[str]:

@@ -102,6 +102,7 @@ UNION ALL SELECT 'column', c.name, a.attname, concat_ws(
 )
 FROM tables c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    AND (a.attislocal OR c.relispartition) -- one that is inherited is the parent's
 JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN owned o ON o.table_oid = a.attrelid AND o.attnum = a.attnum AND EXISTS (
@@ -121,6 +122,7 @@ UNION ALL SELECT 'constraint', c.name, o.conname, concat_ws(
 FROM tables c
 JOIN pg_constraint o
 ON o.conrelid = c.oid AND o.contype IN ('c', 'f', 'p', 'u', 'x') AND o.conparentid = 0
+    AND (o.conislocal OR c.relispartition)
 
 UNION ALL SELECT 'index', c.name, x.relname, pg_get_indexdef(x.oid, 0, true)
     || CASE WHEN x.relkind = 'i' AND NOT i.indisvalid THEN ' (INVALID)' ELSE '' END

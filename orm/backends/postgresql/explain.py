@@ -6,16 +6,20 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
+from orm.backends.in_the_way import in_the_way
+from orm.backends.literals import literal
 from orm.backends.postgresql.blocking import blockers
 from orm.backends.postgresql.driver import sqlstate
 from orm.backends.postgresql.invalid import INVALID, way_out
 
-__all__ = ["explain"]
+__all__ = ["explain", "is_of_a_view"]
 
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _NOT_NULL: Final = "23502"
 _IN_USE: Final = "55006"
+_DEPENDED_ON: Final = "2BP01"
 _BREAKS: Final = "23"  # the class of errors of a row that breaks a constraint
+_NOT_SUPPORTED: Final = "0A000"
 _NO_VALUE: Final = "22"  # and that of a value that the new type does not have
 _SHOWN: Final = 5
 _LONGEST: Final = 200
@@ -34,12 +38,12 @@ def explain(connection: Connection, error: DBAPIError) -> list[str]:
         said.append(f"It waited for {'; '.join(map(_sentence, found[:_SHOWN]))}{more}")
     if "INDEX" in (error.statement or "").upper() and (left := connection.execute(INVALID).all()):
         said.append(way_out([(index, table) for index, table in left]))
-    return said + list(_for_rows(sqlstate(error), " ".join((error.statement or "").split())))
+    return said + list(_for_rows(connection, sqlstate(error), error.statement or ""))
 
 
-def _for_rows(code: str, statement: str) -> Iterator[str]:
-    """What to do with rows that do not fit into what a statement makes of their table."""
-    said = statement.upper()
+def _for_rows(connection: Connection, code: str, statement: str) -> Iterator[str]:
+    """Which rows do not fit into what a statement makes of their table, and what to do."""
+    said = " ".join(statement.upper().split())
     if not said.startswith(("ALTER ", "CREATE ", "DROP ")):
         return
     if code == _NOT_NULL and " ADD COLUMN " in said:
@@ -52,10 +56,30 @@ def _for_rows(code: str, statement: str) -> Iterator[str]:
             "If rows of it were changed before that, a deferred constraint is still to be checked: "
             "say op.execute('SET CONSTRAINTS ALL IMMEDIATE') after that change"
         )
-    elif code.startswith(_BREAKS):
+    elif code == _DEPENDED_ON or is_of_a_view(code, said):
+        yield (
+            "Drop what depends on it in the same revision, before this statement, and create it "
+            "again after it as it shall be then"
+        )
+    elif code.startswith(_BREAKS) or (code.startswith(_NO_VALUE) and " TYPE " in said):
+        major, *_ = connection.dialect.server_version_info or (0,)
+        yield from in_the_way(
+            connection,
+            statement,
+            no_value=_no_value if int(major) >= 16 else None,
+            when=" (before this revision)",
+        )
         yield "Update or delete such rows in the same revision, before this statement"
-    elif code.startswith(_NO_VALUE) and " TYPE " in said:
-        yield "Update rows with such values in the same revision, before this statement"
+
+
+def _no_value(column: str, type_: str) -> str:
+    """The condition of a value that is none of a type (PostgreSQL 16, "pg_input_is_valid")."""
+    return f"NOT pg_input_is_valid({column}::text, {literal(type_)})"
+
+
+def is_of_a_view(code: str, statement: str) -> bool:
+    """Whether a column cannot get another type since a view or a rule uses it."""
+    return code == _NOT_SUPPORTED and " TYPE " in statement.upper()
 
 
 def _sentence(row: Row[Any]) -> str:

@@ -32,7 +32,7 @@ from orm.backends.postgresql.anew import begin_anew
 from orm.backends.postgresql.beyond_models import beyond_models
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import arguments, bounded, sqlstate, understood
-from orm.backends.postgresql.explain import explain
+from orm.backends.postgresql.explain import explain, is_of_a_view
 from orm.backends.postgresql.invalid import INVALID, way_out
 from orm.backends.postgresql.migrating import HOLDS, KEY, migrating
 from orm.backends.postgresql.restore_point import restore_point
@@ -129,7 +129,9 @@ def is_generated_name(name: str) -> bool:
 
 def is_not_understood(error: DBAPIError) -> bool:
     """A syntax error, or a function or type that does not exist."""
-    return sqlstate(error) in {"42601", "42883", "42704", "0A000"}
+    code = sqlstate(error)
+    is_unknown = code in {"42601", "42883", "42704", "0A000"}
+    return is_unknown and not is_of_a_view(code, error.statement or "")
 
 
 def adapted(
@@ -140,7 +142,7 @@ def adapted(
     """Those of Alembic, after the types and sequences that they need; None if one is not fit."""
     from orm.backends.postgresql.writing import Following, Plan, concurrently, is_enough, joined
 
-    if not is_enough(operations, both[1]):
+    if not is_enough(operations, both):
         return None
     following = Following(*both)
     names = following.old, both[1]

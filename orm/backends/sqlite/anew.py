@@ -4,7 +4,6 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from glob import escape
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import URL
 
-from orm.backends.sqlite.snapshot import snapshot
+from orm.backends.sqlite.snapshot import restore_points, snapshot
 from orm.exceptions import MigrationError
 
 __all__ = ["replaced"]
@@ -45,10 +44,9 @@ def replaced(
     _refuse_if_used(file)
     points = [
         point
-        for point in file.parent.glob(f"{escape(file.stem)}.before-*{escape(file.suffix)}")
+        for point in restore_points(file)
         if not point.stem.startswith(f"{file.stem}.before-{_NAME}")
     ]
-    points.sort(key=lambda point: point.stat().st_mtime, reverse=True)
     chosen = next((point for point in points if suits(url.set(database=str(point)))), None)
     with TemporaryDirectory(dir=file.parent, prefix=f"{file.name}-anew-") as folder:
         made = Path(folder) / file.name

@@ -33,11 +33,16 @@ def refuse_duplicates(
     Raises:
         MigrationError: they do not.
     """
-    for constraint in new.constraints:
-        if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint):
-            names = [column.name for column in constraint.columns]
-            if names and copied.keys() >= set(names):
-                _refuse(connection, str(table.name), names, [copied[name] for name in names], None)
+    keys = [
+        [column.name for column in constraint.columns]
+        for constraint in new.constraints
+        if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint)
+    ]
+    place = {column.name: number for number, column in enumerate(new.columns)}
+    # They are a set: the one that is named first is the same one each time.
+    for names in sorted(keys, key=lambda names: [place[name] for name in names]):
+        if names and copied.keys() >= set(names):
+            _refuse(connection, str(table.name), names, [copied[name] for name in names], None)
 
 
 def refuse_duplicates_of(connection: Connection, index: Index) -> None:
@@ -62,7 +67,8 @@ def _refuse(
 ) -> None:
     groups = select(*values).where(*(value.is_not(None) for value in values))
     groups = groups.where(*([] if where is None else [where]))
-    groups = groups.group_by(*values).having(func.count() > 1).execution_options(probe=True)
+    groups = groups.group_by(*values).having(func.count() > 1).order_by(*values)
+    groups = groups.execution_options(probe=True)
     found = connection.execute(groups).all()
     if found:
         example = found[0][0] if len(names) == 1 else tuple(found[0])

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    DefaultClause,
     Table,
     func,
     inspect,
@@ -142,7 +143,21 @@ def _transfer(
                 connection, where, value, old["type"], column.type
             )
     refuse_column_without_values(connection, str(table.name), added, native=False)
+    if not copied:  # each row stays, with what new ones get
+        column = next(column for column in added if column.computed is None)
+        one = next(of for of in table.c if of.name.casefold() in there)
+        transfers[column.key]["expr"] = _new_value(column, one)
     return copied
+
+
+def _new_value(column: Column[Any], other: Column[Any]) -> ColumnElement[Any]:
+    """What a row gets in a column without a value; `other` is of the table that has the rows."""
+    nothing = func.nullif(other, other)
+    default = column.server_default
+    if not isinstance(default, DefaultClause):
+        return nothing  # an id is given for it
+    value = default.arg
+    return func.coalesce(nothing, value if isinstance(value, str) else value.self_group())
 
 
 def _put_off_renames(batch: ApplyBatchImpl, table: Table) -> list[tuple[str, str, Column[Any]]]:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing
 from glob import escape
@@ -12,10 +13,12 @@ from typing import Final
 from orm.backends.sqlite.schema import quoted
 from orm.exceptions import MigrationError
 
-__all__ = ["KEPT", "snapshot"]
+__all__ = ["KEPT", "restore_points", "snapshot"]
 
 KEPT: Final = 3
 """Snapshots of one database that stay; older ones are deleted when one is made."""
+_TICK: Final = 1_000_000
+"""Nanoseconds by which the times of two copies differ at least."""
 
 
 def snapshot(file: Path, name: str, without: AbstractSet[str]) -> Path | None:
@@ -46,6 +49,7 @@ def snapshot(file: Path, name: str, without: AbstractSet[str]) -> Path | None:
             _refuse_if_no_space(source, file)
             try:
                 _copy(source, unfinished, file.stat().st_mode)
+                _make_newest(unfinished, restore_points(file))
                 os.replace(unfinished, target)
             finally:
                 for ending in ("", "-journal"):
@@ -54,12 +58,21 @@ def snapshot(file: Path, name: str, without: AbstractSet[str]) -> Path | None:
         raise MigrationError(
             f"no restore point could be made at {target}, so nothing was changed: {error}"
         ) from error
-    pattern = f"{escape(file.stem)}.before-*{escape(file.suffix)}"
-    others = [other for other in file.parent.glob(pattern) if other != target]
-    others.sort(key=lambda other: other.stat().st_mtime, reverse=True)
-    for old in others[KEPT - 1 :]:
+    for old in [other for other in restore_points(file) if other != target][KEPT - 1 :]:
         old.unlink(missing_ok=True)
     return target
+
+
+def restore_points(file: Path) -> list[Path]:
+    """The copies of a database that lie beside it, the newest one first."""
+    found = file.parent.glob(f"{escape(file.stem)}.before-*{escape(file.suffix)}")
+    return sorted(found, key=lambda copy: (copy.stat().st_mtime_ns, copy.name), reverse=True)
+
+
+def _make_newest(copy: Path, others: Sequence[Path]) -> None:
+    """Have a copy be newer than others, which may be of the same tick of the clock."""
+    if others and copy.stat().st_mtime_ns <= (newest := others[0].stat().st_mtime_ns):
+        os.utime(copy, ns=(newest + _TICK, newest + _TICK))
 
 
 def _has_data(connection: sqlite3.Connection, without: AbstractSet[str]) -> bool:

@@ -11,6 +11,7 @@ from orm.cli.migrations.common import Target, explained, shown
 from orm.cli.migrations.completion import revisions as typed_revisions
 from orm.cli.migrations.consent import consent
 from orm.cli.migrations.progress import progress
+from orm.cli.root import application_here
 from orm.cli.target import target_options
 
 if TYPE_CHECKING:
@@ -70,12 +71,11 @@ def apply(
     If a revision fails, the earlier ones stay; the next apply goes on from there.
     """
     with explained():
-        from orm.migrations.application import Application
         from orm.migrations.files.line import refuse
         from orm.migrations.ledger.state import look
         from orm.migrations.target import target_url
 
-        application = Application.at()
+        application = application_here()
         url = target_url(target, application.pyproject)
         state = look(application, target)
         if as_json and state.findings:

@@ -6,6 +6,7 @@ import click
 
 from orm.cli.migrations.common import Target, ask, explained, shown
 from orm.cli.migrations.completion import revisions as typed_revisions
+from orm.cli.root import application_here
 from orm.cli.target import target_options
 
 __all__ = ["baseline"]
@@ -26,11 +27,10 @@ def baseline(
     For a database that has their schema already, which is compared first.
     """
     with explained():
-        from orm.migrations.application import Application
         from orm.migrations.running import baseline as adopting
         from orm.migrations.target import target_url
 
-        application = Application.at()
+        application = application_here()
         url = target_url(target, application.pyproject)
         if target == "remote" and not yes:
             ask(f"Record {revision} and all before it as applied on {shown(url)}?")

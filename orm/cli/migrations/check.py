@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from orm.cli.migrations.common import explained
+from orm.cli.root import application_here, from_here
 
 if TYPE_CHECKING:
+    from orm.migrations.application import Application
     from orm.migrations.compare.differences import Difference
     from orm.migrations.files.line import Finding
 
@@ -27,12 +29,14 @@ _NAMED: Final = 20
     "--wrangler",
     "folder",
     type=click.Path(path_type=Path),
+    callback=from_here,
     metavar="DIR",
     help="Also the folder of wrangler's migrations, for Cloudflare's D1.",
 )
 @click.option(
     "--schema",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=from_here,
     metavar="FILE",
     help="With --wrangler: also what `wrangler d1 export --no-data` has written.",
 )
@@ -53,10 +57,9 @@ def check(
     if schema is not None and folder is None:
         raise click.UsageError("--schema is checked with --wrangler DIR: add it")
     with explained():
-        from orm.migrations.application import Application
         from orm.migrations.compare.checking import check_database, check_files, lint_pending
 
-        application = Application.at()
+        application = application_here()
         target = "local" if local else "remote" if remote else None
         found = check_files(application, target)
         said: list[str] = []
@@ -80,10 +83,27 @@ def check(
             click.echo(_without_index(bare), err=True)
         for sentence in said:
             click.echo(f"Note: {sentence}", err=True)
+        if target is not None and any(one.kind == "drift" for one in found):
+            click.echo(_ways_out(application, target), err=True)
         if not found:
             click.echo("All is well.")
     if found:
         raise click.exceptions.Exit(1)
+
+
+def _ways_out(application: "Application", target: str) -> str:
+    """What to do about a database that was changed by hand."""
+    from orm.migrations.files.line import command_line
+    from orm.migrations.files.numbers import next_number
+    from orm.migrations.files.revisions import read
+
+    number = f"{next_number(file.id for file in read(application.versions)):04d}"
+    anew = f", or begin it anew, with {command_line('reset', 'local')}" if target == "local" else ""
+    return (
+        f"To take such a change back, change the database by hand{anew}. To keep it, have the "
+        'models make it, write the revision, with orm migrations create "as the database is", and '
+        f"record it without running it, with {command_line(f'baseline {number}', target)}."
+    )
 
 
 def _without_index(found: "Sequence[Finding | Difference]") -> str:

@@ -3,6 +3,8 @@
 import click
 from click.shell_completion import CompletionItem
 
+from orm.cli.root import application_here
+
 __all__ = ["revisions"]
 
 
@@ -17,11 +19,10 @@ def revisions(
         incomplete: what is typed of it.
     """
     from orm.exceptions import OrmError
-    from orm.migrations.application import Application
     from orm.migrations.files.revisions import read
 
     try:
-        files = read(Application.at().versions)
+        files = read(application_here().versions)
     except (OrmError, OSError):
         return []  # the command itself will say why; text in the middle of typing helps little
     given = context.params.get(parameter.name or "") or ()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from orm.cli.migrations.common import explained
+from orm.cli.root import application_here
 
 if TYPE_CHECKING:
     from alembic.operations import MigrateOperation
@@ -76,11 +77,10 @@ def create(
         raise click.UsageError("--empty writes nothing that could be renamed")
 
     with explained():
-        from orm.migrations.application import Application
         from orm.migrations.compare import writing as creation
 
         choose = _Renames(asked, no_rename=no_rename)
-        application = Application.at()
+        application = application_here()
         made: Created | None
         if amend:
             made = creation.amend(application, name, choose=choose)

@@ -7,6 +7,7 @@ import click
 
 from orm.cli.migrations.common import explained
 from orm.cli.migrations.completion import revisions as typed_revisions
+from orm.cli.root import application_here, from_here
 
 __all__ = ["export"]
 
@@ -17,6 +18,7 @@ __all__ = ["export"]
     "folder",
     required=True,
     type=click.Path(path_type=Path),
+    callback=from_here,
     metavar="DIR",
     help="The folder of wrangler's migrations, for Cloudflare's D1.",
 )
@@ -34,10 +36,9 @@ def export(folder: Path, baseline: str | None, as_json: bool) -> None:
     or its revision has changed, nothing is written, and the command ends with 1.
     """
     with explained():
-        from orm.migrations.application import Application
         from orm.migrations.wrangler.exporting import export as export_
 
-        done = export_(Application.at(), folder, baseline=baseline)
+        done = export_(application_here(), folder, baseline=baseline)
     if as_json:
         said = {
             "new": [str(path) for path in done.new],

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orm.cli.migrations.common import Target, explained
+from orm.cli.root import application_here
 from orm.cli.target import target_options
 
 if TYPE_CHECKING:
@@ -23,10 +24,9 @@ def list_(target: Target, as_json: bool) -> None:
     Exits with 1 if files, ledger and database do not agree, or a revision is half done.
     """
     with explained():
-        from orm.migrations.application import Application
         from orm.migrations.ledger.state import look
 
-        state = look(Application.at(), target)
+        state = look(application_here(), target)
     rows = _rows(state)
     found = [*state.findings, *([state.resumes] if state.resumes else ())]
     if as_json:

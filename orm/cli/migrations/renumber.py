@@ -5,6 +5,7 @@ import json
 import click
 
 from orm.cli.migrations.common import Target, explained
+from orm.cli.root import application_here
 from orm.cli.target import target_options
 
 __all__ = ["renumber"]
@@ -23,11 +24,10 @@ def renumber(target: Target, dry_run: bool, as_json: bool) -> None:
     database.
     """
     with explained():
-        from orm.migrations.application import Application
         from orm.migrations.files.numbers import carry_out
         from orm.migrations.ledger.state import renumbering
 
-        application = Application.at()
+        application = application_here()
         changes = renumbering(application, target)
         if not dry_run:
             carry_out(application.versions, changes)

@@ -7,6 +7,7 @@ import click
 
 from orm.cli.migrations.common import Target, ask, explained, shown
 from orm.cli.migrations.completion import revisions as typed_revisions
+from orm.cli.root import application_here
 from orm.cli.target import target_options
 
 __all__ = ["repair"]
@@ -24,11 +25,10 @@ def repair(revisions: Sequence[str], target: Target, reason: str, yes: bool, as_
     It also makes Alembic's own table what the ledger says. No schema is changed.
     """
     with explained():
-        from orm.migrations.application import Application
         from orm.migrations.ledger import repairing
         from orm.migrations.target import target_url
 
-        application = Application.at()
+        application = application_here()
         url = target_url(target, application.pyproject)
         if target == "remote" and not yes:
             ask(f"Repair the ledger of {shown(url)}?")

@@ -5,6 +5,7 @@ import json
 import click
 
 from orm.cli.migrations.common import ask, explained, shown
+from orm.cli.root import application_here
 
 __all__ = ["reset"]
 
@@ -26,11 +27,10 @@ def reset(local: bool, zero: bool, yes: bool, as_json: bool) -> None:
     if not local:
         raise click.UsageError("give --local: no other database is reset")
     with explained():
-        from orm.migrations.application import Application
         from orm.migrations.running import resetting
         from orm.migrations.target import target_url
 
-        application = Application.at()
+        application = application_here()
         url = target_url("local", application.pyproject)
         if not yes:
             ask(f"Delete all data of {shown(url)}?")

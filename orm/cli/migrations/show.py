@@ -7,6 +7,7 @@ import click
 
 from orm.cli.migrations.common import explained
 from orm.cli.migrations.completion import revisions as typed_revisions
+from orm.cli.root import application_here
 
 __all__ = ["show"]
 
@@ -28,13 +29,12 @@ def show(revision: str, dialects: Sequence[str], as_json: bool) -> None:
     memory up to it.
     """
     with explained():
-        from orm.migrations.application import Application
         from orm.migrations.compare.sql import statements_of
         from orm.migrations.files.line import findings_in_files, refuse, up_to
         from orm.migrations.files.revisions import read
         from orm.migrations.target import target_url
 
-        application = Application.at()
+        application = application_here()
         if not dialects:
             dialects = (target_url("local", application.pyproject).get_backend_name(),)
         line = up_to(read(application.versions), revision)

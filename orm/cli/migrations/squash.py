@@ -5,6 +5,7 @@ import json
 import click
 
 from orm.cli.migrations.common import explained, say_checkpoint
+from orm.cli.root import application_here
 
 __all__ = ["squash"]
 
@@ -20,10 +21,9 @@ def squash(name: str, as_json: bool) -> None:
     is changed.
     """
     with explained():
-        from orm.migrations.application import Application
         from orm.migrations.compare import adopting
 
-        application = Application.at()
+        application = application_here()
         made = adopting.squash(application, name)
     if as_json:
         click.echo(json.dumps(made.as_dict(), indent=2))

@@ -1,22 +1,18 @@
 """``create --amend``: the newest revision is written anew, where no remote database has it."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Final
 
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.files.line import command_line
-from orm.migrations.ledger.state import look
+from orm.migrations.ledger.state import State, look, remote_state
 from orm.migrations.revision import Revision
-from orm.migrations.target import target_url
+from orm.migrations.target import REMOTE_VARIABLE, target_url
 
 __all__ = ["newest_to_amend", "set_aside"]
-
-_REMOTE: Final = "ORM_REMOTE_URL"
 
 
 def newest_to_amend(
@@ -46,18 +42,19 @@ def newest_to_amend(
             'from the models. Write a new revision: orm migrations create "follow the models"'
         )
     said: list[str] = []
-    if not os.environ.get(_REMOTE):
+    remote = remote_state(application)
+    if remote is None:
         said.append(
-            f"No remote database was asked: {_REMOTE} is not set. If one has {newest.name}, put "
-            "the old text back and write a new revision."
+            f"No remote database was asked: {REMOTE_VARIABLE} is not set. If one has "
+            f"{newest.name}, put the old text back and write a new revision."
         )
-    elif _has(application, "remote", newest):
+    elif _has(remote, newest):
         url = target_url("remote", application.pyproject)
         raise MigrationError(
             f"{url.render_as_string(hide_password=True)} has {newest.name}, and what is applied "
             'there stays as it is. Write a new revision: orm migrations create "follow the models"'
         )
-    if _has(application, "local", newest):
+    if _has(look(application, "local"), newest):
         said.append(
             f"The local database has the old {newest.id}. To begin it anew: "
             + command_line("reset", "local")
@@ -65,8 +62,7 @@ def newest_to_amend(
     return newest, said
 
 
-def _has(application: Application, target: str, revision: Revision) -> bool:
-    state = look(application, target)
+def _has(state: State, revision: Revision) -> bool:
     return revision.id in state.heads or any(row.revision == revision.id for row in state.applied)
 
 

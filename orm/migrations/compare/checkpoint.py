@@ -14,6 +14,7 @@ from orm.backends import Thing, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.compare.differences import Difference, drift, of_models, on_engines
 from orm.migrations.compare.draft import Draft
+from orm.migrations.compare.layout import lay_out
 from orm.migrations.compare.models import made_by_models, sides
 from orm.migrations.compare.refusing import refuse_in
 from orm.migrations.compare.replay import Replay
@@ -108,6 +109,7 @@ def write_checkpoint(
     found = [on_engines(one, engines, len(parts)) for one, engines in left.items()]
     if found:
         refuse_in(path, found)
+    lay_out(path)
     return Checkpoint(
         number,
         path,

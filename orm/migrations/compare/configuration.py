@@ -18,7 +18,7 @@ from alembic.operations.ops import (
 )
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Column, Identity, MetaData
+from sqlalchemy import Column, Identity, MetaData, column
 
 from orm.backends.operations import ForEngine
 from orm.migrations.compare.effects import (
@@ -162,6 +162,9 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
             for index in _indexes(upgrade.ops):
                 # It runs in the revision's transaction, where PostgreSQL refuses CONCURRENTLY.
                 index.kw.pop("postgresql_concurrently", None)
+                for option, value in index.kw.items():
+                    if isinstance(value, Column):  # a condition; Alembic writes a name as a string
+                        index.kw[option] = column(value.name, value.type)
     if arguments["autogenerate"] and all(_is_empty(script) for script in scripts):
         scripts.clear()
         request.config.print_stdout("The database matches the models: no revision was written.")

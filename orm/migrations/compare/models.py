@@ -15,6 +15,7 @@ from orm.backends import Migrations, Thing, migrations_for
 from orm.backends.things import SEQUENCE_NAME
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.application import Application
+from orm.migrations.compare.defaults import refuse_unreadable
 from orm.migrations.compare.forms import lost_labels, other_forms
 from orm.migrations.compare.replay import Replay, replay
 from orm.migrations.compare.types import called
@@ -125,8 +126,14 @@ def made_by_models(made: Replay) -> Mapping[Thing, str]:
             if nameless:  # SQLAlchemy does not say of which column it speaks
                 cause = f"{cause} ({', '.join(nameless)})"
             more = ""
+            if migrations.scratch_can_lack:
+                more = (
+                    "; an extension that they need, let them make: "
+                    'event.listen(metadata, "before_create", '
+                    "DDL('CREATE EXTENSION IF NOT EXISTS \"…\"'))"
+                )
             if migrations.scratch_can_lack and not made.beside:
-                more = "; if your server has what this one lacks, let it name a database there"
+                more += "; if your server has what this one lacks, let it name a database there"
             raise MigrationError(
                 "the models cannot be compared with the revisions, since they do not make their "
                 f"tables in an empty {connection.dialect.name} database: {cause}. Correct the "
@@ -175,10 +182,11 @@ def with_models(
 
     Raises:
         ConfigurationError: as `replay`.
-        MigrationError: as `replay` and `made_by_models`.
+        MigrationError: as `replay`, `made_by_models` and `refuse_unreadable`.
     """
     with ExitStack() as stack:
         made = stack.enter_context(replay(application, revision, url=url))
+        refuse_unreadable(made.metadata)
         try:
             wanted = made_by_models(made)
         except MigrationError as error:

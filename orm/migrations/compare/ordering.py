@@ -136,7 +136,8 @@ def _freed(operations: list[MigrateOperation]) -> Iterator[MigrateOperation]:
 
 def _made(creations: Sequence[CreateTableOp], models: MetaData) -> Iterator[MigrateOperation]:
     by_key = {creation.to_table().key: creation for creation in creations}
-    tables = [models.tables[key] for key in sorted(by_key)]
+    # As `create_all` has them: one may need another that it has no foreign key to.
+    tables = [table for key, table in models.tables.items() if key in by_key]
     later: list[ForeignKeyConstraint] = []
     in_order: list[tuple[Table | None, Sequence[ForeignKeyConstraint]]]
     in_order = sort_tables_and_constraints(tables)  # type: ignore[no-untyped-call]

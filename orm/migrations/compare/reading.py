@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import URL, MetaData
@@ -16,7 +17,10 @@ from orm.migrations.files import scripts
 from orm.migrations.internals import GoesByAnswers, Recorded, reading
 from orm.migrations.revision import Revision
 
-__all__ = ["Read", "operations_of"]
+__all__ = ["NOT_WRITTEN", "Read", "operations_of"]
+
+NOT_WRITTEN: Final = "not written yet: "
+"""How the error of a revision begins that is not finished (`orm.migrations.compare.refusing`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +32,14 @@ class Read:
         records: its operations, in their order, as far as they are known.
         unknown: why the rest of them is not; None if there is no rest.
         unread: what the rest may lose.
+        is_unfinished: whether it fails before it does anything.
     """
 
     revision: Revision
     records: Sequence[Recorded]
     unknown: str | None = None
     unread: Unread = field(default_factory=Unread)
+    is_unfinished: bool = False
 
 
 def operations_of(application: Application, files: Sequence[Revision], url: URL) -> list[Read]:
@@ -54,7 +60,7 @@ def operations_of(application: Application, files: Sequence[Revision], url: URL)
         for file in files:
             migration = MigrationContext.configure(dialect=url.get_dialect()(), opts=options)
             records: list[Recorded] = []
-            unknown, rest = None, Unread()
+            unknown, rest, is_unfinished = None, Unread(), False
             with reading(migration, records):
                 with loading([file.path]):
                     module = scripts.module_of(file)
@@ -65,7 +71,8 @@ def operations_of(application: Application, files: Sequence[Revision], url: URL)
                     unknown = f"{asks}, and goes by the answers"
                     rest = unread(file.path, module, records)
                 except Exception as error:  # noqa: BLE001 - of code that got no answers
+                    is_unfinished = str(error).startswith(NOT_WRITTEN)
                     unknown = f"{cause_of(error)}{where(file.path, error)}"
                     rest = unread(file.path, module, records)
-            found.append(Read(file, records, unknown, rest))
+            found.append(Read(file, records, unknown, rest, is_unfinished))
     return found

@@ -3,10 +3,15 @@
 import ast
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
+from typing import Final
 
 from orm.migrations.compare.differences import Difference
+from orm.migrations.compare.reading import NOT_WRITTEN
 
 __all__ = ["refuse_in"]
+
+_WIDTH: Final = 92
 
 
 def refuse_in(path: Path, left: Sequence[Difference]) -> None:
@@ -28,10 +33,21 @@ def refuse_in(path: Path, left: Sequence[Difference]) -> None:
     subjects = dict.fromkeys(one.subject for one in left)  # two engines may lack the same
     code = [
         "# Write by hand what `create` did not, and delete this statement. Not written:",
-        *(f"# - {' '.join(one.fact.split())}" for one in left),
+        *(line for one in left for line in _remark(one.fact)),
         "raise RuntimeError(",
-        f"    {'not written yet: ' + '; '.join(subjects)!r}",
+        f"    {NOT_WRITTEN + '; '.join(subjects)!r}",
         ")",
     ]
     lines[at:at] = [f"{indent}{line}\n" for line in code]
     path.write_text("".join(lines), "utf-8")
+
+
+def _remark(fact: str) -> list[str]:
+    return wrap(
+        " ".join(fact.split()),
+        _WIDTH,
+        initial_indent="# - ",
+        subsequent_indent="#   ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -118,10 +118,11 @@ class Requested:
         chosen = [possible[text] for text in self._asked if text in possible]
         if self._asked and not chosen:
             others = ", ".join(possible) or "there are none"
-            raise ConfigurationError(
-                f"--rename {self._asked[0]}: the models do not have the new name in place of the "
-                f"old one (possible: {others})"
-            )
+            if all(self._asked[0].partition(":")):
+                why = "the models do not have the new name in place of the old one"
+            else:
+                why = "a rename has two names, TABLE.OLD:NEW for a column and OLD:NEW for a table"
+            raise ConfigurationError(f"--rename {self._asked[0]}: {why} (possible: {others})")
         for rename in chosen:
             if rename.names & self._names:
                 raise ConfigurationError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, Final
 
 from sqlalchemy import URL, ColumnElement, Connection, column, func, select, table
@@ -99,8 +100,9 @@ def review(
     if not pending or at is None or migrations.is_absent(url):
         return []  # there are no rows yet
     read = operations_of(application, pending, url)
+    finished = [one.revision for one in takewhile(lambda one: not one.is_unfinished, read)]
     schemas = schemas_of(record for one in read for record in (*one.records, *one.unread.records))
-    costs = _costs(application, url, at, pending, migrations)
+    costs = _costs(application, url, at, finished, migrations)
 
     def look(connection: Connection) -> list[Reviewed]:
         there = catalog_of(connection, schemas)
@@ -121,6 +123,10 @@ def review(
 
 def _unknown(one: Read, tables: Tables) -> Iterator[Effect]:
     if one.unknown is None:
+        return
+    if one.is_unfinished:
+        words = "fails as it is: write by hand what its file names, and delete its first statement"
+        yield Effect("unknown", "", None, words)
         return
     yield Effect("unknown", "", None, f"does more than its file tells: {one.unknown}")
     for effect in effects_of(one.unread.records, tables):
@@ -177,8 +183,10 @@ def _rows(connection: Connection, there: Catalog, effect: Effect) -> int | None:
 
 def _matters(one: Reviewed, migrations: Migrations) -> bool:
     match one.effect.kind:
-        case "index" | "rewrite":
+        case "index":
             return (one.rows or 0) >= _MANY
+        case "rewrite":  # else the engine says by itself what it costs
+            return (one.rows or 0) >= _MANY and migrations.costs is None
         case "changing_default":
             return one.rows != 0 and migrations.new_columns_need_constants
         case "alter":

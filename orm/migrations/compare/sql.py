@@ -3,7 +3,7 @@
 import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from alembic import command, context
@@ -92,6 +92,8 @@ def scripts_of(application: Application, files: Sequence[Revision], url: URL) ->
 
 def _rendered(application: Application, files: Sequence[Revision], dialect: str) -> list[str]:
     found: list[str] = []
+    with suppress(ConfigurationError):  # SQLAlchemy knows more engines than have a backend
+        migrations_for(URL.create(dialect)).prepare_alembic()
 
     def render(metadata: MetaData) -> None:
         out = io.StringIO()

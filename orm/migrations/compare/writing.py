@@ -16,6 +16,7 @@ from orm.migrations.compare.amending import newest_to_amend, set_aside
 from orm.migrations.compare.differences import Difference, on_engines
 from orm.migrations.compare.draft import Draft
 from orm.migrations.compare.effects import Effect
+from orm.migrations.compare.layout import lay_out
 from orm.migrations.compare.merging import merged
 from orm.migrations.compare.models import with_models
 from orm.migrations.compare.naming import message_of, slug_of
@@ -147,8 +148,10 @@ def _follow(
             for url in engine_urls(application.pyproject).values()
         ]
         created = follow(each, choose)
-        if created is not None and created.left:
-            refuse_in(created.path, created.left)
+        if created is not None:
+            if created.left:
+                refuse_in(created.path, created.left)
+            lay_out(created.path)
         return created
 
 

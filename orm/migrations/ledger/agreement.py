@@ -13,7 +13,7 @@ from orm.migrations.files.numbers import is_number
 from orm.migrations.ledger.applied import Applied
 from orm.migrations.revision import Revision
 
-__all__ = ["findings", "is_replaced", "lost", "pending", "resumes"]
+__all__ = ["file_of_each", "findings", "is_replaced", "lost", "pending", "resumes"]
 
 _ANEW: Final = "; or begin the local database anew, with orm migrations reset --local"
 
@@ -88,14 +88,14 @@ def lost(half_done: Iterable[str], pending: Sequence[Revision]) -> list[Finding]
 
 def pending(files: Sequence[Revision], applied: Iterable[Applied]) -> list[Revision]:
     """The files that are not applied yet, in their order."""
-    done = {file.name for file in _by_row(files, applied).values()}
+    done = {file.name for file in file_of_each(files, applied).values()}
     # By number, if they are numbers.
     return sorted(
         (file for file in files if file.name not in done), key=lambda file: (len(file.id), file.id)
     )
 
 
-def _by_row(files: Sequence[Revision], applied: Iterable[Applied]) -> dict[str, Revision]:
+def file_of_each(files: Sequence[Revision], applied: Iterable[Applied]) -> dict[str, Revision]:
     """The file of each applied revision; of several with its number, the one that was applied."""
     of_number: dict[str, list[Revision]] = {}
     for file in files:
@@ -125,7 +125,7 @@ def is_replaced(row: Applied, files: Sequence[Revision]) -> bool:
 def _against_the_ledger(
     files: Sequence[Revision], applied: Sequence[Applied], target: str | None
 ) -> Iterator[Finding]:
-    by_row = _by_row(files, applied)
+    by_row = file_of_each(files, applied)
     for row in applied:
         file = by_row.get(row.revision)
         when = f"on {row.applied_at:%Y-%m-%d}"

@@ -11,6 +11,7 @@ from orm.migrations.application import Application
 from orm.migrations.connecting import PATIENCE, on_a_connection
 from orm.migrations.files.line import command_line
 from orm.migrations.files.revisions import read
+from orm.migrations.ledger import agreement
 from orm.migrations.ledger import table as ledger
 from orm.migrations.ledger.applied import Applied
 from orm.migrations.ledger.state import State
@@ -39,7 +40,7 @@ def repair(application: Application, url: URL, revisions: Sequence[str], reason:
     """
 
     def accept(connection: Connection, state: State) -> list[str]:
-        files = {file.id: file for file in state.files}
+        files = agreement.file_of_each(state.files, state.applied)  # two may have its number
         applied = {row.revision: row for row in state.applied}
         for revision in revisions:
             if revision not in applied:

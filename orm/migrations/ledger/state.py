@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Final, Self
 
 from orm.backends.sqlite import quick
-from orm.exceptions import MigrationError
+from orm.exceptions import ConfigurationError, MigrationError
 from orm.migrations.application import Application
 from orm.migrations.files.checkpoints import line_for, read_replaced
 from orm.migrations.files.line import Finding, command_line, findings_in_files, up_to
@@ -16,9 +16,9 @@ from orm.migrations.files.revisions import read
 from orm.migrations.ledger import agreement
 from orm.migrations.ledger.applied import Applied, in_order
 from orm.migrations.revision import Revision
-from orm.migrations.target import target_text, target_url
+from orm.migrations.target import REMOTE_VARIABLE, target_text, target_url
 
-__all__ = ["State", "look", "renumbering"]
+__all__ = ["State", "look", "remote_state", "renumbering"]
 
 _LEDGER: Final = "orm_revisions"
 _VERSION: Final = "alembic_version"
@@ -180,16 +180,33 @@ def renumbering(application: Application, target: str) -> list[Renumbered]:
         and row.revision not in {file.id for file in kept}
     }
     if missing:
-        raise MigrationError(
-            f"{', '.join(sorted(missing))} is applied, and no file is what was applied: see "
-            + command_line("list", target)
-        )
+        # Not by a reference to `list`, which may find other things first, and advise this command.
+        told = [one.message for one in state.findings if one.revision in missing]
+        raise MigrationError(".\n".join(told))
     if any(not is_number(file.id) for file in state.files):
         raise MigrationError("\n".join(f.message for f in findings_in_files(state.files, target)))
     changes = in_line(state.files, kept)
-    if changes and target == "local" and os.environ.get("ORM_REMOTE_URL"):
-        _refuse_what_is_remote(look(application, "remote"), changes)
+    if changes and target == "local" and (remote := remote_state(application)) is not None:
+        _refuse_what_is_remote(remote, changes)
     return changes
+
+
+def remote_state(application: Application) -> State | None:
+    """What the remote database has, for a command that changes revisions; None if none is named.
+
+    Raises:
+        MigrationError: it cannot be asked; nothing was changed.
+    """
+    if not os.environ.get(REMOTE_VARIABLE):
+        return None
+    try:
+        return look(application, "remote")
+    except (ConfigurationError, MigrationError) as error:
+        raise MigrationError(
+            f"the database that {REMOTE_VARIABLE} names may have what would be changed, and cannot "
+            f"be asked: {error}. Nothing was changed. Make it reachable; or, if it has none of "
+            f"these revisions, take the variable away: unset {REMOTE_VARIABLE}"
+        ) from error
 
 
 def _refuse_what_is_remote(remote: State, changes: Sequence[Renumbered]) -> None:

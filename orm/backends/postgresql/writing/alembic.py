@@ -6,6 +6,7 @@ from alembic.operations.ops import (
     AddColumnOp,
     AlterColumnOp,
     CreateIndexOp,
+    DropColumnOp,
     MigrateOperation,
     ModifyTableOps,
 )
@@ -21,28 +22,35 @@ from orm.backends.things import Thing
 __all__ = ["concurrently", "is_enough"]
 
 
-def is_enough(operations: Iterable[MigrateOperation], new: Mapping[Thing, str]) -> bool:
+def is_enough(
+    operations: Iterable[MigrateOperation], both: tuple[Mapping[Thing, str], Mapping[Thing, str]]
+) -> bool:
     """Whether all of some operations are fit to be tried.
 
     What shows without rows, a replay finds. With rows, a new type may round values, and a new
-    column that counts has no value in the rows that are there.
+    column that counts has no value in the rows that are there. A column that a table inherits,
+    Alembic takes for one that the models lack.
 
     Args:
         operations: what autogenerate found.
-        new: what there is to be (`Migrations.definitions`).
+        both: what there is, and what there is to be (`Migrations.definitions`).
     """
-    return all(_is_fit(operation, new) for operation in operations)
+    return all(_is_fit(operation, both) for operation in operations)
 
 
-def _is_fit(operation: MigrateOperation, new: Mapping[Thing, str]) -> bool:
+def _is_fit(
+    operation: MigrateOperation, both: tuple[Mapping[Thing, str], Mapping[Thing, str]]
+) -> bool:
     match operation:
         case ModifyTableOps(ops=operations):
-            return is_enough(operations, new)
+            return is_enough(operations, both)
+        case DropColumnOp(table_name=table, schema=schema, column_name=name):
+            return Thing("column", f"{schema}.{table}" if schema else table, name) in both[0]
         case AlterColumnOp(existing_type=before, modify_type=kind):
             return kind is None or only_labels_change(before, kind, DIALECT)
         case AddColumnOp(table_name=table, schema=schema, column=column):
             within = f"{schema}.{table}" if schema else table
-            text = new.get(Thing("column", within, column.name), "")
+            text = both[1].get(Thing("column", within, column.name), "")
             return not text.endswith(f"default {SERIAL}")
         case _:
             return True

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from orm.backends.literals import literal
 from orm.backends.postgresql.writing import sequences
-from orm.backends.postgresql.writing.casts import changed, using
+from orm.backends.postgresql.writing.casts import changed, has_value, using
 from orm.backends.postgresql.writing.columns import SERIAL, Column
 from orm.backends.postgresql.writing.names import qualified, quote
 from orm.backends.postgresql.writing.statements import refuse_if, refuse_labels
@@ -33,6 +33,7 @@ class Alter:
         words: the new default as the models say it; None if they do not.
         misread: the condition of values that the models would not read, and what they are.
         gone: the labels that the type of the same name does not have any more.
+        added: those that only it has.
     """
 
     table: str
@@ -44,6 +45,7 @@ class Alter:
     words: str | None
     misread: tuple[str, str] | None
     gone: Sequence[str]
+    added: Sequence[str]
 
     def statements(self) -> Iterator[str]:
         """All that has to be done, without the comment."""
@@ -125,13 +127,21 @@ class Alter:
         if self.recast:
             if self.gone:
                 is_array = old.base.endswith("[]")
-                yield refuse_labels(self.table, old.name, self.gone, is_array=is_array)
+                yield refuse_labels(
+                    self.table, old.name, self.gone, added=self.added, is_array=is_array
+                )
         elif (condition := changed(old, new)) is not None:
+            way_out = "update them first, or delete this statement"
+            if condition == has_value(old):  # each value would be
+                way_out = (
+                    "have the USING of the next statement say what becomes of them, and delete "
+                    "this one"
+                )
             yield refuse_if(
                 self.table,
                 condition,
                 f"{self.table}.{old.name} has values that would be changed by the new type "
-                f"{new.type}: update them first, or delete this statement",
+                f"{new.type}: {way_out}",
             )
         if self.misread is not None:
             condition, what = self.misread

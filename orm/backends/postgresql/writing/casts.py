@@ -11,7 +11,7 @@ from typing import Final
 from orm.backends.postgresql.writing.columns import Column
 from orm.backends.postgresql.writing.names import quote
 
-__all__ = ["changed", "using"]
+__all__ = ["changed", "has_value", "using"]
 
 _INTEGERS: Final = ("smallint", "integer", "bigint")
 _FLOATS: Final = ("real", "double precision")
@@ -71,6 +71,11 @@ def using(old: Column, new: Column) -> str | None:
             return f"{value}::text{array}::{after}"
 
 
+def has_value(column: Column) -> str:
+    """The condition of rows that have a value in a column."""
+    return f"{quote(column.name)} IS NOT NULL"
+
+
 def changed(old: Column, new: Column) -> str | None:
     """The condition of a value that would be another one afterwards, without an error.
 
@@ -83,7 +88,7 @@ def changed(old: Column, new: Column) -> str | None:
     if before.endswith("[]") and after.endswith("[]"):
         return f"({value}::text[]::{new.type}::text[]::{old.type})::text <> {value}::text"
     if _has_another_form(before, after):
-        return f"{value} IS NOT NULL"
+        return has_value(old)
     if before in (*_TEXTS, *_JSON) and after in _INTEGERS:
         return None  # what is no whole number is an error
     if before in (*_NUMBERS, *_TEXTS, *_JSON) and after in _NUMBERS:

@@ -80,17 +80,24 @@ class Enums:
 
     def relabelled(self, table: str, column: Column) -> AlterColumnOp:
         """What becomes of a column of a replaced type, as Alembic would say it."""
-        thing = next(one for one in self.replaced if _is_of(column.base, one))
-        old, new = (Enum(*_labels(side[thing])) for side in (self.old, self.new))
+        old, new = (Enum(*labels) for labels in self._both(column))
         return AlterColumnOp(
             bare(table), column.name, schema=schema_of(table), existing_type=old, modify_type=new
         )
 
     def gone(self, column: Column) -> list[str]:
         """The labels that the replaced type of a column loses."""
+        old, new = self._both(column)
+        return [label for label in old if label not in new]
+
+    def added(self, column: Column) -> list[str]:
+        """Those that it gets."""
+        old, new = self._both(column)
+        return [label for label in new if label not in old]
+
+    def _both(self, column: Column) -> tuple[list[str], list[str]]:
         thing = next(one for one in self.replaced if _is_of(column.base, one))
-        new = _labels(self.new[thing])
-        return [label for label in _labels(self.old[thing]) if label not in new]
+        return _labels(self.old[thing]), _labels(self.new[thing])
 
     def drop_set_aside(self, thing: Thing) -> str:
         """A statement that drops the type that was set aside."""

@@ -263,6 +263,7 @@ class Plan:
             ddl.default(self._model_of(table, name)),
             ddl.misread(self._model_of(table, name)),
             self._enums.gone(old) if recast else (),
+            self._enums.added(old) if recast else (),
         ).statements()
 
     def _recast(self, table: str, name: str) -> bool:

@@ -55,14 +55,20 @@ def alter(thing: Thing, old: str, new: str) -> str:
     was = _parts(old)[2]
     furthest = "greatest" if int(step) > 0 else "least"
     bound = low if int(step) > 0 else high
-    return (
-        "DO $alter$ DECLARE name regclass := "
-        f"{_name(thing)}; next bigint; BEGIN "
-        f"EXECUTE format('SELECT CASE WHEN is_called THEN {furthest}(last_value + {was}, {bound}) "
-        f"ELSE {start} END FROM %s', name) INTO next; "
-        f"EXECUTE format('ALTER SEQUENCE %s AS {kind} {options(new)} RESTART WITH %s', name, next);"
-        " END $alter$"
-    )
+    return f"""\
+DO $alter$ DECLARE
+  name regclass := {_name(thing)};
+  next bigint;
+BEGIN
+  EXECUTE format(
+    'SELECT CASE WHEN is_called THEN {furthest}(last_value + {was}, {bound}) ELSE {start} END '
+    'FROM %s', name
+  ) INTO next;
+  EXECUTE format(
+    'ALTER SEQUENCE %s AS {kind} {options(new)} RESTART WITH %s',
+    name, next
+  );
+END $alter$"""
 
 
 def drop_owned(table: str, column: str) -> str:

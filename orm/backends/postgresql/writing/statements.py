@@ -82,36 +82,69 @@ def refuse_if(table: str, condition: str, message: str) -> str:
         condition: SQL.
         message: what the error says.
     """
-    return (
-        f"DO $guard$ BEGIN IF EXISTS (SELECT FROM {qualified(table)} WHERE {condition}) THEN "
-        f"RAISE EXCEPTION USING MESSAGE = {literal(message)}; END IF; END $guard$"
-    )
+    return f"""\
+DO $guard$ BEGIN
+  IF EXISTS (SELECT FROM {qualified(table)} WHERE {condition}) THEN
+    RAISE EXCEPTION USING MESSAGE =
+      {literal(message)};
+  END IF;
+END $guard$"""
 
 
-def refuse_labels(table: str, column: str, labels: Sequence[str], *, is_array: bool) -> str:
+def refuse_labels(
+    table: str, column: str, labels: Sequence[str], *, added: Sequence[str], is_array: bool
+) -> str:
     """A statement that fails if a row has a label that is to go, and names it.
 
     Args:
         table: its name.
         column: of an enum, or of an array of one.
         labels: those that are to go.
+        added: those that are new: the column can have none of them before it has its new type.
         is_array: which of the two.
     """
     name = quote(column)
     value = f"ANY (here.{name}::text[])" if is_array else f"here.{name}::text"
     gone = literals(labels)
     before = literal(f"{table}.{column} cannot lose labels that rows have: ")
-    after = literal(
+    advice = (
         ". Update these rows in the same revision, before this statement: "
         f"UPDATE {qualified(table)} SET {name} = …"
         + ("" if is_array else f" WHERE {name} IN ({gone})")
     )
-    return (
-        "DO $guard$ DECLARE lost text; BEGIN "
-        "SELECT string_agg(quote_literal(label) || ' in ' || rows || ' row(s)', ', ') INTO lost "
-        f"FROM (SELECT gone.label, count(*) AS rows FROM {qualified(table)} AS here, "
-        f"unnest(ARRAY[{gone}]) AS gone (label) WHERE gone.label = {value} "
-        "GROUP BY gone.label) AS counted; "
-        f"IF lost IS NOT NULL THEN RAISE EXCEPTION USING MESSAGE = {before} || lost || {after}; "
-        "END IF; END $guard$"
-    )
+    if added:
+        pair = literal(labels[0]), literal(added[0])
+        advice += (
+            ". To make a new label of one, delete this statement, and have the next one say "
+            + _with_another(name, *pair, is_array=is_array)
+            + " in the place of its "
+            + _with_another(name, is_array=is_array)
+        )
+    after = literal(advice)
+    return f"""\
+DO $guard$ DECLARE lost text; BEGIN
+  SELECT string_agg(quote_literal(label) || ' in ' || rows || ' row(s)', ', ') INTO lost
+  FROM (
+    SELECT gone.label, count(*) AS rows
+    FROM {qualified(table)} AS here, unnest(ARRAY[{gone}]) AS gone (label)
+    WHERE gone.label = {value}
+    GROUP BY gone.label
+  ) AS counted;
+  IF lost IS NOT NULL THEN
+    RAISE EXCEPTION USING MESSAGE =
+      {before} || lost ||
+      {after};
+  END IF;
+END $guard$"""
+
+
+def _with_another(name: str, *labels: str, is_array: bool) -> str:
+    """The text of a label, perhaps with another label in the place of one."""
+    if is_array:
+        text = f"{name}::text[]"
+        return f"array_replace({', '.join((text, *labels))})" if labels else text
+    text = f"{name}::text"
+    if not labels:
+        return text
+    old, new = labels
+    return f"(CASE {text} WHEN {old} THEN {new} ELSE {text} END)"

@@ -19,6 +19,8 @@ def fits(old: str, new: str) -> bool:
         old: the type, in SQL's words.
         new: the other one.
     """
+    if old.lower() == new.lower() and "'" not in old:  # labels differ in other case
+        return True
     one, other = _TYPE.fullmatch(old.lower()), _TYPE.fullmatch(new.lower())
     if one is None or other is None:
         return False

@@ -65,6 +65,13 @@ _REWRITE: Final = re.compile(
     r"(?=\s*(?:USING\b|COLLATE\b|,|$))",
     _OPTIONS,
 )
+_MODIFY: Final = re.compile(
+    rf"\b(?:MODIFY\s+(?:COLUMN\s+)?{_NAME.format('column')}"
+    rf"|CHANGE\s+(?:COLUMN\s+)?{_NAME.format('changed')}\s+{_NAME.format('new')})\s+"
+    r"(?P<type>\w+(?:\s+PRECISION\b)?(?:\s*\([^)]*\))?(?:\s+UNSIGNED\b)?)(?P<rest>[^,]*)",
+    _OPTIONS,
+)
+"""What MariaDB and MySQL say in the place of ALTER COLUMN: the whole definition."""
 _CONSTRAIN: Final = re.compile(
     r"^ADD\s+(?:CONSTRAINT\s+\S+\s+)?(?P<kind>FOREIGN|CHECK|UNIQUE|EXCLUDE)\b(?!.*\bNOT\s+VALID\s*$)",
     _OPTIONS,
@@ -140,8 +147,19 @@ def _altering(table: str, how: str) -> Iterator[MigrateOperation | Rewrites]:
             yield AlterColumnOp(table, _plain(found["column"]), modify_nullable=False)
         for found in _REWRITE.finditer(how):
             yield Rewrites(table, _plain(found["column"]), found["type"] or "")
+        for found in _MODIFY.finditer(how):
+            yield from _modified(table, found)
         for found in _DROP_COLUMN.finditer(how):
             yield DropColumnOp(table, _plain(found["column"]))
+
+
+def _modified(table: str, found: re.Match[str]) -> Iterator[MigrateOperation | Rewrites]:
+    column = _plain(found["column"] or found["changed"])
+    if re.search(r"\bNOT\s+NULL\b", found["rest"], re.IGNORECASE):
+        yield AlterColumnOp(table, column, modify_nullable=False)
+    yield Rewrites(table, column, found["type"])
+    if found["new"] is not None and _plain(found["new"]) != column:
+        yield AlterColumnOp(table, column, modify_name=_plain(found["new"]))
 
 
 def _plain(name: str) -> str:
