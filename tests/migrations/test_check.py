@@ -197,14 +197,14 @@ def test_models_that_cannot_be_loaded_are_named(project: Project) -> None:
 
 def test_the_line_of_the_models_is_named(project: Project) -> None:
     """And not that of env.py, which only imports them; also of a file that is no Python."""
-    (project.folder / "shop").mkdir()
-    orders = project.folder / "shop" / "orders.py"
-    project.models("import shop.orders")
+    (project.folder / "market").mkdir()
+    orders = project.folder / "market" / "orders.py"
+    project.models("import market.orders")
     for code, line, cause in (
         ("import json\n\nid: Integer = 5\n", 3, "NameError: name 'Integer' is not defined"),
         ("import json\n\n\njson.loads('{')\n", 4, "JSONDecodeError: "),
         ("id =\n", 1, "SyntaxError: invalid syntax"),
-        ("import shop.nothing\n", 1, "No module named 'shop.nothing'"),
+        ("import market.nothing\n", 1, "No module named 'market.nothing'"),
     ):
         orders.write_text(code)
         said = project.orm("check").stderr

@@ -72,7 +72,8 @@ class _Statement:
                 return [f"raise {first}", *rest]
             case ast.Call(function, arguments, keywords):
                 begin = f"{self._flat(function)}("
-                if "\n" in said and arguments:  # as Alembic has it: op.create_table('users',
+                if "\n" in said and arguments and arguments[0].lineno == node.lineno:
+                    # as Alembic has it: op.create_table('users',
                     head, *arguments = arguments
                     begin += f"{self._flat(head)},"
                 items = [self.lines(one, room - 5) for one in arguments]

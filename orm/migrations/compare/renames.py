@@ -99,7 +99,7 @@ class Requested:
     """
 
     def __init__(self, asked: Iterable[str]) -> None:
-        self._asked = list(dict.fromkeys(asked))
+        self._asked = list(asked)
         self._names: set[str] = set()
 
     def next(self, operations: Sequence[MigrateOperation], connection: Connection) -> list[Rename]:
