@@ -88,11 +88,9 @@ class Attempt:
 
     def _is_lost(self, error: Exception) -> bool:
         """Whether the error says that the server or the connection was lost, or the role."""
-        backend = self._backend
         if not self._begun:
-            if isinstance(error, InvalidRequestError):  # the pool's, see `CANNOT_CONNECT`
-                return True
-            return backend.is_unreachable(error) or self._is_unavailable(error)
+            # The pool's, see `CANNOT_CONNECT`, or a connection that was lost while it was new.
+            return isinstance(error, InvalidRequestError) or self._is_unavailable(error)
         if self._commit_sent and isinstance(error, OSError):  # TimeoutError is one
             return True
         return self._is_unavailable(error)

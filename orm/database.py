@@ -171,7 +171,7 @@ class Database:
             ReplicaUnavailable: a replica answered, or is embedded, and could not be opened.
             ConfigurationError: a replica is a copy of another database.
             NoPrimary: no server that answers is the primary.
-            sqlalchemy.exc.DBAPIError, OSError: the primary could not be opened.
+            sqlalchemy.exc.DBAPIError: the primary answered, and could not be opened.
         """
         if self._started:
             self.cluster.require_started()

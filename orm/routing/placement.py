@@ -19,7 +19,7 @@ from orm.routing.memory import NO_EPOCH, SessionMemory
 from orm.routing.rules import Rules
 from orm.routing.transaction import Transaction
 from orm.servers.cluster import Cluster
-from orm.servers.server import CANNOT_CONNECT, Server
+from orm.servers.server import CANNOT_CONNECT, Server, why
 from orm.servers.timing import ROLE_CHANGES
 
 __all__ = ["ReadPlacement"]
@@ -198,17 +198,17 @@ class ReadPlacement:
             except CANNOT_CONNECT as error:
                 if transaction.loses(primary, error):
                     continue
-                if reason not in (Reason.CROWDED, Reason.FALLBACK):
-                    raise
-                why = getattr(error, "orig", None) or error
-                raise NoPrimary(self._no_server(f"the primary: {why}")) from error
+                if reason in (Reason.CROWDED, Reason.FALLBACK):
+                    raise NoPrimary(self._no_server(f"the primary: {why(error)}")) from error
+                cluster.require_reached(primary, error)
+                raise
             if connection is not None:
                 memory.reads(primary, cluster.backend.incarnation(connection), epoch)
                 transaction.pin(primary, connection)
                 return connection, route_to(primary, reason, waited, fenced)
             cluster.watcher.nudge()
-        why = cluster.primary.knowledge.error or "it has changed"
-        raise NoPrimary(self._no_server(f"the primary: {why}"))
+        error = cluster.primary.knowledge.error or "it has changed"
+        raise NoPrimary(self._no_server(f"the primary: {error}"))
 
     def _connect_primary(self, transaction: Transaction, primary: Server) -> Connection | None:
         """Connect to the primary; None if another server or incarnation is the primary by now."""

@@ -83,11 +83,19 @@ class Router:
             return transaction.connection or self.cluster.primary.engine.sync_engine
         return self.cluster.writer.sync_engine
 
-    def remark(self, error: Exception) -> None:
-        """Add to an error of a statement what is known of it."""
-        transaction = self._transaction
+    def explain(self, error: Exception) -> None:
+        """Add to an error of a statement what is known of it.
+
+        Raises:
+            NoPrimary: in its place, if the primary could not be reached for a transaction that may
+                write.
+        """
+        transaction, cluster = self._transaction, self.cluster
+        if transaction.routed and transaction.writer is None:  # SQLAlchemy has tried to connect
+            transaction.routed = False
+            cluster.require_reached(cluster.primary, error)
         server = None if transaction.writes else transaction.server
-        remark(error, self.cluster, server, writes=transaction.writes)
+        remark(error, cluster, server, writes=transaction.writes)
 
     # Writes ----------------------------------------------------------------------------------
 

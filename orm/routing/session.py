@@ -28,6 +28,9 @@ __all__ = ["DATABASE_OR_BINDS", "RoutedSession"]
 
 _T = TypeVar("_T")
 
+_EXPLAINED: Final = (DBAPIError, PoolTimeout, OSError)
+"""The errors of the database, of the pool, and of connecting."""
+
 DATABASE_OR_BINDS: Final = (
     "a session has a Database or binds, not both: for another database make another session"
 )
@@ -108,9 +111,9 @@ class RoutedSession(Session):
         before, self._sends = self._sends, True
         try:
             yield
-        except (DBAPIError, PoolTimeout) as error:
+        except _EXPLAINED as error:
             if self.router is not None:
-                self.router.remark(error)
+                self.router.explain(error)
             raise
         finally:
             self._sends = before
@@ -152,10 +155,12 @@ class RoutedSession(Session):
                         router.wrote()
                     return result
         except BaseException as error:
-            if isinstance(error, DBAPIError | PoolTimeout):
-                router.remark(error)
-            if not self.in_transaction() and not router.opening:
-                router.ended()  # else the end of the transaction does it
+            try:
+                if isinstance(error, _EXPLAINED):
+                    router.explain(error)
+            finally:
+                if not self.in_transaction() and not router.opening:
+                    router.ended()  # else the end of the transaction does it
             raise
         finally:
             self._sends = before

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends import Backend, Roles
 from orm.bookmark import Bookmark
-from orm.exceptions import ConfigurationError, DatabaseClosed, PrimaryChanged
+from orm.exceptions import ConfigurationError, DatabaseClosed, NoPrimary, PrimaryChanged
 from orm.servers.epoch import PrimaryEpoch
 from orm.servers.past import Past
 from orm.servers.roles import roles_of
-from orm.servers.server import Server
+from orm.servers.server import Server, why
 from orm.servers.timing import FAR_BEHIND, ROLE_CHANGES
 from orm.servers.watcher import Watcher
 
@@ -167,6 +167,7 @@ class Cluster:
             What `ask` returned.
 
         Raises:
+            NoPrimary: it cannot be reached.
             PrimaryChanged: the primary changes again and again.
         """
         lost = False
@@ -177,11 +178,31 @@ class Cluster:
                     if self.leads_to_primary(primary, connection):
                         return ask(connection)
                     connection.invalidate()  # else its pool hands it out again
-            except DBAPIError as error:
-                if lost or not error.connection_invalidated:
+            except (DBAPIError, OSError) as error:
+                if lost or not getattr(error, "connection_invalidated", False):
+                    self.require_reached(primary, error)
                     raise
                 lost = True
         raise PrimaryChanged("the primary has changed: try the transaction again")
+
+    def require_reached(self, primary: Server, error: Exception) -> None:
+        """If an error says that the primary is away, have the servers asked which one it is now.
+
+        Args:
+            primary: the server that was taken for it.
+            error: what connecting to it, or a question on a connection of the library's own, has
+                failed with.
+
+        Raises:
+            NoPrimary: it is away.
+        """
+        if self.backend.is_unreachable(error):
+            self.watcher.nudge()
+            raise NoPrimary(
+                f"the primary ({primary.name}) cannot be reached: {why(error)}. Try the "
+                "transaction again, as db.run(work) does. What each server says: orm status "
+                "--remote"
+            ) from error
 
     # Servers that come and go ----------------------------------------------------------------
 

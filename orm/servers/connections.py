@@ -142,7 +142,9 @@ class Connections:
     def _checked_out(
         self, dialect: Dialect, connection: DBAPIConnection, record: ConnectionPoolEntry, _: Any
     ) -> None:
-        """Drop a connection that died while it was idle, and all that are as old as that."""
+        """Drop a connection that ended while it was idle, and all that are as old as that."""
+        if connection not in self._made:
+            raise InvalidatePoolError("it was cut off")
         loop = asyncio.get_running_loop()
         now = loop.time()
         if now - record.info.get(_RETURNED, now) < IDLE:

@@ -1,7 +1,7 @@
 """The engines of one server that sessions use: for reads, for snapshots, for writes."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,6 +12,11 @@ from orm.servers.connections import Connections
 from orm.servers.timing import WAIT_FOR_PRIMARY, Limits
 
 __all__ = ["Engines"]
+
+_POOL_SIZE: Final = {"pool_size": 15, "max_overflow": 0, "pool_use_lifo": True}
+"""As many connections as SQLAlchemy's pools may have. Those close ten of them each time that they
+come back, and to connect anew takes a server longer than some tens of reads. The latest that came
+back is used first: then it need not be tried before it is used (`IDLE`)."""
 
 
 class Engines:
@@ -43,24 +48,27 @@ class Engines:
         self.connections: Connections = Connections(backend.network, limits)
         """Those of all these engines."""
         self.reader: AsyncEngine = backend.reader_engine(
-            url, shared=shared, **self._patient(patience)
+            url, shared=shared, **self._pooled(patience)
         )
         self.connections.watch(self.reader)
         self.snapshots: Engine = backend.snapshot_engine(self.reader)
 
-    def _patient(self, seconds: float) -> Mapping[str, Any]:
-        """The options, with how long a pool is waited for if the user has not said."""
-        queues = issubclass(self._options.get("poolclass", QueuePool), QueuePool)
-        if self._backend.network is None or not queues:
-            return self._options
-        return {"pool_timeout": seconds} | dict(self._options)
+    def _pooled(self, patience: float) -> Mapping[str, Any]:
+        """The options, with what a pool does if the user has not said."""
+        given = self._options
+        if self._backend.network is None or not issubclass(
+            given.get("poolclass", QueuePool), QueuePool
+        ):
+            return given
+        size = {} if given.keys() & {"pool_size", "max_overflow"} else _POOL_SIZE
+        return {"pool_timeout": patience, **size, **given}
 
     @property
     def writer(self) -> AsyncEngine:
         """For transactions that may write; made when the server is first the primary."""
         if self._writer is None:
             self._writer = self._backend.writer_engine(
-                self._url, shared=self._shared, **self._patient(WAIT_FOR_PRIMARY)
+                self._url, shared=self._shared, **self._pooled(WAIT_FOR_PRIMARY)
             )
             self.connections.watch(self._writer)
         return self._writer

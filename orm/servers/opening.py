@@ -12,7 +12,7 @@ from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError, NoPrimary, ReplicaUnavailable
 from orm.servers.cluster import Cluster
 from orm.servers.discovery import Discovery
-from orm.servers.server import Server
+from orm.servers.server import Server, why
 
 __all__ = ["close_servers", "open_servers"]
 
@@ -36,7 +36,7 @@ async def open_servers(
         ReplicaUnavailable: a replica answered, or is embedded, and could not be opened.
         ConfigurationError: a replica is a copy of another database.
         NoPrimary: no server that answers is the primary.
-        sqlalchemy.exc.DBAPIError, OSError: the primary could not be opened.
+        sqlalchemy.exc.DBAPIError: the primary answered, and could not be opened.
     """
     cluster.open_here()
     if not embedded:  # the servers may have changed roles since they were configured
@@ -66,6 +66,11 @@ async def _open_primary(cluster: Cluster) -> Bookmark:
         async with primary.writer.begin() as connection:
             await connection.run_sync(cluster.backend.prepare)
     except (DBAPIError, OSError) as error:
+        if cluster.backend.is_unreachable(error):
+            raise NoPrimary(
+                f"{_named(primary)} cannot be reached: {why(error)}. Does it run, and is the URL "
+                "right? If another server is the primary now, give that one as the primary"
+            ) from error
         error.add_note(f"{_named(primary)} cannot be opened")
         raise
     async with primary.engine.connect() as connection:

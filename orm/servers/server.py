@@ -29,7 +29,7 @@ from orm.servers.timing import (
     Limits,
 )
 
-__all__ = ["CANNOT_CONNECT", "Role", "Server"]
+__all__ = ["CANNOT_CONNECT", "Role", "Server", "why"]
 
 Role = Literal["primary", "replica"]
 _T = TypeVar("_T")
@@ -39,6 +39,12 @@ _log = logging.getLogger("orm.server")
 CANNOT_CONNECT: Final = (DBAPIError, InvalidRequestError, OSError)
 """What connecting raises while a server is away: a driver raises the first and the third, and
 SQLAlchemy's pool the second, after it has dropped several connections in a row."""
+
+
+def why(error: Exception) -> str:
+    """What a driver says of a failure, in one line."""
+    said = " ".join(str(getattr(error, "orig", None) or error).split())
+    return said or type(error).__name__
 
 
 class Server:
@@ -278,8 +284,7 @@ class Server:
 
     def fail(self, error: Exception) -> None:
         """It could not serve: let no session read there until it answers a probe again."""
-        reason = str(getattr(error, "orig", None) or error) or type(error).__name__
-        self._stop(reason, "%s serves no session until it answers again: %s")
+        self._stop(why(error), "%s serves no session until it answers again: %s")
         self.unreachable = self._backend.is_unreachable(error)
         if isinstance(error, DBAPIError) and self._backend.is_damaged(error):
             self.on_damage()

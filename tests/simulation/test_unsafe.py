@@ -259,7 +259,7 @@ VARIANTS: dict[str, tuple[Patch, tuple[str, ...], int]] = {
     "routed by the statement": (routed_by_the_statement, ("lag",), 1),
     "a bookmark that reads do not move": (bookmark_without_reads, ("lag",), 1),
     "a lost connection with all that was read": (what_was_read_is_forgotten, ("lag", "drop"), 3),
-    "located once in a transaction": (located_once_a_transaction, ("lag",), 2),
+    "located once in a transaction": (located_once_a_transaction, ("lag",), 16),
     "a move that is not sampled": (moved_without_sampling, ("lag",), 1),
     "a merge that takes the last": (merge_takes_the_last, ("lag",), 1),
     "all that a replica may have shown taken for what it has": (
@@ -270,7 +270,7 @@ VARIANTS: dict[str, tuple[Patch, tuple[str, ...], int]] = {
     "no fence": (no_fence, ("lag", "stall"), 1),
     "what was shown is not handed on": (shown_is_not_handed_on, ("lag", "stall"), 3),
     "timelines ignored": (blind_to_timelines, ("lag", "promote"), 1),
-    "losses not looked for": (losses_untold, ("lag", "promote"), 7),
+    "losses not looked for": (losses_untold, ("lag", "promote"), 2),
     "once a primary, always a primary": (once_a_primary, ("lag", "promote"), 1),
     "one server's position for another's": (mixed_knowledge, ("lag", "promote"), 1),
 }

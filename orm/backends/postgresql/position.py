@@ -9,7 +9,7 @@ that a server is merely behind.
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -115,6 +115,8 @@ FROM pg_control_checkpoint() AS c, pg_control_recovery() AS r, pg_control_system
 
 _SEGMENT_SIZE: Final = "SELECT pg_size_bytes(current_setting('wal_segment_size'))"
 
+_LAST: Final = "SELECT pg_current_xact_id()::text::bigint"
+
 _FLUSH: Final = "SELECT pg_logical_emit_message(false, 'orm', '', true)"
 
 # A synchronous commit is flushed by now. One that was not, or of which that is not known, is
@@ -141,7 +143,7 @@ def incarnation(connection: Connection) -> str:
 
 def position(connection: Connection) -> Bookmark | None:
     """Everything up to here is visible to any later statement; None where that is unknown."""
-    row = connection.execute(text(_POSITION)).one()
+    row = connection.exec_driver_sql(_POSITION).one()
     _note_identity(connection.info, row.history, row.started)
     connection.info[_AGE], connection.info[STANDBY] = row.age, row.standby
     timeline = _timeline(connection, row)
@@ -160,7 +162,7 @@ def position(connection: Connection) -> Bookmark | None:
 
 def seen(connection: Connection) -> Bookmark | None:
     """Nothing that was read here lies after this; None where that is unknown."""
-    row = connection.execute(text(_SEEN)).one()
+    row = connection.exec_driver_sql(_SEEN).one()
     _note_identity(connection.info, row.history, row.started)
     timeline = _timeline(connection, row)
     connection.info[_REACHED] = None if row.shows is None else {timeline: row.shows}
@@ -170,7 +172,7 @@ def seen(connection: Connection) -> Bookmark | None:
     if row.flushed is not None and row.flushed < at:
         # What is inserted and not flushed, by a read's hint bits perhaps, may wait for long until
         # a session commits, and so would a session that must see it on a standby.
-        connection.execute(text(_FLUSH))
+        connection.exec_driver_sql(_FLUSH)
     return _bookmark(connection, {timeline: at}, row.shown)
 
 
@@ -183,7 +185,7 @@ def reached(connection: Connection) -> Bookmark | None:
 def written(connection: Connection) -> Bookmark | None:
     """On the primary: nothing that any server has shown lies after this."""
     # A number of its own is later than all that were given out, and writes nothing.
-    last: int = connection.scalar(text("SELECT pg_current_xact_id()::text::bigint"))
+    last: int = connection.exec_driver_sql(_LAST).scalar_one()
     at = seen(connection)
     return None if at is None else replace(at, shown=last)
 

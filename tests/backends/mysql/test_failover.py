@@ -9,8 +9,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from models import Base, User
 from orm import Bookmark, Database, WriteLost
-from orm.exceptions import ConfigurationError, NotCaughtUp, OrmError
+from orm.exceptions import ConfigurationError, NoPrimary, NotCaughtUp, OrmError
 from orm.testing.mysql import Cluster, Server
+from tests.backends.away import needs_the_primary
 from tests.conftest import started
 
 DRIVERS = {"mariadb": "asyncmy", "mysql": "aiomysql"}
@@ -55,6 +56,22 @@ async def written(db: Database, email: str) -> str:
 async def emails(db: Database, token: str) -> set[str]:
     async with db.session(token) as session:
         return set(await session.scalars(select(User.email)))
+
+
+async def test_what_needs_the_primary_says_that_it_is_away(cluster: Cluster) -> None:
+    primary = cluster.primary
+    async with database(cluster) as db:
+        await created(db)
+        cluster.caught_up()
+        async with db.session() as session:
+            await asyncio.to_thread(primary.kill)
+            await needs_the_primary(db, "cannot be reached")
+            with pytest.raises(NoPrimary):
+                await session.connection()
+            await asyncio.to_thread(primary.start)
+            session.add(User(email="ada"))
+            await session.commit()
+            assert (await session.scalars(select(User.email))).all() == ["ada"]
 
 
 async def test_what_a_failover_loses_is_known_even_after_the_switch_back(cluster: Cluster) -> None:

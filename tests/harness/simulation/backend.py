@@ -100,7 +100,9 @@ class SimulatedBackend(Backend):
         return isinstance(error.orig, Lost | Conflict | Recovering)
 
     def is_unreachable(self, error: Exception) -> bool:
-        return False
+        if isinstance(error, DBAPIError):
+            return self.is_unavailable(error)
+        return super().is_unreachable(error)
 
     def is_read_only(self, error: DBAPIError) -> bool:
         return isinstance(error.orig, ReadOnly)

@@ -49,6 +49,7 @@ def measure(replicas: int, *, reads: bool, zones: int = 1) -> tuple[float, float
         made += 1
 
     async def run() -> None:
+        nonlocal made
         world = worlds["scale"] = World("scale", 1, (1,) * replicas, 0.001, samples=False)
         primary, *others = (f"simulated:///scale/{address}" for address in world.addresses)
         given = [Replica(url, zone=str(n % zones)) for n, url in enumerate(others)]
@@ -56,6 +57,7 @@ def measure(replicas: int, *, reads: bool, zones: int = 1) -> tuple[float, float
             loop = asyncio.get_running_loop()
             await asyncio.sleep(60)
             probes.clear()
+            made = 0
             until = loop.time() + _SECONDS
             while loop.time() < until:
                 if reads:
