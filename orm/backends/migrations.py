@@ -1,9 +1,10 @@
 """The optional part of a backend that changes schemas: what migrations ask of an engine."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, Insert, MetaData, Update
 from sqlalchemy.exc import DBAPIError
@@ -21,74 +22,68 @@ Write = tuple[Insert | Update, Mapping[str, Any]]
 """A statement without values, and those of its columns."""
 
 
-class Migrations(Protocol):
+class Migrations(ABC):
     """Changes the schema of an engine's databases, describes it, and keeps it whole.
 
     The methods that take a `Connection` run inside SQLAlchemy's greenlet, or on a synchronous
     connection of `engine`. None of them but `migrating` opens another connection.
     """
 
-    reserved_tables: frozenset[str]
+    reserved_tables: frozenset[str] = frozenset()
     """Tables of the library's own, which no migration compares."""
 
-    all_ddl_is_transactional: bool
+    all_ddl_is_transactional: bool = True
     """Whether every statement can run in a transaction; Alembic's ``autocommit_block``, which other
     engines need in the same revision files, then leaves the transaction alone."""
 
-    new_columns_need_constants: bool
+    new_columns_need_constants: bool = False
     """Whether a column that is added to a table with rows can have no default but a constant."""
 
-    shares_names: bool
+    shares_names: bool = True
     """Whether a constraint, or a sequence, can stand in the way of another table's by its name."""
 
-    @property
-    def script(self) -> Scripting | None:
-        """Takes down what is executed in a block, as a script that does the same elsewhere.
+    script: Scripting | None = None
+    """Takes down what is executed in a block, as a script that does the same elsewhere.
 
-        None where Alembic's operations read no table, so that Alembic writes scripts without a
-        database. A rebuild of a table reads it: its SQL is known only from a replay.
+    None where Alembic's operations read no table, so that Alembic writes scripts without a
+    database. A rebuild of a table reads it: its SQL is known only from a replay.
 
-        The first argument is a connection to a `scratch` database, in no transaction, on which a
-        revision is replayed within the block. The second one has the tables whose statements are
-        left out. The block gets a function that returns the `Script` after the replay. Both raise
-        `NotAScript` where there is none, because the revision looks at rows, for example.
-        """
-        ...
+    The first argument is a connection to a `scratch` database, in no transaction, on which a
+    revision is replayed within the block. The second one has the tables whose statements are
+    left out. The block gets a function that returns the `Script` after the replay. Both raise
+    `NotAScript` where there is none, because the revision looks at rows, for example.
+    """
 
-    @property
-    def journal(self) -> Journal | None:
-        """Keeps account of what of a revision was done; None where a transaction takes DDL back."""
-        ...
+    journal: Journal | None = None
+    """Keeps account of what of a revision was done; None where a transaction takes DDL back."""
 
-    @property
-    def costs(self) -> Costs | None:
-        """Learns what the changes of tables cost that are executed in a block.
+    costs: Costs | None = None
+    """Learns what the changes of tables cost that are executed in a block.
 
-        The argument is a connection to a `scratch` database, with tables without rows. None where
-        the engine does not say it.
-        """
-        ...
+    The argument is a connection to a `scratch` database, with tables without rows. None where
+    the engine does not say it.
+    """
 
-    scratch_can_lack: bool
+    scratch_can_lack: bool = False
     """Whether a `scratch` database can lack what one has that is made ``beside`` another."""
 
-    has_linter: bool
+    has_linter: bool = False
     """Whether there is a linter of the engine's migrations: without one, no SQL is rendered."""
 
-    def prepare_alembic(self) -> None:
+    def prepare_alembic(self) -> None:  # noqa: B027 - a default, not abstract
         """Have Alembic use what the engine needs of its own, such as its rebuilds of tables.
 
         Called in ``env.py``, before Alembic makes a context.
         """
-        ...
 
+    @abstractmethod
     def engine(self, url: URL, **options: Any) -> Engine | AsyncEngine:
         """The engine for schema changes: each transaction is atomic; DDL too, without a `journal`.
 
         It need not be asynchronous: migrations are one statement after the other.
         """
-        ...
 
+    @abstractmethod
     def migrating(self, connection: Connection, patience: float) -> AbstractContextManager[None]:
         """For the length of the block no other process migrates, and a table rebuild loses no rows.
 
@@ -103,12 +98,12 @@ class Migrations(Protocol):
             ConfigurationError: the caller has handed the connection in, and it cannot be used so.
             MigrationError: another process still migrates; or this server cannot be migrated.
         """
-        ...
 
     def is_absent(self, url: URL) -> bool:
         """Whether the database does not exist yet; the first connection that writes makes it."""
-        ...
+        return False
 
+    @abstractmethod
     def watch_transaction(self, connection: Connection) -> Callable[[], bool]:
         """Remember which transaction is open.
 
@@ -118,12 +113,12 @@ class Migrations(Protocol):
         Returns:
             Whether that same transaction is still open, when it is called.
         """
-        ...
 
     def faults(self, connection: Connection) -> Counter[str]:
         """The rows and indexes that break the schema's rules, as the open transaction sees them."""
-        ...
+        return Counter()
 
+    @abstractmethod
     def verify(self, connection: Connection, known: Counter[str], writes: Sequence[Write]) -> None:
         """Check that the open transaction may be committed, and make its last writes.
 
@@ -136,7 +131,6 @@ class Migrations(Protocol):
         Raises:
             MigrationError: it must not be committed.
         """
-        ...
 
     def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
         """What the engine knows of an error besides its message, such as the holder of a lock.
@@ -148,15 +142,16 @@ class Migrations(Protocol):
         Returns:
             Sentences for people.
         """
-        ...
+        return ()
 
+    @abstractmethod
     def is_not_understood(self, error: DBAPIError) -> bool:
         """Whether a statement says what the engine does not have, and another one may.
 
         Such as the syntax, a function or a type of another engine; and not a missing table.
         """
-        ...
 
+    @abstractmethod
     def restore_point(
         self, connection: Connection, name: str, without: frozenset[str]
     ) -> str | None:
@@ -173,8 +168,8 @@ class Migrations(Protocol):
         Raises:
             MigrationError: none could be made; nothing was changed.
         """
-        ...
 
+    @abstractmethod
     def begin_anew(
         self, url: URL, suits: Callable[[URL], bool]
     ) -> AbstractContextManager[tuple[URL, str | None]]:
@@ -194,8 +189,8 @@ class Migrations(Protocol):
         Raises:
             MigrationError: another process migrates it, or it cannot be emptied.
         """
-        ...
 
+    @abstractmethod
     def definitions(self, connection: Connection) -> Mapping[Thing, str]:
         """The definitions of a database, in a form in which two databases can be compared.
 
@@ -203,8 +198,8 @@ class Migrations(Protocol):
             The engine's words for each thing. The tables of the library and of Alembic are among
             them.
         """
-        ...
 
+    @abstractmethod
     def scratch(self, url: URL, *, beside: bool = False) -> AbstractContextManager[Connection]:
         """An empty database of this engine, which is gone after the block.
 
@@ -218,9 +213,8 @@ class Migrations(Protocol):
             ConfigurationError: a driver is missing.
             MigrationError: the account may not make one.
         """
-        ...
 
-    def prepare_scratch(
+    def prepare_scratch(  # noqa: B027 - a default, not abstract
         self, connection: Connection, schemas: Collection[str], like: Mapping[Thing, str]
     ) -> None:
         """Create in an empty database what tables need and ``create_all`` does not make.
@@ -230,7 +224,6 @@ class Migrations(Protocol):
             schemas: the schemas that the models name.
             like: the `definitions` of a database that has the rest, such as extensions.
         """
-        ...
 
     def surprises(self, new: Mapping[Thing, str]) -> Sequence[str]:
         """What the engine does with a model that says the same elsewhere and means more there.
@@ -241,8 +234,9 @@ class Migrations(Protocol):
         Returns:
             Sentences for people.
         """
-        ...
+        return ()
 
+    @abstractmethod
     def beyond_models(self, connection: Connection) -> tuple[Sequence[str], Sequence[str]]:
         """Statements that make what a database has and no model makes, such as views and triggers.
 
@@ -251,11 +245,10 @@ class Migrations(Protocol):
         Returns:
             Those to be run before the tables are made, and those for after it.
         """
-        ...
 
     def is_generated_name(self, name: str) -> bool:
         """Whether the engine gives such a name to a constraint that has none of its own."""
-        ...
+        return False
 
     def adapted(
         self,
@@ -274,7 +267,7 @@ class Migrations(Protocol):
             Operations that are worth a try: a replay shows whether they do. None if they would
             fail, or change values, where there are rows.
         """
-        ...
+        return operations
 
     def operations_for(
         self,
@@ -296,7 +289,7 @@ class Migrations(Protocol):
         Returns:
             All operations of the revision; None if the engine knows no better ones.
         """
-        ...
+        return None
 
     def lint(self, sql: str) -> Sequence[str] | None:
         """Run a linter of the engine's migrations on a script.
@@ -304,4 +297,4 @@ class Migrations(Protocol):
         Returns:
             A sentence for each finding; None if the linter is not installed.
         """
-        ...
+        return ()

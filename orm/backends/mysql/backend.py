@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from orm.backends.base import Backend
 from orm.backends.lineage import current, latest
 from orm.backends.migrations import Migrations
-from orm.backends.mysql import driver, engines, fences, migrations, position, roles, state
+from orm.backends.mysql import driver, engines, fences, position, roles, state
 from orm.backends.mysql.driver import code
+from orm.backends.mysql.migrations import MySQLMigrations
 from orm.backends.parts import Fences, Network, Roles
 from orm.bookmark import Bookmark
 
@@ -46,7 +47,7 @@ class MySQLBackend(Backend):
     network: Network | None = driver
     roles: Roles | None = roles
     fences: Fences | None = fences
-    migrations: Migrations | None = migrations
+    migrations: Migrations | None = MySQLMigrations()
 
     def writer_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
         if shared:

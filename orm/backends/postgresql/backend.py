@@ -14,12 +14,12 @@ from orm.backends.postgresql import (
     driver,
     engines,
     fences,
-    migrations,
     position,
     roles,
     waiting,
 )
 from orm.backends.postgresql.driver import renew, sqlstate
+from orm.backends.postgresql.migrations import PostgreSQLMigrations
 from orm.bookmark import Bookmark
 
 __all__ = ["PostgreSQLBackend"]
@@ -47,7 +47,7 @@ class PostgreSQLBackend(Backend):
     network: Network | None = driver
     roles: Roles | None = roles
     fences: Fences | None = fences
-    migrations: Migrations | None = migrations
+    migrations: Migrations | None = PostgreSQLMigrations()
     unit = "bytes"
 
     def writer_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:

@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from orm.backends.base import Backend
 from orm.backends.migrations import Migrations
 from orm.backends.parts import EmbeddedReplicas
-from orm.backends.sqlite import embedded, engines, migrations, position
+from orm.backends.sqlite import embedded, engines, position
 from orm.backends.sqlite.driver import code
+from orm.backends.sqlite.migrations import SQLiteMigrations
 from orm.bookmark import Bookmark
 from orm.exceptions import ConfigurationError
 
@@ -29,7 +30,7 @@ class SQLiteBackend(Backend):
     """SQLite through aiosqlite: one primary, whose history is one line of commits."""
 
     embedded: EmbeddedReplicas | None = embedded
-    migrations: Migrations | None = migrations
+    migrations: Migrations | None = SQLiteMigrations()
 
     def writer_engine(self, url: URL, *, shared: bool = False, **options: Any) -> AsyncEngine:
         _refuse_shared(shared)

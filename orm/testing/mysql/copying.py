@@ -5,8 +5,8 @@ from typing import Final
 
 from sqlalchemy import Connection, make_url, text
 
+from orm.backends.mysql.beyond_models import beyond_models
 from orm.backends.mysql.definitions import tables_of
-from orm.backends.mysql.migrations import beyond_models
 from orm.backends.mysql.sync import sync_engine
 
 __all__ = ["copy_tables"]
