@@ -18,6 +18,7 @@ from orm.backends.migration_parts import Costs, Journal
 from orm.backends.migrations import Migrations, Write
 from orm.backends.mysql import costs
 from orm.backends.mysql.beyond_models import beyond_models
+from orm.backends.mysql.broken import broken
 from orm.backends.mysql.definitions import definitions, tables_of
 from orm.backends.mysql.driver import code
 from orm.backends.mysql.explain import explain
@@ -217,6 +218,9 @@ class MySQLMigrations(Migrations):
             )
         for statement, values in writes:
             connection.execute(statement.values(values))
+
+    def broken(self, connection: Connection) -> Collection[str]:
+        return broken(connection)
 
     def definitions(self, connection: Connection) -> Mapping[Thing, str]:
         return definitions(connection)

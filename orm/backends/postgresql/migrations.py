@@ -31,6 +31,7 @@ from orm.backends.labels import relabelling
 from orm.backends.migrations import Migrations, Write
 from orm.backends.postgresql.anew import begin_anew
 from orm.backends.postgresql.beyond_models import beyond_models
+from orm.backends.postgresql.broken import broken
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import arguments, bounded, sqlstate, understood
 from orm.backends.postgresql.explain import explain, is_of_a_view
@@ -198,6 +199,9 @@ class PostgreSQLMigrations(Migrations):
 
     def beyond_models(self, connection: Connection) -> tuple[Sequence[str], Sequence[str]]:
         return beyond_models(connection)
+
+    def broken(self, connection: Connection) -> Collection[str]:
+        return broken(connection)
 
     def definitions(self, connection: Connection) -> Mapping[Thing, str]:
         return definitions(connection)

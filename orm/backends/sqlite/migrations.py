@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,7 @@ from orm.backends.migration_parts import Scripting
 from orm.backends.migrations import Migrations, Write
 from orm.backends.sqlite import recording
 from orm.backends.sqlite.anew import replaced
+from orm.backends.sqlite.broken import broken
 from orm.backends.sqlite.dangling import dangling, summary
 from orm.backends.sqlite.definitions import definitions
 from orm.backends.sqlite.engines import is_absent, migration_engine
@@ -139,6 +140,9 @@ class SQLiteMigrations(Migrations):
 
     def faults(self, connection: Connection) -> Counter[str]:
         return dangling(connection)
+
+    def broken(self, connection: Connection) -> Collection[str]:
+        return broken(connection)
 
     def definitions(self, connection: Connection) -> Mapping[Thing, str]:
         return definitions(connection)
