@@ -207,8 +207,8 @@ class ReadPlacement:
                 transaction.pin(primary, connection)
                 return connection, route_to(primary, reason, waited, fenced)
             cluster.watcher.nudge()
-        error = cluster.primary.knowledge.error or "it has changed"
-        raise NoPrimary(self._no_server(f"the primary: {error}"))
+        cause = cluster.primary.knowledge.error or "it has changed"
+        raise NoPrimary(self._no_server(f"the primary: {cause}"))
 
     def _connect_primary(self, transaction: Transaction, primary: Server) -> Connection | None:
         """Connect to the primary; None if another server or incarnation is the primary by now."""
