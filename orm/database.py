@@ -353,8 +353,8 @@ class Database:
     async def status(self) -> list[ServerStatus]:
         """Every server, asked now: the primary first.
 
-        A server that does not answer is waited for: ``connect_timeout`` and ``dead_after`` at most.
-        `last_status` waits for none.
+        A server that does not answer is waited for, ``dead_after`` at most: its status is then that
+        of its last probe, and says how long ago that was. `last_status` waits for none.
 
         Raises:
             DatabaseClosed: the database is not started, or closed.
