@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, Self, TypeVar, overload
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
+from orm._given import function, name, switch
 from orm._numbers import count, seconds
 from orm.backends import EmbeddedReplica, backend_for
 from orm.chain import Chain
@@ -99,10 +100,12 @@ class Database:
         first = primary if isinstance(primary, Replica) else Replica(primary)
         url = parse_url(first.url)
         backend = backend_for(url)
+        switch("fallback", fallback)
+        switch("shared", shared)
         seldom = HEARTBEAT if max_staleness is not None else SELDOM.longest
         limits = Limits(connect_timeout=connect_timeout, dead_after=dead_after, seldom=seldom)
         self._make: Final = Maker(
-            backend, first, shared=shared, limits=limits, **(engine_options or {})
+            backend, first, shared=shared, limits=limits, options=engine_options or {}
         )
         self._embedded: Sequence[EmbeddedReplica] = ()
         self._discovery: Discovery | None = None
@@ -123,7 +126,7 @@ class Database:
             max_wait=max_wait,
             max_staleness=max_staleness,
             fallback=fallback,
-            zones=tuple(listed("zones", zones)),
+            zones=tuple(name("a zone of zones", zone) for zone in listed("zones", zones)),
             keys=checked_keys(bookmark_keys),
             stray_bookmarks=stray_bookmarks,
         )
@@ -248,6 +251,9 @@ class Database:
             class_: of the sessions; `BookmarkSession` by default. One of another library, such as
                 SQLModel's, is combined with it.
             options: all that `session` takes, by keyword.
+
+        Raises:
+            ConfigurationError: `class_` is no class of sessions.
         """
         return async_sessionmaker(
             class_=over_database(class_ or BookmarkSession), database=self, **options
@@ -419,7 +425,11 @@ class Database:
 
         Returns:
             A function without arguments, after which the observer is not called any more.
+
+        Raises:
+            ConfigurationError: the observer cannot be called, or has to be awaited.
         """
+        function("observer", observer)
         rules = self.rules
         rules.observers = (*rules.observers, observer)
 

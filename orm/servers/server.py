@@ -342,7 +342,7 @@ class Server:
         await self.probe_by(self.ask)
 
     async def hear(self) -> None:
-        """Have it asked by its watcher, and wait for the answer, though no longer than `dead_after`.
+        """Have it asked by its watcher, and wait for the answer, `dead_after` at most.
 
         For a server that is away: to connect to it takes its time, which the watcher spends anyway.
         """
