@@ -50,7 +50,7 @@ class Database:
             there are, and is asked every 5 s (`by_dns` makes one). An embedded replica gets a copy
             of the whole file after a commit. That is right for files of up to some 20 MB: to copy a
             larger one takes longer than `max_wait`, so that what follows a write is read on the
-            primary.
+            primary. More than 64 are refused.
         zones: which replicas to prefer, by their zone, the best zone first. A read goes to the
             first zone of the list that has a replica which has caught up. Replicas of other zones
             serve only if no zone of the list has such a replica.
