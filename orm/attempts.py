@@ -77,7 +77,7 @@ class Attempt:
             return False
         if isinstance(error, OrmError):
             return error.retryable
-        if isinstance(error, DBAPIError) and self._backend.is_retryable(error):
+        if self.met_another(error):
             return True
         if not self._is_lost(error):
             return False
@@ -85,6 +85,10 @@ class Attempt:
             error.add_note(_UNKNOWN)
             return False
         return True
+
+    def met_another(self, error: Exception) -> bool:
+        """Whether the error says that the transaction was in conflict with another one."""
+        return isinstance(error, DBAPIError) and self._backend.is_retryable(error)
 
     def _is_lost(self, error: Exception) -> bool:
         """Whether the error says that the server or the connection was lost, or the role."""
@@ -144,7 +148,9 @@ async def try_again(
             if took + pause > seconds:
                 error.add_note(f"It was tried {number} time(s) in {took:.1f} s (retry_for).")
                 raise
-            _log.info(
+            # Of a server that is away, `orm.server` tells once, and not for each transaction.
+            _log.log(
+                logging.INFO if attempt.met_another(error) else logging.DEBUG,
                 "a transaction is tried again in %.3f s, after attempt %d: %s",
                 pause,
                 number,

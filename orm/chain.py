@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from functools import reduce
 from typing import Any, ClassVar, TypeVar
 
+from orm._given import switch
 from orm._numbers import seconds
 from orm.attempts import Attempt, try_again
 from orm.bookmark import Bookmark
@@ -151,6 +152,8 @@ class Chain:
                 the transaction may have been committed.
         """
         seconds("retry_for", retry_for)
+        switch("read_only", read_only)
+        switch("idempotent", idempotent)
         options = {"expire_on_commit": False} | options
 
         async def once(attempt: Attempt) -> _T:

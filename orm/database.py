@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, Self, TypeVar, overload
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
+from orm._given import function, name, switch
 from orm._numbers import count, seconds
 from orm.backends import EmbeddedReplica, backend_for
 from orm.chain import Chain
@@ -49,7 +50,7 @@ class Database:
             there are, and is asked every 5 s (`by_dns` makes one). An embedded replica gets a copy
             of the whole file after a commit. That is right for files of up to some 20 MB: to copy a
             larger one takes longer than `max_wait`, so that what follows a write is read on the
-            primary.
+            primary. More than 64 are refused.
         zones: which replicas to prefer, by their zone, the best zone first. A read goes to the
             first zone of the list that has a replica which has caught up. Replicas of other zones
             serve only if no zone of the list has such a replica.
@@ -99,10 +100,12 @@ class Database:
         first = primary if isinstance(primary, Replica) else Replica(primary)
         url = parse_url(first.url)
         backend = backend_for(url)
+        switch("fallback", fallback)
+        switch("shared", shared)
         seldom = HEARTBEAT if max_staleness is not None else SELDOM.longest
         limits = Limits(connect_timeout=connect_timeout, dead_after=dead_after, seldom=seldom)
         self._make: Final = Maker(
-            backend, first, shared=shared, limits=limits, **(engine_options or {})
+            backend, first, shared=shared, limits=limits, options=engine_options or {}
         )
         self._embedded: Sequence[EmbeddedReplica] = ()
         self._discovery: Discovery | None = None
@@ -123,7 +126,7 @@ class Database:
             max_wait=max_wait,
             max_staleness=max_staleness,
             fallback=fallback,
-            zones=tuple(listed("zones", zones)),
+            zones=tuple(name("a zone of zones", zone) for zone in listed("zones", zones)),
             keys=checked_keys(bookmark_keys),
             stray_bookmarks=stray_bookmarks,
         )
@@ -248,6 +251,9 @@ class Database:
             class_: of the sessions; `BookmarkSession` by default. One of another library, such as
                 SQLModel's, is combined with it.
             options: all that `session` takes, by keyword.
+
+        Raises:
+            ConfigurationError: `class_` is no class of sessions.
         """
         return async_sessionmaker(
             class_=over_database(class_ or BookmarkSession), database=self, **options
@@ -353,8 +359,8 @@ class Database:
     async def status(self) -> list[ServerStatus]:
         """Every server, asked now: the primary first.
 
-        A server that does not answer is waited for: ``connect_timeout`` and ``dead_after`` at most.
-        `last_status` waits for none.
+        A server that does not answer is waited for, ``dead_after`` at most: its status is then that
+        of its last probe, and says how long ago that was. `last_status` waits for none.
 
         Raises:
             DatabaseClosed: the database is not started, or closed.
@@ -419,7 +425,11 @@ class Database:
 
         Returns:
             A function without arguments, after which the observer is not called any more.
+
+        Raises:
+            ConfigurationError: the observer cannot be called, or has to be awaited.
         """
+        function("observer", observer)
         rules = self.rules
         rules.observers = (*rules.observers, observer)
 

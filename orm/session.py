@@ -222,7 +222,13 @@ def over_database(class_: type[AsyncSession]) -> type[AsyncSession]:
 
     Args:
         class_: the other library's; a `BookmarkSession` is returned as it is.
+
+    Raises:
+        ConfigurationError: it is no class of sessions.
     """
+    given: object = class_  # the program's types may be unchecked
+    if not isinstance(given, type) or not issubclass(given, AsyncSession):
+        raise ConfigurationError(f"class_ is a class derived from AsyncSession, and not {given!r}")
     if issubclass(class_, BookmarkSession):
         return class_
     sync = _both(class_.sync_session_class, RoutedSession)

@@ -35,7 +35,7 @@ class Watch(logging.Handler):
 
 @pytest.fixture
 def watch(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[Callable[[], None]], None]]:
-    caplog.set_level("INFO", "orm.attempts")
+    caplog.set_level("DEBUG", "orm.attempts")
     handler = Watch()
     logger = logging.getLogger("orm.attempts")
     logger.addHandler(handler)

@@ -4,6 +4,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,9 @@ from orm.exceptions import (
     ForeignBookmark,
     ReplicaUnavailable,
 )
+from orm.telemetry import log_routes, opentelemetry, prometheus
 from orm.testing import paused
+from orm.web import BookmarkCookie, BookmarkMiddleware, health, lifespan, status_page
 from tests.conftest import MySQL, head, is_between
 
 
@@ -137,7 +140,21 @@ async def test_write_lost_is_said_before_anything_is_written(servers) -> None:
         ("sqlite+aiosqlite:///file:app.db?uri=true", {}, "plain path"),
         ("nosuch+driver:///x", {}, "no backend"),
         ("sqlite+aiosqlite:////nosuch/folder/app.db", {}, "folder"),
+        ("postgresql+asyncpg://host:port/app", {}, "not a database URL: .*'port'"),
         ("sqlite+aiosqlite:///app.db", {"max_wait": -1}, "max_wait"),
+        ("sqlite+aiosqlite:///app.db", {"fallback": "false"}, "fallback is True or False, and not"),
+        ("postgresql+asyncpg://h/d", {"shared": "no"}, "shared is True or False, and not 'no'"),
+        ("sqlite+aiosqlite:///app.db", {"zones": [1]}, "a zone of zones is a text, and not 1"),
+        ("sqlite+aiosqlite:///app.db", {"engine_options": ["echo"]}, "engine_options is a dict of"),
+        ("sqlite+aiosqlite:///app.db", {"engine_options": {"ecoh": True}}, "engine_opt.*'ecoh'"),
+        ("sqlite+aiosqlite:///app.db", {"engine_options": {1: True}}, "^1 in engine_options is no"),
+        ("sqlite+aiosqlite:///app.db", {"engine_options": {"url": "x"}}, "'url' in engine_options"),
+        ("sqlite+aiosqlite:///app.db", {"engine_options": {"poolclass": "x"}}, "poolclass in eng"),
+        (
+            "sqlite+aiosqlite:///app.db",
+            {"engine_options": {"execution_options": 5}},
+            "execution_options in engine_options is a dict",
+        ),
         ("sqlite+aiosqlite:///app.db", {"replicas": -1}, "replicas"),
         (
             "sqlite+aiosqlite:///app.db",
@@ -145,6 +162,7 @@ async def test_write_lost_is_said_before_anything_is_written(servers) -> None:
             "replicas is a whole number, 0 or more, or",
         ),
         ("sqlite+aiosqlite:///app.db", {"replicas": True}, "and not True"),
+        ("sqlite+aiosqlite:///app.db", {"replicas": 65}, "replicas is 64 at most, and not 65"),
         ("sqlite+aiosqlite:///app.db", {"replicas": None}, "replicas is a list, and not None"),
         ("sqlite+aiosqlite:///app.db", {"max_wait": "1"}, "max_wait is a number of seconds, 0 or"),
         ("sqlite+aiosqlite:///app.db", {"max_wait": None}, "and not None"),
@@ -181,6 +199,55 @@ def test_impossible_database_is_refused(url: str, options, says: str) -> None:
 def test_a_weight_is_a_number() -> None:
     with pytest.raises(ConfigurationError, match="weight of a replica is a number over 0, and not"):
         Replica("sqlite+aiosqlite:///app.db", weight="2")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [5, ""])
+@pytest.mark.parametrize("what", ["name", "zone"])
+def test_the_name_and_the_zone_of_a_replica_are_texts(what: str, given: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"the {what} of a replica is a text, and not"):
+        Replica("sqlite+aiosqlite:///app.db", **{what: given})
+
+
+async def test_arguments_of_a_call_are_of_their_kind(db: Database) -> None:
+    async def nothing(_: object) -> None: ...
+
+    no: Any = "no"
+    with pytest.raises(ConfigurationError, match="idempotent is True or False, and not 'no'"):
+        await db.run(nothing, idempotent=no)
+    with pytest.raises(ConfigurationError, match="read_only is True or False, and not 'no'"):
+        await db.run(nothing, read_only=no)
+    for observer in (None, nothing):
+        given: Any = observer
+        with pytest.raises(ConfigurationError, match="observer is a function that is not async"):
+            db.observe(given)
+    for class_ in (5, int):
+        given = class_
+        with pytest.raises(ConfigurationError, match="class_ is a class derived from AsyncSession"):
+            db.sessionmaker(class_=given)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [health, lifespan, status_page, log_routes, opentelemetry.instrument, prometheus.export],
+)
+def test_a_url_is_no_database(made: Any) -> None:
+    with pytest.raises(ConfigurationError, match="database is a Database, and not 'sqlite"):
+        made("sqlite+aiosqlite:///app.db")
+
+
+def test_what_is_given_to_the_web_is_of_its_kind(tmp_path: Path) -> None:
+    anything: Any = "x"
+    unstarted = Database(f"sqlite+aiosqlite:///{tmp_path}/app.db")
+    with pytest.raises(ConfigurationError, match="guard is an async function"):
+        status_page(unstarted, guard=anything)
+    with pytest.raises(ConfigurationError, match="level is a number, such as"):
+        log_routes(unstarted, anything)
+    with pytest.raises(ConfigurationError, match="the name of a cookie is a text, and not 5"):
+        BookmarkCookie(name=5)  # type: ignore[arg-type]
+    wrong = BookmarkMiddleware(anything, anything).mistake
+    assert str(wrong) == "database is a Database, and not 'x'"
+    wrong = BookmarkMiddleware(anything, unstarted, cookie=anything).mistake
+    assert str(wrong) == "cookie is a BookmarkCookie, and not 'x'"
 
 
 async def test_seconds_of_a_call_are_a_number(db: Database) -> None:

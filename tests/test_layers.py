@@ -30,6 +30,7 @@ LAYERS = (
     "constraint",
     "bookmark",
     "model",
+    "_given",
     "_numbers",
     "exceptions",
     "_cache",

@@ -42,6 +42,7 @@ def test_names_for_tests() -> None:
     assert sorted(orm.testing.__all__) == [
         "Follower",
         "ReplicaControl",
+        "Servers",
         "caught_up",
         "followers",
         "paused",

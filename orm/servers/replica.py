@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import URL
 
+from orm._given import name
 from orm._numbers import number
 
 __all__ = ["Replica"]
@@ -22,7 +23,7 @@ class Replica:
             takes twice as long there.
 
     Raises:
-        ConfigurationError: the weight is not over 0.
+        ConfigurationError: the weight is not over 0, or the name or the zone is no text.
     """
 
     url: str | URL
@@ -32,3 +33,6 @@ class Replica:
 
     def __post_init__(self) -> None:
         number("the weight of a replica", self.weight)
+        for what, given in (("name", self.name), ("zone", self.zone)):
+            if given is not None:
+                name(f"the {what} of a replica", given)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, Literal, TypeVar
 
@@ -118,6 +119,8 @@ class Server:
         """Where it was when a session had last waited for it in vain."""
         self.nudged: asyncio.Event = asyncio.Event()
         """Set to probe it now."""
+        self._probed = asyncio.Event()
+        """Set when the probe that is next to end has ended."""
         # Each of the three is set by the one object that listens.
         self.on_change: Callable[[], None] = lambda: None
         """Called whenever something new is known of it."""
@@ -328,7 +331,7 @@ class Server:
         self.asked_at = self.answered_at = self._used = 0.0
         self.speed = Speed()
         self._engines.connections.restore()
-        self.nudged = asyncio.Event()
+        self.nudged, self._probed = asyncio.Event(), asyncio.Event()
 
     def gave_up(self) -> None:
         """A session has waited for it in vain."""
@@ -337,6 +340,17 @@ class Server:
     async def probe(self) -> None:
         """Ask for its position; a failure is knowledge, too."""
         await self.probe_by(self.ask)
+
+    async def hear(self) -> None:
+        """Have it asked by its watcher, and wait for the answer, `dead_after` at most.
+
+        For a server that is away: to connect to it takes its time, which the watcher spends anyway.
+        """
+        self._probed.clear()
+        self.nudge()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.dead_after):
+                await self._probed.wait()
 
     async def probe_by(self, ask: Callable[[Connection], _T]) -> _T | None:
         """Ask it on a connection that sessions do not use.
@@ -359,6 +373,7 @@ class Server:
             self.fail(error)
         finally:
             self.asked = monotonic()
+            self._probed.set()
         return None
 
     def _lives(self, since: float) -> bool:

@@ -62,11 +62,15 @@ async def ask(cluster: Cluster) -> list[ServerStatus]:
     for _ in range(ROLE_CHANGES):
         epoch = cluster.epoch.number
         # The primary is asked last: a replica that was asked later could be ahead of it.
-        await asyncio.gather(*(replica.probe() for replica in cluster.replicas))
-        await cluster.primary.probe()
+        await asyncio.gather(*map(_asked, cluster.replicas))
+        await _asked(cluster.primary)
         if cluster.epoch.number == epoch:
             break  # else what was answered before means something else by now
     return known(cluster)
+
+
+async def _asked(server: Server) -> None:
+    await (server.hear() if server.unreachable else server.probe())
 
 
 def known(cluster: Cluster) -> list[ServerStatus]:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from orm._given import instance
 from orm.database import Database
 from orm.routing import Route
 
@@ -28,8 +29,12 @@ def log_routes(database: Database, level: int = logging.DEBUG) -> Callable[[], N
 
     Returns:
         Ends it, when called.
-    """
 
+    Raises:
+        ConfigurationError: there is no Database, or the level is no number.
+    """
+    instance("database", database, Database, "a Database")
+    instance("level", level, int, "a number, such as logging.INFO")
     first = True
 
     def observe(route: Route) -> None:

@@ -9,6 +9,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.trace import TracerProvider
 
+from orm._given import instance
 from orm.database import Database
 from orm.exceptions import DatabaseClosed
 from orm.routing import Route
@@ -38,7 +39,11 @@ def instrument(
 
     Returns:
         Ends it, when called.
+
+    Raises:
+        ConfigurationError: there is no Database.
     """
+    instance("database", database, Database, "a Database")
     tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
     meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
     transactions = meter.create_counter(

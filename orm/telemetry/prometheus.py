@@ -7,6 +7,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from orm._given import instance
 from orm.database import Database
 from orm.exceptions import DatabaseClosed
 from orm.routing import Route
@@ -88,7 +89,11 @@ def export(database: Database, registry: CollectorRegistry = REGISTRY) -> Callab
 
     Returns:
         Ends it, when called.
+
+    Raises:
+        ConfigurationError: there is no Database.
     """
+    instance("database", database, Database, "a Database")
     transactions = Counter(
         "orm_transactions",
         "Transactions, by the server that they went to.",

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
         paused,
         replicas,
     )
+    from orm.testing.migrated import Servers
     from orm.testing.reads import reads_from
 
 __all__ = [
     "Follower",
     "ReplicaControl",
+    "Servers",
     "caught_up",
     "followers",
     "paused",
@@ -33,5 +35,6 @@ __all__ = [
 # pytest imports the plugin in this package also where no test asks for any of these.
 __getattr__: Callable[[str], Any] = lazy(
     __name__,
-    dict.fromkeys(__all__, "orm.testing.control") | {"reads_from": "orm.testing.reads"},
+    dict.fromkeys(__all__, "orm.testing.control")
+    | {"Servers": "orm.testing.migrated", "reads_from": "orm.testing.reads"},
 )

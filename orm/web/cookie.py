@@ -18,6 +18,7 @@ from itertools import chain, islice
 from time import time
 from typing import Final, Literal
 
+from orm._given import instance
 from orm._numbers import count
 from orm.exceptions import ConfigurationError
 from orm.web.crowds import Crowd
@@ -53,6 +54,7 @@ class BookmarkCookie:
     same_site: Literal["lax", "strict", "none"] = "lax"
 
     def __post_init__(self) -> None:
+        instance("the name of a cookie", self.name, str, "a text")
         if not _TOKEN.fullmatch(self.name):
             raise ConfigurationError(f"not a name for a cookie: {self.name!r}")
         if any(character in self.path for character in ";\r\n") or not self.path.startswith("/"):

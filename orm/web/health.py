@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from orm._given import instance
 from orm.bookmark import Bookmark
 from orm.database import Database
 from orm.exceptions import DatabaseClosed
@@ -24,7 +25,11 @@ def health(database: Database, *, needs_primary: bool = True) -> App:
         database: whose servers it reports.
         needs_primary: whether it is ready only if the primary answers. Else any server will do,
             for an application that mostly reads.
+
+    Raises:
+        ConfigurationError: there is no Database.
     """
+    instance("database", database, Database, "a Database")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path = path_in(scope)

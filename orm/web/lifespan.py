@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import URL, Connection, inspect
 
 from orm import migrations as orm_migrations
+from orm._given import instance
 from orm.backends import migrations_for
 from orm.database import Database
 from orm.exceptions import ConfigurationError, MigrationError
@@ -45,8 +46,9 @@ def lifespan(
             starts, else the working directory.
 
     Raises:
-        ConfigurationError: `migrations` is none of the three.
+        ConfigurationError: `migrations` is none of the three; or there is no Database.
     """
+    instance("database", database, Database, "a Database")
     if migrations not in ("check", "apply", "ignore"):
         raise ConfigurationError("migrations is 'check', 'apply' or 'ignore'")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Final, Literal
 
+from orm._given import instance
 from orm.bookmark import Bookmark
 from orm.constraint import FIRST_PRIMARY, Constraint
 from orm.database import Database
@@ -68,6 +69,18 @@ class _Brought:
     """The merge of all that can be used."""
 
 
+def _check(database: Database, headers: object, cookie: object, invalid: str) -> None:
+    instance("database", database, Database, "a Database")
+    if isinstance(headers, str) or not headers:
+        raise ConfigurationError("headers is a list of names, with at least one")
+    if cookie is not None:
+        instance("cookie", cookie, BookmarkCookie, "a BookmarkCookie")
+        if not database.rules.keys:
+            raise ConfigurationError(_SIGNED)
+    if invalid not in ("reject", "primary"):
+        raise ConfigurationError("invalid is 'reject' or 'primary'")
+
+
 class BookmarkMiddleware:
     """Starts the sessions of a request from the client's bookmark, and hands back the latest.
 
@@ -116,12 +129,10 @@ class BookmarkMiddleware:
         state_key: str = STATE_KEY,
     ) -> None:
         self.mistake: ConfigurationError | None = None
-        if isinstance(headers, str) or not headers:
-            self.mistake = ConfigurationError("headers is a list of names, with at least one")
-        elif cookie is not None and not database.rules.keys:
-            self.mistake = ConfigurationError(_SIGNED)
-        elif invalid not in ("reject", "primary"):
-            self.mistake = ConfigurationError("invalid is 'reject' or 'primary'")
+        try:
+            _check(database, headers, cookie, invalid)
+        except ConfigurationError as mistake:
+            self.mistake = mistake
         self._app = app
         self._database = database
         self._names = [name.lower().encode("latin-1") for name in headers or ()]

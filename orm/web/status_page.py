@@ -7,7 +7,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
+from orm._given import instance
 from orm.database import Database
+from orm.exceptions import ConfigurationError
 from orm.web.asgi import App, Receive, Scope, Send, path_in, send_html, send_json
 from orm.web.live import send_live
 
@@ -29,7 +31,13 @@ def status_page(database: Database, *, guard: Guard | None = None) -> App:
         database: whose servers and routes it shows.
         guard: asked at each request; a visitor whom it turns away gets 403. Without one, every
             visitor that reaches the path may look.
+
+    Raises:
+        ConfigurationError: there is no Database, or the guard is no function.
     """
+    instance("database", database, Database, "a Database")
+    if guard is not None and not callable(guard):
+        raise ConfigurationError(f"guard is an async function, and not {guard!r}")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path = path_in(scope)

@@ -81,6 +81,20 @@ SOON = 30.0  # seconds
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+async def test_the_status_of_a_dead_server_takes_no_longer_than_to_find_that_out(
+    servers: Servers, fault: Fault
+) -> None:
+    async with servers.database(connect_timeout=600.0) as db:
+        await fault(servers, servers.cluster.standbys[0])
+        async with asyncio.timeout(SOON):
+            await db.status()  # if not the watcher, it finds that out
+            told = await db.status()  # the watcher connects meanwhile
+    assert [one.error is None for one in told] == [True, False, True]
+    assert "has not answered" in str(told[1].error)
+    assert told[1].age is not None
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 async def test_no_read_waits_for_a_server_that_does_not_answer(
     servers: Servers, fault: Fault
 ) -> None:
