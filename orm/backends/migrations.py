@@ -208,6 +208,18 @@ class Migrations(Protocol):
         """
         ...
 
+    def broken(self, connection: Connection) -> Collection[str]:
+        """Views and triggers that do not work, since they name something that is not there.
+
+        Args:
+            connection: to a `scratch` database, in no transaction; what is done there is undone.
+
+        Returns:
+            What each one is, and in parentheses what the engine says of it:
+            ``view adults (no such column: age)``.
+        """
+        ...
+
     def scratch(self, url: URL, *, beside: bool = False) -> AbstractContextManager[Connection]:
         """An empty database of this engine, which is gone after the block.
 

@@ -13,13 +13,13 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import event
 from sqlalchemy.engine import Dialect, ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from orm._greenlet import await_, greenlet_spawn
 from orm.backends import Network
-from orm.servers.timing import IDLE, Limits
+from orm.servers.timing import FORGOTTEN, IDLE, Limits
 
 __all__ = ["Connections"]
 
@@ -147,8 +147,11 @@ class Connections:
             raise InvalidatePoolError("it was cut off")
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if now - record.info.get(_RETURNED, now) < IDLE:
+        idle = now - record.info.get(_RETURNED, now)
+        if idle < IDLE:
             return
+        if idle > FORGOTTEN:
+            raise DisconnectionError("a firewall may have forgotten it")
         end = loop.call_later(self._dead_after, self._hang_up, connection)
         try:
             dialect.do_ping(connection)

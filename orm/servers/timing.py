@@ -19,6 +19,7 @@ __all__ = [
     "FENCE",
     "FENCE_POLL",
     "FORGET",
+    "FORGOTTEN",
     "HEARTBEAT",
     "IDLE",
     "LATE",
@@ -157,6 +158,10 @@ UNUSED: Final = 5.0
 IDLE: Final = 1.0
 """A connection that was not used for so long is tried before it is used: a firewall, or a restart
 of the server, may have ended it."""
+
+FORGOTTEN: Final = 230.0
+"""A connection that was not used for so long is made anew, and not tried: balancers forget it after
+240 s (Azure) or 350 s (AWS) without a word, and to try it would take all of `Limits.dead_after`."""
 
 WAIT_FOR_REPLICA: Final = 1.0
 """A read that gets no connection to a replica for so long goes to another server."""

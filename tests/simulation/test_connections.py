@@ -183,6 +183,26 @@ def test_a_place_in_a_pool_is_waited_for_as_long_as_the_guide_says() -> None:
     simulated(work, engine_options={"pool_size": 1, "max_overflow": 0})
 
 
+@pytest.mark.parametrize(("idle", "made"), [(200, 0), (300, 1)])
+def test_a_connection_that_was_idle_for_long_is_made_anew(idle: int, made: int) -> None:
+    async def work(_: World, database: Database) -> None:
+        async def read() -> None:
+            async with database.session() as session:
+                await session.execute(registers())
+                assert session.last_route and session.last_route.role == "replica"
+
+        await asyncio.sleep(0.5)
+        await read()
+        new: list[object] = []
+        engine = database.cluster.replicas[0].engine.sync_engine
+        event.listen(engine, "connect", lambda *connection: new.append(connection))
+        await asyncio.sleep(idle)
+        await read()
+        assert len(new) == made
+
+    simulated(work)
+
+
 @pytest.mark.parametrize("cut_off_first", [True, False])
 def test_connecting_is_cut_off_in_the_instant_in_which_it_takes_too_long(
     cut_off_first: bool,

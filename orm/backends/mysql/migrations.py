@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from orm.backends.labels import relabelling
 from orm.backends.migrations import Write
+from orm.backends.mysql.broken import broken
 from orm.backends.mysql.costs import costs
 from orm.backends.mysql.definitions import BEYOND, definitions, tables_of
 from orm.backends.mysql.driver import code
@@ -37,6 +38,7 @@ __all__ = [
     "all_ddl_is_transactional",
     "begin_anew",
     "beyond_models",
+    "broken",
     "costs",
     "definitions",
     "engine",

@@ -30,6 +30,7 @@ from orm.backends.labels import relabelling
 from orm.backends.migrations import Write
 from orm.backends.postgresql.anew import begin_anew
 from orm.backends.postgresql.beyond_models import beyond_models
+from orm.backends.postgresql.broken import broken
 from orm.backends.postgresql.definitions import definitions
 from orm.backends.postgresql.driver import arguments, bounded, sqlstate, understood
 from orm.backends.postgresql.explain import explain, is_of_a_view
@@ -50,6 +51,7 @@ __all__ = [
     "all_ddl_is_transactional",
     "begin_anew",
     "beyond_models",
+    "broken",
     "costs",
     "definitions",
     "engine",

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from orm.backends.migrations import Write
 from orm.backends.sqlite.anew import replaced
+from orm.backends.sqlite.broken import broken
 from orm.backends.sqlite.dangling import dangling, summary
 from orm.backends.sqlite.definitions import definitions
 from orm.backends.sqlite.engines import is_absent
@@ -32,6 +33,7 @@ __all__ = [
     "all_ddl_is_transactional",
     "begin_anew",
     "beyond_models",
+    "broken",
     "costs",
     "definitions",
     "engine",

@@ -5,6 +5,7 @@ from orm.migrations.application import Application
 from orm.migrations.compare.differences import (
     Difference,
     drift,
+    of_broken,
     of_forms,
     of_models,
     on_engines,
@@ -48,7 +49,7 @@ def check_files(application: Application, target: str | None = None) -> list[Fin
         with with_models(application, last, url=url) as (made, wanted):
             both = sides(made, wanted)
             bare = without_index(made.connection, made.metadata) if indexed else []
-            for one in (*of_models(both), *of_forms(both), *bare):
+            for one in (*of_models(both), *of_forms(both), *of_broken(both.broken), *bare):
                 found.setdefault(one, []).append(engine)
     return [on_engines(one, engines, len(urls)) for one, engines in found.items()]
 

@@ -67,6 +67,23 @@ def of_models(both: Sides) -> list[Difference]:
     ]
 
 
+def of_broken(broken: Collection[str]) -> list[Difference]:
+    """Views and triggers of the revisions that do not work.
+
+    Args:
+        broken: they, and why (`orm.backends.Migrations.broken`).
+    """
+    return [
+        Difference(
+            "model",
+            one.partition(" (")[0],
+            f"{one} does not work after the revisions: drop it in a revision, or make it anew "
+            "after the change of what it names",
+        )
+        for one in sorted(broken)
+    ]
+
+
 def _only_in_models(thing: Thing) -> Difference:
     return Difference(
         "model", str(thing), f"{thing} is in the models, and no revision makes it: {_CREATE}"

@@ -1,7 +1,7 @@
 """A revision that is written, tried in a scratch database, and written anew if it does not do."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from orm.exceptions import MigrationError
 from orm.migrations.compare import renames as renaming
 from orm.migrations.compare.completing import complete
 from orm.migrations.compare.configuration import remark
-from orm.migrations.compare.differences import Difference, of_forms, of_models
+from orm.migrations.compare.differences import Difference, of_broken, of_forms, of_models
 from orm.migrations.compare.effects import Catalog, Effect, catalog_of
 from orm.migrations.compare.models import Sides, sides
 from orm.migrations.compare.ordering import ordered
@@ -81,7 +81,8 @@ class Draft:
         """Do renames first, after those that it does already."""
         self.renames = [*self.renames, *renames]
         renaming.apply(renames, self.made.connection)
-        self.both = sides(self.made, self.wanted, self._renamed)
+        before = self.both.broken  # the renames have been done by now
+        self.both = replace(sides(self.made, self.wanted, self._renamed), broken=before)
         self.made.defaults_differ = self.both.defaults_differ
         self.found = self.made.compare()
 
@@ -134,7 +135,8 @@ class Draft:
             MigrationError: it fails, and not by what it asks of the database; its file stays.
         """
         if isinstance(after, Sides):
-            return [*of_models(after), *of_forms(self.both)]
+            newly = after.broken - self.both.broken
+            return [*of_models(after), *of_forms(self.both), *of_broken(newly)]
         if isinstance(after.__cause__, DBAPIError):
             # No statement is known to make it: what was tried may help who writes it by hand.
             cause = " ".join(cause_of(after.__cause__).split())

@@ -39,12 +39,14 @@ class Sides:
         models: in the other, the models made all of their tables.
         forms: how the revisions, and the models, keep the values of a column, where that differs.
         labels: what they say of enums that lose labels, where no definition has those.
+        broken: the views and triggers of the revisions that do not work (`Migrations.broken`).
     """
 
     revisions: Mapping[Thing, str]
     models: Mapping[Thing, str]
     forms: Mapping[Thing, tuple[str, str]] = field(default_factory=dict)
     labels: Mapping[Thing, tuple[Enum, Enum]] = field(default_factory=dict)
+    broken: frozenset[str] = frozenset()
 
     @property
     def agree(self) -> bool:
@@ -227,6 +229,7 @@ def sides(
         _with_names_of(revisions, models, migrations, stale),
         other_forms(made, definitions),
         lost_labels(made),
+        frozenset(migrations.broken(made.connection)),
     )
 
 

@@ -203,6 +203,25 @@ class MigrationRules(Rules):
 
         self._run(database, check)
 
+    def test_a_view_of_what_is_gone_is_broken_unless_the_engine_refuses(
+        self, database: Database
+    ) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+        with migrations.scratch(database.cluster.primary.url) as connection:
+            METADATA.create_all(connection)
+            connection.execute(text(f"CREATE VIEW seen AS SELECT * FROM {ROWS.name}"))
+            connection.commit()
+            assert not migrations.broken(connection)
+            connection.commit()
+            try:
+                ROWS.drop(connection)
+            except DBAPIError:
+                return
+            connection.commit()
+            [said] = migrations.broken(connection)
+            assert said.startswith("view seen (")
+            assert said.endswith(")")
+
     def test_a_database_begins_anew(self, database: Database) -> None:
         migrations = part(database.cluster.backend.migrations, "migrations")
 
