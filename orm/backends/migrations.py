@@ -197,6 +197,9 @@ class Migrations(ABC):
         Returns:
             The engine's words for each thing. The tables of the library and of Alembic are among
             them.
+
+        Raises:
+            MigrationError: the account may not see how one of them is defined.
         """
 
     @abstractmethod

@@ -6,6 +6,7 @@ import pymysql
 import pytest
 from sqlalchemy import make_url
 
+from orm.testing.mysql import Cluster, Server
 from tests.migrations.support import MYSQL, MySQLProject, Project
 
 BEFORE = """
@@ -334,3 +335,65 @@ def test_a_column_that_is_no_longer_generated_keeps_its_values(
     project.upgrade("orm")
     assert project.query("SELECT n, twice FROM t") == [(4, 8)]
     assert project.orm("check", "--local").output == "All is well.\n"
+
+
+@pytest.fixture
+def server(project: MySQLProject, request: pytest.FixtureRequest) -> Server:
+    """The project's."""
+    engine = "mariadb" if project.url.startswith("mariadb") else "mysql"
+    cluster: Cluster = request.getfixturevalue(f"{engine}_server")
+    return cluster.primary
+
+
+@MYSQL
+@pytest.mark.parametrize(
+    ("made", "grant"),
+    [
+        ("FUNCTION beyond() RETURNS INT DETERMINISTIC RETURN 1", "SHOW_ROUTINE"),
+        ("PROCEDURE beyond() SELECT 1", "SHOW_ROUTINE"),
+        ("VIEW beyond AS SELECT 1 AS one", "SHOW VIEW"),
+    ],
+)
+def test_what_the_account_may_not_see_is_in_no_checkpoint(
+    project: MySQLProject, server: Server, made: str, grant: str
+) -> None:
+    project.models('Table("t", metadata, Column("id", Integer, primary_key=True))')
+    assert project.orm("create", "t").exit_code == 0
+    project.upgrade("orm")
+    [(name,)] = project.query("SELECT DATABASE()")
+    server.sql(f"CREATE DEFINER = root@localhost {made}", database=name)
+    server.sql("CREATE USER limited@'%'")
+    rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, EXECUTE"
+    server.sql(f"GRANT {rights} ON `{name}`.* TO limited@'%'")
+    server.sql(r"GRANT ALL ON `orm\_scratch\_%`.* TO limited@'%'")
+    settings = project.folder / "pyproject.toml"
+    try:
+        settings.write_text(settings.read_text().replace("//app@", "//limited@"))
+        done = project.orm("check", "--local")
+        assert done.exit_code == 1
+        said = " ".join(done.stderr.split())
+        assert "the account limited may not see how the" in said, said
+        assert grant in said
+        # What the account cannot change either does not keep it from migrating.
+        project.revision(2, "op.execute('ALTER TABLE t ADD COLUMN n INTEGER')")
+        project.upgrade("orm")
+        assert project.ledger == ["0001", "0002"]
+    finally:
+        server.sql("DROP USER limited@'%'")
+
+
+@MYSQL
+def test_a_trigger_of_an_account_that_is_not_trusted(project: MySQLProject, server: Server) -> None:
+    project.models('Table("t", metadata, Column("id", Integer, primary_key=True))')
+    project.orm("create", "t")
+    project.upgrade("orm")
+    made = "CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.id = 1"
+    project.revision(2, f"op.execute('{made}')")
+    server.sql("SET GLOBAL log_bin_trust_function_creators = OFF")
+    try:
+        said = " ".join(project.refusal("orm").split())
+        assert "SET GLOBAL log_bin_trust_function_creators = ON" in said
+    finally:
+        server.sql("SET GLOBAL log_bin_trust_function_creators = ON")
+    project.upgrade("orm")
+    assert project.ledger == ["0001", "0002"]

@@ -11,8 +11,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, text
 
 from orm.backends.things import Thing
+from orm.exceptions import MigrationError
 
-__all__ = ["BEYOND", "definitions", "tables_of"]
+__all__ = ["BEYOND", "definitions", "tables_of", "what_is_shown"]
 
 BEYOND: Final = ("sequence", "function", "procedure", "view", "trigger")
 """What no model makes, in an order in which it can be made; its definition is a statement."""
@@ -42,8 +43,41 @@ _ROUTINES: Final = text(
 )
 
 
+_ROUTINES_SHOWN: Final = (
+    "SHOW_ROUTINE ON *.* (MySQL), SHOW CREATE ROUTINE ON {}.* (MariaDB from 11.3) or "
+    "SELECT ON mysql.proc (MariaDB before it)"
+)
+_GRANTS: Final = {
+    "function": _ROUTINES_SHOWN,
+    "procedure": _ROUTINES_SHOWN,
+    "view": "SHOW VIEW ON {}.*",
+    "trigger": "TRIGGER ON {}.*",
+}
+"""What an account lacks to which the engine does not show how a thing is defined."""
+
+
 def definitions(connection: Connection) -> dict[Thing, str]:
-    """Each thing of the database (`orm.backends.Migrations.definitions`)."""
+    """Each thing of the database (`orm.backends.Migrations.definitions`).
+
+    Raises:
+        MigrationError: the account sees that one is there, and not how it is defined.
+    """
+    found: dict[Thing, str] = {}
+    for thing, said in what_is_shown(connection).items():
+        if said is None:
+            quote = connection.dialect.identifier_preparer.quote_identifier
+            here = quote(str(connection.scalar(text("SELECT DATABASE()"))))
+            raise MigrationError(
+                f"the account {connection.engine.url.username} may not see how the {thing.kind} "
+                f"{thing.name} is defined, so that nothing can be compared with it, and no "
+                f"checkpoint can make it: GRANT {_GRANTS[thing.kind].format(here)} TO the account"
+            )
+        found[thing] = said
+    return found
+
+
+def what_is_shown(connection: Connection) -> dict[Thing, str | None]:
+    """Each thing of the database; None where the account may not see how it is defined."""
     return dict([*_of_tables(connection), *_beyond(connection)])
 
 
@@ -53,19 +87,20 @@ def tables_of(connection: Connection) -> dict[str, str]:
     return {str(name): str(kind) for name, kind in rows}
 
 
-def _of_tables(connection: Connection) -> Iterator[tuple[Thing, str]]:
+def _of_tables(connection: Connection) -> Iterator[tuple[Thing, str | None]]:
     for name, kind in tables_of(connection).items():
         if kind in _TABLES:
-            yield from _table(name, _shown(connection, "TABLE", name))
+            yield from _table(name, str(_shown(connection, "TABLE", name)))
         elif kind == "SEQUENCE":
             yield Thing("sequence", name, name), _shown(connection, "SEQUENCE", name)
 
 
-def _shown(connection: Connection, kind: str, name: str) -> str:
+def _shown(connection: Connection, kind: str, name: str) -> str | None:
     """What the engine says of one thing, in the column whose name begins with ``Create``."""
     quoted = connection.dialect.identifier_preparer.quote_identifier(name)
     row: Any = connection.exec_driver_sql(f"SHOW CREATE {kind} {quoted}").mappings().one()
-    return next(str(value) for key, value in row.items() if key.startswith("Create "))
+    said: str | None = next(value for key, value in row.items() if key.startswith("Create "))
+    return said
 
 
 def _table(table: str, created: str) -> Iterator[tuple[Thing, str]]:
@@ -93,14 +128,18 @@ def _name(quoted: str) -> str:
     return quoted[1:-1].replace("``", "`")
 
 
-def _beyond(connection: Connection) -> Iterator[tuple[Thing, str]]:
+def _beyond(connection: Connection) -> Iterator[tuple[Thing, str | None]]:
     quote = connection.dialect.identifier_preparer.quote_identifier
     here = f"{quote(str(connection.scalar(text('SELECT DATABASE()'))))}."
     for name, query in connection.execute(_VIEWS):
-        yield Thing("view", name, name), f"CREATE VIEW {quote(name)} AS {query.replace(here, '')}"
+        made = f"CREATE VIEW {quote(name)} AS {query.replace(here, '')}" if query else None
+        yield Thing("view", name, name), made
     for table, name, timing, happens, body in connection.execute(_TRIGGERS):
-        says = f"{timing} {happens} ON {quote(table)} FOR EACH ROW {body}"
-        yield Thing("trigger", table, name), f"CREATE TRIGGER {quote(name)} {says}"
+        made = f"{timing} {happens} ON {quote(table)} FOR EACH ROW {body}"
+        yield (
+            Thing("trigger", table, name),
+            f"CREATE TRIGGER {quote(name)} {made}" if body else None,
+        )
     for kind, name in connection.execute(_ROUTINES).all():
         said = _shown(connection, kind, name)
-        yield Thing(kind.lower(), name, name), _DEFINER.sub("", said, count=1)
+        yield Thing(kind.lower(), name, name), said and _DEFINER.sub("", said, count=1)

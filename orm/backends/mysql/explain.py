@@ -1,4 +1,4 @@
-"""What MariaDB and MySQL know of an error: the session that holds a lock, rows in the way."""
+"""What MariaDB and MySQL know of an error: who holds a lock, rows in the way, a missing setting."""
 
 from typing import Final
 
@@ -12,6 +12,8 @@ from orm.backends.mysql.state import DENIED
 __all__ = ["explain"]
 
 _LOCK_WAIT: Final = 1205
+_NOT_TRUSTED: Final = 1419
+"""An account without SUPER makes a trigger or a function, and the log is on."""
 _ROWS: Final = frozenset({1048, 1062, 1138, 1264, 1265, 1292, 1366, 1406, 1411, 1452, 3819, 4025})
 """A row breaks a key, a reference or a CHECK, or has NULL or a value that does not fit."""
 _SHOWN: Final = 5
@@ -26,11 +28,18 @@ _HOLDERS: Final = text(
 
 def explain(connection: Connection, error: DBAPIError) -> list[str]:
     """The holders of locks, as far as the server tells, and what to do with rows that are in the
-    way (`orm.backends.Migrations.explain`)."""
+    way, or with a setting that is (`orm.backends.Migrations.explain`)."""
     statement = error.statement or ""
     if code(error) in _ROWS and statement.lstrip().upper().startswith(("ALTER ", "CREATE ")):
         advice = "Update or delete such rows in the same revision, before this statement"
         return [*in_the_way(connection, statement), advice]
+    if code(error) == _NOT_TRUSTED:
+        return [
+            "An ordinary account makes triggers and functions only where "
+            "log_bin_trust_function_creators is on. As an administrator, on every server, the "
+            "replicas first: SET GLOBAL log_bin_trust_function_creators = ON, and the same in its "
+            "configuration file"
+        ]
     if code(error) != _LOCK_WAIT:
         return []
     said = [

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends.mysql.asking import OnDriver
-from orm.backends.mysql.definitions import definitions
+from orm.backends.mysql.definitions import what_is_shown
 from orm.backends.mysql.driver import code, in_transaction
 from orm.backends.mysql.state import latest
 from orm.exceptions import MigrationError
@@ -197,8 +197,8 @@ def _settled(connection: Connection, entries: list[_Entry]) -> list[_Entry]:
 
 
 def _digest_of(connection: Connection) -> str:
-    """Of all that is defined in the database."""
-    return _digest(sorted(definitions(connection).items()))
+    """Of all that is defined in the database, as far as the account sees it."""
+    return _digest(sorted(what_is_shown(connection).items()))
 
 
 def _digest(what: object) -> str:

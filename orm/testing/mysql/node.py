@@ -65,6 +65,8 @@ class Node:
         self.port: int = own_port(self)
         self.database = ""
         """Which one `url` and `sql` mean when they are not told."""
+        self.settings: tuple[str, ...] = ()
+        """Options of the program that it starts with, after all others: ``--skip-log-bin``."""
         self._programs = programs
         self._template = template
         self._process: subprocess.Popen[bytes] | None = None
@@ -148,6 +150,7 @@ class Node:
             f"--port={self.port}",
             f"--server-id={self.number}",
             f"--read-only={'ON' if self.is_read_only else 'OFF'}",
+            *self.settings,
         )
         with self.log.open("ab") as out:
             self._process = process = subprocess.Popen(

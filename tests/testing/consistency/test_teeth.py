@@ -2,7 +2,8 @@
 
 Each variant is wrong only for moments, at times for microseconds. Real means make these moments
 long, so that one run or two find it: replicas that lag, commits that wait for a replica behind a
-slow network, and replicas without a log of their own. The library passes on the same servers.
+slow network, a replica with a slow disk, and replicas without a log of their own. The library
+passes on the same servers.
 
 What shows only after a failover is beyond `verify`, which disturbs nothing: those variants are in
 `tests/trials/test_unsafe_mysql.py`.
@@ -10,7 +11,12 @@ What shows only after a failover is beyond `verify`, which disturbs nothing: tho
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass, replace
 from functools import partial
 from tempfile import TemporaryDirectory
@@ -29,6 +35,7 @@ from orm.testing.consistency.verify import Report, verify
 from orm.testing.postgresql import Proxy
 from tests.conftest import started
 from tests.harness.attempts import attempts
+from tests.harness.slow_flush import flushes_slowly
 from tests.trials import test_unsafe as embedded
 from tests.trials import test_unsafe_cluster as standbys
 
@@ -121,6 +128,28 @@ async def a_replica_waits_for_its_own(
             await asyncio.to_thread(first.await_replicas, seconds=0)
 
 
+@asynccontextmanager
+async def a_replica_flushes_slowly() -> AsyncIterator[Servers]:
+    """It has no log of its own, and shows a commit for as long as the disk is at it."""
+    with replicas("mysql") as (cluster, servers):
+        first, second = cluster.standbys
+        first.settings = (
+            *("--skip-log-bin", "--log-replica-updates=OFF"),
+            *("--innodb-flush-log-at-trx-commit=1", "--innodb-log-writer-threads=ON"),
+        )
+        await asyncio.to_thread(first.restart)
+        async with Proxy(cluster.primary.port, latency=LATENCY) as network:
+            await asyncio.to_thread(second.follow, cluster.primary, port=network.port)
+            process = int((first.folder / "pid").read_text())
+            with ExitStack() as stack:
+                try:
+                    slowly = flushes_slowly(process, stands=LATENCY, runs=LATENCY / 20)
+                    stack.enter_context(slowly)
+                except PermissionError as error:
+                    pytest.skip(f"a thread of the server cannot be stopped here ({error})")
+                yield replace(servers, writers=0)  # others would write more than it can apply
+
+
 # Variants ------------------------------------------------------------------------------------
 
 
@@ -143,7 +172,7 @@ def high_lower_bound(patch: pytest.MonkeyPatch) -> None:
 
 
 def low_upper_bound(patch: pytest.MonkeyPatch) -> None:
-    """What is `gtid_slave_pos` is taken for all that was seen."""
+    """`gtid_slave_pos`, or MySQL's `gtid_executed`, is taken for all that was seen."""
     right = position.shown_by
 
     def shown_by(connection: Connection, state: state.State) -> GtidSet | None:
@@ -185,6 +214,7 @@ SET_UPS: dict[str, tuple[SetUp, Sequence[Patch]]] = {
         partial(a_replica_waits_for_its_own, "mariadb", shown=True),
         (low_upper_bound,),
     ),
+    "mysql: what is shown is not counted yet": (a_replica_flushes_slowly, (low_upper_bound,)),
     "mysql: commits wait for a replica": (
         partial(commits_wait_for_a_slow_replica, "mysql"),
         (no_fence,),
