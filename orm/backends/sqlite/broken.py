@@ -1,6 +1,6 @@
 """Views and triggers of SQLite that no longer work, found without running them."""
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends.sqlite.schema import quoted
@@ -35,7 +35,8 @@ def broken(connection: Connection) -> set[str]:
         ]
     # Python keeps compiled statements by their text, and an EXPLAIN does not notice that it was
     # compiled for another schema.
-    schema = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
+    probe = text("PRAGMA schema_version").execution_options(probe=True)  # no part of a script
+    schema = connection.execute(probe).scalar_one()
     found: set[str] = set()
     for what, statement in statements:
         try:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Final
 
@@ -201,6 +201,7 @@ class Replay:
             for step in found:
                 file, run = files[step.revision.revision], step.migration_fn
 
+                @wraps(run)  # by its name Alembic logs what it does
                 def guarded(file: Revision = file, run: Callable[..., None] = run) -> None:
                     with (
                         self._explained(file, migrations),
