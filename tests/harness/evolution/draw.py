@@ -283,6 +283,48 @@ def _altered(draw: st.DrawFn, column: Column, engine: str, own: bool) -> Column:
 
 
 @st.composite
+def _renamed(draw: st.DrawFn, old: list[Table], new: list[Table]) -> list[Table]:
+    """The tables of B, of which some have a new name, or a column that has one."""
+    if draw(st.sampled_from((False, False, True))):
+        return new
+    names: dict[str, str] = {}
+    found = []
+    for table in new:
+        was = next((one for one in old if one.name == table.name), None)
+        both = {one.name for one in was.columns} if was else set()
+        of_both = [column.name for column in table.columns if column.name in both]
+        if draw(st.booleans()) and of_both:
+            table = _with_renamed_column(table, draw(st.sampled_from(of_both)))
+        if was is not None and draw(st.sampled_from((False, False, True))):
+            names[table.name] = f"{table.name}_now"
+            table = replace(table, name=names[table.name], was=table.name)
+        found.append(table)
+
+    def follows(column: Column) -> Column:
+        to = column.reference
+        if to is None or to.table not in names:
+            return column
+        return replace(column, reference=replace(to, table=names[to.table]))
+
+    return [replace(table, columns=tuple(map(follows, table.columns))) for table in found]
+
+
+def _with_renamed_column(table: Table, name: str) -> Table:
+    new = f"{name}_now"
+    return replace(
+        table,
+        columns=tuple(
+            replace(column, name=new, was=name) if column.name == name else column
+            for column in table.columns
+        ),
+        constraints=tuple(
+            replace(one, columns=tuple(new if each == name else each for each in one.columns))
+            for one in table.constraints
+        ),
+    )
+
+
+@st.composite
 def pairs(
     draw: st.DrawFn, engine: str, *, own: bool = True, conventions: bool = True
 ) -> tuple[Schema, Schema]:
@@ -307,6 +349,7 @@ def pairs(
                 old.append(draw(_tables(name, engine, own)))
             case _:
                 new.append(draw(_tables(name, engine, own)))
+    new = draw(_renamed(old, new))
     convention = draw(st.booleans())
     changes = conventions and draw(st.sampled_from((False,) * 9 + (True,)))
     within = (

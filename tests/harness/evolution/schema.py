@@ -40,6 +40,7 @@ class Column:
         computed: an expression over ``row`` that generates it, and whether it is stored.
         identity: Python source of an `Identity`.
         reference: its foreign key.
+        was: its old name, if it was renamed; its type keeps that.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Column:
     computed: tuple[str, bool] | None = None
     identity: str | None = None
     reference: Reference | None = None
+    was: str | None = None
 
     @property
     def server_default(self) -> str | None:
@@ -104,6 +106,7 @@ class Table:
         columns: its columns.
         constraints: its constraints and indexes.
         options: Python source of more arguments.
+        was: its old name, if it was renamed; its constraints and types keep that.
     """
 
     name: str
@@ -111,6 +114,7 @@ class Table:
     columns: tuple[Column, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     options: str = ""
+    was: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,21 @@ class Schema:
         """The table of a name."""
         return next((table for table in self.tables if table.name == name), None)
 
+    @property
+    def renames(self) -> list[str]:
+        """What was renamed, as ``create --rename`` is told."""
+        within = f"{self.within}." if self.within else ""
+        found = []
+        for table in self.tables:
+            if table.was is not None:
+                found.append(f"{within}{table.was}:{table.name}")
+            found += [
+                f"{within}{table.name}.{column.was}:{column.name}"
+                for column in table.columns
+                if column.was is not None
+            ]
+        return found
+
 
 def source(schema: Schema) -> str:
     """The models as Python source that defines a ``metadata``."""
@@ -147,12 +166,13 @@ def source(schema: Schema) -> str:
 
 def _table(table: Table, schema: Schema) -> str:
     parts = [repr(table.name), "metadata", 'Column("row", Integer, nullable=False)']
-    parts.append(table.key.replace("{table}", table.name))
+    parts.append(table.key.replace("{table}", table.was or table.name))
     parts += [_column(column, table, schema) for column in table.columns]
     there = {column.name for column in table.columns} | {"id", "row"}
     for constraint in table.constraints:
         if there.issuperset(constraint.columns):
-            name = "None" if constraint.name is None else repr(f"{table.name}_{constraint.name}")
+            said = f"{table.was or table.name}_{constraint.name}"
+            name = "None" if constraint.name is None else repr(said)
             text = constraint.text.replace("{name}", name)
             for at, column in enumerate(constraint.columns):
                 text = text.replace(f"{{{at}}}", column)
@@ -163,7 +183,7 @@ def _table(table: Table, schema: Schema) -> str:
 
 
 def _column(column: Column, table: Table, schema: Schema) -> str:
-    name = f"{table.name}_{column.name}_kind"
+    name = f"{table.was or table.name}_{column.was or column.name}_kind"
     kind = column.kind.source.replace("{name}", name)
     parts = [repr(column.name), "Integer()" if column.reference else kind]
     if column.reference is not None and can_refer(column.reference, schema):
@@ -192,7 +212,7 @@ def _reference(reference: Reference, table: Table, column: Column, schema: Schem
     within = f"{schema.within}." if schema.within else ""
     options = [repr(f"{within}{reference.table}.id")]
     if reference.named:
-        options.append(f"name='fk_{table.name}_{column.name}'")
+        options.append(f"name='fk_{table.was or table.name}_{column.was or column.name}'")
     if reference.options:
         options.append(reference.options)
     return f"ForeignKey({', '.join(options)})"

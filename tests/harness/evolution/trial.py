@@ -31,6 +31,7 @@ from orm.backends import migrations_for
 from orm.exceptions import OrmError
 from orm.migrations.application import Application
 from orm.migrations.compare.checking import check_database, check_files
+from orm.migrations.compare.renames import Requested
 from orm.migrations.compare.writing import Created, create
 from orm.migrations.running.applying import apply_now
 from orm.migrations.target import target_url
@@ -206,7 +207,7 @@ def _run(pair: tuple[Schema, Schema], place: Place) -> Outcome:
         before = _values(connection, models)
 
     wanted = place.models(new)
-    outcome = _created(place, "b")
+    outcome = _created(place, "b", new.renames)
     if outcome is not None and outcome.kind == "left":
         return outcome
     try:
@@ -242,11 +243,11 @@ def _no_traceback(where: str, place: Place) -> Iterator[None]:
         raise Violation(f"traceback in {where}", frames, place) from error
 
 
-def _created(place: Place, name: str) -> Outcome | None:
+def _created(place: Place, name: str, renames: Sequence[str] = ()) -> Outcome | None:
     """The outcome, as far as ``create`` decides it."""
     try:
         with _no_traceback(f"create {name}", place):
-            made: Created | None = create(place.application, name, choose=lambda *_: [])
+            made: Created | None = create(place.application, name, choose=Requested(renames).next)
     except OrmError as error:
         kind = "does not run" if "does not run" in str(error) else "refused"
         raise Violation(f"create {name} {kind}", str(error), place) from error
@@ -300,18 +301,18 @@ def _kept(before: _Values, after: _Values, pair: tuple[Schema, Schema], place: P
     """Every value that B can hold is still there, as B reads it."""
     old, new = pair
     for table in new.tables:
-        was = old.table(table.name)
+        was = old.table(table.was or table.name)
         if was is None:
             continue
-        if before[table.name].keys() != after[table.name].keys():
+        if before[was.name].keys() != after[table.name].keys():
             raise Violation("rows lost", table.name, place)
         kinds = {column.name: column for column in was.columns}
         for number, row in after[table.name].items():
             for column in table.columns:
-                earlier = kinds.get(column.name)
+                earlier = kinds.get(column.was or column.name)
                 if earlier is None or column.computed is not None or earlier.computed is not None:
                     continue
-                value, now = before[table.name][number][column.name], row[column.name]
+                value, now = before[was.name][number][earlier.name], row[column.name]
                 want = converted(value, earlier.kind, column.kind)
                 if want is ROUND_TRIP:
                     want, now = value, converted(now, column.kind, earlier.kind)
@@ -336,8 +337,13 @@ def _found_by_their_values(
     connection: Connection, models: MetaData, pair: tuple[Schema, Schema], place: Place
 ) -> None:
     """A query for a value finds it: it is stored as B stores it."""
+    was = {
+        (table.name, column.name): (table.was or table.name, column.was or column.name)
+        for table in pair[1].tables
+        for column in table.columns
+    }
     by_default = {
-        (table.name, column.name)
+        (table.was or table.name, column.was or column.name)
         for schema in pair
         for table in schema.tables
         for column in table.columns
@@ -345,7 +351,8 @@ def _found_by_their_values(
     }
     for table in models.tables.values():
         for column in table.c:
-            if (table.name, column.name) in by_default or not _is_comparable(column):
+            name = was.get((table.name, column.name))
+            if name in by_default or not _is_comparable(column):
                 continue
             for number, value in connection.execute(select(table.c.row, column)).all():
                 if value is not None:
