@@ -12,7 +12,14 @@ BARE: Final = "it is NOT NULL and has no default"
 
 
 def refuse_without_values(
-    connection: Connection, name: str, column: str, reason: str, *, file: str | None = None
+    connection: Connection,
+    name: str,
+    column: str,
+    reason: str,
+    *,
+    now: str | None = None,
+    schema: str | None = None,
+    file: str | None = None,
 ) -> None:
     """Refuse a new column if the table has rows.
 
@@ -21,12 +28,14 @@ def refuse_without_values(
         name: of the table.
         column: of the new column.
         reason: why it cannot be added to a table with rows.
+        now: how the table is called when the column is added, if it is renamed before.
+        schema: of the table; None for the default one.
         file: the revision's, if it was only read, and nothing of it has run yet.
 
     Raises:
         MigrationError: the table has rows; says what to do instead.
     """
-    count = select(func.count()).select_from(table(name))
+    count = select(func.count()).select_from(table(name, schema=schema))
     # A script does not have it: where there are rows, the statement that follows fails there.
     rows = connection.execute(count.execution_options(probe=True)).scalar_one()
     if not rows:
@@ -37,6 +46,7 @@ def refuse_without_values(
         if "NOT NULL" in reason
         else (" and without this default", "server_default=…")
     )
+    name = now or name
     message = (
         f"column {column} cannot be added to {name}, which has {rows} row(s): {reason}. Add it "
         f"nullable{without}, fill it with op.execute('UPDATE {name} SET {column} = …'), then say "

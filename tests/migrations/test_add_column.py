@@ -65,6 +65,32 @@ def test_what_the_refusal_says_runs_as_printed(users: Project) -> None:
     assert users.query("SELECT id, age FROM users ORDER BY id") == [(1, 10), (2, 20)]
 
 
+AFTER = {
+    "a new name": "op.rename_table('users', 'people')",
+    "a table that goes": "op.drop_table('old')",
+    "rows that change": "op.execute('UPDATE users SET id = id + 10')",
+}
+
+
+@pytest.mark.parametrize("project", ["sqlite", "postgresql", "mariadb", "mysql"], indirect=True)
+@pytest.mark.parametrize("before", AFTER.values(), ids=AFTER)
+def test_refused_after_other_statements_too(users: Project, before: str) -> None:
+    """MariaDB and MySQL would fill it with zeros and empty strings."""
+    users.query("CREATE TABLE old (id INTEGER)")
+    users.query("INSERT INTO users (id) VALUES (1), (2)")
+    table = "people" if "people" in before else "users"
+    users.revision(2, before, PLAIN.format(BARE).replace("users", table))
+    said = users.refusal("orm")
+    assert "age" in said
+    if "UPDATE" not in before:
+        assert f"age cannot be added to {table}, which has 2 row(s)" in said
+        assert "Nothing was changed" in said
+        assert {"users", "old"} <= set(users.tables)
+    users.query("DELETE FROM users")
+    users.upgrade("orm")
+    assert users.query(f"SELECT age FROM {table}") == []
+
+
 CHANGES = ["nullable=False", "type_=sa.String()", "server_default='x'", "server_default=None"]
 
 

@@ -10,12 +10,23 @@ dialect.
 from typing import Any, Final
 
 from alembic.ddl.mysql import MySQLImpl
-from sqlalchemy import ColumnElement, Connection, LargeBinary, String, cast, text, type_coerce
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    String,
+    cast,
+    inspect,
+    text,
+    type_coerce,
+)
+from sqlalchemy.exc import DBAPIError, NoSuchTableError
 
 from orm.backends.altering import KeepingLabels
 from orm.backends.labels import refuse_lost_labels
 from orm.backends.mysql.driver import code
+from orm.backends.new_columns import BARE, refuse_without_values
 
 __all__ = ["KeepingMariaDBImpl", "KeepingMySQLImpl"]
 
@@ -29,9 +40,34 @@ def _binary(value: ColumnElement[str]) -> ColumnElement[str]:
 
 
 class KeepingMySQLImpl(KeepingLabels, MySQLImpl):
-    """Alembic's MySQL, but for names of columns, and labels of enums that are strings."""
+    """Alembic's MySQL, but for names and values of columns, and labels of string enums."""
 
     __dialect__ = "mysql"
+
+    def add_column(
+        self,
+        table_name: str,
+        column: Column[Any],
+        *,
+        schema: str | None = None,
+        **options: Any,
+    ) -> None:
+        """Add it, unless the engines would fill it with an empty string, a zero or the like."""
+        lacks = not (column.nullable or column.primary_key or column.computed or column.identity)
+        if lacks and not column.server_default and self.connection and not self.as_sql:
+            self._refuse_without_values(self.connection, (schema, table_name), column.name)
+        super().add_column(table_name, column, schema=schema, **options)
+
+    def _refuse_without_values(
+        self, connection: Connection, where: tuple[str | None, str], column: str
+    ) -> None:
+        schema, table = where
+        try:
+            there = [one["name"] for one in inspect(connection).get_columns(table, schema)]
+            if column not in there:
+                refuse_without_values(connection, table, column, BARE, schema=schema)
+        except NoSuchTableError:
+            return  # a revision that goes on where it was has given it another name since
 
     def alter_column(
         self,

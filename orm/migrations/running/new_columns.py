@@ -23,8 +23,8 @@ _VALUES: Final = frozenset({"Computed", "Identity"})
 def refuse_revisions_without_values(connection: Connection, files: Iterable[Revision]) -> None:
     """Refuse NOT NULL columns without a default, on tables that have rows, before anything runs.
 
-    The files are read, not run, up to the first statement that may add or remove rows. The engine
-    refuses a later column when it is about to be added.
+    The files are read, not run, up to the first statement that may add or remove rows. A later
+    column is refused when it is about to be added.
 
     Args:
         connection: to the database.
@@ -33,19 +33,30 @@ def refuse_revisions_without_values(connection: Connection, files: Iterable[Revi
     Raises:
         MigrationError: names the file, the table, its rows, and what to do instead.
     """
-    there = set(inspect(connection).get_table_names())
+    # As they are called where the reading is, and as they are called in the database.
+    there = {name: name for name in inspect(connection).get_table_names()}
     if not there:
         return
     for file in files:
-        for name, column in _bare_columns(file):
-            if name is None:
-                return
-            if name in there and column:
-                refuse_without_values(connection, name, column, BARE, file=file.path.name)
+        for operation, arguments in _operations(file):
+            match operation, arguments:
+                case "add_column", _:
+                    for name, column in _bare(arguments):
+                        if name in there:
+                            refuse_without_values(
+                                connection, there[name], column, BARE, now=name, file=file.path.name
+                            )
+                case "rename_table", [ast.Constant(str(old)), ast.Constant(str(new))]:
+                    if old in there:
+                        there[new] = there.pop(old)
+                case "drop_table", [ast.Constant(str(name))]:
+                    there.pop(name, None)
+                case _ if operation not in _KEEP_ROWS:
+                    return
 
 
-def _bare_columns(file: Revision) -> Iterator[tuple[str | None, str]]:
-    """Table and column of each; (None, "") at a statement that may add or remove rows."""
+def _operations(file: Revision) -> Iterator[tuple[str | None, list[ast.expr]]]:
+    """Name and arguments of each of Alembic's operations; None for any other statement."""
     statements = [
         statement
         for node in ast.parse(file.text).body
@@ -66,17 +77,14 @@ def _bare_columns(file: Revision) -> Iterator[tuple[str | None, str]]:
 
 def _in_statement(
     node: ast.stmt, receiver: str, table: list[ast.expr]
-) -> Iterator[tuple[str | None, str]]:
+) -> Iterator[tuple[str | None, list[ast.expr]]]:
     match node:
         case ast.Pass() | ast.Expr(ast.Constant()):  # a docstring
             return
         case ast.Expr(ast.Call() as call):
-            operation = _operation_of(receiver, call)
-            if operation == "add_column":
-                yield from _added([*table, *call.args])
-            if operation in _KEEP_ROWS:
-                return
-    yield None, ""
+            yield _operation_of(receiver, call), [*table, *call.args]
+        case _:
+            yield None, []
 
 
 def _operation_of(receiver: str, call: ast.Call) -> str | None:
@@ -90,7 +98,8 @@ def _operation_of(receiver: str, call: ast.Call) -> str | None:
     return None
 
 
-def _added(arguments: list[ast.expr]) -> Iterator[tuple[str, str]]:
+def _bare(arguments: list[ast.expr]) -> Iterator[tuple[str, str]]:
+    """Table and name of a new column, if it is NOT NULL and has no default."""
     match arguments:
         case [
             ast.Constant(str(name)),
