@@ -79,6 +79,7 @@ def alembic_alone(application: Application) -> Iterator[None]:
         try:
             yield
         except CommandError as error:
-            if isinstance(error.__cause__, OrmError):  # `orm.migrations.run` has wrapped it
-                raise error.__cause__ from error
+            cause = error.__cause__
+            if isinstance(cause, OrmError):  # `orm.migrations.run` has wrapped it
+                raise cause from cause.__cause__
             raise MigrationError(str(error)) from error

@@ -397,3 +397,17 @@ def test_a_trigger_of_an_account_that_is_not_trusted(project: MySQLProject, serv
         server.sql("SET GLOBAL log_bin_trust_function_creators = ON")
     project.upgrade("orm")
     assert project.ledger == ["0001", "0002"]
+
+
+@MYSQL
+def test_what_fails_after_a_change_that_is_left_is_left_as_well(project: MySQLProject) -> None:
+    """The type is not written, since values would be lost; so the key of that type fails."""
+    parent = 'Table("parents", metadata, Column("id", Integer, primary_key=True))\n'
+    child = 'Table("children", metadata, Column("id", Integer, primary_key=True), {})\n'
+    project.models(parent + child.format('Column("parent", String(9))'))
+    assert project.orm("create", "both").exit_code == 0
+    project.models(parent + child.format('Column("parent", ForeignKey("parents.id"))'))
+    done = project.orm("create", "numbers", "--no-rename", "--json")
+    assert done.exit_code == 1
+    left = [one["subject"] for one in json.loads(done.stdout)["left"]]
+    assert {"column children.parent", "what fails"} <= set(left)
