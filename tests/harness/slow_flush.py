@@ -27,7 +27,7 @@ def flushes_slowly(process: int, *, stands: float, runs: float) -> Iterator[None
         runs: seconds for which it runs in between.
 
     Raises:
-        OSError: this system lets nobody stop a thread of another process.
+        OSError: the system does not let this process stop a thread of another one.
     """
     [thread] = [
         int(task.name)

@@ -203,6 +203,39 @@ def test_a_connection_that_was_idle_for_long_is_made_anew(idle: int, made: int) 
     simulated(work)
 
 
+def test_connections_that_reads_have_needed_at_once_are_kept() -> None:
+    async def work(_: World, database: Database) -> None:
+        async def read() -> None:
+            async with database.session("first-primary") as session:
+                await session.execute(registers())
+
+        await asyncio.gather(*(read() for _ in range(12)))
+        new: list[object] = []
+        engine = database.cluster.primary.engine.sync_engine
+        event.listen(engine, "connect", lambda *connection: new.append(connection))
+        await asyncio.gather(*(read() for _ in range(12)))
+        assert not new
+
+    simulated(work)
+
+
+def test_a_connection_that_was_cut_off_is_not_handed_out() -> None:
+    async def work(_: World, __: Database) -> None:
+        connections = Connections(SimulatedBackend().network, Limits())
+        engine = create_async_engine("simulated:///test/replica-1", connect_args={"writes": False})
+        connections.watch(engine)
+        async with engine.connect():
+            pass
+        connections.cut_off("it is dead")
+        with pytest.raises(TimeoutError, match="it is dead"):
+            await engine.raw_connection()
+        connections.restore()
+        async with engine.connect() as connection:
+            await connection.execute(registers())
+
+    simulated(work)
+
+
 @pytest.mark.parametrize("cut_off_first", [True, False])
 def test_connecting_is_cut_off_in_the_instant_in_which_it_takes_too_long(
     cut_off_first: bool,
