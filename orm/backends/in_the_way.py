@@ -5,7 +5,7 @@ read, and the rows that do not have it are counted.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from orm.backends.tokens import Cursor, Lexer, Token, closing, split
 
-__all__ = ["in_the_way"]
+__all__ = ["in_the_way", "in_the_way_ahead"]
 
 _KINDS: Final = ("CHECK", "FOREIGN", "PRIMARY", "UNIQUE")
 """Of constraints."""
@@ -28,11 +28,13 @@ class _Demand(NamedTuple):
         rows: a query for the number of rows that are in the way, and an example of their values;
             None if the engine has none.
         how: what is wrong with these rows.
+        names: of the table, and of what its rows are asked of.
     """
 
     what: str
     rows: str | None
     how: str
+    names: frozenset[str]
 
 
 def in_the_way(
@@ -64,6 +66,32 @@ def in_the_way(
     yield from said
 
 
+def in_the_way_ahead(connection: Connection, statements: Iterable[str], lexer: Lexer) -> str | None:
+    """The first rows that will make a statement fail after others are done, or have committed.
+
+    It looks up to the first statement that may change rows, and at no table or column that a
+    statement before has made, renamed or changed.
+
+    Args:
+        connection: to the database that none of them has met yet. It is rolled back.
+        statements: those that will be executed, in their order.
+        lexer: of the engine.
+
+    Returns:
+        A sentence for people, without a full stop; None if no such rows are known.
+    """
+    changed: set[str] = set()
+    for number, sql in enumerate(statements):
+        statement = _Statement(sql, lexer(sql))
+        if not statement.next("ALTER", "CREATE", "DROP", "RENAME"):
+            break
+        for demand in statement.demands(None) if number else ():
+            if demand.names.isdisjoint(changed) and (said := _counted(connection, demand, "")):
+                return said
+        changed |= set(map(_folded, _Statement(sql, lexer(sql)).changes()))
+    return None
+
+
 def _counted(connection: Connection, demand: _Demand, when: str) -> str | None:
     if demand.rows is None:
         return None
@@ -91,7 +119,7 @@ class _Statement(Cursor):
 
     def demands(self, no_value: Callable[[str, str], str] | None) -> Iterator[_Demand]:
         """What a statement asks."""
-        if self.next("CREATE"):
+        if self.words[:3] == ["CREATE", "UNIQUE", "INDEX"]:
             self.go_past("ON")
             table, columns = self._named(), self._listed()
             self.go_past("WHERE")
@@ -101,6 +129,22 @@ class _Statement(Cursor):
             table = self._named()
             for action in split(self.rest()):
                 yield from _Statement(self.text, action)._of_action(table, no_value)
+
+    def changes(self) -> Iterator[str]:
+        """The names of tables and columns that mean something else after the statement."""
+        if self.skip("ALTER"):
+            self.go_past("TABLE")
+            self._named()
+            for action in split(self.rest()):
+                one = _Statement(self.text, action)
+                if not one.next("ADD"):
+                    one.at = 1
+                    one.skip("COLUMN", "TO")
+                    yield one._named()
+                    one.skip("TO")
+                    yield one._named()
+        elif not (self.words[0] == "CREATE" and "INDEX" in self.words[:4]):
+            yield from (token.text for token in self.tokens)
 
     def _of_action(
         self, table: str, no_value: Callable[[str, str], str] | None
@@ -124,6 +168,8 @@ class _Statement(Cursor):
             if is_renamed:
                 self._named()
             definition = self._written(self.tokens[self.at :])
+            if "AS" in self.words[self.at :]:
+                return  # it is generated: what its values will be is not known
             if ("NOT", "NULL") in pairwise(self.words[self.at :]):
                 yield _required(table, column)
             yield _typed(table, column, definition, None)
@@ -136,9 +182,9 @@ class _Statement(Cursor):
         if self.skip("CHECK"):
             condition = self._written(self._enclosed())
             rows = f"SELECT count(*) FROM {table} WHERE NOT ({condition})"
-            yield _Demand(
-                f"{_plain(table)} cannot have CHECK ({condition})", rows, "row(s) break it"
-            )
+            what = f"{_plain(table)} cannot have CHECK ({condition})"
+            words = [token.text for token in self.tokens]
+            yield _Demand(what, rows, "row(s) break it", _names(table, *words))
         elif self.next("UNIQUE", "PRIMARY"):
             is_primary, columns = self.next("PRIMARY"), self._listed()
             if is_primary:
@@ -183,6 +229,7 @@ def _required(table: str, column: str) -> _Demand:
         f"{_plain(table)}.{_plain(column)} cannot become NOT NULL",
         f"SELECT count(*) FROM {table} WHERE {column} IS NULL",
         "row(s) have NULL there",
+        _names(table, column),
     )
 
 
@@ -194,7 +241,8 @@ def _typed(
         misfits = f"FROM {table} WHERE {no_value(column, type_)}"
         rows = f"SELECT count(*) OVER (), {column} {misfits} LIMIT 1"
     what = f"{_plain(table)}.{_plain(column)} cannot become {type_}"
-    return _Demand(what, rows, f"row(s) have a value there that is no {type_}")
+    how = f"row(s) have a value there that is no {type_}"
+    return _Demand(what, rows, how, _names(table, column))
 
 
 def _unique(table: str, terms: Sequence[str], where: str) -> _Demand:
@@ -205,6 +253,7 @@ def _unique(table: str, terms: Sequence[str], where: str) -> _Demand:
         f"SELECT count(*) OVER (), {listed} FROM {table} WHERE {' AND '.join(conditions)} "
         f"GROUP BY {listed} HAVING count(*) > 1 ORDER BY {listed} LIMIT 1",
         "value(s) are there more than once",
+        _names(table, *terms),
     )
 
 
@@ -219,12 +268,21 @@ def _reference(table: str, columns: Sequence[str], parent: str, theirs: Sequence
         f"SELECT count(*) OVER (), {listed} FROM {table} AS here WHERE {present} AND NOT EXISTS "
         f"(SELECT 1 FROM {parent} AS there WHERE {same}) ORDER BY {listed} LIMIT 1",
         "row(s) have a value that is not there",
+        _names(table, *columns, parent, *theirs),
     )
 
 
 def _named(table: str, columns: Sequence[str]) -> str:
     names = [_plain(column) for column in columns]
     return _plain(table) + (f".{names[0]}" if len(names) == 1 else f" ({', '.join(names)})")
+
+
+def _names(*names: str) -> frozenset[str]:
+    return frozenset(map(_folded, names))
+
+
+def _folded(name: str) -> str:
+    return _plain(name).rpartition(".")[2].casefold()
 
 
 def _plain(name: str) -> str:

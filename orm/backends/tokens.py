@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
-__all__ = ["STANDARD", "Cursor", "Kind", "Lexer", "Token", "closing", "split"]
+__all__ = ["STANDARD", "Cursor", "Kind", "Lexer", "Token", "closing", "split", "statements"]
 
 Kind = Literal["word", "name", "string", "mark"]
 
@@ -76,6 +76,10 @@ class Lexer:
 
 STANDARD: Final = Lexer()
 
+_ROUTINES: Final = frozenset({"FUNCTION", "PROCEDURE", "TRIGGER", "EVENT", "PACKAGE"})
+_BLOCKS: Final = frozenset({"IF", "LOOP", "WHILE", "REPEAT", "FOR"})
+"""What ends with an END of its own kind, and begins nothing that is counted."""
+
 
 def closing(tokens: Sequence[Token], opening: int) -> int:
     """Where the parenthesis ends that a token opens; the last token if it does not."""
@@ -96,6 +100,27 @@ def split(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
             yield tokens[begin:at]
             begin = at + 1
     yield tokens[begin:]
+
+
+def statements(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
+    """Split at the semicolons, but for those in the body of a routine, a trigger or an event."""
+    begin = depth = 0
+    for at, token in enumerate(tokens):
+        word = token.word
+        if word in ("BEGIN", "CASE", "END") and _is_routine(tokens[begin:at]):
+            if word != "END":
+                depth += tokens[at - 1].word != "END"
+            elif at + 1 == len(tokens) or tokens[at + 1].word not in _BLOCKS:
+                depth -= 1
+        elif word == ";" and depth <= 0:
+            yield tokens[begin:at]
+            begin, depth = at + 1, 0
+    yield tokens[begin:]
+
+
+def _is_routine(statement: Sequence[Token]) -> bool:
+    words = [token.word for token in statement[:12]]
+    return words[:1] == ["CREATE"] and not _ROUTINES.isdisjoint(words)
 
 
 class Cursor:

@@ -73,8 +73,10 @@ def _said(records: Iterable[Recorded], lexer: Lexer) -> Iterator[Recorded | OnTa
     for record in records:
         if isinstance(record.operation, ExecuteSQLOp):
             for said in read(record.operation, lexer):
-                is_operation = isinstance(said, MigrateOperation)
-                yield Recorded(said, batch=False) if is_operation else said
+                if isinstance(said, MigrateOperation):
+                    yield Recorded(said, batch=False)
+                else:
+                    yield said
         else:
             yield record
 

@@ -17,7 +17,7 @@ from alembic.operations.ops import (
     RenameTableOp,
 )
 
-from orm.backends.tokens import Cursor, Lexer, Token, closing, split
+from orm.backends.tokens import Cursor, Lexer, Token, closing, split, statements
 from orm.migrations.compare.effects.said import (
     Deletes,
     DropsSchema,
@@ -30,9 +30,6 @@ from orm.migrations.compare.effects.said import (
 
 __all__ = ["in_sql"]
 
-_ROUTINES: Final = frozenset({"FUNCTION", "PROCEDURE", "TRIGGER", "EVENT", "PACKAGE"})
-_BLOCKS: Final = frozenset({"IF", "LOOP", "WHILE", "REPEAT", "FOR"})
-"""What ends with an END of its own kind, and begins nothing that is counted."""
 _DESCRIBES: Final = frozenset({"COMMENT", "CREATE", "GRANT", "REVOKE", "SECURITY"})
 """How a statement begins in which no verb is one."""
 _NO_VERB_AFTER: Final = frozenset(
@@ -71,29 +68,8 @@ def in_sql(text: str, lexer: Lexer) -> Iterator[Said]:
         text: statements.
         lexer: of the engine.
     """
-    for statement in _statements(lexer(text)):
+    for statement in statements(lexer(text)):
         yield from _Statement(text, statement, lexer).read()
-
-
-def _statements(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
-    """Split at the semicolons, but for those in the body of a routine."""
-    begin = depth = 0
-    for at, token in enumerate(tokens):
-        word = token.word
-        if word in ("BEGIN", "CASE", "END") and _is_routine(tokens[begin:at]):
-            if word != "END":
-                depth += tokens[at - 1].word != "END"
-            elif at + 1 == len(tokens) or tokens[at + 1].word not in _BLOCKS:
-                depth -= 1
-        elif word == ";" and depth <= 0:
-            yield tokens[begin:at]
-            begin, depth = at + 1, 0
-    yield tokens[begin:]
-
-
-def _is_routine(statement: Sequence[Token]) -> bool:
-    words = [token.word for token in statement[:12]]
-    return words[:1] == ["CREATE"] and not _ROUTINES.isdisjoint(words)
 
 
 class _Statement(Cursor):
