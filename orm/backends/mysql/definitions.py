@@ -25,9 +25,18 @@ _ITEM: Final = re.compile(
 _COLUMN: Final = re.compile(r"(`(?:[^`]|``)*`) (.*)", re.DOTALL)
 _KEY: Final = re.compile(r"(?:UNIQUE |FULLTEXT |SPATIAL )?KEY (`(?:[^`]|``)*`) .*", re.DOTALL)
 _CONSTRAINT: Final = re.compile(r"CONSTRAINT (`(?:[^`]|``)*`) (.*)", re.DOTALL)
+_CHARSET: Final = re.compile(
+    r"(\w+(?:\((?:'(?:[^']|'')*'|[^')])*\))?)(?: CHARACTER SET \w+)?(?: COLLATE \w+)?"
+)
 _COUNTER: Final = re.compile(r" AUTO_INCREMENT=\d+")
 _DEFINER: Final = re.compile(r"\s+DEFINER=(?:`(?:[^`]|``)*`@`(?:[^`]|``)*`|\S+)")
 
+_INHERITED: Final = text(
+    "SELECT c.table_name, c.column_name FROM information_schema.columns c"
+    " JOIN information_schema.tables t"
+    " ON t.table_schema = c.table_schema AND t.table_name = c.table_name"
+    " WHERE c.table_schema = DATABASE() AND c.collation_name = t.table_collation"
+)
 _VIEWS: Final = text(
     "SELECT table_name, view_definition FROM information_schema.views"
     " WHERE table_schema = DATABASE()"
@@ -88,9 +97,14 @@ def tables_of(connection: Connection) -> dict[str, str]:
 
 
 def _of_tables(connection: Connection) -> Iterator[tuple[Thing, str | None]]:
+    # MySQL shows the character set of a column also where it is that of its table, if a statement
+    # has said so.
+    inherited = {(table, column) for table, column in connection.execute(_INHERITED)}
     for name, kind in tables_of(connection).items():
         if kind in _TABLES:
-            yield from _table(name, str(_shown(connection, "TABLE", name)))
+            for thing, said in _table(name, str(_shown(connection, "TABLE", name))):
+                its = thing.kind == "column" and (thing.table, thing.name) in inherited
+                yield thing, _CHARSET.sub(r"\1", said, count=1) if its else said
         elif kind == "SEQUENCE":
             yield Thing("sequence", name, name), _shown(connection, "SEQUENCE", name)
 

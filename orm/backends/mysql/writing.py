@@ -22,6 +22,7 @@ from alembic.operations.ops import (
 from sqlalchemy import Enum, ForeignKeyConstraint, MetaData, Table, UniqueConstraint
 
 from orm.backends.mysql.conversions import keeps_values
+from orm.backends.mysql.options import altered_options, charset_of, has_charset
 from orm.backends.operations import creation_of
 from orm.backends.things import Thing
 
@@ -138,9 +139,16 @@ class Plan:
             for thing, text in self.old.items()
             if thing.kind == "column"
             and thing.table in self._kept
-            and self.new.get(thing, text) != text
+            and thing in self.new
+            and self._changes(thing)
             and _keeps(thing, text, self.new[thing], self.models)
         ]
+
+    def _changes(self, thing: Thing) -> bool:
+        """Whether a column is to be another one: it may say the same and mean another charset."""
+        before, after = map(charset_of, self._options_of(thing.table))
+        new = self.new[thing]
+        return self.old[thing] != new or (before != after and has_charset(new))
 
     def _touched(self, table: str) -> Set[str]:
         """The names of the columns of a table that change, go, or lose a key."""
@@ -220,9 +228,13 @@ class Plan:
             yield from ((table, _add(key, self.old[key])) for key in keys)
 
     def _options(self, table: str) -> Iterator[tuple[str, str]]:
-        old, new = (side.get(Thing("table", table, table), "") for side in (self.old, self.new))
-        if old != new and "PARTITION" not in old + new:
-            yield table, new if "COMMENT=" in new else f"{new} COMMENT=''"
+        options = altered_options(*self._options_of(table))
+        if options is not None:
+            yield table, options
+
+    def _options_of(self, table: str) -> tuple[str, str]:
+        thing = Thing("table", table, table)
+        return self.old[thing], self.new[thing]
 
     # Foreign keys ------------------------------------------------------------------------------
 
