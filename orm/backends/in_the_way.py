@@ -61,7 +61,7 @@ def in_the_way(
     connection: Connection,
     statement: str,
     *,
-    no_value: Callable[[str, str], str] | None = None,
+    no_value: Callable[[str, str], str | None] | None = None,
     when: str = "",
 ) -> Iterator[str]:
     """What a statement asks of rows that do not have it, as far as it can be told.
@@ -70,7 +70,7 @@ def in_the_way(
         connection: on which nothing is left to be done: it is rolled back.
         statement: the ALTER TABLE or CREATE UNIQUE INDEX that rows have made fail.
         no_value: makes, of a column and a type, the condition of a value that is none of the type;
-            None if the engine has none.
+            None if the engine has none, or makes none of this type.
         when: which rows were counted, if these are not those that the statement has met.
 
     Yields:
@@ -102,7 +102,9 @@ def _counted(connection: Connection, demand: _Demand, when: str) -> str | None:
 # What a statement asks -----------------------------------------------------------------------
 
 
-def _demands(statement: str, no_value: Callable[[str, str], str] | None) -> Iterator[_Demand]:
+def _demands(
+    statement: str, no_value: Callable[[str, str], str | None] | None
+) -> Iterator[_Demand]:
     if found := _INDEX.match(statement):
         columns, rest = _enclosed(found[2])
         where = _WHERE.search(rest)
@@ -113,7 +115,7 @@ def _demands(statement: str, no_value: Callable[[str, str], str] | None) -> Iter
 
 
 def _of_part(
-    table: str, part: str, no_value: Callable[[str, str], str] | None
+    table: str, part: str, no_value: Callable[[str, str], str | None] | None
 ) -> Iterator[_Demand]:
     """What one of the changes of an ALTER TABLE asks."""
     if found := _NOT_NULL.match(part):
@@ -124,7 +126,7 @@ def _of_part(
         column = found[1] or found[2]
         if re.search(r"\bNOT\s+NULL\b", found[3], _OPTIONS):
             yield _required(table, column)
-        yield _typed(table, column, found[3], None)
+        yield _typed(table, column, found[3], no_value)
     elif found := _CHECK.match(part):
         condition, _ = _enclosed(found[1])
         rows = f"SELECT count(*) FROM {table} WHERE NOT ({condition})"
@@ -149,11 +151,11 @@ def _required(table: str, column: str) -> _Demand:
 
 
 def _typed(
-    table: str, column: str, type_: str, no_value: Callable[[str, str], str] | None
+    table: str, column: str, type_: str, no_value: Callable[[str, str], str | None] | None
 ) -> _Demand:
     rows = None
-    if no_value is not None:
-        misfits = f"FROM {table} WHERE {no_value(column, type_)}"
+    if no_value is not None and (condition := no_value(column, type_)) is not None:
+        misfits = f"FROM {table} WHERE {condition}"
         rows = f"SELECT count(*) OVER (), {column} {misfits} LIMIT 1"
     what = f"{_plain(table)}.{_plain(column)} cannot become {type_}"
     return _Demand(what, rows, f"row(s) have a value there that is no {type_}")

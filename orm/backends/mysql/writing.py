@@ -23,6 +23,7 @@ from sqlalchemy import Enum, ForeignKeyConstraint, MetaData, Table, UniqueConstr
 
 from orm.backends.mysql.conversions import keeps_values
 from orm.backends.mysql.options import altered_options, charset_of, has_charset
+from orm.backends.mysql.relabelling import with_both_labels
 from orm.backends.operations import creation_of
 from orm.backends.things import Thing
 
@@ -83,6 +84,7 @@ class Plan:
         found += map(_sql, self._in_tables(self._foreign(self.old, self._dropped, "DROP")))
         found += map(DropTableOp, gone)
         found += map(_sql, self._in_tables(self._stored()))
+        found += map(_sql, self._in_tables(self._relabelled()))
         found += map(_sql, self._in_tables(self._altered()))  # they give up names of CHECKs
         found += map(_creation, made)
         found += map(_sql, self._in_tables(self._keys_of_made()))
@@ -226,6 +228,13 @@ class Plan:
                 yield table, f"DROP COLUMN {_quoted(name)}"
                 yield table, f"ADD COLUMN {_quoted(name)} {stored}"
             yield from ((table, _add(key, self.old[key])) for key in keys)
+
+    def _relabelled(self) -> Iterator[tuple[str, str]]:
+        """ENUMs that get labels in place of others first have both."""
+        for thing in self._changed:
+            both = with_both_labels(self.old[thing], self.new[thing])
+            if both is not None and thing not in self._anew:
+                yield thing.table, f"MODIFY COLUMN {_quoted(thing.name)} {both}"
 
     def _options(self, table: str) -> Iterator[tuple[str, str]]:
         options = altered_options(*self._options_of(table))
