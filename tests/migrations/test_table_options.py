@@ -1,4 +1,4 @@
-"""What a table of MariaDB or MySQL says after its columns: charset, engine, comment and the like."""
+"""What a table of MariaDB or MySQL says after its columns: charset, engine, comment, …"""
 
 import pytest
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, text
 from orm.backends.things import Thing
 from orm.exceptions import MigrationError
 
-__all__ = ["BEYOND", "definitions", "tables_of", "what_is_shown"]
+__all__ = ["BEYOND", "definitions", "events", "tables_of", "what_is_shown"]
 
-BEYOND: Final = ("sequence", "function", "procedure", "view", "trigger")
+BEYOND: Final = ("sequence", "function", "procedure", "view", "trigger", "event")
 """What no model makes, in an order in which it can be made; its definition is a statement."""
 
 _TABLES: Final = {"BASE TABLE", "SYSTEM VERSIONED"}
@@ -50,7 +50,13 @@ _ROUTINES: Final = text(
     "SELECT routine_type, routine_name FROM information_schema.routines"
     " WHERE routine_schema = DATABASE() AND routine_type IN ('FUNCTION', 'PROCEDURE')"
 )
-
+_EVENTS: Final = text(
+    "SELECT event_name FROM information_schema.events"
+    " WHERE event_schema = DATABASE() AND event_type = 'RECURRING' ORDER BY event_name"
+)
+_WHEN: Final = re.compile(
+    r"( ON SCHEDULE EVERY (?:'[^']*'|\S+) \w+)(?: STARTS '[^']*')?(?: ENDS '[^']*')?"
+)
 
 _ROUTINES_SHOWN: Final = (
     "SHOW_ROUTINE ON *.* (MySQL), SHOW CREATE ROUTINE ON {}.* (MariaDB from 11.3) or "
@@ -157,3 +163,15 @@ def _beyond(connection: Connection) -> Iterator[tuple[Thing, str | None]]:
     for kind, name in connection.execute(_ROUTINES).all():
         said = _shown(connection, kind, name)
         yield Thing(kind.lower(), name, name), said and _DEFINER.sub("", said, count=1)
+    for name, said in events(connection):
+        # When it begins is often counted from the moment at which it was made.
+        yield Thing("event", name, name), _WHEN.sub(r"\1", said, count=1)
+
+
+def events(connection: Connection) -> Iterator[tuple[str, str]]:
+    """The scheduler's events that recur, with the statement that makes each.
+
+    An event for one time is gone after it. An account without the right EVENT sees none.
+    """
+    for name in connection.scalars(_EVENTS).all():
+        yield name, _DEFINER.sub("", str(_shown(connection, "EVENT", name)), count=1)
