@@ -42,7 +42,7 @@ def in_the_way(
     statement: str,
     lexer: Lexer,
     *,
-    no_value: Callable[[str, str], str] | None = None,
+    no_value: Callable[[str, str], str | None] | None = None,
     when: str = "",
 ) -> Iterator[str]:
     """What a statement asks of rows that do not have it, as far as it can be told.
@@ -52,7 +52,7 @@ def in_the_way(
         statement: the ALTER TABLE or CREATE UNIQUE INDEX that rows have made fail.
         lexer: of the engine.
         no_value: makes, of a column and a type, the condition of a value that is none of the type;
-            None if the engine has none.
+            None if the engine has none, or makes none of this type.
         when: which rows were counted, if these are not those that the statement has met.
 
     Yields:
@@ -117,7 +117,7 @@ class _Statement(Cursor):
     Names and conditions are those of the text, with their quotes.
     """
 
-    def demands(self, no_value: Callable[[str, str], str] | None) -> Iterator[_Demand]:
+    def demands(self, no_value: Callable[[str, str], str | None] | None) -> Iterator[_Demand]:
         """What a statement asks."""
         if self.words[:3] == ["CREATE", "UNIQUE", "INDEX"]:
             self.go_past("ON")
@@ -147,7 +147,7 @@ class _Statement(Cursor):
             yield from (token.text for token in self.tokens)
 
     def _of_action(
-        self, table: str, no_value: Callable[[str, str], str] | None
+        self, table: str, no_value: Callable[[str, str], str | None] | None
     ) -> Iterator[_Demand]:
         """What one of the actions of an ALTER TABLE asks."""
         if self.skip("ALTER"):
@@ -172,7 +172,7 @@ class _Statement(Cursor):
                 return  # it is generated: what its values will be is not known
             if ("NOT", "NULL") in pairwise(self.words[self.at :]):
                 yield _required(table, column)
-            yield _typed(table, column, definition, None)
+            yield _typed(table, column, definition, no_value)
         elif self.skip("ADD"):
             if self.skip("CONSTRAINT") and not self.next(*_KINDS):
                 self._named()
@@ -234,11 +234,11 @@ def _required(table: str, column: str) -> _Demand:
 
 
 def _typed(
-    table: str, column: str, type_: str, no_value: Callable[[str, str], str] | None
+    table: str, column: str, type_: str, no_value: Callable[[str, str], str | None] | None
 ) -> _Demand:
     rows = None
-    if no_value is not None:
-        misfits = f"FROM {table} WHERE {no_value(column, type_)}"
+    if no_value is not None and (condition := no_value(column, type_)) is not None:
+        misfits = f"FROM {table} WHERE {condition}"
         rows = f"SELECT count(*) OVER (), {column} {misfits} LIMIT 1"
     what = f"{_plain(table)}.{_plain(column)} cannot become {type_}"
     how = f"row(s) have a value there that is no {type_}"

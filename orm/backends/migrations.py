@@ -208,7 +208,7 @@ class Migrations(ABC):
 
     @abstractmethod
     def broken(self, connection: Connection) -> Collection[str]:
-        """Views and triggers that do not work, since they name something that is not there.
+        """Views, triggers and the like that name something that is not there, and so do not work.
 
         Args:
             connection: to a `scratch` database, in no transaction; what is done there is undone.

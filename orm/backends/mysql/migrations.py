@@ -123,9 +123,10 @@ class MySQLMigrations(Migrations):
         models: MetaData,
     ) -> "Sequence[MigrateOperation] | None":
         """Those of Alembic; None if a column would lose values, which Alembic does not ask."""
+        from orm.backends.mysql.relabelling import in_two_steps
         from orm.backends.mysql.writing import loses_values
 
-        return None if loses_values(*both, models) else operations
+        return None if loses_values(*both, models) else list(in_two_steps(operations))
 
     def operations_for(
         self,

@@ -214,8 +214,8 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
             table,
             column,
             f"takes {', '.join(map(repr, lost))} from the enum of {where}: it fails if a row has "
-            f"that. Update such rows in the same revision, before it: UPDATE {table} SET {column} "
-            f"= … WHERE {column} IN ({literals(lost)})",
+            "that. Update such rows in the same revision, right before it: UPDATE "
+            f"{table} SET {column} = … WHERE {column} IN ({literals(lost)})",
         )
     elif operation.modify_type is not None and fits(before.type, str(operation.modify_type)):
         yield Effect(
