@@ -36,10 +36,10 @@ class Token:
 
     @property
     def identifier(self) -> str:
-        """The name that it stands for."""
-        if self.kind != "name":
-            return self.text
+        """The name that it stands for; SQLite takes a string for one, too."""
         quote = self.text[-1]
+        if self.kind in ("word", "mark") or self.text[0] not in "\"'`[":
+            return self.text
         return self.text[1:-1].replace(quote * 2, quote)
 
 
