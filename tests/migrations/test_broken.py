@@ -158,6 +158,26 @@ def test_a_trigger_that_refuses_rows_is_not_broken(
     begun(project, refuses["mariadb" if engine == "mysql" else engine])
 
 
+FUNCTION = (
+    "CREATE FUNCTION touched_ones(part text) RETURNS bigint LANGUAGE sql AS"
+    " 'SELECT count(*) FROM users WHERE touched > 0 AND name LIKE part || $$%$$'"
+)
+PROCEDURE = (
+    "CREATE PROCEDURE touch_all() LANGUAGE sql AS 'UPDATE users SET touched = 1 WHERE id % 2 = 0'"
+)
+
+
+@pytest.mark.parametrize("project", ["postgresql", "asyncpg"], indirect=True)
+def test_a_function_in_sql_that_a_new_revision_would_break_is_said(project: Project) -> None:
+    begun(project, [FUNCTION, PROCEDURE])
+    project.models(COLUMN_GONE)
+    done = project.orm("create", "next", "--no-rename")
+    assert done.exit_code == 1, done.output
+    said = " ".join(done.output.split())
+    assert 'the function touched_ones(text) (column "touched" does not exist' in said
+    assert "the function touch_all()" in said
+
+
 MYSQL = pytest.mark.parametrize("project", ["mariadb", "mysql"], indirect=True)
 
 
