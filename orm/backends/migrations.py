@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.migration_parts import Costs, Journal, Scripting
 from orm.backends.things import Thing
+from orm.backends.tokens import STANDARD, Lexer
 
 if TYPE_CHECKING:
     from alembic.operations import MigrateOperation
@@ -66,6 +67,9 @@ class Migrations(ABC):
 
     scratch_can_lack: bool = False
     """Whether a `scratch` database can lack what one has that is made ``beside`` another."""
+
+    lexer: Lexer = STANDARD
+    """Takes the engine's SQL apart."""
 
     has_linter: bool = False
     """Whether there is a linter of the engine's migrations: without one, no SQL is rendered."""

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from orm.backends.in_the_way import in_the_way
 from orm.backends.mysql.driver import code
 from orm.backends.mysql.state import DENIED
+from orm.backends.mysql.tokens import LEXER
 
 __all__ = ["explain"]
 
@@ -34,7 +35,7 @@ def explain(connection: Connection, error: DBAPIError) -> list[str]:
     statement = error.statement or ""
     if code(error) in _ROWS and statement.lstrip().upper().startswith(("ALTER ", "CREATE ")):
         advice = "Update or delete such rows in the same revision, before this statement"
-        return [*in_the_way(connection, statement, no_value=_no_value), advice]
+        return [*in_the_way(connection, statement, LEXER, no_value=_no_value), advice]
     if code(error) == _NOT_TRUSTED:
         return [
             "An ordinary account makes triggers and functions only where "
