@@ -66,7 +66,12 @@ def in_the_way(
     yield from said
 
 
-def in_the_way_ahead(connection: Connection, statements: Iterable[str], lexer: Lexer) -> str | None:
+def in_the_way_ahead(
+    connection: Connection,
+    statements: Iterable[str],
+    lexer: Lexer,
+    no_value: Callable[[str, str], str | None],
+) -> str | None:
     """The first rows that will make a statement fail after others are done, or have committed.
 
     It looks up to the first statement that may change rows, and at no table or column that a
@@ -76,6 +81,7 @@ def in_the_way_ahead(connection: Connection, statements: Iterable[str], lexer: L
         connection: to the database that none of them has met yet. It is rolled back.
         statements: those that will be executed, in their order.
         lexer: of the engine.
+        no_value: as for `in_the_way`.
 
     Returns:
         A sentence for people, without a full stop; None if no such rows are known.
@@ -85,7 +91,7 @@ def in_the_way_ahead(connection: Connection, statements: Iterable[str], lexer: L
         statement = _Statement(sql, lexer(sql))
         if not statement.next("ALTER", "CREATE", "DROP", "RENAME"):
             break
-        for demand in statement.demands(None) if number else ():
+        for demand in statement.demands(no_value) if number else ():
             if demand.names.isdisjoint(changed) and (said := _counted(connection, demand, "")):
                 return said
         changed |= set(map(_folded, _Statement(sql, lexer(sql)).changes()))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +135,20 @@ class Migrations(ABC):
         Raises:
             MigrationError: it must not be committed.
         """
+
+    def rows_ahead(self, connection: Connection, statements: Iterable[str]) -> str | None:
+        """The first rows that will make a statement fail after others have committed.
+
+        Args:
+            connection: to the database, in no transaction or one that has only read. It is rolled
+                back.
+            statements: what will be executed, in its order.
+
+        Returns:
+            A sentence without a full stop; None if no such rows are known, and on an engine that
+            takes back what was done.
+        """
+        return None
 
     def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
         """What the engine knows of an error besides its message, such as the holder of a lock.

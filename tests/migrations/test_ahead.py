@@ -17,6 +17,9 @@ IN_THE_WAY = {
     "op.create_index('i', 't', ['a', 'p'], unique=True)": "t (a, p) cannot be unique: 1 value(s)",
     "op.create_check_constraint('c', 't', 'p > 1')": "t cannot have CHECK (p > 1): 1 row(s)",
     "op.create_foreign_key('f', 't', 't', ['p'], ['id'])": "t.p cannot refer to t.id: 2 row(s)",
+    "op.alter_column('t', 'a', type_=sa.Enum('b', 'c'), existing_type=sa.String(20))": (
+        "t.a cannot become ENUM('b','c') NULL: 2 row(s)"
+    ),
     "op.execute('ALTER TABLE t ADD UNIQUE KEY (a)')": "t.a cannot be unique: 1 value(s)",
 }
 

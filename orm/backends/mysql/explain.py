@@ -1,17 +1,18 @@
 """What MariaDB and MySQL know of an error: who holds a lock, rows in the way, a missing setting."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from orm.backends.in_the_way import in_the_way
+from orm.backends.in_the_way import in_the_way, in_the_way_ahead
 from orm.backends.mysql.driver import code
 from orm.backends.mysql.state import DENIED
 from orm.backends.mysql.tokens import LEXER
 
-__all__ = ["explain"]
+__all__ = ["explain", "rows_ahead"]
 
 _LOCK_WAIT: Final = 1205
 _NOT_TRUSTED: Final = 1419
@@ -62,6 +63,11 @@ def explain(connection: Connection, error: DBAPIError) -> list[str]:
         for row in rows[:_SHOWN]
     ]
     return said
+
+
+def rows_ahead(connection: Connection, statements: Iterable[str]) -> str | None:
+    """Rows that will stop a revision half way (`orm.backends.Migrations.rows_ahead`)."""
+    return in_the_way_ahead(connection, statements, LEXER, _no_value)
 
 
 def _no_value(column: str, type_: str) -> str | None:

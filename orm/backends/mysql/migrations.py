@@ -5,7 +5,7 @@ DDL commits there, so that a journal says what of a revision was done.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +21,7 @@ from orm.backends.mysql.beyond_models import beyond_models
 from orm.backends.mysql.broken import broken
 from orm.backends.mysql.definitions import definitions, tables_of
 from orm.backends.mysql.driver import code
-from orm.backends.mysql.explain import explain
+from orm.backends.mysql.explain import explain, rows_ahead
 from orm.backends.mysql.journal import TABLE as JOURNAL
 from orm.backends.mysql.journal import journal as its_journal
 from orm.backends.mysql.migrating import holds_lock, locked, migrating
@@ -230,6 +230,9 @@ class MySQLMigrations(Migrations):
 
     def beyond_models(self, connection: Connection) -> tuple[Sequence[str], Sequence[str]]:
         return beyond_models(connection)
+
+    def rows_ahead(self, connection: Connection, statements: Iterable[str]) -> str | None:
+        return rows_ahead(connection, statements)
 
     def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
         return explain(connection, error)

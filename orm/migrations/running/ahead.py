@@ -9,7 +9,6 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, MetaData
 
 from orm.backends import Migrations
-from orm.backends.in_the_way import in_the_way_ahead
 from orm.backends.tokens import statements
 from orm.exceptions import MigrationError
 from orm.migrations.files.scripts import module_of
@@ -22,7 +21,7 @@ __all__ = ["refuse_to_stop_half_way"]
 def refuse_to_stop_half_way(
     connection: Connection, files: Sequence[Revision], migrations: Migrations
 ) -> None:
-    """Refuse revisions of which rows will make a later statement fail, where DDL commits.
+    """Refuse revisions of which rows will make a later statement fail, after others have committed.
 
     The revisions are written as a script, up to where one of them asks the database.
 
@@ -34,8 +33,7 @@ def refuse_to_stop_half_way(
     Raises:
         MigrationError: says which rows, and what to do with them.
     """
-    pending = _statements(connection, files, migrations)
-    said = in_the_way_ahead(connection, pending, migrations.lexer)
+    said = migrations.rows_ahead(connection, _statements(connection, files, migrations))
     if said is not None:
         raise MigrationError(
             f"what is pending would stop half way. {said}. Update or delete such rows in the same "

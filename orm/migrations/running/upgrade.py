@@ -160,8 +160,7 @@ class Upgrade:
         if first.only_recorded:
             self._compare(first)  # before a restore point is made
         refuse_revisions_without_values(self._connection, pending)
-        if self._migrations.journal is not None:
-            refuse_to_stop_half_way(self._connection, pending, self._migrations)
+        refuse_to_stop_half_way(self._connection, pending, self._migrations)
         self._faults = self._migrations.faults(self._connection)
         if self._faults:
             _LOG.warning(
