@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Enum, Inspector, MetaData, inspect
+from sqlalchemy import Connection, Inspector, MetaData, inspect
+from sqlalchemy.types import TypeEngine
 
 from orm.backends import Thing
+from orm.backends.labels import labels_of
 from orm.backends.things import SEQUENCE_NAME
 from orm.migrations.compare.models import Sides
 
@@ -103,8 +105,9 @@ def _differs(thing: Thing, revisions: str, models: str) -> Difference:
     return Difference("model", str(thing), f"{thing} differs: {how}: {_CREATE}")
 
 
-def _loses(column: Thing, old: Enum, new: Enum) -> Difference:
-    gone = ", ".join(repr(label) for label in old.enums if label not in new.enums)
+def _loses(column: Thing, old: TypeEngine[Any], new: TypeEngine[Any]) -> Difference:
+    kept = labels_of(new)
+    gone = ", ".join(repr(label) for label in labels_of(old) if label not in kept)
     return Difference(
         "model",
         str(column),

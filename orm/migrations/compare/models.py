@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import URL, Column, Connection, Enum, MetaData
+from sqlalchemy import URL, Column, Connection, MetaData
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.types import TypeEngine
 
 from orm.backends import Migrations, Thing, migrations_for
 from orm.backends.things import SEQUENCE_NAME
@@ -45,7 +46,7 @@ class Sides:
     revisions: Mapping[Thing, str]
     models: Mapping[Thing, str]
     forms: Mapping[Thing, tuple[str, str]] = field(default_factory=dict)
-    labels: Mapping[Thing, tuple[Enum, Enum]] = field(default_factory=dict)
+    labels: Mapping[Thing, tuple[TypeEngine[Any], TypeEngine[Any]]] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
 
     @property
