@@ -127,11 +127,20 @@ def of_forms(both: Sides) -> list[Difference]:
             "model",
             str(thing),
             f"{thing} has values in the form of {old}, and the models read them as {new}. In a "
-            "revision, bring them into the new form with op.execute(…), and then say the type with "
-            f"batch_op.alter_column(…, type_=…): {_CREATE}",
+            "revision, bring them into the new form with an UPDATE, and then say the type: "
+            f"{_says_type(thing, new)}: {_CREATE}",
         )
         for thing, (old, new) in both.forms.items()
     ]
+
+
+def _says_type(column: Thing, type_: str) -> str:
+    schema, _, table = column.table.rpartition(".")
+    within = f", schema={schema!r}" if schema else ""
+    return (
+        f"with op.batch_alter_table({table!r}{within}) as batch_op: "
+        f"batch_op.alter_column({column.name!r}, type_={type_})"
+    )
 
 
 # Foreign keys ------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from orm.backends.labels import labels_of, string_enum
 from orm.migrations.compare.operations import table_of
 from orm.migrations.compare.reading import operations_of
 from orm.migrations.compare.replay import Replay
-from orm.migrations.compare.types import called
+from orm.migrations.compare.types import called, code_of
 
 __all__ = ["lost_labels", "other_forms"]
 
@@ -43,7 +43,7 @@ def other_forms(made: Replay, definitions: Mapping[Thing, str]) -> dict[Thing, t
         definitions: what the revisions make.
 
     Returns:
-        How the revisions, and the models, keep the values of each.
+        How the revisions, and the models, keep the values of each, as code.
     """
     dialect = made.connection.dialect
     columns = [column for table in made.metadata.tables.values() for column in table.columns]
@@ -62,7 +62,7 @@ def other_forms(made: Replay, definitions: Mapping[Thing, str]) -> dict[Thing, t
         there = definitions.get(thing, definitions.get(lower))
         said = types.get(thing.table, {}).get(thing.name)
         if there is not None and said is not None and _differ(said, column.type, there, dialect):
-            found[thing] = (repr(said), repr(column.type))
+            found[thing] = (code_of(said).text, code_of(column.type).text)
     return found
 
 
