@@ -78,6 +78,11 @@ class Stays:
                 return f"its statement {self.done + 1}, and leaves out those that were done"
 
 
+ALONE: Final = (
+    "Put the statement, alone, into a block that runs in no transaction: "
+    "with op.get_context().autocommit_block():"
+)
+"""What to do with a statement that cannot run in a transaction (`Migrations.runs_alone`)."""
 _LONGEST: Final = 1000
 """Characters of a statement that are shown."""
 _HERE: Final = Path(__file__).parent

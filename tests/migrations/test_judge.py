@@ -290,6 +290,46 @@ def test_an_index_is_made_without_a_lock_where_the_models_say_so(project: Projec
 
 
 @pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+def test_an_index_that_changes_is_made_anew_without_a_lock(project: Project) -> None:
+    begun(project, USERS.format(CONCURRENTLY.format('"id"')))
+    project.models(USERS.format(CONCURRENTLY.format('"age"')))
+    code, made, said = created(project, "index")
+    assert code == 0, said
+    lines = Path(made["path"]).read_text().splitlines()
+    [drop] = [n for n, line in enumerate(lines) if "DROP INDEX CONCURRENTLY IF EXISTS" in line]
+    assert (
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_it ON users (age)"
+        in lines[drop + 1] + lines[drop + 2]
+    )
+    assert "batch_alter_table" not in "".join(lines)
+    project.upgrade("orm")
+    assert (
+        "(age)" in project.query("SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_it'")[0][0]
+    )
+    assert created(project, "again")[1] is None
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "statement",
+    ["CREATE INDEX CONCURRENTLY i ON users (age)", "DROP INDEX CONCURRENTLY ix_it", "VACUUM users"],
+)
+def test_what_runs_in_no_transaction_goes_into_a_block(project: Project, statement: str) -> None:
+    begun(project, USERS.format(CONCURRENTLY.format('"age"')))
+    line = f"op.execute({statement!r})"
+    if statement.startswith("DROP"):
+        line = "op.drop_index('ix_it', 'users', postgresql_concurrently=True)"
+    project.revision(2, line)
+    for said in (project.orm("check").stderr, project.refusal("orm")):
+        assert f"{' '.join(statement.split()[:1])}" in said
+        assert "cannot run inside a transaction block" in said
+        assert "runs in no transaction: with op.get_context().autocommit_block():" in said
+    project.revision(2, "with op.get_context().autocommit_block():", f"    {line}")
+    assert project.orm("show", "0002").exit_code == 0
+    project.upgrade("orm")
+
+
+@pytest.mark.parametrize("project", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("is_new", [False, True])
 def test_an_index_on_what_is_new_is_made_with_it(project: Project, is_new: bool) -> None:
     project.models("" if is_new else PARENT)
