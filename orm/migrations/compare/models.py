@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from orm.migrations.compare.replay import Replay, replay
 from orm.migrations.compare.types import called
 from orm.migrations.ledger import table as ledger
 
-__all__ = ["Sides", "made_by_models", "sides", "with_models"]
+__all__ = ["Sides", "execute", "made_by_models", "sides", "with_models"]
 
 _OF_TABLES: Final = frozenset({"column", "constraint", "index"})
 _BESIDE_TABLES: Final = frozenset({"type", "domain", "sequence", "extension"})
@@ -121,6 +121,7 @@ def made_by_models(made: Replay) -> Mapping[Thing, str]:
             migrations.definitions(made.connection),
         )
         _refuse_nameless(made.metadata)
+        execute(made.first, connection)
         try:
             made.metadata.create_all(connection)
         except SQLAlchemyError as error:
@@ -146,6 +147,13 @@ def made_by_models(made: Replay) -> Mapping[Thing, str]:
                 f"name a database of it{more}"
             ) from error
         return migrations.definitions(connection)
+
+
+def execute(statements: Iterable[str], connection: Connection) -> None:
+    """Execute statements of an engine's own, as they are."""
+    plain = connection.execution_options(no_parameters=True)
+    for statement in statements:
+        plain.exec_driver_sql(statement)
 
 
 def _without_words(models: MetaData, connection: Connection) -> list[str]:

@@ -73,6 +73,7 @@ class Replay:
         line: the revisions, if they are others than those in the folder of revisions.
         instead: what takes the place of the models.
         named_by: whose naming convention names the CHECKs that types make; None for the models.
+        first: statements that make what no model makes, before the models make their tables.
         folders: where Alembic finds the revisions, if not in the folder of revisions.
         engines: those that new revisions have to suit.
         types: the names of types that the revisions have made, and a new one must not make again.
@@ -89,6 +90,7 @@ class Replay:
     line: Sequence[Revision] = ()
     instead: MetaData | None = None
     named_by: MetaData | None = None
+    first: Sequence[str] = ()
     folders: Sequence[Path] = ()
     engines: Sequence[str] = ()
     types: frozenset[str] = frozenset()
