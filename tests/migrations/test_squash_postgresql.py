@@ -62,7 +62,8 @@ CASES = {
         by_models=False,
     ),
     "a function of a domain": Case(
-        "CREATE FUNCTION ok(integer) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT mod($1, 2) = 1';"
+        "CREATE FUNCTION ok(integer) RETURNS boolean LANGUAGE sql IMMUTABLE"
+        " AS 'SELECT mod($1, 2) = 1';"
         " CREATE DOMAIN odd AS integer CHECK (ok(VALUE))",
         "odd",
         'Its("odd")',
