@@ -13,6 +13,7 @@ from sqlalchemy import (
     Identity,
     MetaData,
     Table,
+    event,
     inspect,
 )
 
@@ -44,7 +45,7 @@ def tables_of(
     named: dict[Any, Any] = dict(models.naming_convention)
     found = MetaData(naming_convention={"ix": named["ix"]} if "ix" in named else None)
     schemas = {thing.table.rpartition(".")[0] for thing in there if thing.kind == "table"}
-    for name, table in _reflected(connection, ours, schemas).tables.items():
+    for name, table in _reflected(connection, models, ours, schemas).tables.items():
         twin = models.tables.get(name)
         if twin is not None and other.isdisjoint({name, name.lower()}):
             _name_constraints(twin.to_metadata(found), twin, connection.dialect)
@@ -55,8 +56,19 @@ def tables_of(
     return found
 
 
-def _reflected(connection: Connection, ours: Collection[str], schemas: Collection[str]) -> MetaData:
+def _reflected(
+    connection: Connection, models: MetaData, ours: Collection[str], schemas: Collection[str]
+) -> MetaData:
     inspector, found = inspect(connection), MetaData()
+
+    @event.listens_for(found, "column_reflect")
+    def take_key(_: object, table: Table, column: dict[str, Any]) -> None:
+        """By which foreign keys of the models name it."""
+        twin = models.tables.get(table.fullname)
+        if twin is not None:
+            keys = {one.name: one.key for one in twin.columns}
+            column["key"] = keys.get(column["name"], column["name"])
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Did not recognize type")  # the models' is taken, if any
         found.reflect(connection, only=lambda name, _: name not in ours)
