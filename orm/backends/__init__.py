@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from orm.backends.parts import EmbeddedReplica, EmbeddedReplicas, Fences, Network, Roles
     from orm.backends.registry import backend_for, known_backends, migrations_for, register
     from orm.backends.things import Thing
+    from orm.backends.tokens import Lexer, Token
 
 __all__ = [
     "Backend",
@@ -20,12 +21,14 @@ __all__ = [
     "EmbeddedReplicas",
     "Fences",
     "Journal",
+    "Lexer",
     "Migrations",
     "Network",
     "NotAScript",
     "Roles",
     "Script",
     "Thing",
+    "Token",
     "backend_for",
     "known_backends",
     "migrations_for",
@@ -42,12 +45,14 @@ __getattr__: Callable[[str], Any] = lazy(
         "EmbeddedReplicas": "orm.backends.parts",
         "Fences": "orm.backends.parts",
         "Journal": "orm.backends.migration_parts",
+        "Lexer": "orm.backends.tokens",
         "Migrations": "orm.backends.migrations",
         "Network": "orm.backends.parts",
         "NotAScript": "orm.backends.migration_parts",
         "Roles": "orm.backends.parts",
         "Script": "orm.backends.migration_parts",
         "Thing": "orm.backends.things",
+        "Token": "orm.backends.tokens",
         "backend_for": "orm.backends.registry",
         "known_backends": "orm.backends.registry",
         "migrations_for": "orm.backends.registry",

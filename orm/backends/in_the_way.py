@@ -5,41 +5,19 @@ read, and the rows that do not have it are counted.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-__all__ = ["in_the_way"]
+from orm.backends.tokens import Cursor, Lexer, Token, closing, split
 
-_ONE: Final = r"(?:\w+|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`)"
-_NAME: Final = rf"{_ONE}(?:\.{_ONE})?"
-_OPTIONS: Final = re.IGNORECASE | re.DOTALL
-_ALTERS: Final = re.compile(
-    rf"\s*ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?({_NAME})\s+(.*)", _OPTIONS
-)
-_INDEX: Final = re.compile(
-    rf"\s*CREATE\s+UNIQUE\s+INDEX\s.*?\bON\s+(?:ONLY\s+)?({_NAME})\s*[^(]*(\(.*)", _OPTIONS
-)
-_NOT_NULL: Final = re.compile(rf"ALTER\s+(?:COLUMN\s+)?({_ONE})\s+SET\s+NOT\s+NULL", _OPTIONS)
-_TYPE: Final = re.compile(
-    rf"ALTER\s+(?:COLUMN\s+)?({_ONE})\s+(?:SET\s+DATA\s+)?TYPE\s+(.+?)"
-    r"(?:\s+COLLATE\s.*|\s+USING\s.*)?$",
-    _OPTIONS,
-)
-_DEFINED: Final = re.compile(
-    rf"(?:MODIFY\s+(?:COLUMN\s+)?({_ONE})|CHANGE\s+(?:COLUMN\s+)?({_ONE})\s+{_ONE})\s+(.+)",
-    _OPTIONS,
-)
-_ADDS: Final = rf"ADD\s+(?:CONSTRAINT\s+(?:{_ONE}\s+)?)?"
-_CHECK: Final = re.compile(rf"{_ADDS}CHECK\s*(\(.*)", _OPTIONS)
-_KEY: Final = re.compile(rf"{_ADDS}(UNIQUE|PRIMARY\s+KEY)\b[^(]*(\(.*)", _OPTIONS)
-_REFERENCE: Final = re.compile(rf"{_ADDS}FOREIGN\s+KEY\b[^(]*(\(.*)", _OPTIONS)
-_PARENT: Final = re.compile(rf"\s*REFERENCES\s+({_NAME})\s*(\(.*)", _OPTIONS)
-_WHERE: Final = re.compile(r"\bWHERE\s+(.*)", _OPTIONS)
-_TERM: Final = re.compile(rf"({_ONE})?\s*(\(.*)?", _OPTIONS)
-_PIECES: Final = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|.", re.DOTALL)
+__all__ = ["in_the_way", "in_the_way_ahead"]
+
+_KINDS: Final = ("CHECK", "FOREIGN", "PRIMARY", "UNIQUE")
+"""Of constraints."""
 
 
 class _Demand(NamedTuple):
@@ -50,18 +28,21 @@ class _Demand(NamedTuple):
         rows: a query for the number of rows that are in the way, and an example of their values;
             None if the engine has none.
         how: what is wrong with these rows.
+        names: of the table, and of what its rows are asked of.
     """
 
     what: str
     rows: str | None
     how: str
+    names: frozenset[str]
 
 
 def in_the_way(
     connection: Connection,
     statement: str,
+    lexer: Lexer,
     *,
-    no_value: Callable[[str, str], str] | None = None,
+    no_value: Callable[[str, str], str | None] | None = None,
     when: str = "",
 ) -> Iterator[str]:
     """What a statement asks of rows that do not have it, as far as it can be told.
@@ -69,18 +50,46 @@ def in_the_way(
     Args:
         connection: on which nothing is left to be done: it is rolled back.
         statement: the ALTER TABLE or CREATE UNIQUE INDEX that rows have made fail.
+        lexer: of the engine.
         no_value: makes, of a column and a type, the condition of a value that is none of the type;
-            None if the engine has none.
+            None if the engine has none, or makes none of this type.
         when: which rows were counted, if these are not those that the statement has met.
 
     Yields:
         Sentences for people, without a full stop.
     """
-    demands = list(_demands(statement, no_value))
+    tokens = [token for token in lexer(statement) if token.word != ";"]
+    demands = list(_Statement(statement, tokens).demands(no_value))
     said = [sentence for one in demands if (sentence := _counted(connection, one, when))]
     if not said and len({one.what.partition(" ")[0] for one in demands}) == 1:
         said = [demands[-1].what]  # it is the only column, or key, that can be meant
     yield from said
+
+
+def in_the_way_ahead(connection: Connection, statements: Iterable[str], lexer: Lexer) -> str | None:
+    """The first rows that will make a statement fail after others are done, or have committed.
+
+    It looks up to the first statement that may change rows, and at no table or column that a
+    statement before has made, renamed or changed.
+
+    Args:
+        connection: to the database that none of them has met yet. It is rolled back.
+        statements: those that will be executed, in their order.
+        lexer: of the engine.
+
+    Returns:
+        A sentence for people, without a full stop; None if no such rows are known.
+    """
+    changed: set[str] = set()
+    for number, sql in enumerate(statements):
+        statement = _Statement(sql, lexer(sql))
+        if not statement.next("ALTER", "CREATE", "DROP", "RENAME"):
+            break
+        for demand in statement.demands(None) if number else ():
+            if demand.names.isdisjoint(changed) and (said := _counted(connection, demand, "")):
+                return said
+        changed |= set(map(_folded, _Statement(sql, lexer(sql)).changes()))
+    return None
 
 
 def _counted(connection: Connection, demand: _Demand, when: str) -> str | None:
@@ -102,42 +111,117 @@ def _counted(connection: Connection, demand: _Demand, when: str) -> str | None:
 # What a statement asks -----------------------------------------------------------------------
 
 
-def _demands(statement: str, no_value: Callable[[str, str], str] | None) -> Iterator[_Demand]:
-    if found := _INDEX.match(statement):
-        columns, rest = _enclosed(found[2])
-        where = _WHERE.search(rest)
-        yield _unique(found[1], _split(columns), where[1] if where else None)
-    elif found := _ALTERS.match(statement):
-        for part in _split(found[2].rstrip("; \n")):
-            yield from _of_part(found[1], part, no_value)
+class _Statement(Cursor):
+    """An ALTER TABLE, one of its actions, or a CREATE INDEX.
+
+    Names and conditions are those of the text, with their quotes.
+    """
+
+    def demands(self, no_value: Callable[[str, str], str | None] | None) -> Iterator[_Demand]:
+        """What a statement asks."""
+        if self.words[:3] == ["CREATE", "UNIQUE", "INDEX"]:
+            self.go_past("ON")
+            table, columns = self._named(), self._listed()
+            self.go_past("WHERE")
+            yield _unique(table, columns, self._written(self.rest()))
+        elif self.next("ALTER"):
+            self.go_past("TABLE")
+            table = self._named()
+            for action in split(self.rest()):
+                yield from _Statement(self.text, action)._of_action(table, no_value)
+
+    def changes(self) -> Iterator[str]:
+        """The names of tables and columns that mean something else after the statement."""
+        if self.skip("ALTER"):
+            self.go_past("TABLE")
+            self._named()
+            for action in split(self.rest()):
+                one = _Statement(self.text, action)
+                if not one.next("ADD"):
+                    one.at = 1
+                    one.skip("COLUMN", "TO")
+                    yield one._named()
+                    one.skip("TO")
+                    yield one._named()
+        elif not (self.words[0] == "CREATE" and "INDEX" in self.words[:4]):
+            yield from (token.text for token in self.tokens)
+
+    def _of_action(
+        self, table: str, no_value: Callable[[str, str], str | None] | None
+    ) -> Iterator[_Demand]:
+        """What one of the actions of an ALTER TABLE asks."""
+        if self.skip("ALTER"):
+            self.skip("COLUMN")
+            column = self._named()
+            if self.words[self.at : self.at + 3] == ["SET", "NOT", "NULL"]:
+                yield _required(table, column)
+            elif "TYPE" in self.words[self.at : self.at + 3]:
+                self.go_past("TYPE")
+                began = self.at
+                while not self.is_at_end and not self.next("COLLATE", "USING"):
+                    self.at += 1
+                yield _typed(table, column, self.since(began), no_value)
+        elif self.next("MODIFY", "CHANGE"):
+            is_renamed = self.next("CHANGE")
+            self.skip("MODIFY", "CHANGE", "COLUMN")
+            column = self._named()
+            if is_renamed:
+                self._named()
+            definition = self._written(self.tokens[self.at :])
+            if "AS" in self.words[self.at :]:
+                return  # it is generated: what its values will be is not known
+            if ("NOT", "NULL") in pairwise(self.words[self.at :]):
+                yield _required(table, column)
+            yield _typed(table, column, definition, no_value)
+        elif self.skip("ADD"):
+            if self.skip("CONSTRAINT") and not self.next(*_KINDS):
+                self._named()
+            yield from self._of_constraint(table)
+
+    def _of_constraint(self, table: str) -> Iterator[_Demand]:
+        if self.skip("CHECK"):
+            condition = self._written(self._enclosed())
+            rows = f"SELECT count(*) FROM {table} WHERE NOT ({condition})"
+            what = f"{_plain(table)} cannot have CHECK ({condition})"
+            words = [token.text for token in self.tokens]
+            yield _Demand(what, rows, "row(s) break it", _names(table, *words))
+        elif self.next("UNIQUE", "PRIMARY"):
+            is_primary, columns = self.next("PRIMARY"), self._listed()
+            if is_primary:
+                yield from (_required(table, column) for column in columns)
+            yield _unique(table, columns, "")
+        elif self.skip("FOREIGN"):
+            own = self._listed()
+            self.go_past("REFERENCES")
+            yield _reference(table, own, self._named(), self._listed())
+
+    def _named(self) -> str:
+        """The name that comes next."""
+        self.skip("IF", "EXISTS", "ONLY")
+        began = self.at
+        self.name()
+        return self.since(began)
+
+    def _enclosed(self) -> Sequence[Token]:
+        """What stands in the parentheses that come next."""
+        while not self.is_at_end and not self.next("("):
+            self.at += 1
+        began, self.at = self.at + 1, closing(self.tokens, self.at) + 1
+        return self.tokens[began : self.at - 1]
+
+    def _listed(self) -> list[str]:
+        """The columns and expressions that come next in parentheses, without order and class."""
+        return [self._written(_term(one)) for one in split(self._enclosed())]
+
+    def _written(self, tokens: Sequence[Token]) -> str:
+        return self.text[tokens[0].start : tokens[-1].end] if tokens else ""
 
 
-def _of_part(
-    table: str, part: str, no_value: Callable[[str, str], str] | None
-) -> Iterator[_Demand]:
-    """What one of the changes of an ALTER TABLE asks."""
-    if found := _NOT_NULL.match(part):
-        yield _required(table, found[1])
-    elif found := _TYPE.match(part):
-        yield _typed(table, found[1], found[2], no_value)
-    elif found := _DEFINED.match(part):
-        column = found[1] or found[2]
-        if re.search(r"\bNOT\s+NULL\b", found[3], _OPTIONS):
-            yield _required(table, column)
-        yield _typed(table, column, found[3], None)
-    elif found := _CHECK.match(part):
-        condition, _ = _enclosed(found[1])
-        rows = f"SELECT count(*) FROM {table} WHERE NOT ({condition})"
-        yield _Demand(f"{_plain(table)} cannot have CHECK ({condition})", rows, "row(s) break it")
-    elif found := _KEY.match(part):
-        columns = _split(_enclosed(found[2])[0])
-        if found[1].upper() != "UNIQUE":
-            yield from (_required(table, column) for column in columns)
-        yield _unique(table, columns, None)
-    elif found := _REFERENCE.match(part):
-        own, rest = _enclosed(found[1])
-        if parent := _PARENT.match(rest):
-            yield _reference(table, _split(own), parent[1], _split(_enclosed(parent[2])[0]))
+def _term(tokens: Sequence[Token]) -> Sequence[Token]:
+    end = 0 if tokens[0].word == "(" else 1
+    if end < len(tokens) and tokens[end].word == "(":
+        end = closing(tokens, end) + 1
+    return tokens[:end]
 
 
 def _required(table: str, column: str) -> _Demand:
@@ -145,22 +229,23 @@ def _required(table: str, column: str) -> _Demand:
         f"{_plain(table)}.{_plain(column)} cannot become NOT NULL",
         f"SELECT count(*) FROM {table} WHERE {column} IS NULL",
         "row(s) have NULL there",
+        _names(table, column),
     )
 
 
 def _typed(
-    table: str, column: str, type_: str, no_value: Callable[[str, str], str] | None
+    table: str, column: str, type_: str, no_value: Callable[[str, str], str | None] | None
 ) -> _Demand:
     rows = None
-    if no_value is not None:
-        misfits = f"FROM {table} WHERE {no_value(column, type_)}"
+    if no_value is not None and (condition := no_value(column, type_)) is not None:
+        misfits = f"FROM {table} WHERE {condition}"
         rows = f"SELECT count(*) OVER (), {column} {misfits} LIMIT 1"
     what = f"{_plain(table)}.{_plain(column)} cannot become {type_}"
-    return _Demand(what, rows, f"row(s) have a value there that is no {type_}")
+    how = f"row(s) have a value there that is no {type_}"
+    return _Demand(what, rows, how, _names(table, column))
 
 
-def _unique(table: str, columns: Sequence[str], where: str | None) -> _Demand:
-    terms = [_term(column) for column in columns]
+def _unique(table: str, terms: Sequence[str], where: str) -> _Demand:
     conditions = [f"{term} IS NOT NULL" for term in terms] + ([f"({where})"] if where else [])
     listed = ", ".join(terms)
     return _Demand(
@@ -168,6 +253,7 @@ def _unique(table: str, columns: Sequence[str], where: str | None) -> _Demand:
         f"SELECT count(*) OVER (), {listed} FROM {table} WHERE {' AND '.join(conditions)} "
         f"GROUP BY {listed} HAVING count(*) > 1 ORDER BY {listed} LIMIT 1",
         "value(s) are there more than once",
+        _names(table, *terms),
     )
 
 
@@ -182,6 +268,7 @@ def _reference(table: str, columns: Sequence[str], parent: str, theirs: Sequence
         f"SELECT count(*) OVER (), {listed} FROM {table} AS here WHERE {present} AND NOT EXISTS "
         f"(SELECT 1 FROM {parent} AS there WHERE {same}) ORDER BY {listed} LIMIT 1",
         "row(s) have a value that is not there",
+        _names(table, *columns, parent, *theirs),
     )
 
 
@@ -190,39 +277,13 @@ def _named(table: str, columns: Sequence[str]) -> str:
     return _plain(table) + (f".{names[0]}" if len(names) == 1 else f" ({', '.join(names)})")
 
 
+def _names(*names: str) -> frozenset[str]:
+    return frozenset(map(_folded, names))
+
+
+def _folded(name: str) -> str:
+    return _plain(name).rpartition(".")[2].casefold()
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\"`]", "", name)
-
-
-# SQL ----------------------------------------------------------------------------------------
-
-
-def _term(column: str) -> str:
-    """A column or an expression of an index, without its order or operator class."""
-    found = _TERM.match(column)
-    assert found is not None
-    name, rest = found[1] or "", found[2]
-    return name if rest is None else f"{name}({_enclosed(rest)[0]})"
-
-
-def _split(text: str) -> list[str]:
-    """The items of a list: a comma within parentheses or quotes is part of an item."""
-    items, depth = [""], 0
-    for piece in _PIECES.findall(text):
-        depth += {"(": 1, ")": -1}.get(piece, 0)
-        if piece == "," and depth == 0:
-            items.append("")
-        else:
-            items[-1] += piece
-    return [item.strip() for item in items]
-
-
-def _enclosed(text: str) -> tuple[str, str]:
-    """What is in the parentheses with which a text begins, and what follows them."""
-    depth, at = 0, 0
-    for piece in _PIECES.findall(text):
-        depth += {"(": 1, ")": -1}.get(piece, 0)
-        at += len(piece)
-        if depth == 0:
-            break
-    return text[1 : at - 1], text[at:]

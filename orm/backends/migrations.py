@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from orm.backends.migration_parts import Costs, Journal, Scripting
 from orm.backends.things import Thing
+from orm.backends.tokens import STANDARD, Lexer
 
 if TYPE_CHECKING:
     from alembic.operations import MigrateOperation
@@ -66,6 +67,9 @@ class Migrations(ABC):
 
     scratch_can_lack: bool = False
     """Whether a `scratch` database can lack what one has that is made ``beside`` another."""
+
+    lexer: Lexer = STANDARD
+    """Takes the engine's SQL apart."""
 
     has_linter: bool = False
     """Whether there is a linter of the engine's migrations: without one, no SQL is rendered."""
@@ -211,7 +215,7 @@ class Migrations(ABC):
 
     @abstractmethod
     def broken(self, connection: Connection) -> Collection[str]:
-        """Views and triggers that do not work, since they name something that is not there.
+        """Views, triggers and the like that name something that is not there, and so do not work.
 
         Args:
             connection: to a `scratch` database, in no transaction; what is done there is undone.

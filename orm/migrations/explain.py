@@ -2,15 +2,17 @@
 
 import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from alembic.util import CommandError
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from orm.backends import Migrations
 from orm.exceptions import MigrationError, OrmError
 from orm.migrations.revision import Revision
 
@@ -18,8 +20,10 @@ __all__ = [
     "RevisionFailed",
     "Stays",
     "TransactionEnded",
+    "cause_in_scratch",
     "cause_of",
     "failed",
+    "known_of",
     "loading",
     "loading_models",
     "where",
@@ -230,6 +234,25 @@ def cause_of(error: BaseException) -> str:
     if isinstance(error, OrmError | CommandError):
         return str(error)
     return f"{type(error).__name__}: {error}"
+
+
+def cause_in_scratch(error: Exception, connection: Connection, migrations: Migrations) -> str:
+    """`cause_of` an error in a scratch database, with what the engine knows of it besides."""
+    return ". ".join([cause_of(error), *known_of(error, connection, migrations)])
+
+
+def known_of(error: Exception, connection: Connection, migrations: Migrations) -> Sequence[str]:
+    """What the engine knows of an error in a scratch database, besides what the driver says.
+
+    Args:
+        error: the error.
+        connection: to the scratch database; its transaction is rolled back.
+        migrations: of the engine.
+    """
+    if not isinstance(error, DBAPIError) or connection.invalidated:
+        return ()
+    connection.rollback()
+    return migrations.explain(connection, error)
 
 
 def where(file: Path, error: Exception) -> str:

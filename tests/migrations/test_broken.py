@@ -46,6 +46,13 @@ LOGS = {
 LOGS["mysql"] = LOGS["mariadb"]
 VIEW = {engine: ["CREATE VIEW texts AS SELECT text FROM notes"] for engine in TOUCHES}
 
+EVENT = {
+    engine: ["CREATE EVENT sweep ON SCHEDULE EVERY 1 DAY STARTS CURRENT_TIMESTAMP + INTERVAL 1 DAY"
+             " DO BEGIN DECLARE day CHAR(9); SET day = DATE_FORMAT(NOW(), '%Y'); "
+             "UPDATE users SET touched = 0 WHERE name = day; END"]
+    for engine in ("mariadb", "mysql")
+}  # fmt: skip
+
 ENGINES = pytest.mark.parametrize("project", list(TOUCHES), indirect=True)
 
 
@@ -149,3 +156,69 @@ def test_a_trigger_that_refuses_rows_is_not_broken(
                        " EXECUTE FUNCTION no()"],
     }  # fmt: skip
     begun(project, refuses["mariadb" if engine == "mysql" else engine])
+
+
+FUNCTION = (
+    "CREATE FUNCTION touched_ones(part text) RETURNS bigint LANGUAGE sql AS"
+    " 'SELECT count(*) FROM users WHERE touched > 0 AND name LIKE part || $$%$$'"
+)
+PROCEDURE = (
+    "CREATE PROCEDURE touch_all() LANGUAGE sql AS 'UPDATE users SET touched = 1 WHERE id % 2 = 0'"
+)
+
+
+@pytest.mark.parametrize("project", ["postgresql", "asyncpg"], indirect=True)
+def test_a_function_in_sql_that_a_new_revision_would_break_is_said(project: Project) -> None:
+    begun(project, [FUNCTION, PROCEDURE])
+    project.models(COLUMN_GONE)
+    done = project.orm("create", "next", "--no-rename")
+    assert done.exit_code == 1, done.output
+    said = " ".join(done.output.split())
+    assert 'the function touched_ones(text) (column "touched" does not exist' in said
+    assert "the function touch_all()" in said
+
+
+MYSQL = pytest.mark.parametrize("project", ["mariadb", "mysql"], indirect=True)
+
+
+@MYSQL
+def test_an_event_that_a_new_revision_would_break_is_said(
+    project: Project, request: pytest.FixtureRequest
+) -> None:
+    begun(project, EVENT[engine_of(project, request)])
+    project.models(COLUMN_GONE)
+    done = project.orm("create", "next", "--no-rename")
+    assert done.exit_code == 1, done.output
+    assert "event sweep" in done.output
+    assert "Unknown column 'touched'" in " ".join(done.output.split())
+
+
+@MYSQL
+@pytest.mark.parametrize("does", ["ALTER TABLE absent DROP COLUMN x", "SELECT absent FROM users"])
+def test_what_an_event_does_that_may_commit_is_not_run(project: Project, does: str) -> None:
+    begun(project, [f"CREATE EVENT odd ON SCHEDULE EVERY 1 DAY DO {does}"])
+
+
+@MYSQL
+def test_an_event_is_compared(project: Project, request: pytest.FixtureRequest) -> None:
+    begun(project, EVENT[engine_of(project, request)])
+    done = project.orm("check", "--local")
+    assert done.output == "All is well.\n", done.output
+    project.query("ALTER EVENT sweep ON SCHEDULE EVERY 2 DAY")
+    done = project.orm("check", "--local")
+    assert done.exit_code == 1
+    assert "event sweep differs" in done.output
+    project.query("DROP EVENT sweep")
+    assert "and the database does not have it" in project.orm("check", "--local").output
+
+
+@MYSQL
+def test_an_event_is_in_a_checkpoint(project: Project, request: pytest.FixtureRequest) -> None:
+    begun(project, EVENT[engine_of(project, request)])
+    done = project.orm("squash")
+    assert done.exit_code == 0, done.output
+    done = project.orm("reset", "--local", "--yes")
+    assert done.exit_code == 0, done.output
+    assert project.query("SELECT event_name FROM information_schema.events"
+                         " WHERE event_schema = DATABASE()") == [("sweep",)]  # fmt: skip
+    assert project.orm("check", "--local").output == "All is well.\n"

@@ -5,9 +5,16 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from tests.harness.evolution.draw import pairs
+from tests.harness.evolution.draw import pairs, sound
 from tests.harness.evolution.kinds import KINDS
-from tests.harness.evolution.schema import Column, Schema, Table, source
+from tests.harness.evolution.schema import (
+    Column,
+    Constraint,
+    Reference,
+    Schema,
+    Table,
+    source,
+)
 from tests.harness.evolution.trial import Place, Violation, database_of, run
 
 pytestmark = [
@@ -61,6 +68,16 @@ def test_an_enum_of_a_type_of_ones_own_is_made_once(tmp_path: Path) -> None:
         place = Place(tmp_path / "app", url)
         assert run((both, Schema()), place).kind == "written"
         assert run((Schema(), both), place).kind == "written"
+
+
+@pytest.mark.parametrize("engine", ["mariadb", "mysql"])
+def test_no_check_is_on_a_column_that_a_reference_changes(tmp_path: Path, engine: str) -> None:
+    """The engines refuse it (errors 1901 and 3823)."""
+    check = Constraint('CheckConstraint("{0} IS NOT NULL", name={name})', ("a",), "of_a")
+    column = Column("a", KINDS[0], reference=Reference("alpha", 'onupdate="CASCADE"'))
+    table = sound(Table("alpha", columns=(column,), constraints=(check,)), engine)
+    with database_of(engine) as url:
+        assert run((Schema((table,)), Schema()), Place(tmp_path / "app", url)).kind == "written"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -190,8 +191,8 @@ def test_what_a_half_done_revision_has_made_is_no_drift(project: MySQLProject) -
     project.revision(1, table)
     project.upgrade("orm")
     project.query("INSERT INTO users VALUES (1, 'a'), (2, 'a')")
-    project.revision(2, column, unique)
-    assert "its first statement stays" in project.refusal("orm")
+    project.revision(2, column, "op.execute('UPDATE users SET age = id')", unique)
+    assert "its first 2 statements stay" in project.refusal("orm")
     project.models(
         'Table("users", metadata, Column("id", Integer, primary_key=True),'
         ' Column("name", String(50), unique=True), Column("age", Integer))'
@@ -199,8 +200,8 @@ def test_what_a_half_done_revision_has_made_is_no_drift(project: MySQLProject) -
     said = project.orm("check", "--local")
     assert said.exit_code == 1
     assert said.stderr == (
-        "0002_by_hand is half done, its first statement stays. To go on there: orm migrations apply"
-        " --local\n"
+        "0002_by_hand is half done, its first 2 statements stay. To go on there: orm migrations"
+        " apply --local\n"
     )
 
 
@@ -227,6 +228,36 @@ def die(c, cursor, sql, *_):
     if seen == {at}:
         os._exit(9)
 """
+
+
+KILLED = """\
+import os, signal
+from pymysql.connections import Connection
+sent, query = 0, Connection.query
+def count(self, sql, unbuffered=False):
+    global sent
+    sent += (sql if isinstance(sql, str) else sql.decode()).startswith({what!r})
+    if {when!r} == "before" and sent == {at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    found = query(self, sql, unbuffered)
+    if sent == {at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+Connection.query = count
+"""
+"""What kills the process before or after one of the statements that the server gets, also between
+a statement of the revision and what the journal says of it."""
+
+
+def killed(project: MySQLProject, what: str, when: str, at: int = 1) -> bool:
+    """Whether an `apply` in another process was killed: at one of those that begin with `what`."""
+    project.models(KILLED.format(what=what, when=when, at=at))
+    process = PROCESSES.Process(target=apply_in, args=[str(project.folder)])
+    process.start()
+    process.join(60)
+    project.models("")
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
 
 
 def apply_in(folder: str, began: Any = None) -> None:
@@ -281,6 +312,100 @@ def test_killed_at_any_moment_it_does_each_statement_once(project: MySQLProject)
     project.upgrade("orm")
     is_whole(project)
     assert killed
+
+
+SWAPS = [
+    "ALTER TABLE t RENAME COLUMN a TO b, RENAME COLUMN b TO a",
+    "RENAME TABLE t TO x, u TO t, x TO u",
+]
+
+
+@MYSQL
+@pytest.mark.parametrize("swap", SWAPS)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_names_that_are_swapped_are_not_swapped_back(
+    project: MySQLProject, swap: str, when: str
+) -> None:
+    """What is defined afterwards is what was defined before."""
+    for table in ("t", "u"):
+        project.query(f"CREATE TABLE {table} (id INT PRIMARY KEY, a INT, b INT)")
+    project.query("INSERT INTO t VALUES (1, 1, 2)")
+    project.revision(1, f"op.execute('{swap}')")
+    assert killed(project, swap, when)
+    if swap.startswith("RENAME") and when == "after":  # nothing tells that it was done
+        assert "was begun, and did not come to its end" in project.refusal("orm")
+        assert project.query("SELECT a, b FROM u") == [(1, 2)]
+        project.query("UPDATE orm_journal SET ended = TRUE WHERE revision = '0001' AND number = 1")
+    project.upgrade("orm")
+    rows = [project.query(f"SELECT a, b FROM {table}") for table in ("t", "u")]
+    assert rows == ([[], [(1, 2)]] if swap.startswith("RENAME") else [[(2, 1)], []])
+
+
+@MYSQL
+def test_what_an_earlier_run_was_answered_is_answered_again(project: MySQLProject) -> None:
+    """A key that the server gave to a row, and how many rows there were."""
+    project.revision(
+        1,
+        "p = op.create_table('p', sa.Column('id', sa.Integer, primary_key=True),"
+        " sa.Column('a', sa.Integer))",
+        "c = op.create_table('c', sa.Column('p', sa.Integer), sa.Column('n', sa.Integer))",
+        "bind = op.get_bind()",
+        "bind.execute(p.insert(), [{'a': 1}, {'a': 2}])",
+        "[key] = bind.execute(p.insert().values(a=3)).inserted_primary_key",
+        "n = bind.execute(p.update().values(a=4).where(p.c.a < 3)).rowcount",
+        "op.execute('CREATE TABLE other (id INT)')",
+        "op.execute('INSERT INTO absent VALUES (1)')",
+        "bind.execute(c.insert().values(p=key, n=n))",
+    )
+    assert "its first 6 statements stay" in project.refusal("orm")
+    project.query("CREATE TABLE absent (id INT)")
+    project.upgrade("orm")
+    assert project.query("SELECT p, n FROM c") == [(3, 2)]
+
+
+MANY = [
+    "bind, many = op.get_bind(), [{'id': n + 1, 'a': n} for n in range(30)]",
+    "t = op.create_table('t', sa.Column('id', sa.Integer, primary_key=True),"
+    " sa.Column('a', sa.Integer))",
+    "op.bulk_insert(t, many)",
+    "[key] = bind.execute(t.insert().values(a=30)).inserted_primary_key",
+    "op.execute('CREATE TABLE u AS SELECT id, a FROM t WHERE a < 10')",
+    "op.execute('INSERT INTO u (id, a) SELECT id, a FROM t WHERE a >= 20')",
+    "op.execute('RENAME TABLE t TO t_old, u TO t_new')",
+    "op.execute('UPDATE t_new SET a = a + 1')",
+    "op.add_column('t_new', sa.Column('b', sa.Integer, server_default='5'))",
+    "u = sa.table('t_new', sa.column('id'), sa.column('a'), sa.column('b'))",
+    "gone = bind.execute(u.delete().where(u.c.a.between(26, 30))).rowcount",
+    "op.create_index('ix', 't_new', ['a'])",
+    "bind.execute(u.update().values(b=u.c.b + gone).where(u.c.id == sa.bindparam('of')),"
+    " [{'of': 1}, {'of': 2}])",
+    "op.execute('CREATE VIEW v AS SELECT a FROM t_new')",
+    "op.execute('DROP TABLE t_old')",
+    "bind.execute(u.insert(), {'id': 1000, 'a': key, 'b': gone})",
+]
+"""DDL and changes of rows that follow from each other: none of them may be done twice, or not."""
+
+
+@MYSQL
+@pytest.mark.slow
+def test_killed_at_any_statement_that_the_server_gets(project: MySQLProject) -> None:
+    """Also between a statement of the revision and what the journal says of it."""
+    project.revision(1, *MANY)
+    chance = random.Random(f"{os.environ.get('ORM_SEED', 7)} {project.url.partition('+')[0]}")
+    kills = 0
+    while killed(project, "", chance.choice(("before", "after")), chance.randint(30, 150)):
+        kills += 1
+        assert kills < 100, "each run goes on where the last one was killed"
+    assert project.ledger == ["0001"]
+    rows = project.query("SELECT id, a, b FROM t_new ORDER BY id")
+    kept = [*range(10), *range(20, 25)]  # and five were deleted
+    *others, last = rows
+    [key] = [key for key, a, _ in others if a == 31]  # a run that was killed may have used up some
+    assert last == (1000, key, 5)
+    assert others == [*((a + 1, a + 1, 5 + 5 * (a < 2)) for a in kept), (key, 31, 5)]
+    assert "t_old" not in project.tables
+    assert project.query("SELECT COUNT(*) FROM orm_journal") == [(0,)]
+    assert kills
 
 
 def test_the_journal_is_for_engines_whose_ddl_commits(project: Project) -> None:

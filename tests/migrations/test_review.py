@@ -301,19 +301,6 @@ def test_a_review_does_nothing_that_stands_in_a_revision(
 
 @ENGINES
 @pytest.mark.parametrize(
-    "sql",
-    [
-        "WITH old AS (DELETE FROM users RETURNING id) SELECT id FROM old",
-        "DO $$ BEGIN DELETE FROM users; END $$",
-    ],
-)
-def test_rows_that_are_deleted_within_a_statement_are_told(remote: Project, sql: str) -> None:
-    remote.revision(2, f"op.execute({sql!r})")
-    assert reviewed(remote) == [("delete", "users", None, 3, True)]
-
-
-@ENGINES
-@pytest.mark.parametrize(
     ("old", "new", "loses"),
     [
         ("sa.String(9)", "sa.String(20)", False),

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from orm.backends.mysql.definitions import BEYOND, definitions
+from orm.backends.mysql.definitions import BEYOND, definitions, events
 
 __all__ = ["beyond_models"]
 
 
 def beyond_models(connection: Connection) -> tuple[Sequence[str], Sequence[str]]:
-    """Sequences and routines; then views, each after those that it names, and triggers."""
+    """Sequences and routines; then views, each after those that it names, triggers and events."""
     found = {thing: said for thing, said in definitions(connection).items() if thing.kind in BEYOND}
     first = [said for thing, said in found.items() if BEYOND.index(thing.kind) < 3]
     triggers = [said for thing, said in found.items() if thing.kind == "trigger"]
@@ -23,4 +23,4 @@ def beyond_models(connection: Connection) -> tuple[Sequence[str], Sequence[str]]
             if not any(f"`{other}`" in said for other in views if other != name)
         ]
         last += [views.pop(name) for name in ready or list(views)]
-    return first, [*last, *triggers]
+    return first, [*last, *triggers, *(said for _, said in events(connection))]

@@ -4,7 +4,6 @@
 without rows answers as a full one does.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -14,15 +13,11 @@ from sqlalchemy import Connection, event
 from orm.backends.migration_parts import Cost
 from orm.backends.mysql.asking import OnDriver
 from orm.backends.mysql.driver import code
+from orm.backends.mysql.tokens import LEXER
+from orm.backends.tokens import Cursor
 
 __all__ = ["costs"]
 
-_ALTER: Final = re.compile(r"\s*ALTER\s+TABLE\s+(`(?:[^`]|``)*`|[\w$]+)", re.IGNORECASE)
-_INDEX: Final = re.compile(
-    r"\s*CREATE\s+(?:\w+\s+)?INDEX\s+(?:`(?:[^`]|``)*`|[\w$]+)\s+(?:USING\s+\w+\s+)?"
-    r"ON\s+(`(?:[^`]|``)*`|[\w$]+)",
-    re.IGNORECASE,
-)
 _WAYS: Final = (
     ("ALGORITHM=INSTANT", "at once (INSTANT), however many rows it has"),
     ("ALGORITHM=INPLACE, LOCK=NONE", "in place (INPLACE), while others write to it"),
@@ -44,10 +39,12 @@ def costs(connection: Connection) -> Iterator[list[Cost]]:
     def before(
         _c: object, _cursor: object, sql: str, parameters: Any, _context: object, _many: bool
     ) -> tuple[str, Any]:
-        alters = _ALTER.match(sql)
-        if (named := alters or _INDEX.match(sql)) is None or parameters:
+        statement = Cursor(sql, LEXER(sql))
+        alters = statement.words[:2] == ["ALTER", "TABLE"]
+        if parameters or not (alters or _makes_index(statement)):
             return sql, parameters
-        table = named[1].strip("`").replace("``", "`")
+        statement.go_past("TABLE" if alters else "ON")
+        table = statement.name()
         for way, costs in _WAYS:
             words = f", {way}" if alters else f" {way.replace(',', '')}"
             try:
@@ -66,3 +63,7 @@ def costs(connection: Connection) -> Iterator[list[Cost]]:
         yield found
     finally:
         event.remove(connection, "before_cursor_execute", before)
+
+
+def _makes_index(statement: Cursor) -> bool:
+    return statement.words[:1] == ["CREATE"] and "INDEX" in statement.words[1:3]

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, text
 from orm.backends.things import Thing
 from orm.exceptions import MigrationError
 
-__all__ = ["BEYOND", "definitions", "tables_of", "what_is_shown"]
+__all__ = ["BEYOND", "definitions", "events", "tables_of", "what_is_shown"]
 
-BEYOND: Final = ("sequence", "function", "procedure", "view", "trigger")
+BEYOND: Final = ("sequence", "function", "procedure", "view", "trigger", "event")
 """What no model makes, in an order in which it can be made; its definition is a statement."""
 
 _TABLES: Final = {"BASE TABLE", "SYSTEM VERSIONED"}
@@ -25,9 +25,18 @@ _ITEM: Final = re.compile(
 _COLUMN: Final = re.compile(r"(`(?:[^`]|``)*`) (.*)", re.DOTALL)
 _KEY: Final = re.compile(r"(?:UNIQUE |FULLTEXT |SPATIAL )?KEY (`(?:[^`]|``)*`) .*", re.DOTALL)
 _CONSTRAINT: Final = re.compile(r"CONSTRAINT (`(?:[^`]|``)*`) (.*)", re.DOTALL)
+_CHARSET: Final = re.compile(
+    r"(\w+(?:\((?:'(?:[^']|'')*'|[^')])*\))?)(?: CHARACTER SET \w+)?(?: COLLATE \w+)?"
+)
 _COUNTER: Final = re.compile(r" AUTO_INCREMENT=\d+")
 _DEFINER: Final = re.compile(r"\s+DEFINER=(?:`(?:[^`]|``)*`@`(?:[^`]|``)*`|\S+)")
 
+_INHERITED: Final = text(
+    "SELECT c.table_name, c.column_name FROM information_schema.columns c"
+    " JOIN information_schema.tables t"
+    " ON t.table_schema = c.table_schema AND t.table_name = c.table_name"
+    " WHERE c.table_schema = DATABASE() AND c.collation_name = t.table_collation"
+)
 _VIEWS: Final = text(
     "SELECT table_name, view_definition FROM information_schema.views"
     " WHERE table_schema = DATABASE()"
@@ -41,7 +50,13 @@ _ROUTINES: Final = text(
     "SELECT routine_type, routine_name FROM information_schema.routines"
     " WHERE routine_schema = DATABASE() AND routine_type IN ('FUNCTION', 'PROCEDURE')"
 )
-
+_EVENTS: Final = text(
+    "SELECT event_name FROM information_schema.events"
+    " WHERE event_schema = DATABASE() AND event_type = 'RECURRING' ORDER BY event_name"
+)
+_WHEN: Final = re.compile(
+    r"( ON SCHEDULE EVERY (?:'[^']*'|\S+) \w+)(?: STARTS '[^']*')?(?: ENDS '[^']*')?"
+)
 
 _ROUTINES_SHOWN: Final = (
     "SHOW_ROUTINE ON *.* (MySQL), SHOW CREATE ROUTINE ON {}.* (MariaDB from 11.3) or "
@@ -88,9 +103,14 @@ def tables_of(connection: Connection) -> dict[str, str]:
 
 
 def _of_tables(connection: Connection) -> Iterator[tuple[Thing, str | None]]:
+    # MySQL shows the character set of a column also where it is that of its table, if a statement
+    # has said so.
+    inherited = {(table, column) for table, column in connection.execute(_INHERITED)}
     for name, kind in tables_of(connection).items():
         if kind in _TABLES:
-            yield from _table(name, str(_shown(connection, "TABLE", name)))
+            for thing, said in _table(name, str(_shown(connection, "TABLE", name))):
+                its = thing.kind == "column" and (thing.table, thing.name) in inherited
+                yield thing, _CHARSET.sub(r"\1", said, count=1) if its else said
         elif kind == "SEQUENCE":
             yield Thing("sequence", name, name), _shown(connection, "SEQUENCE", name)
 
@@ -143,3 +163,15 @@ def _beyond(connection: Connection) -> Iterator[tuple[Thing, str | None]]:
     for kind, name in connection.execute(_ROUTINES).all():
         said = _shown(connection, kind, name)
         yield Thing(kind.lower(), name, name), said and _DEFINER.sub("", said, count=1)
+    for name, said in events(connection):
+        # When it begins is often counted from the moment at which it was made.
+        yield Thing("event", name, name), _WHEN.sub(r"\1", said, count=1)
+
+
+def events(connection: Connection) -> Iterator[tuple[str, str]]:
+    """The scheduler's events that recur, with the statement that makes each.
+
+    An event for one time is gone after it. An account without the right EVENT sees none.
+    """
+    for name in connection.scalars(_EVENTS).all():
+        yield name, _DEFINER.sub("", str(_shown(connection, "EVENT", name)), count=1)

@@ -1,5 +1,6 @@
 """What MariaDB and MySQL know of an error: who holds a lock, rows in the way, a missing setting."""
 
+import re
 from typing import Final
 
 from sqlalchemy import Connection, text
@@ -8,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from orm.backends.in_the_way import in_the_way
 from orm.backends.mysql.driver import code
 from orm.backends.mysql.state import DENIED
+from orm.backends.mysql.tokens import LEXER
 
 __all__ = ["explain"]
 
@@ -17,6 +19,7 @@ _NOT_TRUSTED: Final = 1419
 _ROWS: Final = frozenset({1048, 1062, 1138, 1264, 1265, 1292, 1366, 1406, 1411, 1452, 3819, 4025})
 """A row breaks a key, a reference or a CHECK, or has NULL or a value that does not fit."""
 _SHOWN: Final = 5
+_LABELS: Final = re.compile(r"ENUM\s*(\((?:'(?:[^']|'')*'\s*,?\s*)*\))", re.IGNORECASE)
 _HOLDERS: Final = text(
     "SELECT DISTINCT t.processlist_id, t.processlist_user, t.processlist_time"
     " FROM performance_schema.metadata_locks l"
@@ -32,7 +35,7 @@ def explain(connection: Connection, error: DBAPIError) -> list[str]:
     statement = error.statement or ""
     if code(error) in _ROWS and statement.lstrip().upper().startswith(("ALTER ", "CREATE ")):
         advice = "Update or delete such rows in the same revision, before this statement"
-        return [*in_the_way(connection, statement), advice]
+        return [*in_the_way(connection, statement, LEXER, no_value=_no_value), advice]
     if code(error) == _NOT_TRUSTED:
         return [
             "An ordinary account makes triggers and functions only where "
@@ -59,3 +62,9 @@ def explain(connection: Connection, error: DBAPIError) -> list[str]:
         for row in rows[:_SHOWN]
     ]
     return said
+
+
+def _no_value(column: str, type_: str) -> str | None:
+    """The condition of a value that is none of the labels of an ENUM."""
+    found = _LABELS.match(type_)
+    return f"{column} NOT IN {found[1]}" if found else None

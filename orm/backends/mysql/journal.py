@@ -47,6 +47,7 @@ _READ: Final = (
 _HALF_DONE: Final = f"SELECT revision, SUM(ended) FROM {TABLE} GROUP BY revision"
 _BEGIN: Final = f"REPLACE INTO {TABLE} VALUES (%s, %s, %s, %s, %s, %s, %s)"
 _END: Final = f"UPDATE {TABLE} SET ended = TRUE WHERE revision = %s AND number = %s"
+_ANSWERED: Final = f"UPDATE {TABLE} SET catalog = %s WHERE revision = %s AND number = %s"
 _TAKE_BACK: Final = f"DELETE FROM {TABLE} WHERE revision = %s AND number = %s"
 _FORGET: Final = f"DELETE FROM {TABLE} WHERE revision = %s"
 
@@ -67,6 +68,9 @@ _DROPS_SEVERAL: Final = re.compile(
     _BEGINNING + r"DROP\s+(?:TABLES?|VIEW)\b[^;]*,", re.IGNORECASE | re.DOTALL
 )
 """On MariaDB that, too: it drops one after the other (MariaDB "Atomic DDL")."""
+_ONE_NAME: Final = r"((?:`(?:[^`]|``)*`|[^\s,;`])+)"
+_RENAMES: Final = re.compile(_BEGINNING + r"RENAME\s+TABLES?\b(.*)", re.IGNORECASE | re.DOTALL)
+_PAIR: Final = re.compile(rf"{_ONE_NAME}\s+TO\s+{_ONE_NAME}", re.IGNORECASE)
 
 _NOTHING: Final = "DO 0"
 _NO_SUCH_TABLE: Final = 1146
@@ -76,7 +80,12 @@ _LONGEST: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A row: one statement of a revision."""
+    """A row: one statement of a revision.
+
+    Attributes:
+        catalog: of a statement that changes it, a digest of the catalog before it; of one that
+            changes rows, what the server answered: the first new key, and the number of rows.
+    """
 
     revision: str
     number: int
@@ -197,8 +206,12 @@ def _settled(connection: Connection, entries: list[_Entry]) -> list[_Entry]:
 
 
 def _digest_of(connection: Connection) -> str:
-    """Of all that is defined in the database, as far as the account sees it."""
-    return _digest(sorted(what_is_shown(connection).items()))
+    """Of all that is defined in the database, as far as the account sees it.
+
+    The order of columns tells of two that have swapped their names.
+    """
+    shown = what_is_shown(connection)
+    return _digest((sorted(shown.items()), [one for one in shown if one.kind == "column"]))
 
 
 def _digest(what: object) -> str:
@@ -207,6 +220,22 @@ def _digest(what: object) -> str:
 
 def _shown(statement: str) -> str:
     return " ".join(statement.split())[:_LONGEST]
+
+
+def _swaps(statement: str) -> bool:
+    """Whether tables swap their names, after which the catalog may be what it was before."""
+    found = _RENAMES.match(statement)
+    pairs = _PAIR.findall(found[1]) if found else []
+    return not {old for old, _ in pairs}.isdisjoint(new for _, new in pairs)
+
+
+def _answer_again(context: Any, done: _Entry) -> None:
+    """Have SQLAlchemy give what the server answered, which the revision may go by."""
+    if done.catalog is None or " " not in done.catalog:
+        return
+    key, rows = map(int, done.catalog.split())
+    context.get_lastrowid = lambda: key
+    context._rowcount = rows  # it asks the cursor unless it knows, and has no other place for it
 
 
 class _Run:
@@ -221,8 +250,10 @@ class _Run:
         self._checksum = checksum
         self._done = done
         self._number = 0
-        self._writes = False
+        self._runs = False
         """Whether the statement that runs now has a row."""
+        self._is_data = False
+        """Whether it changes rows."""
 
     def before(
         self,
@@ -230,7 +261,7 @@ class _Run:
         _cursor: object,
         statement: str,
         parameters: Any,
-        _context: object,
+        context: Any,
         _many: bool,
     ) -> tuple[str, Any]:
         """Write the row of a statement; or put nothing in its place, if it was done.
@@ -238,12 +269,14 @@ class _Run:
         Raises:
             MigrationError: another statement was done in its place.
         """
-        self._writes = False
+        self._runs = False
         if _OF_SESSION.match(statement):
             return statement, parameters
         self._number += 1
         if self._number <= len(self._done):
-            self._compare(self._done[self._number - 1], statement, _digest(parameters))
+            done = self._done[self._number - 1]
+            self._compare(done, statement, _digest(parameters))
+            _answer_again(context, done)
             return _NOTHING, ()
         is_data = _DATA.match(statement) is not None
         catalog = None if is_data or self._is_opaque(statement) else _digest_of(connection)
@@ -252,18 +285,22 @@ class _Run:
             *(self._revision, self._number, self._checksum, statement, _digest(parameters)),
             *(catalog, is_data),
         )
-        self._writes = not is_data
+        self._runs, self._is_data = True, is_data
         return statement, parameters
 
     def _is_opaque(self, statement: str) -> bool:
         several = self._mariadb and _DROPS_SEVERAL.match(statement) is not None
-        return several or _OPAQUE.match(statement) is not None
+        return several or _swaps(statement) or _OPAQUE.match(statement) is not None
 
-    def after(self, *_: object) -> None:
-        """Write that a statement has ended."""
-        if not self._writes:
+    def after(self, _connection: object, cursor: Any, *_: object) -> None:
+        """Write that a statement has ended, or what the server has answered."""
+        if not self._runs:
             return
-        self._writes = False
+        self._runs = False
+        if self._is_data:
+            answer = f"{cursor.lastrowid or 0} {cursor.rowcount}"
+            self._driver.say(_ANSWERED, answer, self._revision, self._number)
+            return
         committed = not self._driver.in_transaction
         self._driver.say(_END, self._revision, self._number)
         if committed:

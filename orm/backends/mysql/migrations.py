@@ -29,6 +29,7 @@ from orm.backends.mysql.scratch import scratch
 from orm.backends.mysql.state import latest
 from orm.backends.mysql.sync import sync_engine
 from orm.backends.mysql.terms import TABLE as HISTORY
+from orm.backends.mysql.tokens import LEXER
 from orm.backends.things import Thing
 from orm.exceptions import MigrationError
 
@@ -60,6 +61,7 @@ class MySQLMigrations(Migrations):
     reserved_tables: frozenset[str] = frozenset({HISTORY, JOURNAL})
     all_ddl_is_transactional = True  # with the journal there is nothing to leave a transaction for
     shares_names = True  # a foreign key, and on MySQL a CHECK, is named in the database
+    lexer = LEXER
 
     costs: Costs | None = staticmethod(costs.costs)
     journal: Journal | None = its_journal
@@ -121,9 +123,10 @@ class MySQLMigrations(Migrations):
         models: MetaData,
     ) -> "Sequence[MigrateOperation] | None":
         """Those of Alembic; None if a column would lose values, which Alembic does not ask."""
+        from orm.backends.mysql.relabelling import in_two_steps
         from orm.backends.mysql.writing import loses_values
 
-        return None if loses_values(*both, models) else operations
+        return None if loses_values(*both, models) else list(in_two_steps(operations))
 
     def operations_for(
         self,

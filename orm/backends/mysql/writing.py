@@ -22,6 +22,8 @@ from alembic.operations.ops import (
 from sqlalchemy import Enum, ForeignKeyConstraint, MetaData, Table, UniqueConstraint
 
 from orm.backends.mysql.conversions import keeps_values
+from orm.backends.mysql.options import altered_options, charset_of, has_charset
+from orm.backends.mysql.relabelling import with_both_labels
 from orm.backends.operations import creation_of
 from orm.backends.things import Thing
 
@@ -82,6 +84,7 @@ class Plan:
         found += map(_sql, self._in_tables(self._foreign(self.old, self._dropped, "DROP")))
         found += map(DropTableOp, gone)
         found += map(_sql, self._in_tables(self._stored()))
+        found += map(_sql, self._in_tables(self._relabelled()))
         found += map(_sql, self._in_tables(self._altered()))  # they give up names of CHECKs
         found += map(_creation, made)
         found += map(_sql, self._in_tables(self._keys_of_made()))
@@ -138,9 +141,16 @@ class Plan:
             for thing, text in self.old.items()
             if thing.kind == "column"
             and thing.table in self._kept
-            and self.new.get(thing, text) != text
+            and thing in self.new
+            and self._changes(thing)
             and _keeps(thing, text, self.new[thing], self.models)
         ]
+
+    def _changes(self, thing: Thing) -> bool:
+        """Whether a column is to be another one: it may say the same and mean another charset."""
+        before, after = map(charset_of, self._options_of(thing.table))
+        new = self.new[thing]
+        return self.old[thing] != new or (before != after and has_charset(new))
 
     def _touched(self, table: str) -> Set[str]:
         """The names of the columns of a table that change, go, or lose a key."""
@@ -219,10 +229,21 @@ class Plan:
                 yield table, f"ADD COLUMN {_quoted(name)} {stored}"
             yield from ((table, _add(key, self.old[key])) for key in keys)
 
+    def _relabelled(self) -> Iterator[tuple[str, str]]:
+        """ENUMs that get labels in place of others first have both."""
+        for thing in self._changed:
+            both = with_both_labels(self.old[thing], self.new[thing])
+            if both is not None and thing not in self._anew:
+                yield thing.table, f"MODIFY COLUMN {_quoted(thing.name)} {both}"
+
     def _options(self, table: str) -> Iterator[tuple[str, str]]:
-        old, new = (side.get(Thing("table", table, table), "") for side in (self.old, self.new))
-        if old != new and "PARTITION" not in old + new:
-            yield table, new if "COMMENT=" in new else f"{new} COMMENT=''"
+        options = altered_options(*self._options_of(table))
+        if options is not None:
+            yield table, options
+
+    def _options_of(self, table: str) -> tuple[str, str]:
+        thing = Thing("table", table, table)
+        return self.old[thing], self.new[thing]
 
     # Foreign keys ------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Triggers of PostgreSQL that no longer work: their functions are text, which it does not read."""
+"""What of PostgreSQL no longer works: functions are text for it, which it reads when they run."""
 
 from typing import Final
 
@@ -24,16 +24,32 @@ WHERE attrelid = {} AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
     AND attidentity <> 'a'
 ORDER BY attnum"""
 
+_IN_SQL: Final = """\
+SELECT p.oid::regprocedure::text, pg_get_functiondef(p.oid)
+FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
+WHERE l.lanname = 'sql' AND p.prokind IN ('f', 'p') AND p.prosqlbody IS NULL
+    AND p.pronamespace NOT IN (
+        SELECT oid FROM pg_namespace WHERE nspname IN ('pg_catalog', 'information_schema')
+    )
+    AND NOT EXISTS (
+        SELECT FROM pg_depend
+        WHERE classid = 'pg_proc'::regclass AND objid = p.oid AND deptype = 'e'
+    )
+ORDER BY 1"""
+"""The functions of the application's that are text in SQL, and how they are made."""
+
 _MISSING: Final = frozenset({"42703", "42P01", "42883", "42704"})
 """A column or a record's field, a table, a function, another object ("PostgreSQL Error Codes")."""
 
 
 def broken(connection: Connection) -> set[str]:
-    """Triggers of tables that name something that is not there.
+    """Triggers and functions that name something that is not there.
 
     PostgreSQL itself keeps what views name. A trigger's function it reads when that runs: so it is
     run, for one row, in a transaction that is rolled back, in which the table's rules are dropped
-    before. A branch that it does not take is not looked into.
+    before. A branch that it does not take is not looked into. A function in SQL it reads when it is
+    made ("check_function_bodies"): so it is made again. One in another language, which no trigger
+    calls, is not looked into.
 
     Args:
         connection: in autocommit, to a database in which nothing can be lost.
@@ -58,6 +74,19 @@ def broken(connection: Connection) -> set[str]:
                     found.add(f"a trigger on {table} ({error})")
         finally:
             connection.exec_driver_sql("ROLLBACK")
+    return found | _functions(connection)
+
+
+def _functions(connection: Connection) -> set[str]:
+    found: set[str] = set()
+    connection.exec_driver_sql("BEGIN")
+    try:
+        for name, definition in connection.exec_driver_sql(_IN_SQL).all():
+            plain = connection.execution_options(no_parameters=True)  # it may have a %
+            if error := _missing(plain, definition):
+                found.add(f"the function {name} ({error})")
+    finally:
+        connection.exec_driver_sql("ROLLBACK")
     return found
 
 

@@ -12,6 +12,7 @@ from orm.backends.literals import literal
 from orm.backends.postgresql.blocking import blockers
 from orm.backends.postgresql.driver import sqlstate
 from orm.backends.postgresql.invalid import INVALID, way_out
+from orm.backends.postgresql.tokens import LEXER
 
 __all__ = ["explain", "is_of_a_view"]
 
@@ -81,6 +82,7 @@ def _for_rows(connection: Connection, code: str, statement: str) -> Iterator[str
         yield from in_the_way(
             connection,
             statement,
+            LEXER,
             no_value=_no_value if int(major) >= 16 else None,
             when=" (before this revision)",
         )

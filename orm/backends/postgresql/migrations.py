@@ -41,6 +41,7 @@ from orm.backends.postgresql.restore_point import restore_point
 from orm.backends.postgresql.scratch import scratch
 from orm.backends.postgresql.squawk import lint
 from orm.backends.postgresql.sync import is_tuned, sync_url
+from orm.backends.postgresql.tokens import LEXER
 from orm.backends.things import Thing
 from orm.exceptions import MigrationError
 
@@ -70,6 +71,7 @@ class PostgreSQLMigrations(Migrations):
     shares_names = True  # an index, and what has one, is named in the schema and not in its table
     scratch_can_lack = True
     has_linter = True
+    lexer = LEXER
 
     def prepare_alembic(self) -> None:
         """Have Alembic see labels of enums that rows have."""

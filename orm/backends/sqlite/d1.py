@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from orm.backends.sqlite.schema import OPAQUE
+from orm.backends.sqlite.tokens import OPAQUE
 
 __all__ = ["Rules", "in_one_line", "remarks"]
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any, Final
 
 from orm.backends.literals import literal
-from orm.backends.sqlite.schema import OPAQUE
+from orm.backends.sqlite.tokens import OPAQUE
 from orm.exceptions import MigrationError
 
 __all__ = ["terminated", "written_out"]

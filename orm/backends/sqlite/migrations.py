@@ -22,6 +22,7 @@ from orm.backends.sqlite.files import file_at, file_of
 from orm.backends.sqlite.migrating import locked, migrating
 from orm.backends.sqlite.pragmas import do, says
 from orm.backends.sqlite.snapshot import KEPT, snapshot
+from orm.backends.sqlite.tokens import LEXER
 from orm.backends.sqlite.writing import write
 from orm.backends.things import Thing
 from orm.exceptions import MigrationError
@@ -46,6 +47,7 @@ class SQLiteMigrations(Migrations):
     all_ddl_is_transactional = True
     new_columns_need_constants = True
     shares_names = False
+    lexer = LEXER
     script: Scripting | None = staticmethod(recording.script)
 
     def prepare_alembic(self) -> None:

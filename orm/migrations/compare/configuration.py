@@ -20,7 +20,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Column, Identity, MetaData, column
 
+from orm.backends import migrations_for
 from orm.backends.operations import ForEngine
+from orm.backends.tokens import Lexer
 from orm.migrations.compare.effects import (
     Catalog,
     Effect,
@@ -171,9 +173,10 @@ def _number(migration: MigrationContext, _: object, scripts: list[MigrationScrip
     if "remarks" not in request.template_args and migration.connection is not None:
         for script in scripts:
             assert script.upgrade_ops is not None
-            schemas = schemas_of(flat(script.upgrade_ops.ops))
+            lexer = migrations_for(migration.connection.engine.url).lexer
+            schemas = schemas_of(flat(script.upgrade_ops.ops), lexer)
             before = catalog_of(migration.connection, schemas)
-            found = remark(request, script.upgrade_ops.ops, before)
+            found = remark(request, script.upgrade_ops.ops, before, lexer)
             request.config.print_stdout(_in_words(found))
     first = next_number(str(one.revision) for one in request.script_directory.walk_revisions())
     for offset, script in enumerate(scripts):
@@ -202,6 +205,7 @@ def remark(
     request: RevisionContext,
     operations: Sequence[MigrateOperation],
     before: Catalog,
+    lexer: Lexer,
     remade: Collection[tuple[str, str]] = (),
 ) -> list[Effect]:
     """Have a new revision name its effects on rows in its docstring.
@@ -210,6 +214,7 @@ def remark(
         request: what the revision file is made from.
         operations: what the revision will do.
         before: the tables that it meets.
+        lexer: reads the statements among the operations.
         remade: the tables and names of constraints that it only gives another name, which no row
             breaks.
 
@@ -218,7 +223,7 @@ def remark(
     """
     found = [
         effect
-        for effect in effects_of(_on_values(list(flat(operations)), remade), Tables(before))
+        for effect in effects_of(_on_values(list(flat(operations)), remade), Tables(before), lexer)
         if effect.kind in _REMARKED
     ]
     template: dict[str, object] = request.template_args  # type: ignore[assignment]

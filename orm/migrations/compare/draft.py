@@ -166,9 +166,9 @@ class Draft:
             script.downgrade_ops.ops = []  # there is no way back, and nothing to warn of in it
             in_words = [like for one in operations for like in getattr(one, "stands_for", ())]
             done = [*renames, *self.found, *in_words]
-            self.effects = remark(
-                migration.opts["revision_context"], done, self.before, self.both.remade
-            )
+            request = migration.opts["revision_context"]
+            lexer = migrations_for(self.made.connection.engine.url).lexer
+            self.effects = remark(request, done, self.before, lexer, self.both.remade)
 
         written = self.made.write_revision(self.message, self.slug, finish, autogenerate=False)
         assert written is not None

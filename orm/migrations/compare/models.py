@@ -20,6 +20,7 @@ from orm.migrations.compare.defaults import refuse_unreadable
 from orm.migrations.compare.forms import lost_labels, other_forms
 from orm.migrations.compare.replay import Replay, replay
 from orm.migrations.compare.types import called
+from orm.migrations.explain import known_of
 from orm.migrations.ledger import table as ledger
 
 __all__ = ["Sides", "execute", "made_by_models", "sides", "with_models"]
@@ -129,22 +130,11 @@ def made_by_models(made: Replay) -> Mapping[Thing, str]:
             nameless = [] if "in table " in cause else _without_words(made.metadata, connection)
             if nameless:  # SQLAlchemy does not say of which column it speaks
                 cause = f"{cause} ({', '.join(nameless)})"
-            more = ""
-            if migrations.scratch_can_lack:
-                more = (
-                    "; an extension that they need, let them make: "
-                    'event.listen(metadata, "before_create", '
-                    "DDL('CREATE EXTENSION IF NOT EXISTS \"…\"'))"
-                )
-            if migrations.scratch_can_lack and not made.beside:
-                more += "; if your server has what this one lacks, let it name a database there"
+            known = known_of(error, connection, migrations)
             raise MigrationError(
                 "the models cannot be compared with the revisions, since they do not make their "
-                f"tables in an empty {connection.dialect.name} database: {cause}. Correct the "
-                "models. A type that one engine has and another lacks is a variant of one that "
-                'all have, as in String().with_variant(INET(), "postgresql"); if the models are '
-                "for another engine, let [tool.orm] local in pyproject.toml, or ORM_LOCAL_URL, "
-                f"name a database of it{more}"
+                f"tables in an empty {connection.dialect.name} database: {cause}. "
+                f"{'. '.join(known) or _advice(migrations, beside=made.beside)}"
             ) from error
         return migrations.definitions(connection)
 
@@ -154,6 +144,30 @@ def execute(statements: Iterable[str], connection: Connection) -> None:
     plain = connection.execution_options(no_parameters=True)
     for statement in statements:
         plain.exec_driver_sql(statement)
+
+
+def _advice(migrations: Migrations, *, beside: bool) -> str:
+    """What to do about models that an engine does not take.
+
+    Args:
+        migrations: of the engine.
+        beside: whether the scratch database is on the application's server.
+    """
+    more = ""
+    if migrations.scratch_can_lack:
+        more = (
+            "; an extension that they need, let them make: "
+            'event.listen(metadata, "before_create", '
+            "DDL('CREATE EXTENSION IF NOT EXISTS \"…\"'))"
+        )
+    if migrations.scratch_can_lack and not beside:
+        more += "; if your server has what this one lacks, let it name a database there"
+    return (
+        "Correct the models. A type that one engine has and another lacks is a variant of one that "
+        'all have, as in String().with_variant(INET(), "postgresql"); if the models are '
+        "for another engine, let [tool.orm] local in pyproject.toml, or ORM_LOCAL_URL, "
+        f"name a database of it{more}"
+    )
 
 
 def _without_words(models: MetaData, connection: Connection) -> list[str]:

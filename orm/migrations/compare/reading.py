@@ -54,7 +54,8 @@ def operations_of(application: Application, files: Sequence[Revision], url: URL)
         MigrationError: a revision cannot be loaded.
     """
     found: list[Read] = []
-    migrations_for(url).prepare_alembic()
+    migrations = migrations_for(url)
+    migrations.prepare_alembic()
     options = {"as_sql": True, "target_metadata": MetaData()}
     with alembic_alone(application):
         for file in files:
@@ -69,10 +70,10 @@ def operations_of(application: Application, files: Sequence[Revision], url: URL)
                 except (GoesByAnswers, NoInspectionAvailable) as error:
                     asks = f"it asks the database{where(file.path, error)}"
                     unknown = f"{asks}, and goes by the answers"
-                    rest = unread(file.path, module, records)
+                    rest = unread(file.path, module, records, migrations.lexer)
                 except Exception as error:  # noqa: BLE001 - of code that got no answers
                     is_unfinished = str(error).startswith(NOT_WRITTEN)
                     unknown = f"{cause_of(error)}{where(file.path, error)}"
-                    rest = unread(file.path, module, records)
+                    rest = unread(file.path, module, records, migrations.lexer)
             found.append(Read(file, records, unknown, rest, is_unfinished))
     return found

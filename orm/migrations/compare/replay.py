@@ -30,7 +30,7 @@ from orm.migrations.compare.configuration import by_its_own_names, options_of
 from orm.migrations.compare.rendering import ddl_text
 from orm.migrations.connecting import PATIENCE
 from orm.migrations.context import RunContext, alembic_alone
-from orm.migrations.explain import ALONE, cause_of, loading, where
+from orm.migrations.explain import ALONE, cause_in_scratch, cause_of, loading, where
 from orm.migrations.files import scripts
 from orm.migrations.files.checkpoints import before_a_checkpoint
 from orm.migrations.files.revisions import read
@@ -259,7 +259,8 @@ class Replay:
         except Exception as error:
             raise MigrationError(
                 f"{file.path} cannot be replayed in an empty {self.connection.dialect.name} "
-                f"database{where(file.path, error)}: {cause_of(error)}"
+                f"database{where(file.path, error)}: "
+                f"{cause_in_scratch(error, self.connection, migrations)}"
                 f"{_way_out(error, migrations)}"
             ) from error
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import URL, ColumnElement, Connection, column, func, select, table
 
 from orm.backends import Migrations, backend_for, migrations_for
+from orm.backends.tokens import Lexer
 from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.compare.effects import (
@@ -101,7 +102,9 @@ def review(
         return []  # there are no rows yet
     read = operations_of(application, pending, url)
     finished = [one.revision for one in takewhile(lambda one: not one.is_unfinished, read)]
-    schemas = schemas_of(record for one in read for record in (*one.records, *one.unread.records))
+    lexer = migrations.lexer
+    every = [record for one in read for record in (*one.records, *one.unread.records)]
+    schemas = schemas_of(every, lexer)
     costs = _costs(application, url, at, finished, migrations)
 
     def look(connection: Connection) -> list[Reviewed]:
@@ -111,9 +114,9 @@ def review(
             Reviewed(one.revision, effect, _rows(connection, there, effect))
             for one in read
             for effect in (
-                *effects_of(one.records, tables),
+                *effects_of(one.records, tables, lexer),
                 *costs.get(one.revision.id, ()),
-                *_unknown(one, tables),
+                *_unknown(one, tables, lexer),
             )
         ]
 
@@ -121,7 +124,7 @@ def review(
     return [one for one in reviewed if _matters(one, migrations)]
 
 
-def _unknown(one: Read, tables: Tables) -> Iterator[Effect]:
+def _unknown(one: Read, tables: Tables, lexer: Lexer) -> Iterator[Effect]:
     if one.unknown is None:
         return
     if one.is_unfinished:
@@ -129,7 +132,7 @@ def _unknown(one: Read, tables: Tables) -> Iterator[Effect]:
         yield Effect("unknown", "", None, words)
         return
     yield Effect("unknown", "", None, f"does more than its file tells: {one.unknown}")
-    for effect in effects_of(one.unread.records, tables):
+    for effect in effects_of(one.unread.records, tables, lexer):
         if effect.loses_data:
             yield replace(effect, message=f"may do what stands in its text: it {effect.message}")
     if one.unread.drops_unnamed:

@@ -11,7 +11,7 @@ from orm.backends import Thing, migrations_for
 from orm.exceptions import MigrationError
 from orm.migrations.compare.configuration import by_its_own_names
 from orm.migrations.compare.differences import drift
-from orm.migrations.explain import cause_of, where
+from orm.migrations.explain import cause_in_scratch, where
 from orm.migrations.files.line import command_line
 from orm.migrations.files.revisions import read_file
 from orm.migrations.files.scripts import module_of
@@ -51,7 +51,7 @@ def made_alone(
         except Exception as error:
             raise MigrationError(
                 f"{file.path} cannot be run in an empty {connection.dialect.name} database"
-                f"{where(file.path, error)}: {cause_of(error)}"
+                f"{where(file.path, error)}: {cause_in_scratch(error, connection, migrations)}"
             ) from error
         return migrations.definitions(connection)
 

@@ -18,7 +18,9 @@ from alembic.operations.ops import DropColumnOp, DropTableOp, ExecuteSQLOp
 from sqlalchemy import Delete
 from sqlalchemy.types import TypeEngine
 
-from orm.migrations.compare.effects.plain_sql import Deletes, in_sql
+from orm.backends.tokens import Lexer
+from orm.migrations.compare.effects.plain_sql import in_sql
+from orm.migrations.compare.effects.said import Deletes, DropsSchema, Unnamed
 from orm.migrations.internals import Recorded
 
 __all__ = ["Unread", "unread"]
@@ -39,15 +41,16 @@ class Unread:
     drops_unnamed: bool = False
 
 
-def unread(path: Path, module: ModuleType, records: list[Recorded]) -> Unread:
+def unread(path: Path, module: ModuleType, records: list[Recorded], lexer: Lexer) -> Unread:
     """Look for what a revision drops or deletes somewhere in its text.
 
     Args:
         path: its file.
         module: the revision, as it was loaded.
         records: where its `op` notes each call. What is noted there meanwhile is taken away again.
+        lexer: reads the statements in its strings.
     """
-    reader = _Reader(vars(module), records)
+    reader = _Reader(vars(module), records, lexer)
     for statement in ast.parse(path.read_bytes()).body:
         if getattr(statement, "name", None) != "downgrade":
             reader.visit(statement)
@@ -55,10 +58,11 @@ def unread(path: Path, module: ModuleType, records: list[Recorded]) -> Unread:
 
 
 class _Reader(ast.NodeVisitor):
-    def __init__(self, names: Mapping[str, Any], records: list[Recorded]) -> None:
+    def __init__(self, names: Mapping[str, Any], records: list[Recorded], lexer: Lexer) -> None:
         self.found = Unread()
         self._names: dict[str, Any] = {"op": op, **names}
         self._records = records
+        self._lexer = lexer
 
     def _value(self, node: ast.expr) -> Any:
         """What an expression is; None if it takes local variables, or calls what may do things."""
@@ -104,8 +108,8 @@ class _Reader(ast.NodeVisitor):
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         parts = (one.value if isinstance(one, ast.Constant) else "unnamed" for one in node.values)
         if any(
-            isinstance(said, Deletes | DropTableOp | DropColumnOp)
-            for said in in_sql("".join(map(str, parts)))
+            isinstance(said, Deletes | DropTableOp | DropColumnOp | DropsSchema | Unnamed)
+            for said in in_sql("".join(map(str, parts)), self._lexer)
         ):
             self.found.drops_unnamed = True
 

@@ -27,6 +27,7 @@ from orm.migrations.internals import keep_whole
 from orm.migrations.ledger import table as ledger
 from orm.migrations.ledger.state import State
 from orm.migrations.revision import Revision
+from orm.migrations.running.ahead import refuse_to_stop_half_way
 from orm.migrations.running.new_columns import refuse_revisions_without_values
 from orm.migrations.transaction import one_transaction
 
@@ -159,6 +160,8 @@ class Upgrade:
         if first.only_recorded:
             self._compare(first)  # before a restore point is made
         refuse_revisions_without_values(self._connection, pending)
+        if self._migrations.journal is not None:
+            refuse_to_stop_half_way(self._connection, pending, self._migrations)
         self._faults = self._migrations.faults(self._connection)
         if self._faults:
             _LOG.warning(

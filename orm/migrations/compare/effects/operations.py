@@ -20,8 +20,10 @@ from alembic.operations.ops import (
 from sqlalchemy import ARRAY, Column, DateTime, TextClause
 
 from orm.backends.labels import labels_of, update_of_lost
+from orm.backends.tokens import Lexer
 from orm.migrations.compare.effects.effect import Effect
 from orm.migrations.compare.effects.fitting import fits
+from orm.migrations.compare.effects.said import DropsSchema, OnTables, Unnamed
 from orm.migrations.compare.effects.statements import effects_on_rows, read
 from orm.migrations.compare.effects.tables import Tables
 from orm.migrations.compare.operations import table_of
@@ -32,43 +34,69 @@ __all__ = ["effects_of", "schemas_of"]
 _CONSTANT: Final = re.compile(r"[-+]?[\d.]+|'(?:[^']|'')*'|NULL|TRUE|FALSE", re.IGNORECASE)
 
 
-def effects_of(records: Iterable[Recorded], tables: Tables) -> list[Effect]:
+def effects_of(records: Iterable[Recorded], tables: Tables, lexer: Lexer) -> list[Effect]:
     """What operations would do to tables.
 
     Args:
         records: the operations, in their order.
         tables: those that the operations meet. Afterwards their names are those that the next
             operations meet.
+        lexer: reads the statements among them.
     """
-    return [effect for record in records for effect in _effects(record, tables)]
+    return [effect for said in _said(records, lexer) for effect in _effects(said, tables)]
 
 
-def schemas_of(records: Iterable[Recorded]) -> set[str]:
-    """The schemas of the tables that operations name."""
-    return {schema for record in records for schema in _schemas(record.operation)} - {""}
+def schemas_of(records: Iterable[Recorded], lexer: Lexer) -> set[str]:
+    """The schemas of the tables that operations name.
+
+    Args:
+        records: the operations.
+        lexer: reads the statements among them.
+    """
+    return {_schema(said) for said in _said(records, lexer)} - {""}
 
 
-def _schemas(operation: MigrateOperation) -> Iterator[str]:
-    match operation:
-        case ExecuteSQLOp():
-            for said in read(operation):
-                if isinstance(said, MigrateOperation):
-                    yield from _schemas(said)
-                else:
-                    yield said.table.rpartition(".")[0]
+def _schema(said: Recorded | OnTables) -> str:
+    match said:
+        case Recorded(operation=operation):
+            return table_of(operation).rpartition(".")[0]
+        case DropsSchema(schema=schema):
+            return schema
+        case Unnamed():
+            return ""
         case _:
-            yield table_of(operation).rpartition(".")[0]
+            return said.table.rpartition(".")[0]
 
 
-def _effects(record: Recorded, tables: Tables) -> Iterator[Effect]:
+def _said(records: Iterable[Recorded], lexer: Lexer) -> Iterator[Recorded | OnTables]:
+    """Operations, and what statements among them amount to."""
+    for record in records:
+        if isinstance(record.operation, ExecuteSQLOp):
+            for said in read(record.operation, lexer):
+                if isinstance(said, MigrateOperation):
+                    yield Recorded(said, batch=False)
+                else:
+                    yield said
+        else:
+            yield record
+
+
+def _effects(said: Recorded | OnTables, tables: Tables) -> Iterator[Effect]:
+    match said:
+        case Recorded():
+            yield from _of_operation(said, tables)
+        case DropsSchema(schema=schema):
+            for table in tables.of_schema(schema):
+                yield from _of_operation(Recorded(DropTableOp(table), batch=False), tables)
+        case Unnamed(what=what):
+            yield Effect("drop_table", "", None, what)
+        case _:
+            yield from effects_on_rows(said, tables)
+
+
+def _of_operation(record: Recorded, tables: Tables) -> Iterator[Effect]:
     operation = record.operation
     match operation:
-        case ExecuteSQLOp():
-            for said in read(operation):
-                if isinstance(said, MigrateOperation):
-                    yield from _effects(Recorded(said, batch=False), tables)
-                else:
-                    yield from effects_on_rows(said, tables)
         case AlterColumnOp():
             yield from _altered(operation, tables)
         case DropColumnOp():
@@ -101,9 +129,9 @@ def _rebuilt(operation: CreateTableOp, tables: Tables) -> Iterator[Effect]:
                 modify_type=None if is_same else now.type,
                 modify_nullable=now.nullable,
             )
-        yield from _effects(Recorded(changed, batch=True), tables)
+        yield from _of_operation(Recorded(changed, batch=True), tables)
     for added in new.values():
-        yield from _effects(Recorded(AddColumnOp(name, added), batch=True), tables)
+        yield from _of_operation(Recorded(AddColumnOp(name, added), batch=True), tables)
 
 
 def _of_table(record: Recorded, table: str, tables: Tables) -> Iterator[Effect]:
@@ -192,7 +220,7 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
             table,
             column,
             f"takes {', '.join(map(repr, lost))} from the enum of {where}: it fails if a row has "
-            f"that. Update such rows in the same revision, before it: {update}",
+            f"that. Update such rows in the same revision, right before it: {update}",
         )
     elif operation.modify_type is not None and fits(before.type, str(operation.modify_type)):
         yield Effect(

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 
-from alembic.operations.ops import ExecuteSQLOp, MigrateOperation
+from alembic.operations.ops import ExecuteSQLOp
 from sqlalchemy import Delete, TextClause, Update
 
+from orm.backends.tokens import Lexer
 from orm.migrations.compare.effects.effect import Effect
 from orm.migrations.compare.effects.fitting import fits
-from orm.migrations.compare.effects.plain_sql import Deletes, Rewrites, Updates, in_sql
+from orm.migrations.compare.effects.plain_sql import in_sql
+from orm.migrations.compare.effects.said import Deletes, Moves, Rewrites, Said, Updates
 from orm.migrations.compare.effects.tables import Column, Tables
 
 __all__ = ["effects_on_rows", "read"]
 
 
-def read(operation: ExecuteSQLOp) -> Iterator[MigrateOperation | Deletes | Updates | Rewrites]:
+def read(operation: ExecuteSQLOp, lexer: Lexer) -> Iterator[Said]:
     """What a statement amounts to: operations, or what it does to rows (`effects_on_rows`)."""
     statement = operation.sqltext
     match statement:
@@ -22,9 +24,9 @@ def read(operation: ExecuteSQLOp) -> Iterator[MigrateOperation | Deletes | Updat
         case Update():
             yield Updates(_name(statement), None)
         case TextClause():
-            yield from in_sql(statement.text)
+            yield from in_sql(statement.text, lexer)
         case str():
-            yield from in_sql(statement)
+            yield from in_sql(statement, lexer)
         case _:
             pass
 
@@ -33,7 +35,7 @@ def _name(statement: Delete | Update) -> str:
     return str(getattr(statement.table, "fullname", ""))
 
 
-def effects_on_rows(said: Deletes | Updates | Rewrites, tables: Tables) -> Iterator[Effect]:
+def effects_on_rows(said: Deletes | Updates | Rewrites | Moves, tables: Tables) -> Iterator[Effect]:
     """What a statement does to rows that were there before the revisions.
 
     Args:
@@ -47,6 +49,10 @@ def effects_on_rows(said: Deletes | Updates | Rewrites, tables: Tables) -> Itera
             yield Effect("delete", table, None, f"deletes rows of {table}")
         case Updates():
             yield from _updated(said, table, tables)
+        case Moves(schema=schema):
+            tables.rename(said.table, f"{schema}.{said.table.rpartition('.')[2]}")
+            words = f"moves {table} to {schema}: a program that still asks for {table} fails"
+            yield Effect("rename", table, None, words)
         case Rewrites():
             if (was := tables.column(said.table, said.column)) is not None:
                 yield _rewritten(said, *was)

@@ -1,7 +1,7 @@
 """The tables that a revision meets, and how it finds them again after it has renamed some."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Dialect, inspect
@@ -84,15 +84,20 @@ class Tables:
 
     def table(self, name: str) -> str | None:
         """The name that a table had before; None if it is a new one."""
-        return self._tables.get(self.before.name(name))
+        return self._tables.get(self._now(name))
 
     def column(self, table: str, name: str) -> tuple[str, str, Column] | None:
         """The names that a column and its table had before, and what it was; None if it is new."""
         was = self.table(table)
-        if was is None or (was, name) not in self._columns:
+        if was is None or (key := self._key(was, name)) not in self._columns:
             return None
-        column = self._columns[was, name]
+        column = self._columns[key]
         return was, column, self.before.columns[was][column]
+
+    def of_schema(self, schema: str) -> list[str]:
+        """The tables of a schema."""
+        within = "" if schema == self.before.default else schema
+        return [table for table in self._tables if table.rpartition(".")[0] == within]
 
     def columns(self, table: str) -> Iterator[tuple[str, str, Column]]:
         """The columns of a table that were there before.
@@ -109,17 +114,34 @@ class Tables:
 
     def drop(self, table: str) -> None:
         """A table is gone."""
-        del self._tables[self.before.name(table)]
+        del self._tables[self._now(table)]
 
     def rename(self, table: str, new: str) -> None:
         """A table has another name."""
-        self._tables[self.before.name(new)] = self._tables.pop(self.before.name(table))
+        self._tables[self.before.name(new)] = self._tables.pop(self._now(table))
 
     def drop_column(self, table: str, name: str) -> None:
         """A column is gone."""
-        del self._columns[self._tables[self.before.name(table)], name]
+        del self._columns[self._key(self._tables[self._now(table)], name)]
 
     def rename_column(self, table: str, name: str, new: str) -> None:
         """A column has another name."""
-        was = self._tables[self.before.name(table)]
-        self._columns[was, new] = self._columns.pop((was, name))
+        was = self._tables[self._now(table)]
+        self._columns[was, new] = self._columns.pop(self._key(was, name))
+
+    # A name without quotes is the same in capitals, for most engines: so it is found as well.
+
+    def _now(self, table: str) -> str:
+        """What a table is called now that an operation names so."""
+        return _alike(self.before.name(table), self._tables)
+
+    def _key(self, was: str, column: str) -> tuple[str, str]:
+        """The column of a table that an operation names so."""
+        return was, _alike(column, [now for of, now in self._columns if of == was])
+
+
+def _alike(name: str, names: Collection[str]) -> str:
+    """The one of the names that is meant."""
+    if name in names:
+        return name
+    return next((one for one in names if one.casefold() == name.casefold()), name)

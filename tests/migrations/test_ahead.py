@@ -1,0 +1,71 @@
+"""Where DDL commits, rows that would stop a revision half way are found before it begins."""
+
+import pytest
+
+from tests.migrations.support import MYSQL, MySQLProject
+
+TABLES = (
+    "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True),"
+    " sa.Column('a', sa.String(20)), sa.Column('p', sa.Integer), sa.Column('n', sa.Integer))"
+)
+FIRST = "op.add_column('t', sa.Column('x', sa.Integer))"
+A_TYPE = "existing_type=sa.String(20)"
+OTHER_CASE = f"op.alter_column('t', 'a', type_=sa.String(20, collation='utf8mb4_bin'), {A_TYPE})"
+IN_THE_WAY = {
+    f"op.alter_column('t', 'a', nullable=False, {A_TYPE})": "t.a cannot become NOT NULL: 1 row(s)",
+    "op.create_unique_constraint('u', 't', ['a'])": "t.a cannot be unique: 1 value(s)",
+    "op.create_index('i', 't', ['a', 'p'], unique=True)": "t (a, p) cannot be unique: 1 value(s)",
+    "op.create_check_constraint('c', 't', 'p > 1')": "t cannot have CHECK (p > 1): 1 row(s)",
+    "op.create_foreign_key('f', 't', 't', ['p'], ['id'])": "t.p cannot refer to t.id: 2 row(s)",
+    "op.execute('ALTER TABLE t ADD UNIQUE KEY (a)')": "t.a cannot be unique: 1 value(s)",
+}
+
+
+@pytest.fixture
+def rows(project: MySQLProject) -> MySQLProject:
+    project.revision(1, TABLES)
+    project.upgrade("orm")
+    project.query("INSERT INTO t (id, a, p) VALUES (1, 'a', 7), (2, 'a', 7), (3, NULL, 1)")
+    return project
+
+
+@pytest.mark.parametrize("command_line", ["orm", "alembic"])
+@pytest.mark.parametrize("line", IN_THE_WAY)
+@MYSQL
+def test_nothing_is_changed(rows: MySQLProject, line: str, command_line: str) -> None:
+    rows.revision(2, FIRST, line)
+    said = rows.refusal(command_line)
+    assert f"what is pending would stop half way. {IN_THE_WAY[line]}" in said
+    assert "Nothing was changed" in said
+    assert rows.columns("t") == ["id", "a", "p", "n"]
+    assert rows.applied == ["0001"]
+
+
+@pytest.mark.parametrize("line", IN_THE_WAY)
+@MYSQL
+def test_a_later_revision_is_looked_at_as_well(rows: MySQLProject, line: str) -> None:
+    rows.revision(2, FIRST)
+    rows.revision(3, line)
+    assert "would stop half way" in rows.refusal("orm")
+    assert rows.applied == ["0001"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['op.execute("UPDATE t SET a = id, p = 3")'],
+        ["op.drop_table('t')", TABLES],
+        ["op.drop_column('t', 'a')", "op.add_column('t', sa.Column('a', sa.String(20)))"],
+        ["op.execute('ALTER TABLE t RENAME COLUMN a TO b')", FIRST.replace("'x'", "'a'")],
+        [OTHER_CASE],
+    ],
+)
+@MYSQL
+def test_what_a_statement_before_has_changed_is_not_judged(
+    rows: MySQLProject, lines: list[str]
+) -> None:
+    rows.query("DELETE FROM t WHERE id = 2")
+    rows.query("INSERT INTO t (id, a, p) VALUES (4, 'A', 7)")  # the same, but in the new collation
+    rows.revision(2, *lines, "op.create_unique_constraint('u', 't', ['a'])")
+    rows.upgrade("orm")
+    assert rows.applied == ["0002"]
