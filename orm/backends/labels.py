@@ -1,35 +1,48 @@
 """Enums that a database keeps as strings: it does not know their labels."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Connection,
     Dialect,
     Enum,
     String,
     TypeDecorator,
+    any_,
+    case,
     column,
     func,
+    literal_column,
     select,
     table,
 )
 from sqlalchemy.types import TypeEngine, to_instance
 
-from orm.backends.literals import literals
+from orm.backends.literals import literal, literals
 from orm.exceptions import MigrationError
 
 if TYPE_CHECKING:
     from alembic.operations.ops import MigrateOperation
 
-__all__ = ["only_labels_change", "refuse_lost_labels", "relabelling", "string_enum"]
+__all__ = [
+    "labels_of",
+    "only_labels_change",
+    "refuse_lost_labels",
+    "relabelling",
+    "string_enum",
+    "update_of_lost",
+]
 
 _Type = TypeEngine[Any] | type[TypeEngine[Any]] | None
+_Enum = Enum | ARRAY[Any]
+"""An enum, or an array of one."""
 
 
-def string_enum(type_: _Type, dialect: Dialect) -> Enum | None:
-    """The enum that a type is, if a database keeps it as a string without a CHECK.
+def string_enum(type_: _Type, dialect: Dialect) -> _Enum | None:
+    """The enum, or the array of one, that a type is, if a database has strings without a CHECK.
 
     Args:
         type_: the type.
@@ -37,12 +50,37 @@ def string_enum(type_: _Type, dialect: Dialect) -> Enum | None:
     """
     if type_ is None:
         return None
-    found = to_instance(type_).dialect_impl(dialect)
-    while isinstance(found, TypeDecorator):
-        found = found.impl_instance.dialect_impl(dialect)
-    if not isinstance(found, Enum) or found.create_constraint:
+    found = _plain(to_instance(type_), dialect)
+    enum = _plain(found.item_type, dialect) if isinstance(found, ARRAY) else found
+    if not isinstance(enum, Enum) or enum.create_constraint:
         return None
-    return None if found.native_enum and dialect.supports_native_enum else found
+    if enum.native_enum and dialect.supports_native_enum:
+        return None
+    return _like(found, enum)
+
+
+def _plain(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
+    """What a type is decorated from, on an engine."""
+    type_ = type_.dialect_impl(dialect)
+    while isinstance(type_, TypeDecorator):
+        type_ = type_.impl_instance.dialect_impl(dialect)
+    return type_
+
+
+def _like(type_: TypeEngine[Any], enum: Enum) -> _Enum:
+    """An enum, or an array of it if a type is an array."""
+    return ARRAY(enum, dimensions=type_.dimensions) if isinstance(type_, ARRAY) else enum
+
+
+def _enum_of(type_: object) -> Enum | None:
+    enum = type_.item_type if isinstance(type_, ARRAY) else type_
+    return enum if isinstance(enum, Enum) else None
+
+
+def labels_of(type_: object) -> list[str]:
+    """The labels of an enum, or of an array of one; none of any other type."""
+    enum = _enum_of(type_)
+    return [] if enum is None else list(enum.enums)
 
 
 def only_labels_change(old: _Type, new: _Type, dialect: Dialect) -> bool:
@@ -81,21 +119,49 @@ def refuse_lost_labels(
     before, after = (string_enum(one, connection.dialect) for one in (old, new))
     if before is None or after is None:
         return
-    gone = [label for label in before.enums if label not in after.enums]
+    gone = sorted(set(labels_of(before)) - set(labels_of(after)))
     if not gone:
         return
     schema, name, of = where
-    value = column(of, String())
-    rows = select(func.min(value), func.count()).select_from(table(name, schema=schema))
-    rows = rows.where(exact(value).in_(gone)).group_by(exact(value)).order_by(func.min(value))
-    found = connection.execute(rows).all()
+    is_array = isinstance(before, ARRAY)
+    has = any_(column(of, ARRAY(String()))) if is_array else exact(column(of, String()))
+    counts = (func.count(case((has == label, literal_column("1")))) for label in gone)
+    row = connection.execute(select(*counts).select_from(table(name, schema=schema))).one()
+    found = {label: count for label, count in zip(gone, row, strict=True) if count}
     if found:
-        labels = ", ".join(f"{label!r} in {count} row(s)" for label, count in found)
+        labels = ", ".join(f"{label!r} in {count} row(s)" for label, count in found.items())
+        update = update_of_lost(connection.dialect, where, list(found), is_array=is_array)
         raise MigrationError(
             f"{name}.{of} cannot lose labels that rows have: {labels}. Update these rows in the "
-            f"same revision, before the column changes: UPDATE {name} SET {of} = … "
-            f"WHERE {of} IN ({literals(label for label, _ in found)})"
+            f"same revision, before the column changes: {update}"
         )
+
+
+def update_of_lost(
+    dialect: Dialect,
+    where: tuple[str | None, str, str],
+    lost: Sequence[str],
+    *,
+    is_array: bool,
+) -> str:
+    """A statement that takes labels from rows, but for the values that its reader has to choose.
+
+    Args:
+        dialect: of the database.
+        where: the schema, the table and the column.
+        lost: the labels.
+        is_array: whether the column is an array of an enum, and not an enum.
+    """
+    quote = dialect.identifier_preparer.quote
+    name = ".".join(quote(part) for part in where[:2] if part)
+    of = quote(where[2])
+    if not is_array:
+        return f"UPDATE {name} SET {of} = … WHERE {of} IN ({literals(lost)})"
+    value = of
+    for label in lost:
+        value = f"array_replace({value}, {literal(label)}, …)"
+    has = " OR ".join(f"{literal(label)} = ANY ({of})" for label in lost)
+    return f"UPDATE {name} SET {of} = {value} WHERE {has}"
 
 
 def relabelling(
@@ -116,11 +182,23 @@ def relabelling(
             case AlterColumnOp(table_name=name, column_name=of, schema=schema):
                 before = string_enum(operation.existing_type, dialect)
                 after = string_enum(operation.modify_type, dialect)
-                if before is None or after is None or set(before.enums) <= set(after.enums):
+                if before is None or after is None:
                     continue
-                kept = [label for label in before.enums if label in after.enums]
-                new = Enum(*kept, name=after.name, native_enum=False, length=before.length)
+                if set(labels_of(before)) <= set(labels_of(after)):
+                    continue
                 alter = AlterColumnOp(
-                    name, of, schema=schema, existing_type=before, modify_type=new
+                    name,
+                    of,
+                    schema=schema,
+                    existing_type=before,
+                    modify_type=_fewer(before, labels_of(after)),
                 )
                 yield ModifyTableOps(name, [alter], schema=schema)
+
+
+def _fewer(type_: _Enum, labels: Sequence[str]) -> _Enum:
+    """The same string to the database, with those labels alone that are among others."""
+    enum = _enum_of(type_)
+    assert enum is not None
+    kept = [label for label in enum.enums if label in labels]
+    return _like(type_, Enum(*kept, name=enum.name, native_enum=False, length=enum.length))

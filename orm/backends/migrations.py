@@ -169,6 +169,13 @@ class Migrations(ABC):
         Such as the syntax, a function or a type of another engine; and not a missing table.
         """
 
+    def runs_alone(self, error: DBAPIError) -> bool:
+        """Whether a statement failed for the only reason that it cannot run in a transaction.
+
+        Alembic's ``autocommit_block`` is the place for it.
+        """
+        return False
+
     @abstractmethod
     def restore_point(
         self, connection: Connection, name: str, without: frozenset[str]

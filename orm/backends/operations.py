@@ -2,12 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from alembic.autogenerate import renderers
+from alembic.autogenerate import render_python_code, renderers
 from alembic.autogenerate.api import AutogenContext
-from alembic.operations.ops import CreateTableOp, MigrateOperation
-from sqlalchemy import CheckConstraint, Table
+from alembic.operations.ops import (
+    AlterColumnOp,
+    CreateTableOp,
+    MigrateOperation,
+    ModifyTableOps,
+    UpgradeOps,
+)
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import CheckConstraint, Dialect, Table
 
-__all__ = ["ForEngine", "checks_of", "creation_of", "rendered"]
+__all__ = ["ForEngine", "checks_of", "creation_of", "in_a_batch", "rendered"]
 
 
 class ForEngine(MigrateOperation):
@@ -31,6 +38,25 @@ def rendered(context: AutogenContext, operation: MigrateOperation) -> list[str]:
     """The lines of a revision that say an operation."""
     lines = renderers.dispatch(operation)(context, operation)
     return [lines] if isinstance(lines, str) else list(lines)
+
+
+def in_a_batch(operation: AlterColumnOp, dialect: Dialect) -> str:
+    """The line of a revision that alters a column as every engine can.
+
+    Args:
+        operation: the change.
+        dialect: of the engine whose words its default is said in.
+    """
+    name, schema = operation.table_name, operation.schema
+    code = render_python_code(
+        UpgradeOps([ModifyTableOps(name, [operation], schema=schema)]),
+        render_as_batch=True,
+        migration_context=MigrationContext.configure(dialect=dialect),
+        user_module_prefix="",  # of a type that the file itself defines
+    )
+    lines = (line.strip() for line in code.splitlines())
+    first, *rest = (line for line in lines if line and not line.startswith("#"))
+    return " ".join([first.replace(", schema=None", ""), *rest])
 
 
 @renderers.dispatch_for(ForEngine)

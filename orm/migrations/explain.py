@@ -82,6 +82,11 @@ class Stays:
                 return f"its statement {self.done + 1}, and leaves out those that were done"
 
 
+ALONE: Final = (
+    "Put the statement, alone, into a block that runs in no transaction: "
+    "with op.get_context().autocommit_block():"
+)
+"""What to do with a statement that cannot run in a transaction (`Migrations.runs_alone`)."""
 _LONGEST: Final = 1000
 """Characters of a statement that are shown."""
 _HERE: Final = Path(__file__).parent
@@ -168,7 +173,7 @@ def loading_models(environment: Path) -> Iterator[None]:
         )
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         names = [Path(frame.filename) for frame in frames]
         if environment in names:  # and not in what env.py calls of this library
@@ -178,12 +183,30 @@ def loading_models(environment: Path) -> Iterator[None]:
             mine = isinstance(error, SyntaxError) and error.filename == str(environment)
         if not mine:
             raise
+        place = _place(error, environment)
+        cause = cause_of(error).rstrip(".")
         raise MigrationError(
-            f"the models cannot be loaded ({_place(error, environment)}): {cause_of(error)}"
+            f"the models cannot be loaded ({place}): {cause}. {_next_step(error, environment)}"
         ) from error
 
 
-def _place(error: Exception, environment: Path) -> str:
+def _next_step(error: BaseException, environment: Path) -> str:
+    """What to do about models that cannot be loaded."""
+    place = _place(error, environment)
+    if place.partition(" in line ")[0] == str(environment) and isinstance(
+        error, ImportError | AttributeError | NameError
+    ):
+        return (
+            f"Let {environment} import what has the models, and hand its MetaData over. For a "
+            "module models.py with a class Base beside pyproject.toml, it says: "
+            "from models import Base; from orm import migrations; migrations.run(Base.metadata)"
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return f"Install what has {error.name}, or correct that line"
+    return "Correct that line, or what it calls"
+
+
+def _place(error: BaseException, environment: Path) -> str:
     """The last line of the application's own code that led to an error."""
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):  # of a file that Python could not begin to run
@@ -204,7 +227,7 @@ def _is_of_application(file: Path) -> bool:
     )
 
 
-def cause_of(error: Exception) -> str:
+def cause_of(error: BaseException) -> str:
     """What a driver, or Python, says itself."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         return str(error.orig)

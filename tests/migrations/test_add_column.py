@@ -49,20 +49,37 @@ def test_refused_with_rows_and_fine_without(users: Project, line: str) -> None:
 
 
 @pytest.mark.parametrize("project", ["sqlite", "postgresql", "mariadb", "mysql"], indirect=True)
-def test_what_the_refusal_says_runs_as_printed(users: Project) -> None:
+@pytest.mark.parametrize("before", ["pass", "op.execute('UPDATE users SET id = id')"])
+@pytest.mark.parametrize("name", ["age", "order"])
+def test_what_the_refusal_says_runs_as_printed(users: Project, before: str, name: str) -> None:
+    """Whether it comes from the file's text, or from the operation that is about to run."""
     users.query("INSERT INTO users (id) VALUES (1), (2)")
-    users.revision(2, PLAIN.format(BARE))
+    added = f"op.add_column('users', sa.Column({name!r}, sa.String(9), nullable={{}}))"
+    users.revision(2, before, added.format(False))
     said = users.refusal("orm")
     update = said[said.index("op.execute(") : said.index(", then say ")]
     batch = said[said.index("with op.batch") : said.index(". Or give it")]
-    users.revision(
-        2,
-        PLAIN.format(BARE.replace("nullable=False", "nullable=True")),
-        update.replace("…", "id * 10"),
-        batch.replace("existing_type=…", "existing_type=sa.Integer()"),
-    )
+    assert "…" not in batch
+    users.revision(2, before, added.format(True), update.replace("…", "id * 10"), batch)
     users.upgrade("orm")
-    assert users.query("SELECT id, age FROM users ORDER BY id") == [(1, 10), (2, 20)]
+    assert users.query("SELECT * FROM users ORDER BY id") == [(1, "10"), (2, "20")]
+
+
+@pytest.mark.parametrize("null", ["", ", nullable=False"])
+@pytest.mark.parametrize("column", [NOW, RANDOM])
+def test_a_default_that_is_no_constant_comes_later(users: Project, column: str, null: str) -> None:
+    users.query("INSERT INTO users (id) VALUES (1)")
+    users.revision(2, PLAIN.format(column[:-1] + null + ")"))
+    said = users.refusal("orm")
+    update = said[said.index("op.execute(") : said.index(", then say ")].replace("…", "7")
+    batch = said[said.index("with op.batch") : said.index(". Or give it")]
+    type_ = "sa.DateTime" if column == NOW else "sa.Integer"
+    users.revision(2, PLAIN.format(f"sa.Column('age', {type_})"), update, batch)
+    users.upgrade("orm")
+    users.query("INSERT INTO users (id) VALUES (2)")
+    assert users.query("SELECT count(*) FROM users WHERE age IS NOT NULL") == [(2,)]
+    required = users.query("SELECT \"notnull\" FROM pragma_table_info('users') WHERE name = 'age'")
+    assert required == [(int(bool(null)),)]
 
 
 AFTER = {
@@ -98,9 +115,10 @@ CHANGES = ["nullable=False", "type_=sa.String()", "server_default='x'", "server_
 def test_a_change_outside_of_a_batch_names_the_batch(users: Project, change: str) -> None:
     users.revision(2, PLAIN.format("sa.Column('age', sa.Integer)"))
     users.revision(3, f"op.alter_column('users', 'age', {change})")
+    advised = "with op.batch_alter_table('users') as batch_op: batch_op.alter_column('age', {})"
     for said in (users.refusal("orm"), users.orm("check").output):
-        assert "with op.batch_alter_table('users') as batch_op: batch_op.alter_column('" in said
-    users.revision(3, f"with op.batch_alter_table('users') as b: b.alter_column('age', {change})")
+        assert advised.format(change) in said
+    users.revision(3, advised.format(change))
     users.upgrade("orm")
     assert users.applied == ["0003"]
 

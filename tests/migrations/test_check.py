@@ -1,6 +1,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -210,6 +212,56 @@ def test_the_line_of_the_models_is_named(project: Project) -> None:
         said = project.orm("check").stderr
         assert f"the models cannot be loaded ({orders} in line {line}): " in said, said
         assert cause in said
+
+
+STEPS = {
+    "no such module": (None, "No module named 'market'", "MetaData over"),
+    "no Base": ("x = 1", "cannot import name 'Base' from 'market'", "MetaData over"),
+    "no MetaData": ("class Base: pass", "no attribute 'metadata'", "MetaData over"),
+    "a missing package": ("import absent", "No module named 'absent'", "Install what has absent"),
+    "an error": ("1 / 0", "division by zero", "Correct that line"),
+    "an end": ("raise SystemExit(3)", "SystemExit: 3", "Correct that line"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", STEPS.values(), ids=STEPS.keys())
+def test_what_to_do_about_the_models_is_said(
+    project: Project, case: tuple[str | None, str, str]
+) -> None:
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        """In a process of its own, which has imported no models yet."""
+        line = [sys.executable, "-m", "orm.cli", "migrations", *command]
+        return subprocess.run(line, capture_output=True, text=True, check=False)
+
+    code, cause, step = case
+    if code is not None:
+        (project.folder / "market.py").write_text(code)
+    env = project.folder / "alembic" / "env.py"
+    env.write_text(
+        "from market import Base\nfrom orm import migrations\nmigrations.run(Base.metadata)\n"
+    )
+    for done in (run("create", "x"), run("check")):
+        assert done.returncode == 1
+        assert cause in done.stderr
+        assert step in done.stderr
+    if step == "MetaData over":
+        says = done.stderr[done.stderr.index("from models") :].strip()
+        (project.folder / "models.py").write_text("from orm import Base\n")
+        env.write_text(says)  # as printed
+        assert run("check").returncode == 0
+
+
+def test_models_without_a_table_are_named(project: Project) -> None:
+    """Nobody imports the modules that define them, perhaps: all tables would be dropped."""
+    project.models("")
+    said = project.orm("create", "x")
+    assert said.exit_code == 1
+    assert f"the models hold no table: let {project.folder / 'alembic' / 'env.py'}" in said.stderr
+    project.revision(1, "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True))")
+    said = project.orm("create", "x")
+    assert said.exit_code == 0
+    assert "The models hold no table: let " in said.stderr
 
 
 @ENGINES

@@ -39,6 +39,10 @@ def test_create_does_not_write_it(project: Project, old: str, new: str) -> None:
     project.models(MODELS.format(new))
     checked = project.orm("check").output
     assert "column jobs.it has values in the form of " in checked
+    assert (
+        "with op.batch_alter_table('jobs') as batch_op: batch_op.alter_column('it', typ" in checked
+    )
+    assert "…" not in checked
     code, made, said = created(project, "other")
     assert code == 1
     assert made is not None, said

@@ -281,6 +281,7 @@ def test_a_column_that_was_added_by_hand_is_not_lost(project: Project) -> None:
     said = project.refusal("orm")
     assert "the rebuild of t would lose" in said
     assert "column by_hand" in said
+    assert "op.drop_column('t', 'by_hand')" in said
     assert project.query("SELECT by_hand FROM t") == [("kept",)]
 
 

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError
 from orm.backends.altering import KeepingLabels
 from orm.backends.labels import refuse_lost_labels
 from orm.backends.mysql.driver import code
-from orm.backends.new_columns import BARE, refuse_without_values
+from orm.backends.new_columns import BARE, refuse_column
 
 __all__ = ["KeepingMariaDBImpl", "KeepingMySQLImpl"]
 
@@ -55,17 +55,17 @@ class KeepingMySQLImpl(KeepingLabels, MySQLImpl):
         """Add it, unless the engines would fill it with an empty string, a zero or the like."""
         lacks = not (column.nullable or column.primary_key or column.computed or column.identity)
         if lacks and not column.server_default and self.connection and not self.as_sql:
-            self._refuse_without_values(self.connection, (schema, table_name), column.name)
+            self._refuse_without_values(self.connection, (schema, table_name), column)
         super().add_column(table_name, column, schema=schema, **options)
 
     def _refuse_without_values(
-        self, connection: Connection, where: tuple[str | None, str], column: str
+        self, connection: Connection, where: tuple[str | None, str], column: Column[Any]
     ) -> None:
         schema, table = where
         try:
             there = [one["name"] for one in inspect(connection).get_columns(table, schema)]
-            if column not in there:
-                refuse_without_values(connection, table, column, BARE, schema=schema)
+            if column.name not in there:
+                refuse_column(connection, table, column, BARE, schema=schema)
         except NoSuchTableError:
             return  # a revision that goes on where it was has given it another name since
 

@@ -37,10 +37,101 @@ WHERE EXISTS (
     WHERE f.prokind <> 'a' AND {_OWN.format("f")}
 )
 
+-- What follows may need each other, in the order in which it was made.
 UNION ALL SELECT 5, f.oid, pg_get_functiondef(f.oid)
 FROM pg_proc f JOIN spaces s ON s.oid = f.pronamespace
 WHERE f.prokind <> 'a' AND {_OWN.format("f")}
-ORDER BY 1, 2""")
+
+UNION ALL SELECT 5, c.oid, 'CREATE COLLATION ' || s.prefix || quote_ident(c.collname)
+    || ' (PROVIDER = ' || CASE c.collprovider
+        WHEN 'c' THEN 'libc, LC_COLLATE = ' || quote_literal(c.collcollate)
+            || ', LC_CTYPE = ' || quote_literal(c.collctype)
+        ELSE CASE c.collprovider WHEN 'i' THEN 'icu' ELSE 'builtin' END || ', LOCALE = '
+            -- It has had three names so far.
+            || quote_literal(coalesce(j ->> 'colllocale', j ->> 'colliculocale', c.collcollate))
+            || coalesce(', RULES = ' || quote_literal(j ->> 'collicurules'), '')
+    END || CASE WHEN c.collisdeterministic THEN '' ELSE ', DETERMINISTIC = false' END || ')'
+FROM pg_collation c JOIN spaces s ON s.oid = c.collnamespace, to_jsonb(c) AS j
+WHERE {_OWN.format("c")}
+
+UNION ALL SELECT 5, t.oid, 'CREATE DOMAIN ' || s.prefix || quote_ident(t.typname)
+    || ' AS ' || format_type(t.typbasetype, t.typtypmod)
+    || CASE WHEN t.typcollation NOT IN (0, b.typcollation)
+        THEN ' COLLATE ' || t.typcollation::regcollation::text ELSE '' END
+    || coalesce(' DEFAULT ' || t.typdefault, '')
+    || CASE WHEN t.typnotnull THEN ' NOT NULL' ELSE '' END
+    || coalesce((
+        SELECT string_agg(
+            ' CONSTRAINT ' || quote_ident(o.conname) || ' ' || pg_get_constraintdef(o.oid), ''
+            ORDER BY o.conname
+        )
+        FROM pg_constraint o WHERE o.contypid = t.oid AND o.contype = 'c'
+    ), '')
+FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace JOIN pg_type b ON b.oid = t.typbasetype
+WHERE t.typtype = 'd' AND {_OWN.format("t")}
+
+UNION ALL SELECT 5, t.oid, 'CREATE TYPE ' || s.prefix || quote_ident(t.typname) || ' AS (' || (
+        SELECT string_agg(
+            quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod)
+            || CASE WHEN a.attcollation NOT IN (0, b.typcollation)
+                THEN ' COLLATE ' || a.attcollation::regcollation::text ELSE '' END,
+            ', ' ORDER BY a.attnum
+        )
+        FROM pg_attribute a JOIN pg_type b ON b.oid = a.atttypid
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    ) || ')'
+FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace JOIN pg_class c ON c.oid = t.typrelid
+WHERE t.typtype = 'c' AND c.relkind = 'c' AND {_OWN.format("t")}
+
+UNION ALL SELECT 5, t.oid, 'CREATE TYPE ' || s.prefix || quote_ident(t.typname)
+    || ' AS RANGE (SUBTYPE = ' || format_type(r.rngsubtype, NULL) || ')'
+FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace JOIN pg_range r ON r.rngtypid = t.oid
+WHERE {_OWN.format("t")}
+
+-- An enum comes with the first table that has it, if nothing needs it before.
+UNION ALL SELECT 5, t.oid, 'CREATE TYPE ' || s.prefix || quote_ident(t.typname) || ' AS ENUM ('
+    || (
+        SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder)
+        FROM pg_enum e WHERE e.enumtypid = t.oid
+    ) || ')'
+FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace
+WHERE t.typtype = 'e' AND {_OWN.format("t")} AND (
+    NOT EXISTS (
+        SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        WHERE a.atttypid IN (t.oid, t.typarray) AND c.relkind IN ('r', 'p')
+    )
+    OR EXISTS (
+        SELECT FROM pg_depend d LEFT JOIN pg_class c
+            ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+        WHERE d.refclassid = 'pg_type'::regclass AND d.refobjid IN (t.oid, t.typarray)
+        AND d.deptype = 'n' AND (
+            d.classid IN ('pg_type'::regclass, 'pg_proc'::regclass) OR c.relkind = 'c'
+        )
+    )
+)
+
+UNION ALL SELECT 5, t.oid, 'CREATE TEXT SEARCH DICTIONARY ' || s.prefix || quote_ident(t.dictname)
+    || ' (TEMPLATE = ' || quote_ident(n.nspname) || '.' || quote_ident(p.tmplname)
+    || coalesce(', ' || t.dictinitoption, '') || ')'
+FROM pg_ts_dict t JOIN spaces s ON s.oid = t.dictnamespace
+JOIN pg_ts_template p ON p.oid = t.dicttemplate JOIN pg_namespace n ON n.oid = p.tmplnamespace
+WHERE {_OWN.format("t")}
+
+UNION ALL SELECT 5, f.oid, 'CREATE TEXT SEARCH CONFIGURATION ' || s.prefix || quote_ident(f.cfgname)
+    || ' (PARSER = ' || quote_ident(n.nspname) || '.' || quote_ident(p.prsname) || ')'
+FROM pg_ts_config f JOIN spaces s ON s.oid = f.cfgnamespace
+JOIN pg_ts_parser p ON p.oid = f.cfgparser JOIN pg_namespace n ON n.oid = p.prsnamespace
+WHERE {_OWN.format("f")}
+
+UNION ALL SELECT 6, f.oid, 'ALTER TEXT SEARCH CONFIGURATION ' || s.prefix || quote_ident(f.cfgname)
+    || ' ADD MAPPING FOR ' || k.alias || ' WITH '
+    || string_agg(m.mapdict::regdictionary::text, ', ' ORDER BY m.mapseqno)
+FROM pg_ts_config f JOIN spaces s ON s.oid = f.cfgnamespace
+JOIN pg_ts_config_map m ON m.mapcfg = f.oid
+JOIN ts_token_type(f.cfgparser) AS k ON k.tokid = m.maptokentype
+WHERE {_OWN.format("f")}
+GROUP BY f.oid, s.prefix, f.cfgname, m.maptokentype, k.alias
+ORDER BY 1, 2, 3""")
 
 _LAST: Final = text(f"""\
 WITH spaces AS ({_SPACES})
@@ -67,6 +158,7 @@ ORDER BY 1, 2""")
 
 
 def beyond_models(connection: Connection) -> tuple[Sequence[str], Sequence[str]]:
-    """Schemas, extensions, sequences and functions; then views, triggers and rules."""
+    """Schemas, extensions, sequences, functions, types, collations and text search; then views,
+    triggers and rules."""
     first, last = (connection.execute(query).all() for query in (_FIRST, _LAST))
     return [sql for _, _, sql in first], [sql.rstrip(";") for _, _, sql in last]

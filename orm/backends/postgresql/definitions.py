@@ -233,6 +233,76 @@ UNION ALL SELECT
     )
 FROM types t
 
+UNION ALL SELECT 'collation', s.prefix || c.collname, s.prefix || c.collname, concat_ws(
+    ' ', c.collprovider::text, c.collcollate, c.collctype,
+    coalesce(to_jsonb(c) ->> 'colllocale', to_jsonb(c) ->> 'colliculocale'),
+    'rules ' || (to_jsonb(c) ->> 'collicurules'),
+    CASE WHEN NOT c.collisdeterministic THEN 'not deterministic' END
+)
+FROM pg_collation c JOIN spaces s ON s.oid = c.collnamespace
+WHERE NOT EXISTS (
+    SELECT FROM pg_depend d
+    WHERE d.classid = 'pg_collation'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+)
+
+UNION ALL SELECT 'cast', c.name, c.name, concat_ws(
+    ' ', c.castmethod::text, c.castcontext::text, nullif(c.castfunc, 0)::regprocedure
+)
+FROM (
+    SELECT *, format_type(castsource, NULL) || ' as ' || format_type(casttarget, NULL) AS name
+    FROM pg_cast WHERE oid >= 16384  -- the first that initdb does not make
+) c
+WHERE NOT EXISTS (
+    SELECT FROM pg_depend d
+    WHERE d.classid = 'pg_cast'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+)
+
+UNION ALL SELECT 'operator', s.prefix || o.name, s.prefix || o.name, concat_ws(
+    ' ', 'by', o.oprcode, 'commutator', nullif(o.oprcom, 0)::regoperator,
+    'negator', nullif(o.oprnegate, 0)::regoperator, 'restrict', nullif(o.oprrest, 0),
+    'join', nullif(o.oprjoin, 0), CASE WHEN o.oprcanhash THEN 'hashes' END,
+    CASE WHEN o.oprcanmerge THEN 'merges' END
+)
+FROM (
+    SELECT *, oprname || ' (' || concat_ws(
+        ', ', format_type(nullif(oprleft, 0), NULL), format_type(oprright, NULL)
+    ) || ')' AS name
+    FROM pg_operator
+) o
+JOIN spaces s ON s.oid = o.oprnamespace
+WHERE NOT EXISTS (
+    SELECT FROM pg_depend d
+    WHERE d.classid = 'pg_operator'::regclass AND d.objid = o.oid AND d.deptype = 'e'
+)
+
+UNION ALL SELECT
+    'text search dictionary', s.prefix || t.dictname, s.prefix || t.dictname,
+    concat_ws(' ', p.tmplname, t.dictinitoption)
+FROM pg_ts_dict t JOIN spaces s ON s.oid = t.dictnamespace
+JOIN pg_ts_template p ON p.oid = t.dicttemplate
+WHERE NOT EXISTS (
+    SELECT FROM pg_depend d
+    WHERE d.classid = 'pg_ts_dict'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+)
+
+UNION ALL SELECT
+    'text search configuration', s.prefix || t.cfgname, s.prefix || t.cfgname, concat_ws(
+        ' ', p.prsname,
+        (
+            SELECT string_agg(
+                m.maptokentype || ' ' || m.mapdict::regdictionary, ', '
+                ORDER BY m.maptokentype, m.mapseqno
+            )
+            FROM pg_ts_config_map m WHERE m.mapcfg = t.oid
+        )
+    )
+FROM pg_ts_config t JOIN spaces s ON s.oid = t.cfgnamespace
+JOIN pg_ts_parser p ON p.oid = t.cfgparser
+WHERE NOT EXISTS (
+    SELECT FROM pg_depend d
+    WHERE d.classid = 'pg_ts_config'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+)
+
 UNION ALL SELECT 'extension', x.extname, x.extname, ''
 FROM pg_extension x WHERE x.extname <> 'plpgsql'
 """)

@@ -1,5 +1,6 @@
 """What PostgreSQL knows of an error: the row, who held the lock, an index that stays, a way out."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -22,6 +23,11 @@ _DEPENDED_ON: Final = "2BP01"
 _BREAKS: Final = "23"  # the class of errors of a row that breaks a constraint
 _NOT_SUPPORTED: Final = "0A000"
 _NO_VALUE: Final = "22"  # and that of a value that the new type does not have
+_ONE: Final = r"(?:\w+|\"(?:[^\"]|\"\")*\")"
+_ADDS: Final = re.compile(
+    rf"\s*ALTER\s+TABLE\s+(?:ONLY\s+)?({_ONE}(?:\.{_ONE})?)\s+ADD\s+COLUMN\s+({_ONE})",
+    re.IGNORECASE,
+)
 _SHOWN: Final = 5
 _LONGEST: Final = 200
 """Characters of a statement that are shown."""
@@ -47,10 +53,19 @@ def _for_rows(connection: Connection, code: str, statement: str) -> Iterator[str
     said = " ".join(statement.upper().split())
     if not said.startswith(("ALTER ", "CREATE ", "DROP ")):
         return
-    if code == _NOT_NULL and " ADD COLUMN " in said:
+    if code == _NOT_NULL and (added := _ADDS.match(statement)):
+        from alembic.operations.ops import AlterColumnOp
+
+        from orm.backends.operations import in_a_batch
+
+        table, column = added.groups()
+        plain = connection.dialect.identifier_preparer.unformat_identifiers
+        [*schema, name], [bare] = plain(table), plain(column)
+        alter = AlterColumnOp(name, bare, schema=next(iter(schema), None), modify_nullable=False)
         yield (
-            "Add the column nullable, fill it with op.execute('UPDATE …'), then set nullable=False "
-            "with alter_column; or give it a constant server_default"
+            "Add the column nullable, fill it with "
+            f"op.execute({f'UPDATE {table} SET {column} = …'!r}), then say "
+            f"{in_a_batch(alter, connection.dialect)}. Or give it a constant server_default"
         )
     elif code == _IN_USE:
         yield (

@@ -98,6 +98,10 @@ class PostgreSQLMigrations(Migrations):
         is_unknown = code in {"42601", "42883", "42704", "0A000"}
         return is_unknown and not is_of_a_view(code, error.statement or "")
 
+    def runs_alone(self, error: DBAPIError) -> bool:
+        """CREATE and DROP INDEX CONCURRENTLY, VACUUM, CREATE DATABASE and the like."""
+        return sqlstate(error) == "25001"
+
     def adapted(
         self,
         operations: "Sequence[MigrateOperation]",

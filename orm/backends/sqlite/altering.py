@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl, BatchOperationsImpl
+from alembic.operations.ops import AlterColumnOp
 from alembic.util import CommandError
 from sqlalchemy import Column, Connection, Index, Table
 from sqlalchemy.exc import IntegrityError
@@ -66,14 +67,24 @@ class KeepingSQLiteImpl(SQLiteImpl):
         *,
         type_: Any = None,
         name: str | None = None,
+        nullable: bool | None = None,
+        server_default: Any = False,
         **options: Any,
     ) -> None:
         if type_ is not None and not self.as_sql:
             keeps = keeps_type(self._connection, table_name, column_name, type_)
             type_ = None if keeps else type_
-        changed = type_ is not None or options.get("nullable") is not None
-        if changed or options.get("server_default", False) is not False:
-            refuse_in_place(table_name, column_name)
+        if type_ is not None or nullable is not None or server_default is not False:
+            change = AlterColumnOp(
+                table_name,
+                column_name,
+                existing_type=options.get("existing_type"),
+                modify_type=type_,
+                modify_nullable=nullable,
+                modify_server_default=server_default,
+                modify_name=name,
+            )
+            refuse_in_place(change, self.dialect)
         if name is not None and not self.as_sql:
             super().alter_column(table_name, column_name, type_=type_, **options)
             rename_column(self._connection, table_name, column_name, name)

@@ -3,9 +3,11 @@
 from typing import Any
 
 from alembic.operations.batch import BatchOperationsImpl
-from sqlalchemy import Connection, column, inspect, table
+from alembic.operations.ops import AlterColumnOp
+from sqlalchemy import Connection, Dialect, column, inspect, table
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
+from orm.backends.operations import in_a_batch
 from orm.backends.sqlite.values import has_same_name, in_new_form
 from orm.exceptions import MigrationError
 
@@ -83,16 +85,19 @@ class _NotInPlace(MigrationError, NotImplementedError):  # which another engine 
     """SQLite cannot change a column in place."""
 
 
-def refuse_in_place(table_name: str, column_name: str) -> None:
+def refuse_in_place(change: AlterColumnOp, dialect: Dialect) -> None:
     """Refuse a change of a column outside of a batch, which SQLite cannot make in place.
+
+    Args:
+        change: what the revision says.
+        dialect: of SQLite.
 
     Raises:
         MigrationError: always; says how every engine can.
     """
     raise _NotInPlace(
-        f"SQLite cannot change column {column_name} of {table_name} in place. Put the change into "
-        f"a batch, which all engines have: with op.batch_alter_table('{table_name}') as batch_op: "
-        f"batch_op.alter_column('{column_name}', …)"
+        f"SQLite cannot change column {change.column_name} of {change.table_name} in place. Put "
+        f"the change into a batch, which all engines have: {in_a_batch(change, dialect)}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from alembic.ddl.base import AddColumn
 from sqlalchemy import Column, Connection, Dialect
 
-from orm.backends.new_columns import BARE, refuse_without_values
+from orm.backends.new_columns import BARE, refuse_column
 
 __all__ = ["refuse_column_without_values"]
 
@@ -24,7 +24,7 @@ def refuse_column_without_values(
     for column in added:
         reason = _reason(column, connection.dialect, native=native)
         if reason is not None:
-            refuse_without_values(connection, name, column.name, reason)
+            refuse_column(connection, name, column, reason)
 
 
 def _reason(column: Column[Any], dialect: Dialect, *, native: bool) -> str | None:

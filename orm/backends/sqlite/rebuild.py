@@ -267,8 +267,7 @@ def finish(connection: Connection, rebuild: Rebuild) -> None:
     if newly_broken:
         raise MigrationError(
             f"the rebuild of {table} would break {', '.join(newly_broken)}: drop it in this "
-            "revision before the batch, with op.execute('DROP …'), and create it after the batch "
-            "as it shall be then"
+            "revision before the batch, and create it after the batch as it shall be then"
         )
 
 
@@ -292,10 +291,11 @@ def _refuse_null(connection: Connection, where: str, value: Column[Any]) -> None
 
 def _refuse_unknown(table: str, columns: Set[str]) -> None:
     if columns:
+        drops = "; ".join(f"op.drop_column({table!r}, {name!r})" for name in sorted(columns))
         raise MigrationError(
             f"the rebuild of {table} would lose what its revision does not know of: column "
             f"{', '.join(sorted(columns))}. If it was added by hand, add it to the table "
-            "of copy_from to keep it, or drop it before the batch: op.drop_column('…', '…')"
+            f"of copy_from to keep it, or drop it before the batch: {drops}"
         )
 
 

@@ -15,7 +15,7 @@ from orm.exceptions import MigrationError
 from orm.migrations.compare.differences import Difference, drift, of_models, on_engines
 from orm.migrations.compare.draft import Draft
 from orm.migrations.compare.layout import lay_out
-from orm.migrations.compare.models import made_by_models, sides
+from orm.migrations.compare.models import execute, made_by_models, sides
 from orm.migrations.compare.refusing import refuse_in
 from orm.migrations.compare.replay import Replay
 from orm.migrations.compare.schema import tables_of
@@ -197,12 +197,15 @@ def _written(parts: Sequence[_Part], history: History, message: str, slug: str) 
             schemas = {table.schema for table in part.tables.tables.values() if table.schema}
             empty = stack.enter_context(migrations.scratch(made.url))
             migrations.prepare_scratch(empty, schemas, part.wanted)
+            execute(part.first, empty)
+            empty.commit()
             beginning = Replay(
                 made.application,
                 empty,
                 made.url,
                 instead=part.tables,
                 named_by=made.metadata,
+                first=part.first,
                 engines=made.engines,
             )
             beginning.upgrade(None)

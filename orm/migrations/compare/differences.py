@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Enum, Inspector, MetaData, inspect
+from sqlalchemy import Connection, Inspector, MetaData, inspect
+from sqlalchemy.types import TypeEngine
 
 from orm.backends import Thing
+from orm.backends.labels import labels_of
 from orm.backends.things import SEQUENCE_NAME
 from orm.migrations.compare.models import Sides
 
@@ -103,8 +105,9 @@ def _differs(thing: Thing, revisions: str, models: str) -> Difference:
     return Difference("model", str(thing), f"{thing} differs: {how}: {_CREATE}")
 
 
-def _loses(column: Thing, old: Enum, new: Enum) -> Difference:
-    gone = ", ".join(repr(label) for label in old.enums if label not in new.enums)
+def _loses(column: Thing, old: TypeEngine[Any], new: TypeEngine[Any]) -> Difference:
+    kept = labels_of(new)
+    gone = ", ".join(repr(label) for label in labels_of(old) if label not in kept)
     return Difference(
         "model",
         str(column),
@@ -124,11 +127,20 @@ def of_forms(both: Sides) -> list[Difference]:
             "model",
             str(thing),
             f"{thing} has values in the form of {old}, and the models read them as {new}. In a "
-            "revision, bring them into the new form with op.execute(…), and then say the type with "
-            f"batch_op.alter_column(…, type_=…): {_CREATE}",
+            "revision, bring them into the new form with an UPDATE, and then say the type: "
+            f"{_says_type(thing, new)}: {_CREATE}",
         )
         for thing, (old, new) in both.forms.items()
     ]
+
+
+def _says_type(column: Thing, type_: str) -> str:
+    schema, _, table = column.table.rpartition(".")
+    within = f", schema={schema!r}" if schema else ""
+    return (
+        f"with op.batch_alter_table({table!r}{within}) as batch_op: "
+        f"batch_op.alter_column({column.name!r}, type_={type_})"
+    )
 
 
 # Foreign keys ------------------------------------------------------------------------------

@@ -58,7 +58,9 @@ class Draft:
     def begun(cls, made: Replay, wanted: Mapping[Thing, str], message: str, slug: str) -> Self:
         """A draft of which nothing is written yet."""
         both = sides(made, wanted)
-        made.types = frozenset(thing.name for thing in both.revisions if thing.kind == "type")
+        made.types = frozenset(
+            thing.name for thing in both.revisions if thing.kind in ("type", "domain")
+        )
         made.defaults_differ = both.defaults_differ
         made.schemas = frozenset(thing.table.rpartition(".")[0] for thing in both.revisions)
         found = made.compare() if both.left else []

@@ -18,15 +18,15 @@ from alembic.operations.ops import (
     MigrateOperation,
     RenameTableOp,
 )
-from sqlalchemy import Column, Dialect, Enum, Interval, PickleType, TypeDecorator
+from sqlalchemy import Column, Dialect, Interval, PickleType, TypeDecorator
 from sqlalchemy.types import TypeEngine
 
 from orm.backends import Thing
-from orm.backends.labels import string_enum
+from orm.backends.labels import labels_of, string_enum
 from orm.migrations.compare.operations import table_of
 from orm.migrations.compare.reading import operations_of
 from orm.migrations.compare.replay import Replay
-from orm.migrations.compare.types import called
+from orm.migrations.compare.types import called, code_of
 
 __all__ = ["lost_labels", "other_forms"]
 
@@ -43,7 +43,7 @@ def other_forms(made: Replay, definitions: Mapping[Thing, str]) -> dict[Thing, t
         definitions: what the revisions make.
 
     Returns:
-        How the revisions, and the models, keep the values of each.
+        How the revisions, and the models, keep the values of each, as code.
     """
     dialect = made.connection.dialect
     columns = [column for table in made.metadata.tables.values() for column in table.columns]
@@ -62,18 +62,18 @@ def other_forms(made: Replay, definitions: Mapping[Thing, str]) -> dict[Thing, t
         there = definitions.get(thing, definitions.get(lower))
         said = types.get(thing.table, {}).get(thing.name)
         if there is not None and said is not None and _differ(said, column.type, there, dialect):
-            found[thing] = (repr(said), repr(column.type))
+            found[thing] = (code_of(said).text, code_of(column.type).text)
     return found
 
 
-def lost_labels(made: Replay) -> dict[Thing, tuple[Enum, Enum]]:
+def lost_labels(made: Replay) -> dict[Thing, tuple[TypeEngine[Any], TypeEngine[Any]]]:
     """Columns whose enum has lost a label, which rows may have, and the database does not know.
 
     Args:
         made: the revisions, replayed, and the models.
 
     Returns:
-        What the revisions, and the models, say of each.
+        What the revisions, and the models, say of each: an enum, or an array of one.
     """
     dialect = made.connection.dialect
     ours = {
@@ -85,11 +85,11 @@ def lost_labels(made: Replay) -> dict[Thing, tuple[Enum, Enum]]:
     if not ours or made.folders:
         return {}
     types = _said(made)
-    found: dict[Thing, tuple[Enum, Enum]] = {}
+    found: dict[Thing, tuple[TypeEngine[Any], TypeEngine[Any]]] = {}
     for thing, enum in ours.items():
         said = types.get(thing.table, {}).get(thing.name)
         before = string_enum(said, dialect)
-        if before is not None and not set(before.enums) <= set(enum.enums):
+        if before is not None and not set(labels_of(before)) <= set(labels_of(enum)):
             found[thing] = before, enum
     return found
 

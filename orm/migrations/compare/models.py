@@ -2,14 +2,15 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import URL, Column, Connection, Enum, MetaData
+from sqlalchemy import URL, Column, Connection, MetaData
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.types import TypeEngine
 
 from orm.backends import Migrations, Thing, migrations_for
 from orm.backends.things import SEQUENCE_NAME
@@ -22,7 +23,7 @@ from orm.migrations.compare.types import called
 from orm.migrations.explain import known_of
 from orm.migrations.ledger import table as ledger
 
-__all__ = ["Sides", "made_by_models", "sides", "with_models"]
+__all__ = ["Sides", "execute", "made_by_models", "sides", "with_models"]
 
 _OF_TABLES: Final = frozenset({"column", "constraint", "index"})
 _BESIDE_TABLES: Final = frozenset({"type", "domain", "sequence", "extension"})
@@ -46,7 +47,7 @@ class Sides:
     revisions: Mapping[Thing, str]
     models: Mapping[Thing, str]
     forms: Mapping[Thing, tuple[str, str]] = field(default_factory=dict)
-    labels: Mapping[Thing, tuple[Enum, Enum]] = field(default_factory=dict)
+    labels: Mapping[Thing, tuple[TypeEngine[Any], TypeEngine[Any]]] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
 
     @property
@@ -121,6 +122,7 @@ def made_by_models(made: Replay) -> Mapping[Thing, str]:
             migrations.definitions(made.connection),
         )
         _refuse_nameless(made.metadata)
+        execute(made.first, connection)
         try:
             made.metadata.create_all(connection)
         except SQLAlchemyError as error:
@@ -135,6 +137,13 @@ def made_by_models(made: Replay) -> Mapping[Thing, str]:
                 f"{'. '.join(known) or _advice(migrations, beside=made.beside)}"
             ) from error
         return migrations.definitions(connection)
+
+
+def execute(statements: Iterable[str], connection: Connection) -> None:
+    """Execute statements of an engine's own, as they are."""
+    plain = connection.execution_options(no_parameters=True)
+    for statement in statements:
+        plain.exec_driver_sql(statement)
 
 
 def _advice(migrations: Migrations, *, beside: bool) -> str:

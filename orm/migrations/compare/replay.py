@@ -30,7 +30,7 @@ from orm.migrations.compare.configuration import by_its_own_names, options_of
 from orm.migrations.compare.rendering import ddl_text
 from orm.migrations.connecting import PATIENCE
 from orm.migrations.context import RunContext, alembic_alone
-from orm.migrations.explain import cause_in_scratch, cause_of, loading, where
+from orm.migrations.explain import ALONE, cause_in_scratch, cause_of, loading, where
 from orm.migrations.files import scripts
 from orm.migrations.files.checkpoints import before_a_checkpoint
 from orm.migrations.files.revisions import read
@@ -73,6 +73,7 @@ class Replay:
         line: the revisions, if they are others than those in the folder of revisions.
         instead: what takes the place of the models.
         named_by: whose naming convention names the CHECKs that types make; None for the models.
+        first: statements that make what no model makes, before the models make their tables.
         folders: where Alembic finds the revisions, if not in the folder of revisions.
         engines: those that new revisions have to suit.
         types: the names of types that the revisions have made, and a new one must not make again.
@@ -89,6 +90,7 @@ class Replay:
     line: Sequence[Revision] = ()
     instead: MetaData | None = None
     named_by: MetaData | None = None
+    first: Sequence[str] = ()
     folders: Sequence[Path] = ()
     engines: Sequence[str] = ()
     types: frozenset[str] = frozenset()
@@ -259,7 +261,7 @@ class Replay:
                 f"{file.path} cannot be replayed in an empty {self.connection.dialect.name} "
                 f"database{where(file.path, error)}: "
                 f"{cause_in_scratch(error, self.connection, migrations)}"
-                f"{_ONE_ENGINE if _is_foreign(error, migrations) else ''}"
+                f"{_way_out(error, migrations)}"
             ) from error
 
     @contextmanager
@@ -275,11 +277,13 @@ class Replay:
             ) from error
 
 
-def _is_foreign(error: Exception, migrations: Migrations) -> bool:
-    """Whether the engine does not have what was asked of it, and another one may."""
+def _way_out(error: Exception, migrations: Migrations) -> str:
+    """What to do about an error, if that can be told; the engine may not have what was asked."""
     if isinstance(error, DBAPIError):
-        return migrations.is_not_understood(error)
-    return isinstance(error, CompileError | NotImplementedError)
+        if migrations.runs_alone(error):
+            return f". {ALONE}"
+        return _ONE_ENGINE if migrations.is_not_understood(error) else ""
+    return _ONE_ENGINE if isinstance(error, CompileError | NotImplementedError) else ""
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The tables of a database as models: what a checkpoint is written from."""
 
+import warnings
 from collections.abc import Collection, Mapping, Set
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Identity,
     MetaData,
     Table,
+    event,
     inspect,
 )
 
@@ -43,7 +45,7 @@ def tables_of(
     named: dict[Any, Any] = dict(models.naming_convention)
     found = MetaData(naming_convention={"ix": named["ix"]} if "ix" in named else None)
     schemas = {thing.table.rpartition(".")[0] for thing in there if thing.kind == "table"}
-    for name, table in _reflected(connection, ours, schemas).tables.items():
+    for name, table in _reflected(connection, models, ours, schemas).tables.items():
         twin = models.tables.get(name)
         if twin is not None and other.isdisjoint({name, name.lower()}):
             _name_constraints(twin.to_metadata(found), twin, connection.dialect)
@@ -54,12 +56,25 @@ def tables_of(
     return found
 
 
-def _reflected(connection: Connection, ours: Collection[str], schemas: Collection[str]) -> MetaData:
+def _reflected(
+    connection: Connection, models: MetaData, ours: Collection[str], schemas: Collection[str]
+) -> MetaData:
     inspector, found = inspect(connection), MetaData()
-    found.reflect(connection, only=lambda name, _: name not in ours)
-    # Others are no part of the database, and may be other databases of the server.
-    for schema in set(inspector.get_schema_names()).intersection(schemas):
-        found.reflect(connection, schema=schema)
+
+    @event.listens_for(found, "column_reflect")
+    def take_key(_: object, table: Table, column: dict[str, Any]) -> None:
+        """By which foreign keys of the models name it."""
+        twin = models.tables.get(table.fullname)
+        if twin is not None:
+            keys = {one.name: one.key for one in twin.columns}
+            column["key"] = keys.get(column["name"], column["name"])
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Did not recognize type")  # the models' is taken, if any
+        found.reflect(connection, only=lambda name, _: name not in ours)
+        # Others are no part of the database, and may be other databases of the server.
+        for schema in set(inspector.get_schema_names()).intersection(schemas):
+            found.reflect(connection, schema=schema)
     return found
 
 
@@ -85,14 +100,15 @@ def _what(constraint: Constraint) -> tuple[object, ...]:
 
 
 def _take_columns(copy: Table, twin: Table, same: Set[Thing]) -> None:
-    """The types and defaults of columns in which there is no difference."""
+    """The types, NULLs and defaults of columns in which there is no difference."""
+    named = {column.name: column for column in twin.columns}  # a table has them by their keys
     for column in copy.columns:
         thing = Thing("column", twin.fullname, column.name)
         # Where upper and lower case are the same, definitions have the lower one.
         lower = Thing("column", twin.fullname.lower(), column.name.lower())
-        if column.name not in twin.columns or same.isdisjoint({thing, lower}):
+        of_model = named.get(column.name)
+        if of_model is None or same.isdisjoint({thing, lower}):
             continue
-        of_model = twin.columns[column.name]
-        column.type = of_model.type
+        column.type, column.nullable = of_model.type, of_model.nullable
         if not isinstance(of_model.server_default, Computed | Identity):
             column.server_default = of_model.server_default

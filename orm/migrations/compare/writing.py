@@ -152,6 +152,17 @@ def _follow(
             if created.left:
                 refuse_in(created.path, created.left)
             lay_out(created.path)
+        main = each[0]
+        if main.made.metadata.tables:
+            return created
+        none = (
+            "the models hold no table: let "
+            f"{application.versions.with_name('env.py')} import the modules that define them"
+        )
+        if created is not None:  # it drops what the revisions have made
+            return replace(created, notes=[*created.notes, f"{none[0].upper()}{none[1:]}"])
+        if not any(thing.kind == "table" for thing in main.both.revisions):
+            raise MigrationError(f"there is nothing to write, since {none}")
         return created
 
 

@@ -41,10 +41,18 @@ def refuse_revisions_without_values(connection: Connection, files: Iterable[Revi
         for operation, arguments in _operations(file):
             match operation, arguments:
                 case "add_column", _:
-                    for name, column in _bare(arguments):
+                    for name, column, type_ in _bare(arguments):
                         if name in there:
                             refuse_without_values(
-                                connection, there[name], column, BARE, now=name, file=file.path.name
+                                connection,
+                                there[name],
+                                column,
+                                BARE,
+                                finish=f"with op.batch_alter_table({name!r}) as batch_op: "
+                                f"batch_op.alter_column({column!r}, existing_type={type_}, "
+                                "nullable=False)",
+                                now=name,
+                                file=file.path.name,
                             )
                 case "rename_table", [ast.Constant(str(old)), ast.Constant(str(new))]:
                     if old in there:
@@ -98,8 +106,8 @@ def _operation_of(receiver: str, call: ast.Call) -> str | None:
     return None
 
 
-def _bare(arguments: list[ast.expr]) -> Iterator[tuple[str, str]]:
-    """Table and name of a new column, if it is NOT NULL and has no default."""
+def _bare(arguments: list[ast.expr]) -> Iterator[tuple[str, str, str]]:
+    """Table, name and type of a new column, if it is NOT NULL and has no default."""
     match arguments:
         case [
             ast.Constant(str(name)),
@@ -111,10 +119,11 @@ def _bare(arguments: list[ast.expr]) -> Iterator[tuple[str, str]]:
             *_,
         ]:
             options = {keyword.arg: ast.unparse(keyword.value) for keyword in keywords}
+            type_ = ast.unparse(rest[0]) if rest else options.get("type_")
             filled = "server_default" in options or any(
                 isinstance(part, ast.Attribute) and part.attr in _VALUES
                 for given in rest
                 for part in ast.walk(given)
             )
-            if options.get("nullable") == "False" and not filled:
-                yield name, column
+            if type_ and options.get("nullable") == "False" and not filled:
+                yield name, column, type_

@@ -20,7 +20,7 @@ from orm.exceptions import MigrationError
 from orm.migrations.application import Application
 from orm.migrations.compare.standing import made_alone, refuse_unless_equal
 from orm.migrations.context import RunContext
-from orm.migrations.explain import Stays, failed, loading
+from orm.migrations.explain import ALONE, Stays, failed, loading
 from orm.migrations.files import scripts
 from orm.migrations.files.line import command_line, refuse
 from orm.migrations.internals import keep_whole
@@ -209,6 +209,8 @@ class Upgrade:
     def _explained(self, error: Exception) -> Sequence[str]:
         if not isinstance(error, DBAPIError) or error.connection_invalidated or not self._ours:
             return ()
+        if self._migrations.runs_alone(error):
+            return (ALONE,)
         return self._migrations.explain(self._connection, error)
 
     def _resuming(self, file: Revision) -> AbstractContextManager[None]:

@@ -164,6 +164,7 @@ class MigrationRules(Rules):
                 with pytest.raises(DBAPIError) as absent, connection.begin():
                     connection.execute(ABSENT)
                 assert not migrations.is_not_understood(absent.value)
+                assert not migrations.runs_alone(absent.value)
                 with pytest.raises(DBAPIError) as foreign, connection.begin():
                     connection.execute(text("SPEAK ANOTHER LANGUAGE"))
                 assert migrations.is_not_understood(foreign.value)

@@ -1,12 +1,13 @@
 """Which of Alembic's operations do on PostgreSQL what they seem to do."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from alembic.operations.ops import (
     AddColumnOp,
     AlterColumnOp,
     CreateIndexOp,
     DropColumnOp,
+    DropIndexOp,
     MigrateOperation,
     ModifyTableOps,
 )
@@ -15,7 +16,7 @@ from sqlalchemy import MetaData
 from orm.backends.labels import only_labels_change
 from orm.backends.postgresql.writing import ddl
 from orm.backends.postgresql.writing.columns import SERIAL
-from orm.backends.postgresql.writing.names import DIALECT, mentions
+from orm.backends.postgresql.writing.names import DIALECT, beside, mentions
 from orm.backends.postgresql.writing.statements import Statements
 from orm.backends.things import Thing
 
@@ -73,40 +74,67 @@ def concurrently(
     Returns:
         The statements that make them, outside of a transaction; and the other operations.
     """
-    statements: list[str] = []
+    operations = list(operations)
+    alone = {
+        thing: made
+        for thing in _made_without_a_lock(operations)
+        if (made := list(_alone(thing, both, models)))
+    }
+    statements = [one for made in alone.values() for one in made]
+    return Statements(statements, commits=True), _without(operations, alone)
+
+
+def _made_without_a_lock(operations: Iterable[MigrateOperation]) -> Iterator[Thing]:
+    """The indexes that are to be made so; none of those that stay among the operations can be."""
+    for operation in operations:
+        match operation:
+            case ModifyTableOps(ops=inner):
+                yield from _made_without_a_lock(inner)
+            case CreateIndexOp(kw=options) if options.pop("postgresql_concurrently", False):
+                yield _index(operation)
+
+
+def _without(
+    operations: Iterable[MigrateOperation], indexes: Collection[Thing]
+) -> list[MigrateOperation]:
     rest: list[MigrateOperation] = []
     for operation in operations:
         match operation:
             case ModifyTableOps(ops=inner):
-                made, operation.ops = concurrently(inner, both, models)
-                statements += made.statements
+                operation.ops = _without(inner, indexes)
                 if operation.ops:
                     rest.append(operation)
-            case CreateIndexOp(kw=options) if options.pop("postgresql_concurrently", False):
-                made_alone = _alone(operation, both, models)
-                if made_alone is None:
-                    rest.append(operation)
-                else:
-                    statements.append(made_alone)
+            case CreateIndexOp() | DropIndexOp() if _index(operation) in indexes:
+                pass
             case _:
                 rest.append(operation)
-    return Statements(statements, commits=True), rest
+    return rest
+
+
+def _index(operation: CreateIndexOp | DropIndexOp) -> Thing:
+    table = str(operation.table_name)
+    within = f"{operation.schema}.{table}" if operation.schema else table
+    return Thing("index", within, str(operation.index_name))
 
 
 def _alone(
-    operation: CreateIndexOp,
+    index: Thing,
     both: tuple[Mapping[Thing, str], Mapping[Thing, str]],
     models: MetaData,
-) -> str | None:
-    """The statement that makes an index before all else; None if it cannot be the first."""
-    schema, name = operation.schema, operation.table_name
-    table = f"{schema}.{name}" if schema else name
-    thing = Thing("index", table, str(operation.index_name))
+) -> Iterator[str]:
+    """The statements that make an index before all else; none if it cannot be the first."""
     old, new = both
     added = [
-        one.name for one in new.keys() - old.keys() if one.kind == "column" and one.table == table
+        one.name
+        for one in new.keys() - old.keys()
+        if one.kind == "column" and one.table == index.table
     ]
-    is_there = Thing("table", table, table) in old and thing not in old
-    if not is_there or mentions(new.get(thing, ""), *added):
-        return None
-    return ddl.concurrently(models.tables[table], thing)
+    is_there = Thing("table", index.table, index.table) in old
+    if not is_there or mentions(new.get(index, ""), *added):
+        return
+    made = ddl.concurrently(models.tables[index.table], index)
+    if made is None:
+        return
+    if index in old:
+        yield f"DROP INDEX CONCURRENTLY IF EXISTS {beside(index)}"
+    yield made

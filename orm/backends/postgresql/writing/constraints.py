@@ -11,7 +11,7 @@ from sqlalchemy import Table
 from orm.backends.postgresql.writing import ddl
 from orm.backends.postgresql.writing.columns import tables_of
 from orm.backends.postgresql.writing.comments import without_comment
-from orm.backends.postgresql.writing.names import mentions, qualified, quote
+from orm.backends.postgresql.writing.names import beside, mentions, qualified, quote
 from orm.backends.things import Thing
 
 __all__ = ["Constraints"]
@@ -97,14 +97,8 @@ class Constraints:
 
 def _drop(thing: Thing) -> str:
     if thing.kind == "index":
-        return f"DROP INDEX {qualified(_beside(thing))}"
+        return f"DROP INDEX {beside(thing)}"
     return f"ALTER TABLE {qualified(thing.table)} DROP CONSTRAINT {quote(thing.name)}"
-
-
-def _beside(thing: Thing) -> str:
-    """The name of an index, which is in the schema of its table."""
-    schema, dot, _ = thing.table.rpartition(".")
-    return schema + dot + thing.name
 
 
 def _reference(definition: str) -> str | None:

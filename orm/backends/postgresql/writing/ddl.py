@@ -80,8 +80,12 @@ def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     return type_
 
 
-def misread(model: Column[Any]) -> tuple[str, str] | None:
+def misread(model: Column[Any], *, of_array: bool) -> tuple[str, str] | None:
     """Values of another type that the type in Python would not read, once the database has them.
+
+    Args:
+        model: the column.
+        of_array: whether the other type is an array.
 
     Returns:
         The condition of such a value, and what people call it; None if there is none.
@@ -91,10 +95,16 @@ def misread(model: Column[Any]) -> tuple[str, str] | None:
         if isinstance(type_, PickleType):
             return f"{name} IS NOT NULL", "no pickles"
         type_ = type_.impl_instance.dialect_impl(DIALECT)
-    if isinstance(type_, Enum) and not type_.native_enum:
-        labels = literals(type_.enums)
-        return f"{name}::text NOT IN ({labels})", f"none of {labels}"
-    return None
+    enum, is_array = _plain(type_), isinstance(type_, ARRAY)
+    # Where one is an array and the other is not, no value can stay as it is.
+    if not isinstance(enum, Enum) or enum.native_enum or is_array is not of_array:
+        return None
+    labels = literals(enum.enums)
+    condition = f"{name}::text NOT IN ({labels})"
+    if is_array:
+        each = f"unnest({name}::text[]) AS each (label)"
+        condition = f"EXISTS (SELECT FROM {each} WHERE label NOT IN ({labels}))"
+    return condition, f"none of {labels}"
 
 
 def creation(table: Table, thing: Thing) -> str | None:

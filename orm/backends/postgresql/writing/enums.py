@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from alembic.operations.ops import AlterColumnOp
-from sqlalchemy import Enum
+from sqlalchemy import ARRAY, Enum
 
 from orm.backends.literals import literal, literals
 from orm.backends.postgresql.writing.columns import Column
@@ -80,7 +80,10 @@ class Enums:
 
     def relabelled(self, table: str, column: Column) -> AlterColumnOp:
         """What becomes of a column of a replaced type, as Alembic would say it."""
-        old, new = (Enum(*labels) for labels in self._both(column))
+        is_array = column.base.endswith("[]")
+        old, new = (
+            ARRAY(Enum(*labels)) if is_array else Enum(*labels) for labels in self._both(column)
+        )
         return AlterColumnOp(
             bare(table), column.name, schema=schema_of(table), existing_type=old, modify_type=new
         )

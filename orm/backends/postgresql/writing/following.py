@@ -9,7 +9,7 @@ from typing import Any, Final
 from alembic.operations.ops import MigrateOperation, ModifyTableOps
 
 from orm.backends.postgresql.writing import sequences
-from orm.backends.postgresql.writing.names import qualified, quote
+from orm.backends.postgresql.writing.names import beside, qualified, quote
 from orm.backends.postgresql.writing.statements import Statements
 from orm.backends.things import SEQUENCE_NAME, Thing
 
@@ -62,9 +62,7 @@ class Following:
     def _named(self) -> Iterator[str]:
         for old, new in self.names:
             if old.kind == "index":
-                schema, dot, _ = old.table.rpartition(".")
-                index = qualified(schema + dot + old.name)
-                yield f"ALTER INDEX {index} RENAME TO {quote(new.name)}"
+                yield f"ALTER INDEX {beside(old)} RENAME TO {quote(new.name)}"
             else:
                 names = f"{quote(old.name)} TO {quote(new.name)}"
                 yield f"ALTER TABLE {qualified(old.table)} RENAME CONSTRAINT {names}"

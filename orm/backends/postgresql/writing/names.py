@@ -5,7 +5,9 @@ from typing import Final
 
 from sqlalchemy.dialects.postgresql import dialect
 
-__all__ = ["DIALECT", "bare", "mentions", "qualified", "quote", "schema_of"]
+from orm.backends.things import Thing
+
+__all__ = ["DIALECT", "bare", "beside", "mentions", "qualified", "quote", "schema_of"]
 
 # Percent signs stay single: SQLAlchemy doubles them when the revision runs.
 DIALECT: Final = dialect(paramstyle="named")  # type: ignore[no-untyped-call]
@@ -16,6 +18,12 @@ quote: Final = DIALECT.identifier_preparer.quote
 def qualified(name: str) -> str:
     """The name of a table, type or sequence, perhaps after its schema's, as SQL has it."""
     return ".".join(quote(part) for part in name.split("."))
+
+
+def beside(index: Thing) -> str:
+    """The name of an index, which is in the schema of its table, as SQL has it."""
+    schema, dot, _ = index.table.rpartition(".")
+    return qualified(schema + dot + index.name)
 
 
 def bare(name: str) -> str:

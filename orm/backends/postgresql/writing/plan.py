@@ -261,7 +261,7 @@ class Plan:
             self.old.get(sequence),
             self.new.get(sequence),
             ddl.default(self._model_of(table, name)),
-            ddl.misread(self._model_of(table, name)),
+            ddl.misread(self._model_of(table, name), of_array=old.base.endswith("[]")),
             self._enums.gone(old) if recast else (),
             self._enums.added(old) if recast else (),
         ).statements()

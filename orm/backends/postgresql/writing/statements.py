@@ -8,8 +8,9 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import MigrateOperation
 
+from orm.backends.labels import update_of_lost
 from orm.backends.literals import literal, literals
-from orm.backends.postgresql.writing.names import qualified, quote
+from orm.backends.postgresql.writing.names import DIALECT, bare, qualified, quote, schema_of
 
 __all__ = ["Statements", "joined", "refuse_if", "refuse_labels"]
 
@@ -107,11 +108,9 @@ def refuse_labels(
     value = f"ANY (here.{name}::text[])" if is_array else f"here.{name}::text"
     gone = literals(labels)
     before = literal(f"{table}.{column} cannot lose labels that rows have: ")
-    advice = (
-        ". Update these rows in the same revision, before this statement: "
-        f"UPDATE {qualified(table)} SET {name} = …"
-        + ("" if is_array else f" WHERE {name} IN ({gone})")
-    )
+    where = schema_of(table), bare(table), column
+    update = update_of_lost(DIALECT, where, labels, is_array=is_array)
+    advice = f". Update these rows in the same revision, before this statement: {update}"
     if added:
         pair = literal(labels[0]), literal(added[0])
         advice += (

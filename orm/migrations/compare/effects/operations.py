@@ -17,9 +17,9 @@ from alembic.operations.ops import (
     MigrateOperation,
     RenameTableOp,
 )
-from sqlalchemy import Column, DateTime, Enum, TextClause
+from sqlalchemy import ARRAY, Column, DateTime, TextClause
 
-from orm.backends.literals import literals
+from orm.backends.labels import labels_of, update_of_lost
 from orm.backends.tokens import Lexer
 from orm.migrations.compare.effects.effect import Effect
 from orm.migrations.compare.effects.fitting import fits
@@ -209,13 +209,18 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
             "that still writes NULL",
         )
     if lost := _lost_labels(operation):
+        update = update_of_lost(
+            tables.before.dialect,
+            (operation.schema, operation.table_name, operation.column_name),
+            lost,
+            is_array=isinstance(operation.existing_type, ARRAY),
+        )
         yield Effect(
             "constraint",
             table,
             column,
             f"takes {', '.join(map(repr, lost))} from the enum of {where}: it fails if a row has "
-            "that. Update such rows in the same revision, right before it: UPDATE "
-            f"{table} SET {column} = … WHERE {column} IN ({literals(lost)})",
+            f"that. Update such rows in the same revision, right before it: {update}",
         )
     elif operation.modify_type is not None and fits(before.type, str(operation.modify_type)):
         yield Effect(
@@ -246,11 +251,9 @@ def _altered(operation: AlterColumnOp, tables: Tables) -> Iterator[Effect]:
 
 
 def _lost_labels(operation: AlterColumnOp) -> list[str]:
-    """The labels that an enum does not have any more."""
-    match operation.existing_type, operation.modify_type:
-        case Enum() as old, Enum() as new:
-            return [label for label in old.enums if label not in new.enums]
-    return []
+    """The labels that an enum, or an array of one, does not have any more."""
+    old, new = labels_of(operation.existing_type), labels_of(operation.modify_type)
+    return [label for label in old if label not in new] if new else []
 
 
 def _converted(operation: AlterColumnOp) -> str:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, Dialect, inspect
 
 __all__ = ["Catalog", "Column", "Tables", "catalog_of"]
 
@@ -24,10 +24,12 @@ class Catalog:
     Attributes:
         columns: those of each table.
         default: the schema that is meant where none is named; None if there are no schemas.
+        dialect: of the database.
     """
 
     columns: dict[str, dict[str, Column]]
-    default: str | None = None
+    default: str | None
+    dialect: Dialect
 
     def name(self, table: str) -> str:
         """What a table is called here."""
@@ -56,7 +58,7 @@ def catalog_of(connection: Connection, schemas: Iterable[str] = ()) -> Catalog:
                     column["name"]: Column(str(column["type"]), column["nullable"])
                     for column in found
                 }
-    return Catalog(columns, default)
+    return Catalog(columns, default, connection.dialect)
 
 
 @dataclass
