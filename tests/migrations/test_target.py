@@ -52,6 +52,15 @@ def test_a_malformed_url_is_not_printed(value: str, monkeypatch: pytest.MonkeyPa
     assert caught.value.__suppress_context__
 
 
+def test_the_end_of_a_password_is_no_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORM_REMOTE_URL", "postgresql+asyncpg://u:pass@word@host/name")
+    for command in (["migrations", "list", "--remote"], ["status", "--remote"]):
+        said = CliRunner().invoke(main, command)
+        assert said.exit_code == 1
+        assert "the postgresql URL has an @ in its user name or password: write %40" in said.output
+        assert "word@" not in said.output
+
+
 @pytest.mark.parametrize("local", ["5", "'secret'", "[]"])
 def test_a_local_target_that_is_no_url(local: str, tmp_path: Path) -> None:
     file = tmp_path / "pyproject.toml"
