@@ -1,5 +1,6 @@
 import json
 import secrets
+import socket
 from pathlib import Path
 
 import psycopg
@@ -151,6 +152,19 @@ def test_a_server_out_of_reach_is_named(
     for sentence in said:
         assert sentence.startswith(f"cannot connect to postgresql+{driver}://user:***@{address}: ")
         assert "\n" not in sentence
+
+
+@pytest.mark.slow
+def test_a_server_that_says_nothing_is_given_up(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.revision(1, "op.create_table('a', sa.Column('id', sa.Integer))")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql+asyncpg://user@127.0.0.1:{silent.getsockname()[1]}/name"
+        monkeypatch.setenv("ORM_REMOTE_URL", url)
+        said = project.orm("list", "--remote")
+    assert said.exit_code == 1
+    assert said.stderr == f"Error: cannot connect to {url}: it took too long to connect\n"
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
