@@ -146,12 +146,14 @@ def _several(names: Sequence[str]) -> str:
 
 def _same_number(files: Sequence[Revision], renumber: str) -> Iterator[Finding]:
     for number, same in _shared(files, _number).items():
-        yield Finding(
-            "duplicate",
-            same[0].id,
-            f"{_and(same)} are both number {number}: give the one that is not applied anywhere yet "
-            f"the next free number, with {renumber}",
-        )
+        if len({file.checksum for file in same}) == 1:  # no number would make it another revision
+            what = "have the same text: keep the one that is under version control, delete the rest"
+        else:
+            what = (
+                f"are both number {number}: give the one that is not applied anywhere yet the next "
+                f"free number, with {renumber}"
+            )
+        yield Finding("duplicate", same[0].id, f"{_and(same)} {what}")
 
 
 def _same_parent(files: Sequence[Revision], renumber: str) -> Iterator[Finding]:
