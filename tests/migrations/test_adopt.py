@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -286,6 +287,20 @@ def test_it_is_tried_on_each_engine(
     shop.orm("apply", "--remote", "--yes")
     shop.orm("create", "follow the models")
     assert "All is well." in shop.orm("check")
+
+
+@pytest.mark.parametrize("before", ["[tool.orm]\n", "[tool.orm] # ours\n", "[tool.orm]"])
+def test_the_database_is_named_beside_settings_that_are_there(
+    shop: StockProject, before: str
+) -> None:
+    shop.stock("upgrade", "head")
+    settings = "" if before.endswith("]") else "index_foreign_keys = false\n\n[tool.other]\nx = 1\n"
+    Path("pyproject.toml").write_text(before + settings)
+    shop.orm("adopt")
+    tools = tomllib.loads(Path("pyproject.toml").read_text())["tool"]
+    assert tools["orm"].pop("local") == "sqlite+aiosqlite:///shop.db"
+    assert tools["orm"] == ({"index_foreign_keys": False} if settings else {})
+    assert "recorded, and not run: 0001_checkpoint" in shop.orm("apply", "--local")
 
 
 def test_a_history_for_one_engine_is_named(shop: StockProject) -> None:

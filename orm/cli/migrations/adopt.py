@@ -82,8 +82,8 @@ def adopt_here(
             url, secret = _local(config)
             _keep_settings(project, config)
             project.set_table("tool.alembic", _alembic(archive, folder))
-            if "orm" not in project.settings:
-                project.set_table("tool.orm", [f'local = "{url.render_as_string(False)}"'])
+            if "local" not in project.settings.get("orm", {}):
+                project.begin_table("tool.orm", f'local = "{url.render_as_string(False)}"')
             file = url.database if url.get_backend_name() == "sqlite" else None
             project.ignore(Path(file) if file else None)
             with _local_url(secret):
