@@ -303,6 +303,20 @@ def test_the_database_is_named_beside_settings_that_are_there(
     assert "recorded, and not run: 0001_checkpoint" in shop.orm("apply", "--local")
 
 
+@pytest.mark.parametrize("shop", ["postgresql"], indirect=True)
+def test_no_password_of_the_environment_is_written(
+    shop: StockProject, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ini = Path("alembic.ini")
+    ini.write_text(ini.read_text().replace(shop.url, "driver://user:pass@localhost/dbname"))
+    url = make_url(postgresql_url).set(password="secret")
+    monkeypatch.setenv("ORM_LOCAL_URL", url.render_as_string(hide_password=False))
+    assert "The password of the local database is not in pyproject.toml" in shop.orm("adopt")
+    settings = Path("pyproject.toml").read_text()
+    assert "secret" not in settings
+    assert f'local = "{postgresql_url}"' in settings
+
+
 def test_a_history_for_one_engine_is_named(shop: StockProject) -> None:
     project = StockProject(shop.folder, more=("PRAGMA user_version = 3",))
     Path("pyproject.toml").write_text(BOTH)
