@@ -81,11 +81,13 @@ def up_to(files: Sequence[Revision], last: str) -> list[Revision]:
 
     Args:
         files: one line, in its order.
-        last: the id of a revision.
+        last: the id of a revision; or ``head``, which is the last one there is.
 
     Raises:
         MigrationError: there is no such revision.
     """
+    if last == "head" and files:
+        return list(files)
     for number, file in enumerate(files, start=1):
         if file.id == last:
             return list(files[:number])
