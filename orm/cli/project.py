@@ -131,7 +131,7 @@ class Project:
         self.write(SETTINGS, text)
 
     def begin_table(self, name: str, line: str) -> None:
-        """Write the first line of a table of ``pyproject.toml``; make the table if there is none."""
+        """Write the first line of a table of ``pyproject.toml``, which is made if it is missing."""
         text = self._text(SETTINGS)
         head = re.search(rf"^\[{re.escape(name)}\][^\n]*$", text, re.MULTILINE)
         if head:

@@ -164,7 +164,7 @@ def loading_models(environment: Path) -> Iterator[None]:
         )
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         names = [Path(frame.filename) for frame in frames]
         if environment in names:  # and not in what env.py calls of this library
@@ -179,7 +179,7 @@ def loading_models(environment: Path) -> Iterator[None]:
         ) from error
 
 
-def _place(error: Exception, environment: Path) -> str:
+def _place(error: BaseException, environment: Path) -> str:
     """The last line of the application's own code that led to an error."""
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):  # of a file that Python could not begin to run
@@ -200,7 +200,7 @@ def _is_of_application(file: Path) -> bool:
     )
 
 
-def cause_of(error: Exception) -> str:
+def cause_of(error: BaseException) -> str:
     """What a driver, or Python, says itself."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         return str(error.orig)

@@ -160,9 +160,9 @@ def renumbering(application: Application, target: str) -> list[Renumbered]:
         target: ``"local"`` or ``"remote"``: the database whose ledger says what is applied.
 
     Raises:
-        MigrationError: an applied revision is edited, deleted or renamed, or there is a copy of one,
-            or the files cannot be put into a line; a revision that the remote database has would get another number; or a
-            database cannot be read.
+        MigrationError: an applied revision is edited, deleted, renamed or copied, or the files
+            cannot be put into a line; a revision that the remote database has would get another
+            number; or a database cannot be read.
     """
     state = look(application, target)
     applied = {row.revision: row for row in state.applied}
