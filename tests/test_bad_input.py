@@ -141,6 +141,8 @@ async def test_write_lost_is_said_before_anything_is_written(servers) -> None:
         ("nosuch+driver:///x", {}, "no backend"),
         ("sqlite+aiosqlite:////nosuch/folder/app.db", {}, "folder"),
         ("postgresql+asyncpg://host:port/app", {}, "not a database URL: .*'port'"),
+        ("postgresql+asyncpg://host:65536/app", {}, "names port 65536: the highest one is 65535"),
+        ("postgresql+psycopg://u:p@ss@host/app", {}, "an @ in its user name or password: write %4"),
         ("sqlite+aiosqlite:///app.db", {"max_wait": -1}, "max_wait"),
         ("sqlite+aiosqlite:///app.db", {"fallback": "false"}, "fallback is True or False, and not"),
         ("postgresql+asyncpg://h/d", {"shared": "no"}, "shared is True or False, and not 'no'"),

@@ -130,6 +130,15 @@ class Project:
             text = f"{text.rstrip()}\n\n{table}".lstrip()
         self.write(SETTINGS, text)
 
+    def begin_table(self, name: str, line: str) -> None:
+        """Write the first line of a table of ``pyproject.toml``, which is made if it is missing."""
+        text = self._text(SETTINGS)
+        head = re.search(rf"^\[{re.escape(name)}\][^\n]*$", text, re.MULTILINE)
+        if head:
+            self.write(SETTINGS, f"{text[: head.end()]}\n{line}{text[head.end() :]}")
+        else:
+            self.set_table(name, [line])
+
     def ignore(self, database: Path | None) -> None:
         """Have Git leave out what `create --amend` sets aside, and what a local database makes.
 

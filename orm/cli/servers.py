@@ -35,11 +35,12 @@ def replicas_of(primary: "URL", named: Sequence[str], *, embedded: bool) -> "lis
     from sqlalchemy.exc import ArgumentError
 
     from orm.backends import backend_for
+    from orm.backends.address import checked
     from orm.exceptions import ConfigurationError
 
     variable = "ORM_LOCAL_REPLICAS" if embedded else "ORM_REMOTE_REPLICAS"
     try:
-        found = [make_url(url) for url in named or os.environ.get(variable, "").split()]
+        found = [checked(make_url(url)) for url in named or os.environ.get(variable, "").split()]
     except (ArgumentError, ValueError):
         # The cause may quote the value, and with it a password.
         raise ConfigurationError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from orm.cli.seconds import Seconds
 from orm.cli.servers import asked, remarks, replicas_of
 from orm.cli.target import database_here, target_options
 
@@ -23,10 +24,11 @@ __all__ = ["verify"]
 @click.option("--replica", "replicas", multiple=True, metavar="URL", help="A replica; repeatable.")
 @click.option(
     "--duration",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     default=60.0,
     show_default=True,
-    help="Seconds.",
+    metavar="SECONDS",
+    help="How long it runs.",
 )
 @click.option("--seed", default=1, show_default=True, help="Of the clients' random decisions.")
 @click.option(

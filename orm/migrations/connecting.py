@@ -1,7 +1,7 @@
 """A connection for work that is written without `await`, with any driver."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Final, TypeVar
@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 PATIENCE: Final = 600.0
 """Seconds to wait for another run, by default: long enough for a long migration."""
+_CONNECTING: Final = 10
+"""Seconds that it may take to connect, unless the URL says another ``connect_timeout``."""
 _LONGEST: Final = 200
 """Characters of a statement that are shown."""
 
@@ -53,12 +55,21 @@ async def _on_an_async_connection(
     try:
         async with AsyncExitStack() as stack:
             with _explained(f"cannot connect to {_shown(url)}"):
-                connection = await stack.enter_async_context(engine.connect())
+                connection = await _in_time(stack.enter_async_context(engine.connect()), url)
             with _explained(_shown(url)):
                 return await connection.run_sync(work)
     finally:
         # Pooled connections belong to the event loop, which ends here.
         await engine.dispose()
+
+
+async def _in_time(connecting: Awaitable[T], url: URL) -> T:
+    own = "connect_timeout" in url.query  # the driver keeps to it, libpq's and MySQL's
+    try:
+        async with asyncio.timeout(None if own else _CONNECTING):
+            return await connecting
+    except TimeoutError as error:
+        raise TimeoutError(str(error) or "it took too long to connect") from error
 
 
 @contextmanager

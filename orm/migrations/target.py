@@ -33,13 +33,15 @@ def target_url(target: str, pyproject: Path = Path("pyproject.toml")) -> "URL":
         The URL. A relative SQLite path in it is relative to the working directory.
 
     Raises:
-        ConfigurationError: the target is unknown, or names no database.
+        ConfigurationError: the target is unknown, or names no database, or one that is nowhere.
     """
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
+    from orm.backends.address import checked
+
     try:
-        return make_url(target_text(target, pyproject))
+        return checked(make_url(target_text(target, pyproject)))
     except (ArgumentError, ValueError):
         # The cause may quote the value, and with it a password.
         raise ConfigurationError(

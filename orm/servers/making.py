@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError
 
 from orm._given import instance, mapping
 from orm.backends import Backend, EmbeddedReplica
+from orm.backends.address import checked
 from orm.exceptions import ConfigurationError
 from orm.servers.cluster import refuse_autocommit
 from orm.servers.naming import name_of
@@ -149,9 +150,9 @@ def parse_url(given: str | URL) -> URL:
     """A URL.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is none, or leads nowhere.
     """
     try:
-        return make_url(given)
+        return checked(make_url(given))
     except (ArgumentError, ValueError) as error:  # the second of a port that is no number
         raise ConfigurationError(f"not a database URL: {error}") from error

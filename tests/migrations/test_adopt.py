@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -286,6 +287,34 @@ def test_it_is_tried_on_each_engine(
     shop.orm("apply", "--remote", "--yes")
     shop.orm("create", "follow the models")
     assert "All is well." in shop.orm("check")
+
+
+@pytest.mark.parametrize("before", ["[tool.orm]\n", "[tool.orm] # ours\n", "[tool.orm]"])
+def test_the_database_is_named_beside_settings_that_are_there(
+    shop: StockProject, before: str
+) -> None:
+    shop.stock("upgrade", "head")
+    settings = "" if before.endswith("]") else "index_foreign_keys = false\n\n[tool.other]\nx = 1\n"
+    Path("pyproject.toml").write_text(before + settings)
+    shop.orm("adopt")
+    tools = tomllib.loads(Path("pyproject.toml").read_text())["tool"]
+    assert tools["orm"].pop("local") == "sqlite+aiosqlite:///shop.db"
+    assert tools["orm"] == ({"index_foreign_keys": False} if settings else {})
+    assert "recorded, and not run: 0001_checkpoint" in shop.orm("apply", "--local")
+
+
+@pytest.mark.parametrize("shop", ["postgresql"], indirect=True)
+def test_no_password_of_the_environment_is_written(
+    shop: StockProject, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ini = Path("alembic.ini")
+    ini.write_text(ini.read_text().replace(shop.url, "driver://user:pass@localhost/dbname"))
+    url = make_url(postgresql_url).set(password="secret")
+    monkeypatch.setenv("ORM_LOCAL_URL", url.render_as_string(hide_password=False))
+    assert "The password of the local database is not in pyproject.toml" in shop.orm("adopt")
+    settings = Path("pyproject.toml").read_text()
+    assert "secret" not in settings
+    assert f'local = "{postgresql_url}"' in settings
 
 
 def test_a_history_for_one_engine_is_named(shop: StockProject) -> None:

@@ -207,6 +207,7 @@ def test_the_line_of_the_models_is_named(project: Project) -> None:
         ("import json\n\n\njson.loads('{')\n", 4, "JSONDecodeError: "),
         ("id =\n", 1, "SyntaxError: invalid syntax"),
         ("import market.nothing\n", 1, "No module named 'market.nothing'"),
+        ("import sys\n\nsys.exit(7)\n", 3, "SystemExit: 7"),
     ):
         orders.write_text(code)
         said = project.orm("check").stderr

@@ -267,6 +267,19 @@ def test_baseline_of_a_schema_that_is_not_there(ready: Project) -> None:
 
 
 @ENGINES
+def test_baseline_at_the_head(ready: Project) -> None:
+    ready.query("CREATE TABLE t1 (id INTEGER)")
+    said = ready.orm("baseline", "head", "--local", "--anyway", "t2 comes later")
+    assert said.exit_code == 0, said.output
+    assert ready.ledger == ["0001", "0002"]
+    assert ready.applied == ["0002"]
+    assert json.loads(ready.orm("show", "head", "--json").stdout)["revision"] == "0002"
+    ready.shown.clear()  # the trial after a test wants numbers
+    again = ready.orm("baseline", "head", "--local")
+    assert "revision 0002 is in the ledger already" in again.output
+
+
+@ENGINES
 def test_baseline_adopts_what_plain_alembic_has_migrated(ready: Project) -> None:
     ready.upgrade("alembic")
     ready.query("DROP TABLE orm_revisions")

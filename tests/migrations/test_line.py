@@ -53,7 +53,7 @@ def late(project: Project) -> None:
 
 def duplicate(project: Project) -> None:
     text = project.file("0003_by_hand.py").read_text()
-    project.file("0003_of_a_colleague.py").write_text(text)
+    project.file("0003_of_a_colleague.py").write_text(f"# another one\n{text}")
 
 
 def heads(project: Project) -> None:

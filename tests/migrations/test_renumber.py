@@ -182,6 +182,19 @@ def test_a_name_may_pass_from_one_to_the_other(project: Project) -> None:
     assert project.orm("apply", "--local").exit_code == 0
 
 
+def test_a_copy_is_named_and_not_renumbered(project: Project) -> None:
+    original = write(project, "0001_start", None)
+    assert project.orm("apply", "--local").exit_code == 0
+    project.file("0001_copy.py").write_bytes(original.read_bytes())
+    for command in (["apply", "--local"], ["renumber", "--local"], ["check"]):
+        said = project.orm(*command)
+        assert said.exit_code == 1
+        assert "0001_copy.py and 0001_start.py have the same text: keep the one" in said.output
+        assert "renumber" not in said.output
+    project.file("0001_copy.py").unlink()
+    assert "nothing to renumber" in project.orm("renumber", "--local").stdout
+
+
 def test_an_edited_applied_file_is_refused(merged: Project) -> None:
     file = merged.file("0003_ours.py")
     file.write_text(f"{file.read_text()}# edited\n")

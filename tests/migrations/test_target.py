@@ -1,5 +1,6 @@
 import json
 import secrets
+import socket
 from pathlib import Path
 
 import psycopg
@@ -50,6 +51,15 @@ def test_a_malformed_url_is_not_printed(value: str, monkeypatch: pytest.MonkeyPa
         target_url("remote")
     assert "secret" not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+def test_the_end_of_a_password_is_no_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORM_REMOTE_URL", "postgresql+asyncpg://u:pass@word@host/name")
+    for command in (["migrations", "list", "--remote"], ["status", "--remote"]):
+        said = CliRunner().invoke(main, command)
+        assert said.exit_code == 1
+        assert "the postgresql URL has an @ in its user name or password: write %40" in said.output
+        assert "word@" not in said.output
 
 
 @pytest.mark.parametrize("local", ["5", "'secret'", "[]"])
@@ -142,6 +152,19 @@ def test_a_server_out_of_reach_is_named(
     for sentence in said:
         assert sentence.startswith(f"cannot connect to postgresql+{driver}://user:***@{address}: ")
         assert "\n" not in sentence
+
+
+@pytest.mark.slow
+def test_a_server_that_says_nothing_is_given_up(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.revision(1, "op.create_table('a', sa.Column('id', sa.Integer))")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql+asyncpg://user@127.0.0.1:{silent.getsockname()[1]}/name"
+        monkeypatch.setenv("ORM_REMOTE_URL", url)
+        said = project.orm("list", "--remote")
+    assert said.exit_code == 1
+    assert said.stderr == f"Error: cannot connect to {url}: it took too long to connect\n"
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])

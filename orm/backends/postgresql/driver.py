@@ -3,6 +3,7 @@
 import os
 import socket
 from contextlib import suppress
+from inspect import signature
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -68,6 +69,8 @@ _LIBPQ: Final = frozenset(
     "target_session_attrs".split()
 )
 """What asyncpg understands in a URL of its own, and not as an argument of `connect`."""
+_SQLALCHEMYS: Final = frozenset({"prepared_statement_cache_size", "prepared_statement_name_func"})
+"""What SQLAlchemy takes from a URL for asyncpg, and does not hand on."""
 
 
 def understood(url: URL, options: dict[str, Any]) -> tuple[URL, dict[str, Any]]:
@@ -81,10 +84,11 @@ def understood(url: URL, options: dict[str, Any]) -> tuple[URL, dict[str, Any]]:
         options: the user's engine options, which come first.
 
     Raises:
-        ConfigurationError: the URL asks for what asyncpg cannot do.
+        ConfigurationError: the URL asks for what asyncpg cannot do, or does not know.
     """
     if url.get_driver_name() != "asyncpg":
         return url, options
+    require_driver(url)
     query = dict(url.query)
     if query.pop("channel_binding", "prefer") == "require":
         raise ConfigurationError(
@@ -99,14 +103,29 @@ def understood(url: URL, options: dict[str, Any]) -> tuple[URL, dict[str, Any]]:
         )
     given: dict[str, Any] = {}
     if "connect_timeout" in query:
-        given["timeout"] = float(str(query.pop("connect_timeout")))
+        given["timeout"] = _seconds(str(query.pop("connect_timeout")))
     said = {name: str(query.pop(name)) for name in _LIBPQ & query.keys()}
     if said:
         given["dsn"] = f"postgresql:///?{urlencode(sorted(said.items()), quote_via=quote)}"
+    from asyncpg import connect
+
+    if unknown := sorted(query.keys() - signature(connect).parameters.keys() - _SQLALCHEMYS):
+        raise ConfigurationError(
+            f"{unknown[0]} is in the URL, and asyncpg does not know it: take it out of the URL"
+        )
     return (
         url.set(query=query),
         options | {"connect_args": given | options.get("connect_args", {})},
     )
+
+
+def _seconds(said: str) -> float:
+    try:
+        return float(said)
+    except ValueError:
+        raise ConfigurationError(
+            f"connect_timeout={said} is in the URL: it is a number of seconds"
+        ) from None
 
 
 def bounded(url: URL, options: dict[str, Any]) -> dict[str, Any]:

@@ -82,8 +82,8 @@ def adopt_here(
             url, secret = _local(config)
             _keep_settings(project, config)
             project.set_table("tool.alembic", _alembic(archive, folder))
-            if "orm" not in project.settings:
-                project.set_table("tool.orm", [f'local = "{url.render_as_string(False)}"'])
+            if "local" not in project.settings.get("orm", {}):
+                project.begin_table("tool.orm", f'local = "{url.render_as_string(False)}"')
             file = url.database if url.get_backend_name() == "sqlite" else None
             project.ignore(Path(file) if file else None)
             with _local_url(secret):
@@ -214,25 +214,31 @@ def _parts(path: Path, here: Path) -> tuple[str, ...]:
 
 def _local(config: "Config") -> "tuple[URL, URL | None]":
     """The URL for ``[tool.orm]``, without its password; and with it, if it has one."""
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
     from orm.migrations.target import target_url
 
-    try:
-        url = make_url(config.get_main_option("sqlalchemy.url") or "")
-    except ArgumentError:
-        return target_url("local"), None
-    engine, _, driver = url.drivername.partition("+")
-    if engine == "driver":  # as `alembic init` writes it
-        return target_url("local"), None
-    if driver not in (ours := _DRIVERS.get(engine, (driver,))):
-        installed = next(filter(find_spec, ours), ours[-1])
-        url = url.set(drivername=f"{engine}+{installed}")
+    url = _former(config) or target_url("local")
     if url.password is None:
         return url, None
     # `set` leaves out what is None.
     return url._replace(password=None), url
+
+
+def _former(config: "Config") -> "URL | None":
+    """The URL that stock Alembic's settings name, with a driver of ours; None if there is none."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(config.get_main_option("sqlalchemy.url") or "")
+    except ArgumentError:
+        return None
+    engine, _, driver = url.drivername.partition("+")
+    if engine == "driver":  # as `alembic init` writes it
+        return None
+    if driver not in (ours := _DRIVERS.get(engine, (driver,))):
+        installed = next(filter(find_spec, ours), ours[-1])
+        url = url.set(drivername=f"{engine}+{installed}")
+    return url
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from orm.cli.migrations.completion import revisions as typed_revisions
 from orm.cli.migrations.consent import consent
 from orm.cli.migrations.progress import progress
 from orm.cli.root import application_here
+from orm.cli.seconds import Seconds
 from orm.cli.target import target_options
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ __all__ = ["apply"]
 @click.option("--allow-data-loss", is_flag=True, help="With --yes: also if data would be lost.")
 @click.option(
     "--patience",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=600.0,  # orm.migrations.connecting.PATIENCE; its import would be slow
     show_default=True,
     metavar="SECONDS",
@@ -47,7 +48,7 @@ __all__ = ["apply"]
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     is_flag=False,
     flag_value=60.0,
     metavar="[SECONDS]",

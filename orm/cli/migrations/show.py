@@ -42,7 +42,7 @@ def show(revision: str, dialects: Sequence[str], as_json: bool) -> None:
         file = line[-1]
         scripts = {dialect: statements_of(application, [file], dialect)[0] for dialect in dialects}
     if as_json:
-        click.echo(json.dumps({"revision": revision, "sql": scripts}, indent=2))
+        click.echo(json.dumps({"revision": file.id, "sql": scripts}, indent=2))
         return
     for dialect, script in scripts.items():
         if len(scripts) > 1:

@@ -81,11 +81,13 @@ def up_to(files: Sequence[Revision], last: str) -> list[Revision]:
 
     Args:
         files: one line, in its order.
-        last: the id of a revision.
+        last: the id of a revision; or ``head``, which is the last one there is.
 
     Raises:
         MigrationError: there is no such revision.
     """
+    if last == "head" and files:
+        return list(files)
     for number, file in enumerate(files, start=1):
         if file.id == last:
             return list(files[:number])
@@ -146,12 +148,14 @@ def _several(names: Sequence[str]) -> str:
 
 def _same_number(files: Sequence[Revision], renumber: str) -> Iterator[Finding]:
     for number, same in _shared(files, _number).items():
-        yield Finding(
-            "duplicate",
-            same[0].id,
-            f"{_and(same)} are both number {number}: give the one that is not applied anywhere yet "
-            f"the next free number, with {renumber}",
-        )
+        if len({file.checksum for file in same}) == 1:  # no number would make it another revision
+            what = "have the same text: keep the one that is under version control, delete the rest"
+        else:
+            what = (
+                f"are both number {number}: give the one that is not applied anywhere yet the next "
+                f"free number, with {renumber}"
+            )
+        yield Finding("duplicate", same[0].id, f"{_and(same)} {what}")
 
 
 def _same_parent(files: Sequence[Revision], renumber: str) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from orm.backends.sqlite import quick
 from orm.exceptions import ConfigurationError, MigrationError
 from orm.migrations.application import Application
 from orm.migrations.files.checkpoints import line_for, read_replaced
-from orm.migrations.files.line import Finding, command_line, findings_in_files, up_to
+from orm.migrations.files.line import Finding, command_line, findings_in_files, refuse, up_to
 from orm.migrations.files.numbers import Renumbered, in_line, is_number
 from orm.migrations.files.revisions import read
 from orm.migrations.ledger import agreement
@@ -160,9 +160,9 @@ def renumbering(application: Application, target: str) -> list[Renumbered]:
         target: ``"local"`` or ``"remote"``: the database whose ledger says what is applied.
 
     Raises:
-        MigrationError: an applied revision is edited, deleted or renamed, or the files cannot be
-            put into a line; a revision that the remote database has would get another number; or a
-            database cannot be read.
+        MigrationError: an applied revision is edited, deleted, renamed or copied, or the files
+            cannot be put into a line; a revision that the remote database has would get another
+            number; or a database cannot be read.
     """
     state = look(application, target)
     applied = {row.revision: row for row in state.applied}
@@ -186,6 +186,8 @@ def renumbering(application: Application, target: str) -> list[Renumbered]:
     if any(not is_number(file.id) for file in state.files):
         raise MigrationError("\n".join(f.message for f in findings_in_files(state.files, target)))
     changes = in_line(state.files, kept)
+    if not changes:
+        refuse([finding for finding in state.findings if finding.kind == "duplicate"])
     if changes and target == "local" and (remote := remote_state(application)) is not None:
         _refuse_what_is_remote(remote, changes)
     return changes

@@ -29,7 +29,7 @@ def baseline(
     Args:
         application: whose revisions.
         url: of the database, which has their schema already.
-        revision: the last of these revisions.
+        revision: the last of these revisions; ``head`` is the last one there is.
         reason: why; it is kept in the ledger.
         anyway: record them even if the schema is not theirs.
 
@@ -43,13 +43,14 @@ def baseline(
 
     def adopt(connection: Connection, state: State) -> list[str]:
         refuse([finding for finding in state.findings if finding.kind not in _ITS_OWN])
-        wanted = state.pending(revision)
-        if not wanted and revision != state.at:
+        last = state.file(revision)
+        wanted = state.pending(last.id)
+        if not wanted and last.id != state.at:
             raise MigrationError(
-                f"the database is at {state.at}, and a baseline at {revision} would take it back"
+                f"the database is at {state.at}, and a baseline at {last.id} would take it back"
             )
         if not wanted and set(state.heads) == {state.at}:
-            raise MigrationError(f"revision {revision} is in the ledger already")
+            raise MigrationError(f"revision {last.id} is in the ledger already")
         ours = migrations.reserved_tables | {ledger.TABLE.name, ledger.VERSION.name}
         there = migrations.definitions(connection)
         if not {thing.table for thing in there if thing.kind == "table"} - ours:
@@ -57,9 +58,9 @@ def baseline(
                 f"the database has no tables to adopt: apply the revisions, with {_APPLY}"
             )
         if not anyway:
-            with replay(application, revision, url=url, beside=True) as made:
+            with replay(application, last.id, url=url, beside=True) as made:
                 definitions = migrations.definitions(made.connection)
-            refuse_unless_equal(definitions, connection, state.file(revision))
+            refuse_unless_equal(definitions, connection, last)
         connection.rollback()
         note = ledger.note("baseline", reason)
         with connection.begin():
@@ -67,7 +68,7 @@ def baseline(
             ledger.create(connection)
             for file in wanted:
                 connection.execute(ledger.TABLE.insert(), ledger.row(file, note=note))
-            ledger.set_version(connection, revision)
+            ledger.set_version(connection, last.id)
         return [file.id for file in wanted]
 
     backend, migrations = backend_for(url), migrations_for(url)

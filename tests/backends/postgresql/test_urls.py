@@ -52,6 +52,18 @@ def test_what_asyncpg_cannot_do_is_said(what: str) -> None:
         Database(url)
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("colour=red", "colour is in the URL, and asyncpg does not know it"),
+        ("connect_timeout=soon", "connect_timeout=soon is in the URL: it is a number of seconds"),
+    ],
+)
+def test_what_asyncpg_does_not_know_is_said(said: str, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        Database(f"postgresql+asyncpg://app@db-1/app?{said}")
+
+
 def test_the_name_that_hosters_use_is_explained() -> None:
     with pytest.raises(ConfigurationError, match="put that in the place of 'postgres'"):
         Database("postgres://app:secret@db-1/app?sslmode=require")
