@@ -149,7 +149,10 @@ class _Statement(Cursor):
                     yield one._named()
                     one.skip("TO")
                     yield one._named()
-        elif not (self.words[0] == "CREATE" and "INDEX" in self.words[:4]):
+        elif self.next("CREATE", "DROP"):
+            self.go_past("TABLE")  # an index changes no name
+            yield from self.names()
+        else:
             yield from (token.text for token in self.tokens)
 
     def _of_action(

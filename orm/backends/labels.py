@@ -84,17 +84,23 @@ def labels_of(type_: object) -> list[str]:
 
 
 def only_labels_change(old: _Type, new: _Type, dialect: Dialect) -> bool:
-    """Whether two types are enums that are the same string to the database.
+    """Whether a type is an enum, or a string, and becomes an enum that is the same string.
 
     Args:
         old: a type.
         new: the one that takes its place.
         dialect: of the database.
     """
-    before, after = string_enum(old, dialect), string_enum(new, dialect)
+    before, after = string_enum(old, dialect) or _string(old, dialect), string_enum(new, dialect)
     if before is None or after is None:
         return False
     return before.compile(dialect=dialect) == after.compile(dialect=dialect)
+
+
+def _string(type_: _Type, dialect: Dialect) -> String | None:
+    """The string without labels that a type is."""
+    found = None if type_ is None else _plain(to_instance(type_), dialect)
+    return found if isinstance(found, String) and not isinstance(found, Enum) else None
 
 
 def refuse_lost_labels(
@@ -104,12 +110,12 @@ def refuse_lost_labels(
     new: _Type,
     exact: Callable[[ColumnElement[str]], ColumnElement[str]] = lambda value: value,
 ) -> None:
-    """See that no row has a label that an enum is to lose.
+    """See that no row has a label that an enum is to lose, or a string that is to be no label.
 
     Args:
         connection: to the database.
         where: the schema, the table and the column.
-        old: the type of the column; only an enum that is kept as a string is looked at.
+        old: the type of the column; only strings, and enums that are kept as such, are looked at.
         new: the one that it gets.
         exact: makes of the column what differs wherever two strings differ.
 
@@ -117,6 +123,8 @@ def refuse_lost_labels(
         MigrationError: a row has one; names each, and how many rows have it.
     """
     before, after = (string_enum(one, connection.dialect) for one in (old, new))
+    if before is None and isinstance(after, Enum) and _string(old, connection.dialect) is not None:
+        _refuse_other_values(connection, where, after.enums, exact)
     if before is None or after is None:
         return
     gone = sorted(set(labels_of(before)) - set(labels_of(after)))
@@ -134,6 +142,27 @@ def refuse_lost_labels(
         raise MigrationError(
             f"{name}.{of} cannot lose labels that rows have: {labels}. Update these rows in the "
             f"same revision, before the column changes: {update}"
+        )
+
+
+def _refuse_other_values(
+    connection: Connection,
+    where: tuple[str | None, str, str],
+    labels: Sequence[str],
+    exact: Callable[[ColumnElement[str]], ColumnElement[str]],
+) -> None:
+    schema, name, of = where
+    value = column(of, String())
+    others = select(func.count(), func.min(value)).where(exact(value).not_in(labels))
+    count, example = connection.execute(others.select_from(table(name, schema=schema))).one()
+    if count:
+        quote = connection.dialect.identifier_preparer.quote
+        full = ".".join(quote(part) for part in (schema, name) if part)
+        raise MigrationError(
+            f"{name}.{of} cannot become an enum: {count} row(s) have a value that is none of "
+            f"{literals(labels)}, such as {example!r}. Update these rows in the same revision, "
+            f"before the column changes: UPDATE {full} SET {quote(of)} = … "
+            f"WHERE {quote(of)} NOT IN ({literals(labels)})"
         )
 
 
@@ -167,7 +196,7 @@ def update_of_lost(
 def relabelling(
     operations: "Iterable[MigrateOperation]", dialect: Dialect
 ) -> "Iterator[MigrateOperation]":
-    """What of some operations takes labels away, and changes nothing else.
+    """What of some operations takes labels, or other strings, away, and changes nothing else.
 
     Args:
         operations: of a revision.
@@ -180,19 +209,18 @@ def relabelling(
             case ModifyTableOps(ops=inner):
                 yield from relabelling(inner, dialect)
             case AlterColumnOp(table_name=name, column_name=of, schema=schema):
-                before = string_enum(operation.existing_type, dialect)
+                old = operation.existing_type
+                before = string_enum(old, dialect)
                 after = string_enum(operation.modify_type, dialect)
-                if before is None or after is None:
+                text = _string(old, dialect)
+                new: TypeEngine[Any]
+                if isinstance(after, Enum) and text is not None and text.length:
+                    new = Enum(*after.enums, name=after.name, native_enum=False, length=text.length)
+                elif before is None or set(labels_of(before)) <= set(labels_of(after)):
                     continue
-                if set(labels_of(before)) <= set(labels_of(after)):
-                    continue
-                alter = AlterColumnOp(
-                    name,
-                    of,
-                    schema=schema,
-                    existing_type=before,
-                    modify_type=_fewer(before, labels_of(after)),
-                )
+                else:
+                    old, new = before, _fewer(before, labels_of(after))
+                alter = AlterColumnOp(name, of, schema=schema, existing_type=old, modify_type=new)
                 yield ModifyTableOps(name, [alter], schema=schema)
 
 

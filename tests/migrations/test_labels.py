@@ -113,3 +113,30 @@ def test_a_string_that_is_too_long_is_not_cut(project: Project) -> None:
     project.query("UPDATE users SET role = 'abc'")
     project.upgrade("orm")
     assert created(project, "again")[:2] == (0, None)
+
+
+@pytest.mark.parametrize("name", ["t", "u"])
+def test_a_string_becomes_an_enum_only_where_every_value_is_a_label(
+    project: Project, name: str
+) -> None:
+    key = 'Column("id", Integer, primary_key=True)'
+    project.models(f'Table("t", metadata, {key}, Column("a", String(50), index=True))')
+    assert project.orm("create", "start").exit_code == 0
+    project.upgrade("orm")
+    project.query("INSERT INTO t (id, a) VALUES (1, 'red'), (2, 'pink'), (3, NULL)")
+    enum = 'Enum("red", "blue", native_enum=False, length=30, name="color")'
+    project.models(f'Table("{name}", metadata, {key}, Column("a", {enum}, unique=True))')
+    rename = ["--rename", "t:u"] if name == "u" else []
+    done = project.orm("create", "colors", *rename)
+    assert done.exit_code == 0, done.output
+    refused = project.orm("apply", "--local", "--yes")
+    assert refused.exit_code == 1, refused.output
+    assert f"{name}.a" in refused.stderr
+    project.query(f"UPDATE {project_table(project)} SET a = 'blue' WHERE a = 'pink'")
+    project.upgrade("orm")
+    assert project.orm("check", "--local").exit_code == 0
+
+
+def project_table(project: Project) -> str:
+    """The table of the test, by the name that it has now."""
+    return "u" if "u" in project.tables else "t"

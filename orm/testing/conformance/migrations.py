@@ -278,6 +278,35 @@ class MigrationRules(Rules):
 
         self._run(database, check)
 
+    def test_strings_and_quoted_names_are_no_words(self, database: Database) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+        url = database.cluster.primary.url
+        dialect = url.get_dialect()()
+        name, string = dialect.identifier_preparer.quote("a;b"), "'it''s; DROP TABLE users'"
+        tokens = migrations.lexer(f"SELECT {string} /* ; */ AS {name}")
+        assert [token.kind for token in tokens] == ["word", "string", "word", "name"]
+        assert [token.word for token in tokens] == ["SELECT", "", "AS", ""]
+        assert tokens[-1].identifier == "a;b"
+
+    def test_rows_that_stop_it_half_way_are_found_where_ddl_commits(
+        self, database: Database
+    ) -> None:
+        migrations = part(database.cluster.backend.migrations, "migrations")
+        alter = f"ALTER TABLE {ROWS.name}"
+        pending = [f"{alter} ADD COLUMN more INTEGER", f"{alter} ADD CHECK (id <> 1)"]
+
+        def look(connection: Connection) -> None:
+            connection.execute(insert(ROWS).values(id=1))
+            connection.commit()
+            found = migrations.rows_ahead(connection, pending)
+            assert (found is None) == (migrations.journal is None)
+            assert migrations.rows_ahead(connection, pending[1:]) is None, "nothing stays of it"
+
+        async def check(db: Database) -> None:
+            await _migrating(db, look)
+
+        self._run(database, check)
+
     def test_the_engine_says_what_the_change_of_a_table_costs(self, database: Database) -> None:
         migrations = part(database.cluster.backend.migrations, "migrations")
         costs = part(migrations.costs, "costs")
