@@ -18,6 +18,8 @@ __all__ = ["in_the_way", "in_the_way_ahead"]
 
 _KINDS: Final = ("CHECK", "FOREIGN", "PRIMARY", "UNIQUE")
 """Of constraints."""
+_FILLED: Final = frozenset({"AS", "AUTO_INCREMENT", "DEFAULT", "SERIAL"})
+"""What gives a new column its values."""
 
 
 class _Demand(NamedTuple):
@@ -185,7 +187,18 @@ class _Statement(Cursor):
         elif self.skip("ADD"):
             if self.skip("CONSTRAINT") and not self.next(*_KINDS):
                 self._named()
-            yield from self._of_constraint(table)
+            if self.next(*_KINDS):
+                yield from self._of_constraint(table)
+            elif not self.next("INDEX", "KEY"):
+                self.skip("COLUMN")
+                yield from self._of_new_column(table, self._named())
+
+    def _of_new_column(self, table: str, column: str) -> Iterator[_Demand]:
+        definition = self.words[self.at :]
+        if ("NOT", "NULL") in pairwise(definition) and _FILLED.isdisjoint(definition):
+            what = f"{_plain(table)}.{_plain(column)} cannot be added NOT NULL without a default"
+            rows = f"SELECT count(*) FROM {table}"
+            yield _Demand(what, rows, "row(s) would have no value there", _names(table))
 
     def _of_constraint(self, table: str) -> Iterator[_Demand]:
         if self.skip("CHECK"):

@@ -48,15 +48,15 @@ class Lexer:
 
     Args:
         spaces: what stands between tokens, comments too: a regular expression.
-        strings: what is a string, or another value that is quoted.
+        strings: what is a string, or another value that is quoted; it may lack its end.
         names: what is a name in quotes.
     """
 
     def __init__(
         self,
         *,
-        spaces: str = r"\s+|--[^\n]*|/\*.*?\*/",
-        strings: str = "'(?:[^']|'')*'",
+        spaces: str = r"\s+|--[^\n]*|/\*.*?(?:\*/|\Z)",
+        strings: str = r"'(?:[^']|'')*(?:'|\Z)",
         names: str = '"(?:[^"]|"")*"',
     ) -> None:
         self._token = re.compile(

@@ -20,6 +20,9 @@ IN_THE_WAY = {
     "op.alter_column('t', 'a', type_=sa.Enum('b', 'c'), existing_type=sa.String(20))": (
         "t.a cannot become ENUM('b','c') NULL: 2 row(s)"
     ),
+    "op.execute('ALTER TABLE t ADD COLUMN y INTEGER NOT NULL')": (
+        "t.y cannot be added NOT NULL without a default: 3 row(s)"
+    ),
     "op.execute('ALTER TABLE t ADD UNIQUE KEY (a)')": "t.a cannot be unique: 1 value(s)",
 }
 

@@ -493,3 +493,19 @@ def test_the_same_file_whatever_the_hash(project: Project) -> None:
     assert [text[text.index("import") :] for text in texts] == [
         texts[0][texts[0].index("import") :]
     ] * 3
+
+
+@pytest.mark.parametrize(
+    "project", ["sqlite", "postgresql", "asyncpg", "mariadb", "mysql"], indirect=True
+)
+def test_a_percent_sign_is_one(project: Project) -> None:
+    """Drivers that have it for parameters want two, where there are any."""
+    project.models(
+        'Table("t", metadata, Column("id", Integer, primary_key=True),'
+        ' Column("a", String(30), server_default="50 %"), CheckConstraint("a <> \'%\'", name="c"))'
+    )
+    code, made, _ = created(project, "start")
+    assert code == 0, made
+    project.upgrade("orm")
+    assert project.orm("check", "--local").exit_code == 0
+    assert "50 %'" in Path(made["path"]).read_text()

@@ -82,8 +82,7 @@ def _functions(connection: Connection) -> set[str]:
     connection.exec_driver_sql("BEGIN")
     try:
         for name, definition in connection.exec_driver_sql(_IN_SQL).all():
-            plain = connection.execution_options(no_parameters=True)  # it may have a %
-            if error := _missing(plain, definition):
+            if error := _missing(connection, definition):
                 found.add(f"the function {name} ({error})")
     finally:
         connection.exec_driver_sql("ROLLBACK")
@@ -94,8 +93,8 @@ def _missing(connection: Connection, *statements: str) -> str | None:
     """What statements lack; None if they work, or fail for another reason."""
     connection.exec_driver_sql("SAVEPOINT before")
     try:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
+        for statement in statements:  # one may have a %
+            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
     except DBAPIError as error:
         connection.exec_driver_sql("ROLLBACK TO before")
         if sqlstate(error) in _MISSING:

@@ -7,7 +7,7 @@ from orm.backends.tokens import Lexer
 __all__ = ["LEXER", "OPAQUE"]
 
 LEXER: Final = Lexer(
-    strings="[xX]?'(?:[^']|'')*'",
+    strings=r"[xX]?'(?:[^']|'')*(?:'|\Z)",
     names=r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]',
 )
 

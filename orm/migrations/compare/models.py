@@ -141,9 +141,8 @@ def made_by_models(made: Replay) -> Mapping[Thing, str]:
 
 def execute(statements: Iterable[str], connection: Connection) -> None:
     """Execute statements of an engine's own, as they are."""
-    plain = connection.execution_options(no_parameters=True)
     for statement in statements:
-        plain.exec_driver_sql(statement)
+        connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
 def _advice(migrations: Migrations, *, beside: bool) -> str:

@@ -197,7 +197,7 @@ def sound(table: Table, engine: str) -> Table:
 
     table = replace(
         table,
-        columns=tuple(_indexable(column, engine) for column in table.columns),
+        columns=tuple(_changeable(_indexable(one, engine), engine) for one in table.columns),
         constraints=tuple(c for c in table.constraints if can_be(c)),
     )
     options, is_rowid = table.options, table.key.startswith('Column("id", Integer, primary_key')
@@ -211,6 +211,12 @@ def sound(table: Table, engine: str) -> Table:
     if options == "sqlite_strict=True" and not (strict and is_rowid):
         options = ""
     return replace(table, options=options)
+
+
+def _changeable(column: Column, engine: str) -> Column:
+    """The column, which may be NULL if a reference changes it (error 1005)."""
+    changes = column.reference is not None and "onupdate" in column.reference.options
+    return replace(column, nullable=True) if engine in MYSQL and changes else column
 
 
 def _is_changed_by(column: Column, check: Constraint) -> bool:
