@@ -233,7 +233,7 @@ class _Statement(Cursor):
 
     def _listed(self) -> list[str]:
         """The columns and expressions that come next in parentheses, without order and class."""
-        return [self._written(_term(one)) for one in split(self._enclosed())]
+        return [self._written(_term(one)) for one in split(self._enclosed()) if one]
 
     def _written(self, tokens: Sequence[Token]) -> str:
         return self.text[tokens[0].start : tokens[-1].end] if tokens else ""

@@ -160,6 +160,10 @@ class Cursor:
 
     def name(self) -> str:
         """The name that comes next, of which two parts count; empty if there is none."""
+        return ".".join(self.parts()[-2:])
+
+    def parts(self) -> list[str]:
+        """The parts of the name that comes next: of ``app.users`` the schema and the table."""
         self.skip("IF", "NOT", "EXISTS", "ONLY")
         parts: list[str] = []
         while not self.is_at_end and self.tokens[self.at].kind in ("word", "name"):
@@ -167,7 +171,7 @@ class Cursor:
             self.at += 1
             if not self.skip("."):
                 break
-        return ".".join(parts[-2:])
+        return parts
 
     def names(self) -> Iterator[str]:
         """The names of a list."""

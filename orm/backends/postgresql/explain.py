@@ -1,10 +1,9 @@
 """What PostgreSQL knows of an error: the row, who held the lock, an index that stays, a way out."""
 
-import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Dialect, Row
 from sqlalchemy.exc import DBAPIError
 
 from orm.backends.in_the_way import in_the_way
@@ -13,6 +12,7 @@ from orm.backends.postgresql.blocking import blockers
 from orm.backends.postgresql.driver import sqlstate
 from orm.backends.postgresql.invalid import INVALID, way_out
 from orm.backends.postgresql.tokens import LEXER
+from orm.backends.tokens import Cursor
 
 __all__ = ["explain", "is_of_a_view"]
 
@@ -23,11 +23,6 @@ _DEPENDED_ON: Final = "2BP01"
 _BREAKS: Final = "23"  # the class of errors of a row that breaks a constraint
 _NOT_SUPPORTED: Final = "0A000"
 _NO_VALUE: Final = "22"  # and that of a value that the new type does not have
-_ONE: Final = r"(?:\w+|\"(?:[^\"]|\"\")*\")"
-_ADDS: Final = re.compile(
-    rf"\s*ALTER\s+TABLE\s+(?:ONLY\s+)?({_ONE}(?:\.{_ONE})?)\s+ADD\s+COLUMN\s+({_ONE})",
-    re.IGNORECASE,
-)
 _SHOWN: Final = 5
 _LONGEST: Final = 200
 """Characters of a statement that are shown."""
@@ -53,20 +48,8 @@ def _for_rows(connection: Connection, code: str, statement: str) -> Iterator[str
     said = " ".join(statement.upper().split())
     if not said.startswith(("ALTER ", "CREATE ", "DROP ")):
         return
-    if code == _NOT_NULL and (added := _ADDS.match(statement)):
-        from alembic.operations.ops import AlterColumnOp
-
-        from orm.backends.operations import in_a_batch
-
-        table, column = added.groups()
-        plain = connection.dialect.identifier_preparer.unformat_identifiers
-        [*schema, name], [bare] = plain(table), plain(column)
-        alter = AlterColumnOp(name, bare, schema=next(iter(schema), None), modify_nullable=False)
-        yield (
-            "Add the column nullable, fill it with "
-            f"op.execute({f'UPDATE {table} SET {column} = …'!r}), then say "
-            f"{in_a_batch(alter, connection.dialect)}. Or give it a constant server_default"
-        )
+    if code == _NOT_NULL and " ADD COLUMN " in said:
+        yield _way_to_add(statement, connection.dialect)
     elif code == _IN_USE:
         yield (
             "If rows of it were changed before that, a deferred constraint is still to be checked: "
@@ -92,6 +75,27 @@ def _for_rows(connection: Connection, code: str, statement: str) -> Iterator[str
 def _no_value(column: str, type_: str) -> str:
     """The condition of a value that is none of a type (PostgreSQL 16, "pg_input_is_valid")."""
     return f"NOT pg_input_is_valid({column}::text, {literal(type_)})"
+
+
+def _way_to_add(statement: str, dialect: Dialect) -> str:
+    """How a column that is to be NOT NULL is added to a table with rows."""
+    from alembic.operations.ops import AlterColumnOp
+
+    from orm.backends.operations import in_a_batch
+
+    added = Cursor(statement, LEXER(statement))
+    added.go_past("TABLE")
+    *schema, name = added.parts()
+    added.skip("ADD", "COLUMN")
+    [column] = added.parts()
+    quote = dialect.identifier_preparer.quote
+    table = ".".join(map(quote, [*schema, name]))
+    alter = AlterColumnOp(name, column, schema=next(iter(schema), None), modify_nullable=False)
+    return (
+        "Add the column nullable, fill it with "
+        f"op.execute({f'UPDATE {table} SET {quote(column)} = …'!r}), then say "
+        f"{in_a_batch(alter, dialect)}. Or give it a constant server_default"
+    )
 
 
 def is_of_a_view(code: str, statement: str) -> bool:

@@ -263,7 +263,7 @@ class _Statement(Cursor):
                 yield RenameTableOp(table, self.name())
             case ["RENAME", "CONSTRAINT" | "INDEX" | "KEY", _, "TO", *_]:
                 pass
-            case ["RENAME", *_]:
+            case ["RENAME", _, _, *_]:
                 self.at = 1
                 if self.words[2] != "TO":
                     self.skip("COLUMN")
