@@ -253,6 +253,8 @@ def _created(place: Place, name: str, renames: Sequence[str] = ()) -> Outcome | 
         with _no_traceback(f"create {name}", place):
             made: Created | None = create(place.application, name, choose=Requested(renames).next)
     except OrmError as error:
+        if "cannot be renamed" in str(error):  # it is said what to write by hand
+            return Outcome("left", [str(error)])
         kind = "does not run" if "does not run" in str(error) else "refused"
         raise Violation(f"create {name} {kind}", str(error), place) from error
     if made is None:
