@@ -31,12 +31,14 @@ class _Demand(NamedTuple):
             None if the engine has none.
         how: what is wrong with these rows.
         names: of the table, and of what its rows are asked of.
+        adds: whether a rule is added, which rows are to keep after all changes of the statement.
     """
 
     what: str
     rows: str | None
     how: str
     names: frozenset[str]
+    adds: bool = True
 
 
 def in_the_way(
@@ -93,10 +95,12 @@ def in_the_way_ahead(
         statement = _Statement(sql, lexer(sql))
         if not statement.next("ALTER", "CREATE", "DROP", "RENAME"):
             break
+        own = changed | set(map(_folded, _Statement(sql, lexer(sql)).changes()))
         for demand in statement.demands(no_value) if number else ():
-            if demand.names.isdisjoint(changed) and (said := _counted(connection, demand, "")):
+            is_known = demand.names.isdisjoint(own if demand.adds else changed)
+            if is_known and (said := _counted(connection, demand, "")):
                 return said
-        changed |= set(map(_folded, _Statement(sql, lexer(sql)).changes()))
+        changed = own
     return None
 
 
@@ -252,6 +256,7 @@ def _required(table: str, column: str) -> _Demand:
         f"SELECT count(*) FROM {table} WHERE {column} IS NULL",
         "row(s) have NULL there",
         _names(table, column),
+        adds=False,
     )
 
 
@@ -264,7 +269,7 @@ def _typed(
         rows = f"SELECT count(*) OVER (), {column} {misfits} LIMIT 1"
     what = f"{_plain(table)}.{_plain(column)} cannot become {type_}"
     how = f"row(s) have a value there that is no {type_}"
-    return _Demand(what, rows, how, _names(table, column))
+    return _Demand(what, rows, how, _names(table, column), adds=False)
 
 
 def _unique(table: str, terms: Sequence[str], where: str) -> _Demand:

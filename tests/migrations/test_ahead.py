@@ -75,3 +75,19 @@ def test_what_a_statement_before_has_changed_is_not_judged(
     rows.revision(2, *lines, "op.create_unique_constraint('u', 't', ['a'])")
     rows.upgrade("orm")
     assert rows.applied == ["0002"]
+
+
+@MYSQL
+def test_what_the_same_statement_changes_is_not_judged(rows: MySQLProject) -> None:
+    rows.query("UPDATE t SET a = 'A' WHERE id = 2")  # the same, but in the new collation
+    both = "MODIFY a VARCHAR(20) COLLATE utf8mb4_bin, ADD UNIQUE KEY (a)"
+    rows.revision(2, FIRST, f"op.execute('ALTER TABLE t {both}')")
+    rows.upgrade("orm")
+    assert rows.applied == ["0002"]
+
+
+@MYSQL
+def test_what_a_statement_asks_of_the_column_that_it_changes_is_judged(rows: MySQLProject) -> None:
+    rows.revision(2, FIRST, "op.execute('ALTER TABLE t DROP n, MODIFY a VARCHAR(30) NOT NULL')")
+    assert "t.a cannot become NOT NULL: 1 row(s)" in rows.refusal("orm")
+    assert rows.applied == ["0001"]
