@@ -91,3 +91,16 @@ def test_what_a_statement_asks_of_the_column_that_it_changes_is_judged(rows: MyS
     rows.revision(2, FIRST, "op.execute('ALTER TABLE t DROP n, MODIFY a VARCHAR(30) NOT NULL')")
     assert "t.a cannot become NOT NULL: 1 row(s)" in rows.refusal("orm")
     assert rows.applied == ["0001"]
+
+
+@MYSQL
+def test_what_was_done_of_a_half_done_revision_is_not_judged(project: MySQLProject) -> None:
+    project.revision(1, TABLES)
+    project.upgrade("orm")
+    new = "op.execute('ALTER TABLE t ADD COLUMN y INTEGER NOT NULL')"
+    project.revision(2, FIRST, new, "op.execute('ALTER TABLE absent ADD z INTEGER')")
+    assert "its first 2 statements stay" in project.refusal("orm")
+    project.query("INSERT INTO t (id, y) VALUES (1, 1)")
+    project.revision(2, FIRST, new, "op.execute('ALTER TABLE t ADD z INTEGER')")
+    project.upgrade("orm")
+    assert project.columns("t") == ["id", "a", "p", "n", "x", "y", "z"]

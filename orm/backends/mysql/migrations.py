@@ -232,6 +232,8 @@ class MySQLMigrations(Migrations):
         return beyond_models(connection)
 
     def rows_ahead(self, connection: Connection, statements: Iterable[str]) -> str | None:
+        if its_journal.half_done(connection):
+            return None  # what was done is not done again
         return rows_ahead(connection, statements)
 
     def explain(self, connection: Connection, error: DBAPIError) -> Sequence[str]:
