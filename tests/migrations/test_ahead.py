@@ -86,6 +86,12 @@ def test_what_the_same_statement_changes_is_not_judged(rows: MySQLProject) -> No
     assert rows.applied == ["0002"]
 
 
+@pytest.mark.parametrize("project", ["mysql"], indirect=True)
+def test_a_rule_that_is_not_enforced_is_kept_by_all_rows(rows: MySQLProject) -> None:
+    rows.revision(2, FIRST, "op.execute('ALTER TABLE t ADD CHECK (p > 1) NOT ENFORCED')")
+    rows.upgrade("orm")
+
+
 @MYSQL
 def test_what_a_statement_asks_of_the_column_that_it_changes_is_judged(rows: MySQLProject) -> None:
     rows.revision(2, FIRST, "op.execute('ALTER TABLE t DROP n, MODIFY a VARCHAR(30) NOT NULL')")

@@ -245,9 +245,12 @@ class _Statement(Cursor):
             yield RenameTableOp(old, inner.name().rpartition(".")[2])
 
     def _altered(self) -> Iterator[Said]:
+        ignores = self.skip("IGNORE")  # MariaDB deletes the rows that break a key
         self.go_past("TABLE")
         table = self.name()
         if table:
+            if ignores:
+                yield Deletes(table)
             for action in split(self.rest()):
                 yield from _Statement(self.text, action, self._lexer)._action(table)
         elif "DROP" in self.words[self.at :]:
