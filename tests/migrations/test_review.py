@@ -57,6 +57,11 @@ def reviewed(project: Project) -> list[tuple[str, str, str | None, int | None, b
             "op.get_bind().exec_driver_sql('DROP TABLE users')",
             ("drop_table", "users", None, 3, True),
         ),
+        (
+            "op.execute(sa.schema.DropTable(sa.Table('users', sa.MetaData())))",
+            ("drop_table", "users", None, 3, True),
+        ),
+        ("op.execute(sa.DDL('DROP TABLE users'))", ("drop_table", "users", None, 3, True)),
         ("op.execute('DELETE FROM users')", ("delete", "users", None, 3, True)),
         (
             "op.execute(sa.update(sa.table('users', sa.column('age'))).values(age=1))",
@@ -263,6 +268,14 @@ ASKS = "n = op.get_bind().execute(sa.text('SELECT count(*) FROM users')).scalar_
         ),
         (["op.drop_column(n, 'email')"], ("drop_table", "", None, None, True)),
         (["op.execute(f'DELETE FROM {n}')"], ("drop_table", "", None, None, True)),
+        (
+            ["sa.Table('users', sa.MetaData()).drop(op.get_bind())"],
+            ("drop_table", "", None, None, True),
+        ),
+        (
+            ["bind = op.get_bind()", "sa.MetaData().drop_all(bind)"],
+            ("drop_table", "", None, None, True),
+        ),
         (
             ["with op.batch_alter_table(n) as b: b.drop_column('x')"],
             ("drop_table", "", None, None, True),

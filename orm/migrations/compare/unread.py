@@ -26,6 +26,8 @@ from orm.migrations.internals import Recorded
 __all__ = ["Unread", "unread"]
 
 _CALLS: Final = frozenset({"drop_table", "drop_column", "alter_column"})
+_DROPS: Final = frozenset({"drop", "drop_all"})
+"""What SQLAlchemy's tables and metadata do with ``op.get_bind()``."""
 
 
 @dataclass
@@ -120,6 +122,8 @@ class _Reader(ast.NodeVisitor):
             statement = self._value(node)
             if isinstance(statement, Delete):
                 self.found.records.append(Recorded(ExecuteSQLOp(statement), batch=False))
+        elif name in _DROPS and any("bind" in ast.unparse(argument) for argument in node.args):
+            self.found.drops_unnamed = True
         elif name in _CALLS:
             before = len(self._records)
             self._value(node)

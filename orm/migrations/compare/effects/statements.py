@@ -1,9 +1,11 @@
 """What the SQL statements of a revision do (``op.execute``), as far as it can be seen in them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from alembic.operations.ops import ExecuteSQLOp
 from sqlalchemy import Delete, TextClause, Update
+from sqlalchemy.exc import CompileError
 
 from orm.backends.tokens import Lexer
 from orm.migrations.compare.effects.effect import Effect
@@ -23,12 +25,11 @@ def read(operation: ExecuteSQLOp, lexer: Lexer) -> Iterator[Said]:
             yield Deletes(_name(statement))
         case Update():
             yield Updates(_name(statement), None)
-        case TextClause():
+        case TextClause():  # without what its colons would become
             yield from in_sql(statement.text, lexer)
-        case str():
-            yield from in_sql(statement, lexer)
         case _:
-            pass
+            with suppress(CompileError):  # of an engine's own: it is told when it is applied
+                yield from in_sql(str(statement), lexer)
 
 
 def _name(statement: Delete | Update) -> str:
