@@ -199,7 +199,7 @@ def _next_step(error: BaseException, environment: Path) -> str:
         return (
             f"Let {environment} import what has the models, and hand its MetaData over. For a "
             "module models.py with a class Base beside pyproject.toml, it says: "
-            "from models import Base; from orm import migrations; migrations.run(Base.metadata)"
+            "from models import Base; from orm.migrations import run; run(Base.metadata)"
         )
     if isinstance(error, ModuleNotFoundError):
         return f"Install what has {error.name}, or correct that line"
