@@ -159,8 +159,8 @@ def _refuse_other_values(
         quote = connection.dialect.identifier_preparer.quote
         full = ".".join(quote(part) for part in (schema, name) if part)
         raise MigrationError(
-            f"{name}.{of} cannot become an enum: {count} row(s) have a value that is none of "
-            f"{literals(labels)}, such as {example!r}. Update these rows in the same revision, "
+            f"{name}.{of} has values that are none of {literals(labels)}, in {count} row(s), such "
+            f"as {example!r}. Update these rows in the same revision, "
             f"before the column changes: UPDATE {full} SET {quote(of)} = … "
             f"WHERE {quote(of)} NOT IN ({literals(labels)})"
         )

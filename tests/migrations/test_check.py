@@ -256,13 +256,10 @@ def test_what_to_do_about_the_models_is_said(
 def test_models_without_a_table_are_named(project: Project) -> None:
     """Nobody imports the modules that define them, perhaps: all tables would be dropped."""
     project.models("")
-    said = project.orm("create", "x")
-    assert said.exit_code == 1
-    assert f"the models hold no table: let {project.folder / 'alembic' / 'env.py'}" in said.stderr
     project.revision(1, "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True))")
     said = project.orm("create", "x")
     assert said.exit_code == 0
-    assert "The models hold no table: let " in said.stderr
+    assert f"The models hold no table: let {project.folder / 'alembic' / 'env.py'}" in said.stderr
 
 
 @ENGINES

@@ -164,7 +164,7 @@ def test_who_comes_second_takes_the_next_number(project: Project) -> None:
 def test_two_heads_are_refused(project: Project) -> None:
     project.revision(1, "pass")
     text = (project.folder / "alembic/versions/0001_by_hand.py").read_text()
-    (project.folder / "alembic/versions/0001_other.py").write_text(text)
+    (project.folder / "alembic/versions/0001_other.py").write_text(f"{text}\n")
     assert "both number 1" in refused(project, "more", "--empty")
 
 

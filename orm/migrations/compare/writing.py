@@ -152,18 +152,13 @@ def _follow(
             if created.left:
                 refuse_in(created.path, created.left)
             lay_out(created.path)
-        main = each[0]
-        if main.made.metadata.tables:
+        if created is None or each[0].made.metadata.tables:
             return created
-        none = (
-            "the models hold no table: let "
+        none = (  # it drops what the revisions have made
+            "The models hold no table: let "
             f"{application.versions.with_name('env.py')} import the modules that define them"
         )
-        if created is not None:  # it drops what the revisions have made
-            return replace(created, notes=[*created.notes, f"{none[0].upper()}{none[1:]}"])
-        if not any(thing.kind == "table" for thing in main.both.revisions):
-            raise MigrationError(f"there is nothing to write, since {none}")
-        return created
+        return replace(created, notes=[*created.notes, none])
 
 
 def _nothing(*_: object) -> None:
