@@ -31,7 +31,7 @@ class _Demand(NamedTuple):
             None if the engine has none.
         how: what is wrong with these rows.
         names: of the table, and of what its rows are asked of.
-        adds: whether a rule is added, which rows are to keep after all changes of the statement.
+        adds: whether the statement adds a rule: the rows must keep it after all its changes.
     """
 
     what: str
@@ -92,10 +92,11 @@ def in_the_way_ahead(
     """
     changed: set[str] = set()
     for number, sql in enumerate(statements):
-        statement = _Statement(sql, lexer(sql))
+        tokens = lexer(sql)
+        statement = _Statement(sql, tokens)
         if not statement.next("ALTER", "CREATE", "DROP", "RENAME"):
             break
-        own = changed | set(map(_folded, _Statement(sql, lexer(sql)).changes()))
+        own = changed | set(map(_folded, _Statement(sql, tokens).changes()))
         for demand in statement.demands(no_value) if number else ():
             is_known = demand.names.isdisjoint(own if demand.adds else changed)
             if is_known and (said := _counted(connection, demand, "")):

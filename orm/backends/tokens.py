@@ -78,7 +78,7 @@ STANDARD: Final = Lexer()
 
 _ROUTINES: Final = frozenset({"FUNCTION", "PROCEDURE", "TRIGGER", "EVENT", "PACKAGE"})
 _BLOCKS: Final = frozenset({"IF", "LOOP", "WHILE", "REPEAT", "FOR"})
-"""What ends with an END of its own kind, and begins nothing that is counted."""
+"""``END IF`` and the like end what was not counted when it began."""
 
 
 def closing(tokens: Sequence[Token], opening: int) -> int:

@@ -254,7 +254,7 @@ def test_what_to_do_about_the_models_is_said(
 
 
 def test_models_without_a_table_are_named(project: Project) -> None:
-    """Nobody imports the modules that define them, perhaps: all tables would be dropped."""
+    """The environment may not import their modules: the revision would drop all tables."""
     project.models("")
     project.revision(1, "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True))")
     said = project.orm("create", "x")

@@ -240,6 +240,14 @@ def test_what_cannot_be_told_is_said_and_is_no_loss(remote: Project, line: str) 
 
 
 @ENGINES
+def test_what_only_its_own_engine_can_write_may_be_a_loss(remote: Project) -> None:
+    remote.revision(
+        2, "class Own(sa.schema.ExecutableDDLElement): __visit_name__ = 'own'", "op.execute(Own())"
+    )
+    assert reviewed(remote) == [("drop_table", "", None, None, True)]
+
+
+@ENGINES
 def test_what_is_known_before_it_cannot_be_told(remote: Project) -> None:
     remote.revision(2, LOSING, "sa.inspect(op.get_bind())")
     assert [kind for kind, *_ in reviewed(remote)] == ["drop_column", "unknown"]
@@ -273,7 +281,7 @@ ASKS = "n = op.get_bind().execute(sa.text('SELECT count(*) FROM users')).scalar_
             ("drop_table", "", None, None, True),
         ),
         (
-            ["bind = op.get_bind()", "sa.MetaData().drop_all(bind)"],
+            ["there = op.get_bind()", "sa.MetaData().drop_all(there)"],
             ("drop_table", "", None, None, True),
         ),
         (

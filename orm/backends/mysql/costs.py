@@ -39,9 +39,11 @@ def costs(connection: Connection) -> Iterator[list[Cost]]:
     def before(
         _c: object, _cursor: object, sql: str, parameters: Any, _context: object, _many: bool
     ) -> tuple[str, Any]:
+        if parameters or not sql.lstrip().upper().startswith(("ALTER", "CREATE")):
+            return sql, parameters  # rows may be many: they are not taken apart
         statement = Cursor(sql, LEXER(sql))
         alters = statement.words[:2] == ["ALTER", "TABLE"]
-        if parameters or not (alters or _makes_index(statement)):
+        if not (alters or _makes_index(statement)):
             return sql, parameters
         statement.go_past("TABLE" if alters else "ON")
         table = statement.name()

@@ -27,7 +27,7 @@ __all__ = ["Unread", "unread"]
 
 _CALLS: Final = frozenset({"drop_table", "drop_column", "alter_column"})
 _DROPS: Final = frozenset({"drop", "drop_all"})
-"""What SQLAlchemy's tables and metadata do with ``op.get_bind()``."""
+"""Methods of SQLAlchemy's tables and metadata; what they are given may be a connection."""
 
 
 @dataclass
@@ -122,7 +122,7 @@ class _Reader(ast.NodeVisitor):
             statement = self._value(node)
             if isinstance(statement, Delete):
                 self.found.records.append(Recorded(ExecuteSQLOp(statement), batch=False))
-        elif name in _DROPS and any("bind" in ast.unparse(argument) for argument in node.args):
+        elif name in _DROPS and node.args:
             self.found.drops_unnamed = True
         elif name in _CALLS:
             before = len(self._records)

@@ -69,7 +69,7 @@ def _statements(
 
 
 class _UpToRows(io.StringIO):
-    """A script that ends where rows may change: it may have a million of them."""
+    """A script that ends at the first statement that may change rows: there may be a million."""
 
     def write(self, text: str, /) -> int:
         if text.strip() and not text.lstrip().upper().startswith(_OF_SCHEMAS):

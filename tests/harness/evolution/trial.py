@@ -196,7 +196,7 @@ def _run(pair: tuple[Schema, Schema], place: Place) -> Outcome:
     old, new = pair
     place.make()
     models = place.models(old)
-    refused = _created(place, "a") if old.tables else None  # else there is nothing to write
+    refused = _created(place, "a")
     if refused is not None and refused.kind == "left":
         raise Violation("first revision", "; ".join(refused.why), place)
     url = target_url("local", place.folder / "pyproject.toml")
@@ -218,6 +218,7 @@ def _run(pair: tuple[Schema, Schema], place: Place) -> Outcome:
         with place.connected() as connection:
             stays = connection.dialect.name in _FLAVOURS and " stay" in str(error)
             if stays and "nothing of it stays" not in str(error):
+                _no_row_lost(connection, before, new, place)
                 return Outcome("half way", [str(error)])
             if _values(connection, models) != before:
                 raise Violation("refused, and rows changed", str(error), place) from error
@@ -301,6 +302,20 @@ def _values(connection: Connection, models: MetaData) -> _Values:
         }
         for table in models.tables.values()
     }
+
+
+def _no_row_lost(connection: Connection, before: _Values, new: Schema, place: Place) -> None:
+    """All rows of the tables that stay are there, by the old name of each or by the new one."""
+    there = set(inspect(connection).get_table_names())
+    quote = connection.dialect.identifier_preparer.quote
+    for made in new.tables:
+        was = made.was or made.name
+        if was not in before:
+            continue
+        name = made.name if made.name in there else was
+        found = connection.scalars(text(f"SELECT {quote('row')} FROM {quote(name)}"))
+        if before[was].keys() != set(found):
+            raise Violation("rows lost half way", was, place)
 
 
 def _kept(before: _Values, after: _Values, pair: tuple[Schema, Schema], place: Place) -> None:

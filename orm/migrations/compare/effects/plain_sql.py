@@ -31,11 +31,11 @@ from orm.migrations.compare.effects.said import (
 __all__ = ["in_sql"]
 
 _DESCRIBES: Final = frozenset({"COMMENT", "CREATE", "GRANT", "REVOKE", "SECURITY"})
-"""How a statement begins in which no verb is one."""
+"""The first words of statements that only describe: a DELETE in them deletes nothing now."""
 _NO_VERB_AFTER: Final = frozenset(
     {"ON", "FOR", "KEY", "OF", "AS", "SELECT", "GRANT", "REVOKE", ".", ","}
 )
-"""``ON DELETE``, ``FOR UPDATE``, ``ON DUPLICATE KEY UPDATE``; a column of such a name."""
+"""What follows one of these is no statement: ``ON DELETE``, ``FOR UPDATE``, a column's name."""
 _OF_ROWS: Final = frozenset({"DELETE", "INSERT", "MERGE", "UPDATE"})
 _VERBS: Final = _OF_ROWS | {
     "ALTER",
@@ -53,7 +53,7 @@ _MODIFIERS: Final = frozenset(
 )
 """What may stand between a verb and its table."""
 _WHOLE: Final = frozenset({"EXTENSION", "TYPE", "DOMAIN", "OWNED"})
-"""What takes columns and tables along: by CASCADE, or in any case."""
+"""DROP of one of these drops columns and tables that use it: by CASCADE, or OWNED always."""
 _NOT_COLUMNS: Final = frozenset(
     {"CHECK", "CONSTRAINT", "FOREIGN", "INDEX", "KEY", "PERIOD", "PRIMARY"}
 )

@@ -1,7 +1,6 @@
 """What the SQL statements of a revision do (``op.execute``), as far as it can be seen in them."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 
 from alembic.operations.ops import ExecuteSQLOp
 from sqlalchemy import Delete, TextClause, Update
@@ -11,7 +10,14 @@ from orm.backends.tokens import Lexer
 from orm.migrations.compare.effects.effect import Effect
 from orm.migrations.compare.effects.fitting import fits
 from orm.migrations.compare.effects.plain_sql import in_sql
-from orm.migrations.compare.effects.said import Deletes, Moves, Rewrites, Said, Updates
+from orm.migrations.compare.effects.said import (
+    Deletes,
+    Moves,
+    Rewrites,
+    Said,
+    Unnamed,
+    Updates,
+)
 from orm.migrations.compare.effects.tables import Column, Tables
 
 __all__ = ["effects_on_rows", "read"]
@@ -28,8 +34,12 @@ def read(operation: ExecuteSQLOp, lexer: Lexer) -> Iterator[Said]:
         case TextClause():  # without what its colons would become
             yield from in_sql(statement.text, lexer)
         case _:
-            with suppress(CompileError):  # of an engine's own: it is told when it is applied
-                yield from in_sql(str(statement), lexer)
+            try:
+                text = str(statement)
+            except CompileError:  # only its own engine can write it
+                yield Unnamed("may drop something: what it executes cannot be read")
+            else:
+                yield from in_sql(text, lexer)
 
 
 def _name(statement: Delete | Update) -> str:
